@@ -1,0 +1,3 @@
+//! The `parrot` command: arguments in, exit code out.
+
+fn main() {}

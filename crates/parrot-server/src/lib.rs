@@ -1,0 +1,1 @@
+//! A single-threaded TCP echo server that can be embedded.

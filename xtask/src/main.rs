@@ -1,0 +1,3 @@
+//! Parrot's tasks.
+
+fn main() {}
