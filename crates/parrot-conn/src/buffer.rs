@@ -1,0 +1,129 @@
+//! The memory that bytes wait in: a buffer, and the pool that lends buffers under one cap.
+
+/// Bytes on their way from the peer back to the peer.
+///
+/// Invariant: `sent <= filled <= bytes.len()`, and a buffer whose bytes have all been sent is empty again
+/// (`sent == filled == 0`).
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Box<[u8]>,
+    sent: u32,
+    filled: u32,
+}
+
+impl Buffer {
+    fn new(size: u32) -> Buffer {
+        Buffer { bytes: vec![0; size as usize].into_boxed_slice(), sent: 0, filled: 0 }
+    }
+
+    /// Room behind the bytes received: empty when the buffer is full.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.filled as usize..).unwrap_or_default()
+    }
+
+    /// Counts `n` bytes as written to the front of [`space`](Buffer::space); more than it holds counts as all of it.
+    pub fn fill(&mut self, n: usize) {
+        let room = self.bytes.len() - self.filled as usize;
+        self.filled += n.min(room) as u32;
+    }
+
+    /// The bytes received and not yet sent.
+    pub fn pending(&self) -> &[u8] {
+        self.bytes.get(self.sent as usize..self.filled as usize).unwrap_or_default()
+    }
+
+    /// The last `n` bytes received, or as many as there are.
+    pub fn latest(&self, n: usize) -> &[u8] {
+        let filled = self.filled as usize;
+        self.bytes.get(filled.saturating_sub(n)..filled).unwrap_or_default()
+    }
+
+    /// Counts `n` bytes at the front of [`pending`](Buffer::pending) as sent; more than it holds counts as all of it.
+    pub fn advance(&mut self, n: usize) {
+        self.sent += n.min(self.pending().len()) as u32;
+        if self.sent == self.filled {
+            self.clear();
+        }
+    }
+
+    /// Forgets all bytes.
+    pub fn clear(&mut self) {
+        self.sent = 0;
+        self.filled = 0;
+    }
+
+    /// Whether no byte waits to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.sent == self.filled
+    }
+
+    /// Whether there is no [`space`](Buffer::space): all that is pending has to be sent first.
+    pub fn is_full(&self) -> bool {
+        self.filled as usize == self.bytes.len()
+    }
+}
+
+/// Lends buffers to connections, up to a cap over all of them.
+///
+/// A few returned buffers are kept for the next borrower, the most recently used first because it is still in the
+/// processor's cache; the others are freed, so that memory falls again after a burst.
+#[derive(Debug)]
+pub struct BufferPool {
+    spare: Vec<Buffer>,
+    lent: usize,
+    capacity: usize,
+    buffer_size: u32,
+}
+
+/// Enough for the connections that one turn of a loop has in hand at a time; what is pending longer is allocated.
+const SPARE_BUFFERS: usize = 4;
+
+impl BufferPool {
+    /// A pool of buffers of `buffer_size` bytes each that lends at most `max_bytes` bytes at a time.
+    ///
+    /// Both are raised to what is needed to work at all: one buffer of one byte. A buffer is at most 4 GiB - 1.
+    pub fn new(buffer_size: usize, max_bytes: usize) -> BufferPool {
+        let buffer_size = u32::try_from(buffer_size).unwrap_or(u32::MAX).max(1);
+        let capacity = (max_bytes / buffer_size as usize).max(1);
+        BufferPool { spare: Vec::with_capacity(SPARE_BUFFERS), lent: 0, capacity, buffer_size }
+    }
+
+    /// An empty buffer, or `None` when the cap is reached; ask again after a [`give_back`](BufferPool::give_back).
+    pub fn lend(&mut self) -> Option<Buffer> {
+        if self.lent == self.capacity {
+            return None;
+        }
+        self.lent += 1;
+        Some(self.spare.pop().unwrap_or_else(|| Buffer::new(self.buffer_size)))
+    }
+
+    /// Takes a buffer back, with whatever it holds.
+    pub fn give_back(&mut self, mut buffer: Buffer) {
+        debug_assert!(self.lent > 0 && buffer.bytes.len() == self.buffer_size as usize, "a buffer of another pool");
+        self.lent = self.lent.saturating_sub(1);
+        if self.spare.len() < SPARE_BUFFERS {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Whether [`lend`](BufferPool::lend) would succeed.
+    pub fn can_lend(&self) -> bool {
+        self.lent < self.capacity
+    }
+
+    /// How many buffers are with connections.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// How many buffers may be lent at a time.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The size of each buffer in bytes, and so the bound on one connection's pending output.
+    pub fn buffer_size(&self) -> usize {
+        self.buffer_size as usize
+    }
+}
