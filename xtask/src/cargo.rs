@@ -1,0 +1,91 @@
+//! Cargo as the tasks call it: on this workspace, from whatever directory they were started in.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// A cargo command on this workspace.
+///
+/// The directory stays the caller's, so that a relative `CARGO_TARGET_DIR` means to it what it means to the cargo
+/// that started us.
+pub(crate) fn cargo(subcommand: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg(subcommand).arg("--manifest-path").arg(root().join("Cargo.toml"));
+    command
+}
+
+/// The workspace's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Builds as `arguments` ask and returns the programs that came of it, as cargo names them: whatever decides where
+/// they are (`CARGO_TARGET_DIR`, a configuration file, another target) is honoured.
+pub(crate) fn build(arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo("build");
+    command.args(arguments).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("{} failed ({})", shown(&command), output.status);
+    }
+    let messages = String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")?;
+    messages.lines().filter_map(|line| executable(line).transpose()).collect()
+}
+
+/// The program that a line of cargo's messages announces, if it announces one.
+fn executable(line: &str) -> Result<Option<PathBuf>> {
+    let message: Value = serde_json::from_str(line).with_context(|| format!("not one of cargo's messages: {line}"))?;
+    let artifact = message["reason"] == "compiler-artifact";
+    Ok(message["executable"].as_str().filter(|_| artifact).map(PathBuf::from))
+}
+
+/// What `cargo metadata` says with `arguments`.
+pub(crate) fn metadata(arguments: &[&str]) -> Result<Value> {
+    let mut command = cargo("metadata");
+    command.args(["--format-version", "1"]).args(arguments).stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("{} failed ({})", shown(&command), output.status);
+    }
+    serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata printed")
+}
+
+/// A command as one would type it, without the manifest path that every one of them has.
+pub(crate) fn shown(command: &Command) -> String {
+    let mut words = vec![OsString::from("cargo")];
+    let mut arguments = command.get_args();
+    while let Some(argument) = arguments.next() {
+        if argument == "--manifest-path" {
+            arguments.next();
+        } else {
+            words.push(argument.to_owned());
+        }
+    }
+    words.join(" ".as_ref()).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_artifact_with_an_executable_is_a_program() {
+        let program = r#"{"reason":"compiler-artifact","executable":"/target/release/parrot"}"#;
+        assert_eq!(executable(program).unwrap(), Some("/target/release/parrot".into()));
+        let library = r#"{"reason":"compiler-artifact","executable":null}"#;
+        assert_eq!(executable(library).unwrap(), None);
+        let finished = r#"{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(finished).unwrap(), None);
+        assert!(executable("Compiling parrot").is_err());
+    }
+
+    #[test]
+    fn a_command_is_shown_as_one_would_type_it() {
+        let mut command = cargo("test");
+        command.arg("--workspace");
+        assert_eq!(shown(&command), "cargo test --workspace");
+    }
+}

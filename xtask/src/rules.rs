@@ -1,0 +1,246 @@
+//! The dependency rules: which crate may know what. They are the architecture, so a machine keeps them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::cargo;
+
+/// What a crate of the workspace may depend on. Dev-dependencies are free, except that nothing uses xtask.
+struct Rule {
+    name: &'static str,
+    /// The crates of this workspace it may use.
+    ours: &'static [&'static str],
+    others: Others,
+}
+
+/// Which crates from outside of the workspace a crate may use.
+enum Others {
+    /// None at all.
+    Nothing,
+    /// All but those that know what this crate must not know.
+    AllBut(&'static [&'static [&'static str]]),
+}
+
+/// Sockets. `crate/feature` is that feature of an otherwise welcome crate.
+const SOCKETS: &[&str] = &["socket2", "nix/socket", "nix/net", "rustix/net"];
+/// The system's event queue, other than through parrot-kqueue.
+const LOOPS: &[&str] = &["mio", "polling", "tokio", "nix/event", "rustix/event"];
+/// Any call of the system that is not std's.
+const SYSTEM: &[&str] = &["libc", "nix", "rustix"];
+/// How a record is written.
+const WRITING: &[&str] = &["tracing-subscriber", "jiff"];
+const TRACING: &[&str] = &["tracing"];
+const ARGUMENTS: &[&str] = &["clap"];
+
+/// A rule for every crate: one without its rule here fails the check.
+const RULES: &[Rule] = &[
+    Rule { name: "parrot-kqueue", ours: &[], others: Others::AllBut(&[SOCKETS, WRITING, TRACING, ARGUMENTS]) },
+    Rule { name: "parrot-conn", ours: &[], others: Others::Nothing },
+    Rule {
+        name: "parrot-log",
+        ours: &[],
+        others: Others::AllBut(&[SOCKETS, &["mio", "polling", "tokio", "nix/event"], ARGUMENTS]),
+    },
+    Rule {
+        name: "parrot-server",
+        ours: &["parrot-kqueue", "parrot-conn"],
+        others: Others::AllBut(&[LOOPS, WRITING, ARGUMENTS]),
+    },
+    Rule {
+        name: "parrot-cli",
+        ours: &["parrot-server", "parrot-log"],
+        others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS]),
+    },
+    Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
+];
+
+/// Build scripts that call a C compiler or a C library: none of them is needed for any target.
+const C_TOOLS: &[&str] = &["bindgen", "cc", "cmake", "pkg-config"];
+
+/// Checks every rule and fails with all that is broken.
+pub(crate) fn check() -> Result<()> {
+    let metadata = cargo::metadata(&["--locked"])?;
+    let mut broken = violations(&metadata);
+    for package in members(&metadata) {
+        let path = text(&package["manifest_path"]);
+        if !inherits_lints(&read(Path::new(path))?) {
+            broken.push(format!("{path} lacks `[lints]` with `workspace = true`"));
+        }
+    }
+    if !forbids_unsafe(&read(&cargo::root().join("Cargo.toml"))?) {
+        broken.push("the workspace's Cargo.toml does not forbid unsafe_code".into());
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    bail!("{}\nxtask/src/rules.rs says which crate may know what", broken.join("\n"));
+}
+
+/// What in `metadata` breaks a rule, a sentence each.
+fn violations(metadata: &Value) -> Vec<String> {
+    let names: Vec<&str> = members(metadata).map(|package| text(&package["name"])).collect();
+    let mut broken = Vec::new();
+    for package in members(metadata) {
+        let name = text(&package["name"]);
+        let Some(rule) = RULES.iter().find(|rule| rule.name == name) else {
+            broken.push(format!("{name} has no rule"));
+            continue;
+        };
+        for dependency in list(&package["dependencies"]) {
+            let wanted = text(&dependency["name"]);
+            let wrong = if wanted == "xtask" {
+                true
+            } else if dependency["kind"] == "dev" {
+                false
+            } else if names.contains(&wanted) {
+                !rule.ours.contains(&wanted)
+            } else {
+                !rule.others.allow(dependency)
+            };
+            if wrong {
+                broken.push(format!("{name} must not depend on {wanted} ({})", features(dependency)));
+            }
+        }
+    }
+    for package in list(&metadata["packages"]) {
+        let name = text(&package["name"]);
+        if C_TOOLS.contains(&name) {
+            broken.push(format!("{name} is among the dependencies, and none may need a C compiler"));
+        }
+    }
+    broken
+}
+
+impl Others {
+    fn allow(&self, dependency: &Value) -> bool {
+        let Others::AllBut(groups) = self else {
+            return false;
+        };
+        let wanted = text(&dependency["name"]);
+        groups.iter().flat_map(|group| group.iter()).all(|forbidden| match forbidden.split_once('/') {
+            None => wanted != *forbidden,
+            Some((name, feature)) => wanted != name || list(&dependency["features"]).iter().all(|used| used != feature),
+        })
+    }
+}
+
+fn features(dependency: &Value) -> String {
+    let features: Vec<&str> = list(&dependency["features"]).iter().map(text).collect();
+    format!("features: {}", features.join(", "))
+}
+
+/// Whether a crate's manifest takes the workspace's lints.
+fn inherits_lints(manifest: &str) -> bool {
+    section(manifest, "[lints]").any(|line| line == "workspace = true")
+}
+
+/// Whether the workspace's manifest forbids unsafe code, so that no `allow` can bring it back.
+fn forbids_unsafe(manifest: &str) -> bool {
+    section(manifest, "[workspace.lints.rust]").any(|line| line == r#"unsafe_code = "forbid""#)
+}
+
+/// The lines between `header` and the next section.
+fn section<'a>(manifest: &'a str, header: &'a str) -> impl Iterator<Item = &'a str> {
+    manifest
+        .lines()
+        .map(str::trim)
+        .skip_while(move |line| *line != header)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+}
+
+/// The workspace's own packages: those that come from no registry.
+fn members(metadata: &Value) -> impl Iterator<Item = &Value> {
+    list(&metadata["packages"]).iter().filter(|package| package["source"].is_null())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A workspace of two crates, of which `name` depends on `dependency`.
+    fn workspace(name: &str, dependency: Value) -> Value {
+        json!({ "packages": [
+            { "name": name, "source": null, "dependencies": [dependency] },
+            { "name": "xtask", "source": null, "dependencies": [] },
+            { "name": "parrot-kqueue", "source": null, "dependencies": [] },
+        ]})
+    }
+
+    fn dependency(name: &str) -> Value {
+        json!({ "name": name, "kind": null, "features": [] })
+    }
+
+    #[test]
+    fn the_layers_may_know_what_lies_below_them() {
+        let layers = workspace("parrot-server", dependency("parrot-kqueue"));
+        assert_eq!(violations(&layers), [""; 0]);
+    }
+
+    #[test]
+    fn the_command_line_must_not_know_the_queue() {
+        let layers = workspace("parrot-cli", dependency("parrot-kqueue"));
+        assert_eq!(violations(&layers), ["parrot-cli must not depend on parrot-kqueue (features: )"]);
+    }
+
+    #[test]
+    fn the_connection_has_no_dependency_but_those_of_its_tests() {
+        let mut proptest = dependency("proptest");
+        assert_eq!(violations(&workspace("parrot-conn", proptest.clone())).len(), 1);
+        proptest["kind"] = "dev".into();
+        assert_eq!(violations(&workspace("parrot-conn", proptest)), [""; 0]);
+    }
+
+    #[test]
+    fn a_welcome_crate_may_have_an_unwelcome_feature() {
+        let mut rustix = dependency("rustix");
+        assert_eq!(violations(&workspace("parrot-log", rustix.clone())), [""; 0]);
+        rustix["features"] = json!(["net"]);
+        assert_eq!(violations(&workspace("parrot-log", rustix)).len(), 1);
+    }
+
+    #[test]
+    fn nobody_depends_on_xtask_not_even_a_test() {
+        let mut xtask = dependency("xtask");
+        xtask["kind"] = "dev".into();
+        assert_eq!(violations(&workspace("parrot-server", xtask)).len(), 1);
+    }
+
+    #[test]
+    fn a_crate_without_a_rule_is_reported() {
+        let layers = workspace("parrot-new", dependency("anyhow"));
+        assert_eq!(violations(&layers), ["parrot-new has no rule"]);
+    }
+
+    #[test]
+    fn a_dependency_that_calls_a_c_compiler_is_reported() {
+        let metadata = json!({ "packages": [
+            { "name": "cc", "source": "registry", "dependencies": [] },
+        ]});
+        assert_eq!(violations(&metadata).len(), 1);
+    }
+
+    #[test]
+    fn lints_are_inherited_and_unsafe_code_forbidden_in_their_own_sections_only() {
+        assert!(inherits_lints("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"));
+        assert!(!inherits_lints("[lints]\n[package.metadata]\nworkspace = true\n"));
+        assert!(forbids_unsafe("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));
+        assert!(!forbids_unsafe("[workspace.lints.rust]\nunsafe_code = \"deny\"\n"));
+    }
+}
