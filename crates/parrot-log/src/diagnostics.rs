@@ -1,0 +1,140 @@
+//! Diagnostics on standard error that never hold up the program.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PIPE_BUF;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// A destination for ordinary tracing output that drops and counts what its reader does not take, instead of waiting.
+///
+/// Before each write it asks whether the descriptor has room, and it writes no more than `PIPE_BUF` bytes at once, which
+/// a pipe that has room takes without blocking (pipe(7); 512 bytes on BSD and macOS, 4096 on Linux). It can still be
+/// held up when another process fills the same pipe in between, or by the disk below a regular file. The flags of the
+/// descriptor stay as they are. What is lost is told as soon as there is room again.
+///
+/// ```no_run
+/// use parrot_log::Diagnostics;
+/// use tracing_subscriber::{Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+///
+/// let diagnostics = Diagnostics::stderr()?;
+/// tracing_subscriber::registry().with(fmt::layer().with_writer(diagnostics.clone())).init();
+/// tracing::info!("told on standard error");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Diagnostics {
+    shared: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    mid_record: bool,
+    dropped: u64,
+    unreported: u64,
+}
+
+impl Diagnostics {
+    /// Diagnostics on standard error.
+    ///
+    /// # Errors
+    ///
+    /// When the descriptor cannot be duplicated.
+    pub fn stderr() -> io::Result<Diagnostics> {
+        Ok(Diagnostics::descriptor(io::stderr().as_fd().try_clone_to_owned()?))
+    }
+
+    /// Diagnostics on any descriptor that can be written to.
+    #[must_use]
+    pub fn descriptor(descriptor: OwnedFd) -> Diagnostics {
+        let state = State { file: File::from(descriptor), mid_record: false, dropped: 0, unreported: 0 };
+        Diagnostics { shared: Arc::new(Mutex::new(state)) }
+    }
+
+    /// How many records were dropped, in full or in part.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> MakeWriter<'a> for Diagnostics {
+    type Writer = &'a Diagnostics;
+
+    fn make_writer(&'a self) -> &'a Diagnostics {
+        self
+    }
+}
+
+/// Takes one record a call and all of it, and never fails: what cannot be written is counted.
+impl Write for &Diagnostics {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        self.lock().record(record);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl State {
+    fn record(&mut self, record: &[u8]) {
+        if self.try_record(record).is_err() {
+            self.dropped += 1;
+            self.unreported += 1;
+        }
+    }
+
+    fn try_record(&mut self, record: &[u8]) -> io::Result<()> {
+        if self.mid_record {
+            self.pieces(b"\n")?;
+        }
+        if self.unreported > 0 {
+            let gap = format!("(diagnostics dropped here: {}; standard error was not read)\n", self.unreported);
+            self.pieces(gap.as_bytes())?;
+            self.unreported = 0;
+        }
+        self.pieces(record)
+    }
+
+    fn pieces(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if !self.has_room() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let (piece, _) = rest.split_at(rest.len().min(PIPE_BUF));
+            match self.file.write(piece) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    let (taken, left) = rest.split_at(count.min(rest.len()));
+                    self.mid_record = !taken.ends_with(b"\n");
+                    rest = left;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.file, PollFlags::OUT)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // macOS answers NVAL for devices it cannot poll (poll(2), BUGS): those are written to without asking.
+        let writable = PollFlags::OUT | PollFlags::NVAL;
+        match poll(&mut descriptors, Some(&at_once)) {
+            Ok(_) => descriptors.iter().all(|descriptor| descriptor.revents().intersects(writable)),
+            Err(_) => false,
+        }
+    }
+}

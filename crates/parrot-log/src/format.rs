@@ -1,0 +1,87 @@
+//! How a record and a gap are written: the two formats, side by side.
+
+use std::io::Write as _;
+
+use crate::record::Record;
+
+/// A form of log lines. Each line it makes ends with the only newline in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Clf,
+    Json,
+}
+
+impl Format {
+    /// The pattern of its times, for strftime.
+    pub(crate) fn time_pattern(self) -> &'static str {
+        match self {
+            Format::Clf => "%d/%b/%Y:%H:%M:%S %z",
+            Format::Json => "%Y-%m-%dT%H:%M:%S%:z",
+        }
+    }
+
+    /// Appends the line of a message.
+    pub(crate) fn message(self, record: &Record, time: &str, line: &mut Vec<u8>) {
+        match self {
+            Format::Clf => clf_message(record, time, line),
+            Format::Json => json_message(record, time, line),
+        }
+    }
+
+    /// Appends the line that stands where `count` lines are missing.
+    pub(crate) fn dropped(self, count: u64, time: &str, line: &mut Vec<u8>) {
+        let lines = if count == 1 { "line" } else { "lines" };
+        // Writing to a vector does not fail.
+        let _ = match self {
+            Format::Clf => writeln!(line, "- dropped - [{time}] \"{count} {lines} dropped\" -"),
+            Format::Json => writeln!(line, "{{\"time\":\"{time}\",\"dropped\":{count}}}"),
+        };
+    }
+}
+
+fn clf_message(record: &Record, time: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(record.peer().unwrap_or(b"-"));
+    line.extend_from_slice(b" - - [");
+    line.extend_from_slice(time.as_bytes());
+    line.extend_from_slice(b"] ");
+    match record.payload() {
+        Some(payload) => {
+            line.push(b'"');
+            line.extend_from_slice(payload);
+            line.push(b'"');
+        }
+        None => line.push(b'-'),
+    }
+    if record.is_truncated() {
+        line.extend_from_slice(b"...");
+    }
+    line.push(b' ');
+    push_number(record.bytes(), "-", line);
+    line.push(b'\n');
+}
+
+fn json_message(record: &Record, time: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(b"{\"peer\":");
+    push_json_text(record.peer(), line);
+    line.extend_from_slice(b",\"time\":\"");
+    line.extend_from_slice(time.as_bytes());
+    line.extend_from_slice(b"\",\"payload\":");
+    push_json_text(record.payload(), line);
+    line.extend_from_slice(if record.is_truncated() { b",\"truncated\":true" } else { b",\"truncated\":false" });
+    line.extend_from_slice(b",\"bytes\":");
+    push_number(record.bytes(), "null", line);
+    line.extend_from_slice(b"}\n");
+}
+
+fn push_number(number: Option<u64>, otherwise: &str, line: &mut Vec<u8>) {
+    let _ = match number {
+        Some(number) => write!(line, "{number}"),
+        None => write!(line, "{otherwise}"),
+    };
+}
+
+fn push_json_text(text: Option<&[u8]>, line: &mut Vec<u8>) {
+    // Escaped text is ASCII, so it is a string, and a vector takes all of it.
+    let text = text.map(|text| std::str::from_utf8(text).unwrap_or_default());
+    let _ = serde_json::to_writer(line, &text);
+}

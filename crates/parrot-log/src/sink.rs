@@ -1,0 +1,124 @@
+//! Where the writer's thread puts its bytes: an open file, pipe or terminal, and what to do when it refuses them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// The pause before another try where the system says "writable" and then "would block", or cannot say at all.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// An open log. All of its methods may block; only the writer's thread calls them.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    file: File,
+    path: Option<PathBuf>,
+    mid_line: bool,
+    warned: bool,
+}
+
+impl Sink {
+    /// Takes over an open descriptor as it is: its flags belong to everyone who shares the open file.
+    pub(crate) fn descriptor(file: File) -> Sink {
+        Sink { file, path: None, mid_line: false, warned: false }
+    }
+
+    /// Opens the log at `path` for appending; a new file is for its owner's eyes only.
+    pub(crate) fn open(path: &Path) -> io::Result<Sink> {
+        // The thread that reopens it may live in another directory by then.
+        let path = std::path::absolute(path)?;
+        let file = append_to(&path)?;
+        Ok(Sink { file, path: Some(path), mid_line: false, warned: false })
+    }
+
+    /// Opens the log's path anew, for who has moved the file away; keeps the old file if that fails.
+    pub(crate) fn reopen(&mut self) {
+        let Some(path) = &self.path else { return };
+        match append_to(path) {
+            Ok(file) => {
+                self.file = file;
+                self.mid_line = false;
+                self.warned = false;
+            }
+            Err(error) => {
+                let log = path.display();
+                tracing::warn!(target: "parrot_log", %log, %error, "the log could not be reopened and goes on in the \
+                    old file; see to the path and send SIGHUP again");
+            }
+        }
+    }
+
+    /// Writes whole lines, waiting as long as it takes. On an error says how many bytes of `lines` got through.
+    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), usize> {
+        // What an error has cut stays a line of its own.
+        if self.mid_line && !lines.is_empty() && self.write_piecewise(b"\n").is_err() {
+            return Err(0);
+        }
+        self.write_piecewise(lines)
+    }
+
+    fn write_piecewise(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        let mut rest = bytes;
+        let mut asked = false;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(count) if count > 0 => {
+                    let (taken, left) = rest.split_at(count.min(rest.len()));
+                    self.mid_line = !taken.ends_with(b"\n");
+                    rest = left;
+                    asked = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Whoever shares this descriptor has made it non-blocking. It stays so; this thread waits instead.
+                    if asked || !self.wait_until_writable() {
+                        thread::sleep(PAUSE);
+                    }
+                    asked = true;
+                }
+                refused => {
+                    self.warn(refused.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
+                    return Err(bytes.len() - rest.len());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for room, without end; false if the system cannot tell when there is some.
+    fn wait_until_writable(&self) -> bool {
+        let mut descriptors = [PollFd::new(&self.file, PollFlags::OUT)];
+        loop {
+            match poll(&mut descriptors, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return false,
+                // macOS answers NVAL for devices it cannot poll (poll(2), BUGS).
+                Ok(_) => return descriptors.iter().all(|descriptor| !descriptor.revents().contains(PollFlags::NVAL)),
+            }
+        }
+    }
+
+    /// Tells of the first error only: a full disk refuses every batch.
+    fn warn(&mut self, error: io::Error) {
+        if self.warned {
+            return;
+        }
+        self.warned = true;
+        let log = self.path.as_deref().map_or_else(|| "its descriptor".into(), |path| path.to_string_lossy());
+        let next_step = match error.kind() {
+            io::ErrorKind::BrokenPipe => "its reader has gone: start the program again with another log",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "its disk is full: make room",
+            _ => "see to the file, or move it away and send SIGHUP",
+        };
+        tracing::warn!(target: "parrot_log", %log, %error, "the log cannot be written: lines are lost and counted until \
+            it can; {next_step}");
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
