@@ -1,0 +1,41 @@
+//! Arbitrary chunkings, short sends, stalls, half-closes, drains and time-outs, against a model.
+
+mod support;
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use support::{Checked, Step};
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1usize..100).prop_map(Step::Receive),
+        6 => (0usize..100).prop_map(Step::Send),
+        2 => Just(Step::FindEmpty),
+        3 => Just(Step::Release),
+        2 => Just(Step::ShutDown),
+        1 => Just(Step::ReceiveEnd),
+        1 => Just(Step::ToggleOtherBorrower),
+        1 => Just(Step::Drain),
+        1 => (0u64..6).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
+        1 => Just(Step::Reset),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_connection_does_what_its_model_does(
+        steps in vec(step(), 0..200),
+        buffer_size in 1usize..80,
+        buffers in 1usize..3,
+    ) {
+        let mut checked = Checked::new(buffer_size, buffers);
+        for step in steps {
+            checked.step(step);
+        }
+        checked.finish();
+    }
+}

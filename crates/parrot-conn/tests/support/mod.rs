@@ -1,0 +1,192 @@
+//! A connection beside a model of it: what went in, what came out, and what must hold after every step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub)]
+
+use std::time::{Duration, Instant};
+
+use parrot_conn::{BufferPool, CloseReason, Connection, NoSpace};
+
+/// What can happen to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A receive call returns up to so many bytes, as far as there is space.
+    Receive(usize),
+    /// A receive call finds nothing.
+    FindEmpty,
+    /// A receive call returns 0.
+    ReceiveEnd,
+    /// A send call takes up to so many bytes.
+    Send(usize),
+    /// The write side is shut down, if the connection wants that.
+    ShutDown,
+    /// The round ends.
+    Release,
+    /// Others take the pool's last buffer, or give it back.
+    ToggleOtherBorrower,
+    /// The drain starts.
+    Drain,
+    /// Time passes.
+    Wait(Duration),
+    /// The socket fails.
+    Reset,
+}
+
+pub const IDLE: Duration = Duration::from_secs(10);
+
+/// A connection that is checked against what it must do.
+pub struct Checked {
+    pool: BufferPool,
+    other: Option<parrot_conn::Buffer>,
+    connection: Connection,
+    now: Instant,
+    active: Instant,
+    next_byte: u8,
+    received: Vec<u8>,
+    sent: usize,
+    ended: bool,
+    shut: bool,
+    quiet: bool,
+    draining: bool,
+    reason: Option<CloseReason>,
+}
+
+impl Checked {
+    /// `buffers` is how many the pool has; one of them may be taken by others.
+    pub fn new(buffer_size: usize, buffers: usize) -> Checked {
+        let now = Instant::now();
+        Checked {
+            pool: BufferPool::new(buffer_size, buffers * buffer_size),
+            other: None,
+            connection: Connection::new(now),
+            now,
+            active: now,
+            next_byte: 0,
+            received: Vec::new(),
+            sent: 0,
+            ended: false,
+            shut: false,
+            quiet: false,
+            draining: false,
+            reason: None,
+        }
+    }
+
+    fn owed(&self) -> &[u8] {
+        &self.received[self.sent..]
+    }
+
+    pub fn step(&mut self, step: Step) {
+        match step {
+            Step::Receive(n) => self.receive(n),
+            Step::FindEmpty if !self.ended && self.reason.is_none() => {
+                self.connection.input_emptied();
+                self.quiet |= self.draining;
+            }
+            Step::ReceiveEnd if !self.ended && self.reason.is_none() => {
+                self.connection.received_end();
+                self.ended = true;
+                if self.shut {
+                    self.reason = Some(CloseReason::Drained);
+                }
+            }
+            Step::Send(n) if self.reason.is_none() => {
+                assert_eq!(self.connection.to_send(), self.owed(), "what is to be sent");
+                let n = n.min(self.owed().len());
+                if n > 0 {
+                    self.connection.sent(n, self.now);
+                    self.sent += n;
+                    self.active = self.now;
+                }
+            }
+            Step::ShutDown if self.connection.wants_shut_down() => {
+                assert!(self.owed().is_empty(), "shut down with bytes owed");
+                assert!(self.ended || (self.draining && self.quiet), "shut down with input to come");
+                self.connection.shut_down();
+                self.shut = true;
+                if self.ended {
+                    self.reason = Some(CloseReason::PeerFinished);
+                }
+            }
+            Step::Release => self.connection.release(&mut self.pool),
+            Step::ToggleOtherBorrower => match self.other.take() {
+                Some(buffer) => self.pool.give_back(buffer),
+                None => self.other = self.pool.lend(),
+            },
+            Step::Drain => {
+                self.connection.drain();
+                self.draining = true;
+            }
+            Step::Wait(time) => {
+                self.now += time;
+                self.connection.handle_timeout(self.now, IDLE);
+                if self.now >= self.active + IDLE {
+                    self.reason.get_or_insert(CloseReason::IdleTimeout);
+                }
+            }
+            Step::Reset => {
+                self.connection.close(CloseReason::Reset);
+                self.reason.get_or_insert(CloseReason::Reset);
+            }
+            _ => {}
+        }
+        self.check();
+    }
+
+    fn receive(&mut self, n: usize) {
+        let could_borrow = self.connection.holds_buffer() || self.pool.can_lend();
+        match self.connection.receive_space(&mut self.pool) {
+            Ok(space) => {
+                assert!(!space.is_empty(), "an empty receive looks like the end of input");
+                assert!(!self.ended && self.reason.is_none());
+                let n = n.clamp(1, space.len());
+                for byte in &mut space[..n] {
+                    *byte = self.next_byte;
+                    self.next_byte = self.next_byte.wrapping_add(1);
+                    if !self.shut {
+                        self.received.push(*byte);
+                    }
+                }
+                self.connection.received(n, self.now);
+                self.active = self.now;
+                if !self.shut {
+                    self.quiet = false;
+                    let latest: Vec<u8> = self.received[self.received.len() - n..].to_vec();
+                    assert_eq!(self.connection.latest(n), latest, "what a log would show");
+                }
+            }
+            Err(NoSpace::InputEnded) => assert!(self.ended || self.reason.is_some()),
+            Err(NoSpace::PoolEmpty) => assert!(!could_borrow, "a buffer was free"),
+            Err(NoSpace::OutputFull) => assert!(!self.owed().is_empty(), "full with nothing owed waits for ever"),
+        }
+    }
+
+    /// What holds after every step.
+    pub fn check(&self) {
+        let connection = &self.connection;
+        let open = self.reason.is_none();
+        assert_eq!(connection.close_reason(), self.reason, "the reason to close");
+        assert!(connection.to_send().len() <= self.pool.buffer_size(), "the output is bounded");
+        assert!(self.pool.lent() <= self.pool.capacity(), "the pool is bounded");
+        if open {
+            assert_eq!(connection.to_send(), self.owed(), "every byte, in order, once");
+        }
+        let interest = connection.interest();
+        assert_eq!(interest.write, open && !self.owed().is_empty(), "write interest");
+        assert!(!interest.read || (open && !self.ended), "read interest");
+        // Nothing hangs: an open connection waits for something, or has something to do.
+        assert!(!open || interest.read || interest.write || connection.wants_shut_down(), "stuck");
+        if open && !self.shut {
+            let due = self.owed().is_empty() && (self.ended || (self.draining && self.quiet));
+            assert_eq!(connection.wants_shut_down(), due, "shut down when all is done and not before");
+        }
+    }
+
+    /// Ends the round and lets go of everything: the pool must be whole again.
+    pub fn finish(mut self) {
+        self.connection.close(CloseReason::Failed);
+        self.connection.release(&mut self.pool);
+        if let Some(buffer) = self.other.take() {
+            self.pool.give_back(buffer);
+        }
+        assert_eq!(self.pool.lent(), 0, "every buffer came back");
+    }
+}

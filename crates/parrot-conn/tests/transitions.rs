@@ -1,0 +1,253 @@
+//! Each transition of a connection, one test a behaviour.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::{Duration, Instant};
+
+use parrot_conn::{BufferPool, CloseReason, Connection, Interest, NoSpace};
+
+const BUFFER: usize = 8;
+
+fn pool() -> BufferPool {
+    BufferPool::new(BUFFER, 2 * BUFFER)
+}
+
+/// Receives `bytes` as one receive call would.
+fn feed(connection: &mut Connection, pool: &mut BufferPool, bytes: &[u8], now: Instant) {
+    connection.receive_space(pool).expect("there is space")[..bytes.len()].copy_from_slice(bytes);
+    connection.received(bytes.len(), now);
+}
+
+#[test]
+fn a_new_connection_waits_to_read_and_owes_nothing() {
+    let connection = Connection::new(Instant::now());
+    assert_eq!(connection.interest(), Interest { read: true, write: false });
+    assert_eq!(connection.to_send(), b"");
+    assert_eq!(connection.close_reason(), None);
+    assert!(!connection.holds_buffer());
+}
+
+#[test]
+fn bytes_received_are_to_be_sent_in_order_and_once() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    feed(&mut connection, &mut pool, b"abc", now);
+    connection.sent(1, now);
+    feed(&mut connection, &mut pool, b"de", now);
+    assert_eq!(connection.to_send(), b"bcde");
+    connection.sent(4, now);
+    assert_eq!(connection.to_send(), b"");
+}
+
+#[test]
+fn the_latest_bytes_are_those_of_the_last_receive() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    feed(&mut connection, &mut pool, b"abc", now);
+    feed(&mut connection, &mut pool, b"de", now);
+    assert_eq!(connection.latest(2), b"de");
+}
+
+#[test]
+fn a_full_buffer_stops_reading_until_all_of_it_is_sent() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    feed(&mut connection, &mut pool, b"12345678", now);
+    assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::OutputFull));
+    assert_eq!(connection.interest(), Interest { read: false, write: true });
+    connection.sent(7, now);
+    assert_eq!(connection.interest(), Interest { read: false, write: true });
+    connection.sent(1, now);
+    assert_eq!(connection.interest(), Interest { read: true, write: false });
+    assert_eq!(connection.receive_space(&mut pool).map(|space| space.len()), Ok(BUFFER));
+}
+
+#[test]
+fn a_connection_with_nothing_pending_gives_its_buffer_back() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    feed(&mut connection, &mut pool, b"abc", now);
+    connection.release(&mut pool);
+    assert!(connection.holds_buffer(), "bytes are pending");
+    connection.sent(3, now);
+    connection.release(&mut pool);
+    assert!(!connection.holds_buffer());
+    assert_eq!(pool.lent(), 0);
+}
+
+#[test]
+fn an_empty_pool_leaves_a_connection_waiting_and_still_interested() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut others: Vec<Connection> = (0..2).map(|_| Connection::new(now)).collect();
+    for other in &mut others {
+        feed(other, &mut pool, b"x", now);
+    }
+    let mut connection = Connection::new(now);
+    assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::PoolEmpty));
+    assert!(connection.interest().read);
+    others[0].sent(1, now);
+    others[0].release(&mut pool);
+    assert!(connection.receive_space(&mut pool).is_ok());
+}
+
+#[test]
+fn the_end_of_input_is_answered_with_what_is_pending_then_with_the_end_of_output() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    feed(&mut connection, &mut pool, b"squawk", now);
+    connection.received_end();
+    assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::InputEnded));
+    assert_eq!(connection.to_send(), b"squawk");
+    assert!(!connection.wants_shut_down());
+    assert_eq!(connection.interest(), Interest { read: false, write: true });
+    connection.sent(6, now);
+    assert!(connection.wants_shut_down());
+    assert_eq!(connection.close_reason(), None);
+    connection.shut_down();
+    assert_eq!(connection.close_reason(), Some(CloseReason::PeerFinished));
+    assert_eq!(connection.interest(), Interest { read: false, write: false });
+}
+
+#[test]
+fn a_peer_that_sends_nothing_and_finishes_is_answered_with_the_end() {
+    let mut connection = Connection::new(Instant::now());
+    connection.received_end();
+    assert!(connection.wants_shut_down());
+    connection.shut_down();
+    assert_eq!(connection.close_reason(), Some(CloseReason::PeerFinished));
+}
+
+#[test]
+fn a_drain_echoes_on_until_the_input_is_seen_empty_and_the_output_sent() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    connection.drain();
+    assert!(!connection.wants_shut_down(), "whether the input is empty is not known yet");
+    feed(&mut connection, &mut pool, b"abc", now);
+    connection.input_emptied();
+    assert!(!connection.wants_shut_down(), "three bytes are owed");
+    connection.sent(3, now);
+    assert!(connection.wants_shut_down());
+}
+
+#[test]
+fn bytes_that_come_before_the_drain_can_finish_are_echoed_too() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    connection.drain();
+    feed(&mut connection, &mut pool, b"abc", now);
+    connection.input_emptied();
+    feed(&mut connection, &mut pool, b"d", now);
+    connection.sent(4, now);
+    assert!(!connection.wants_shut_down(), "the input was not empty the last time it was looked at");
+    connection.input_emptied();
+    assert!(connection.wants_shut_down());
+}
+
+#[test]
+fn an_empty_input_before_the_drain_says_nothing_about_it_afterwards() {
+    let mut connection = Connection::new(Instant::now());
+    connection.input_emptied();
+    connection.drain();
+    assert!(!connection.wants_shut_down());
+}
+
+#[test]
+fn a_drained_connection_discards_what_still_comes_and_closes_at_the_end_of_it() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    connection.drain();
+    connection.input_emptied();
+    connection.shut_down();
+    assert_eq!(connection.close_reason(), None);
+    assert!(connection.discards_input());
+    for _ in 0..3 {
+        feed(&mut connection, &mut pool, b"too late", now);
+        assert_eq!(connection.to_send(), b"");
+    }
+    connection.received_end();
+    assert_eq!(connection.close_reason(), Some(CloseReason::Drained));
+    connection.release(&mut pool);
+    assert_eq!(pool.lent(), 0);
+}
+
+#[test]
+fn the_idle_time_starts_again_with_every_byte_in_or_out() {
+    let (mut pool, start) = (pool(), Instant::now());
+    let (idle, second) = (Duration::from_secs(10), Duration::from_secs(1));
+    let mut connection = Connection::new(start);
+    assert_eq!(connection.next_timeout(idle), Some(start + idle));
+    feed(&mut connection, &mut pool, b"ab", start + 3 * second);
+    assert_eq!(connection.next_timeout(idle), Some(start + 13 * second));
+    connection.sent(1, start + 5 * second);
+    assert_eq!(connection.next_timeout(idle), Some(start + 15 * second));
+    connection.handle_timeout(start + 14 * second, idle);
+    assert_eq!(connection.close_reason(), None);
+    connection.handle_timeout(start + 15 * second, idle);
+    assert_eq!(connection.close_reason(), Some(CloseReason::IdleTimeout));
+}
+
+#[test]
+fn an_idle_time_beyond_the_clock_never_comes() {
+    let now = Instant::now();
+    let mut connection = Connection::new(now);
+    assert_eq!(connection.next_timeout(Duration::MAX), None);
+    connection.handle_timeout(now + Duration::from_secs(86_400), Duration::MAX);
+    assert_eq!(connection.close_reason(), None);
+}
+
+#[test]
+fn the_first_reason_to_close_stays() {
+    let mut connection = Connection::new(Instant::now());
+    connection.close(CloseReason::Reset);
+    connection.close(CloseReason::DrainTimeout);
+    assert_eq!(connection.close_reason(), Some(CloseReason::Reset));
+}
+
+#[test]
+fn a_closed_connection_gives_its_buffer_back_with_the_bytes_in_it() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    feed(&mut connection, &mut pool, b"abc", now);
+    connection.close(CloseReason::Reset);
+    assert_eq!(connection.interest(), Interest { read: false, write: false });
+    connection.release(&mut pool);
+    assert_eq!(pool.lent(), 0);
+    assert_eq!(pool.lend().map(|buffer| buffer.pending().len()), Some(0), "the next borrower sees no old bytes");
+}
+
+#[test]
+fn counts_beyond_what_there_is_are_cut_to_it() {
+    let (mut pool, now) = (pool(), Instant::now());
+    let mut connection = Connection::new(now);
+    connection.receive_space(&mut pool).unwrap().fill(b'x');
+    connection.received(usize::MAX, now);
+    assert_eq!(connection.to_send(), [b'x'; BUFFER]);
+    connection.sent(usize::MAX, now);
+    assert_eq!(connection.to_send(), b"");
+}
+
+#[test]
+fn a_pool_lends_at_most_its_capacity() {
+    let mut pool = BufferPool::new(BUFFER, 3 * BUFFER + 1);
+    let lent: Vec<_> = std::iter::from_fn(|| pool.lend()).collect();
+    assert_eq!(lent.len(), 3);
+    assert!(!pool.can_lend());
+    lent.into_iter().for_each(|buffer| pool.give_back(buffer));
+    assert!(pool.can_lend());
+    assert_eq!(pool.lent(), 0);
+}
+
+#[test]
+fn a_pool_of_too_few_bytes_still_lends_one_buffer() {
+    let mut pool = BufferPool::new(BUFFER, 0);
+    assert!(pool.lend().is_some());
+    assert!(pool.lend().is_none());
+}
+
+#[test]
+fn every_close_reason_reads_as_words() {
+    for reason in CloseReason::ALL {
+        assert!(reason.to_string().chars().all(|c| c.is_ascii_lowercase() || c == ' ' || c == '-'), "{reason}");
+        assert_eq!(CloseReason::ALL[reason as usize], reason);
+    }
+}
