@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
         ours: &["parrot-server", "parrot-log"],
         others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS]),
     },
+    Rule { name: "parrot-load", ours: &["parrot-kqueue"], others: Others::AllBut(&[LOOPS]) },
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];
 
