@@ -88,43 +88,44 @@ impl Write for &Diagnostics {
 
 impl State {
     fn record(&mut self, record: &[u8]) {
-        if self.try_record(record).is_err() {
+        // One write for all of it if it fits: each may find the last room taken by the one before.
+        let mut bytes = Vec::new();
+        if self.mid_record {
+            bytes.push(b'\n');
+        }
+        if self.unreported > 0 {
+            let gap = format!("(diagnostics dropped here: {}; standard error was not read)\n", self.unreported);
+            bytes.extend_from_slice(gap.as_bytes());
+        }
+        let before_record = bytes.len();
+        bytes.extend_from_slice(record);
+
+        let left = self.write(&bytes).len();
+        if bytes.len() - left >= before_record {
+            self.unreported = 0;
+        }
+        if left > 0 {
             self.dropped += 1;
             self.unreported += 1;
         }
     }
 
-    fn try_record(&mut self, record: &[u8]) -> io::Result<()> {
-        if self.mid_record {
-            self.pieces(b"\n")?;
-        }
-        if self.unreported > 0 {
-            let gap = format!("(diagnostics dropped here: {}; standard error was not read)\n", self.unreported);
-            self.pieces(gap.as_bytes())?;
-            self.unreported = 0;
-        }
-        self.pieces(record)
-    }
-
-    fn pieces(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Writes as long as there is room; what it returns did not get through.
+    fn write<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
-        while !rest.is_empty() {
-            if !self.has_room() {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
+        while !rest.is_empty() && self.has_room() {
             let (piece, _) = rest.split_at(rest.len().min(PIPE_BUF));
             match self.file.write(piece) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
+                Ok(count) if count > 0 => {
                     let (taken, left) = rest.split_at(count.min(rest.len()));
                     self.mid_record = !taken.ends_with(b"\n");
                     rest = left;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                _ => break, // closed, full, or made non-blocking by who shares it
             }
         }
-        Ok(())
+        rest
     }
 
     fn has_room(&self) -> bool {

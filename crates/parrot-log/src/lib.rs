@@ -60,7 +60,7 @@
 //!
 //! # When the log cannot keep up
 //!
-//! Who logs never waits for the log. Lines are appended to a buffer of at most 256 KiB; while it is full, lines are
+//! Who logs never waits for the log. Lines are appended to a buffer of at most 512 KiB; while it is full, lines are
 //! dropped and counted. As soon as the log flows again, the count stands at the place of the gap as a line of its own:
 //!
 //! ```text

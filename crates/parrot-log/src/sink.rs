@@ -122,3 +122,20 @@ impl Sink {
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_line_that_was_cut_the_next_begins_on_a_line_of_its_own() {
+        let path = std::env::temp_dir().join(format!("parrot-log-cut-{}", std::process::id()));
+        let mut sink = Sink::open(&path).unwrap();
+        assert_eq!(sink.write(b"first\nsecond, cu"), Ok(())); // as an error in the midst of it leaves it
+        assert_eq!(sink.write(b""), Ok(()));
+        assert_eq!(sink.write(b"third\n"), Ok(()));
+        assert_eq!(sink.write(b"fourth\n"), Ok(()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond, cu\nthird\nfourth\n");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -17,8 +17,9 @@ use crate::clock::LocalClock;
 use crate::format::Format;
 use crate::sink::Sink;
 
-/// The most bytes that wait to be taken by the thread. At 200,000 lines a second this is some 15 ms of a stuck disk.
-const BOUND: usize = 256 * 1024;
+/// The most bytes that wait to be taken by the thread. At 200,000 short lines a second this is some 30 ms of a busy disk
+/// or processor. A buffer grows to it only when the log is behind.
+const BOUND: usize = 512 * 1024;
 
 /// Enough bytes for a write of their own: the thread is woken for them before it has finished gathering.
 const BATCH: usize = 64 * 1024;
@@ -138,7 +139,8 @@ impl Writer {
 
 /// The owner's handle of a log: reopens it, reads its numbers, closes it.
 ///
-/// Dropped without [`close`](Self::close) it lets the thread write what is left, and does not wait for that.
+/// Dropped without [`close`](Self::close) it lets the thread write what is left, and does not wait for that. Lines that
+/// are logged after that are dropped.
 #[derive(Debug)]
 pub struct WriterGuard {
     shared: Arc<Shared>,
@@ -233,6 +235,12 @@ enum Wake {
     AnyLine,
 }
 
+impl State {
+    fn has_work(&self) -> bool {
+        !self.pending.is_empty() || self.dropped > 0 || self.reopen || self.closed
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code in here panics between two changes that belong together, so a poisoned state is a whole one.
@@ -292,34 +300,27 @@ impl Worker {
     /// Swaps buffers as soon as there is anything to do; sleeps until then.
     fn take(&mut self) {
         self.batch.bytes.clear();
-        while !self.try_take() {
-            // Idle: a burst's memory goes back, outside of the lock.
+        loop {
             let spare = {
-                let pending = &mut self.shared.lock().pending;
-                if pending.is_empty() && pending.capacity() > KEPT { mem::take(pending) } else { Vec::new() }
+                let mut state = self.shared.lock();
+                if state.has_work() {
+                    state.wake = Wake::Never;
+                    mem::swap(&mut state.pending, &mut self.batch.bytes);
+                    self.batch.lines = mem::take(&mut state.pending_lines);
+                    self.batch.reopen = mem::take(&mut state.reopen);
+                    self.batch.last = state.closed;
+                    self.unreported += mem::take(&mut state.dropped);
+                    state.lines_in_flight = self.batch.lines;
+                    return;
+                }
+                state.wake = Wake::AnyLine;
+                without_excess(&mut state.pending)
             };
+            // The log is idle: a burst's memory goes back, outside of the lock.
             drop(spare);
-            if self.batch.bytes.capacity() > KEPT {
-                self.batch.bytes = Vec::new();
-            }
+            drop(without_excess(&mut self.batch.bytes));
             thread::park();
         }
-    }
-
-    fn try_take(&mut self) -> bool {
-        let mut state = self.shared.lock();
-        if state.pending.is_empty() && state.dropped == 0 && !state.reopen && !state.closed {
-            state.wake = Wake::AnyLine;
-            return false;
-        }
-        state.wake = Wake::Never;
-        mem::swap(&mut state.pending, &mut self.batch.bytes);
-        self.batch.lines = mem::take(&mut state.pending_lines);
-        self.batch.reopen = mem::take(&mut state.reopen);
-        self.batch.last = state.closed;
-        self.unreported += mem::take(&mut state.dropped);
-        state.lines_in_flight = self.batch.lines;
-        true
     }
 
     /// Writes the batch, and behind it how many lines are missing there.
@@ -358,5 +359,41 @@ impl Worker {
         }
         // Returning early for no reason makes a smaller batch, nothing else.
         thread::park_timeout(GATHER);
+    }
+}
+
+/// Takes an empty buffer away if it is larger than an idle log keeps.
+fn without_excess(buffer: &mut Vec<u8>) -> Vec<u8> {
+    if buffer.capacity() > KEPT { mem::take(buffer) } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_burst_is_bounded_and_given_back() {
+        let (mut reader, end) = io::pipe().unwrap();
+        let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
+        let line = [b"x".repeat(99), vec![b'\n']].concat();
+        while guard.statistics().dropped == 0 {
+            writer.append(&line);
+        }
+        assert!(writer.shared.lock().pending.capacity() <= BOUND);
+
+        let reading = thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while writer.shared.lock().wake != Wake::AnyLine {
+            assert!(Instant::now() < deadline, "the thread did not come to rest");
+            thread::sleep(Duration::from_millis(1));
+        }
+        writer.append(&line); // the thread gives back before it sleeps, so the buffer of this line is a new one
+        assert!(writer.shared.lock().pending.capacity() <= KEPT);
+        let _ = guard.close(Duration::from_secs(20));
+        drop(writer);
+        assert!(reading.join().unwrap().is_ok());
     }
 }

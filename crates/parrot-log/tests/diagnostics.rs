@@ -1,0 +1,79 @@
+//! Diagnostics on a standard error that nobody reads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+
+use parrot_log::Diagnostics;
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// Less than a full pipe holds on any system, and room for a record on every one when it is read.
+const ROOM: usize = 8 * 1024;
+
+#[test]
+fn a_record_is_written_as_it_is() {
+    let (mut reader, end) = io::pipe().unwrap();
+    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    let layer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(diagnostics.clone());
+    with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::info!(target: "test", answer = 42, "told");
+    });
+    assert_eq!(diagnostics.dropped(), 0);
+    drop(diagnostics);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, " INFO test: told answer=42\n");
+}
+
+#[test]
+fn records_that_nobody_reads_are_dropped_counted_and_told_of_later() {
+    let (mut reader, end) = io::pipe().unwrap();
+    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    let record = format!("{}\n", "x".repeat(99));
+    let mut records = 0;
+    while diagnostics.dropped() < 10 {
+        (&diagnostics).write_all(record.as_bytes()).unwrap(); // would never end if it waited for the reader
+        records += 1;
+    }
+    let mut text = vec![0; ROOM];
+    reader.read_exact(&mut text).unwrap();
+    (&diagnostics).write_all(b"after the gap\n").unwrap();
+    assert_eq!(diagnostics.dropped(), 10);
+    drop(diagnostics);
+    reader.read_to_end(&mut text).unwrap();
+
+    let text = String::from_utf8(text).unwrap();
+    let whole = text.lines().filter(|line| line.len() == 99).count();
+    assert_eq!(whole, records - 10);
+    assert!(
+        text.ends_with("\n(diagnostics dropped here: 10; standard error was not read)\nafter the gap\n"),
+        "{}",
+        &text[text.len() - 200..]
+    );
+}
+
+#[test]
+fn a_record_longer_than_the_pipe_is_cut_and_the_next_begins_a_line() {
+    let (mut reader, end) = io::pipe().unwrap();
+    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    (&diagnostics).write_all("x".repeat(1 << 20).as_bytes()).unwrap();
+    assert_eq!(diagnostics.dropped(), 1);
+    let mut text = vec![0; ROOM];
+    reader.read_exact(&mut text).unwrap();
+    (&diagnostics).write_all(b"next\n").unwrap();
+    drop(diagnostics);
+    reader.read_to_end(&mut text).unwrap();
+    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
+    assert!(lines[0].iter().all(|&byte| byte == b'x'));
+    assert_eq!(lines[2], b"next");
+}
+
+#[test]
+fn a_closed_standard_error_is_no_error() {
+    let (reader, end) = io::pipe().unwrap();
+    drop(reader);
+    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    (&diagnostics).write_all(b"to nobody\n").unwrap();
+    assert_eq!(diagnostics.dropped(), 1);
+}

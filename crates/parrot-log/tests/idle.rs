@@ -1,0 +1,49 @@
+//! An idle log costs nothing: its thread sleeps until a line comes.
+//!
+//! Alone in its file: it looks for the only writer's thread of the process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[test]
+#[cfg(not(target_os = "linux"))]
+fn an_idle_writer_makes_no_wake_ups() {
+    println!("skipped: how often a thread was woken is read from /proc");
+}
+
+#[cfg(target_os = "linux")]
+mod support;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_writer_makes_no_wake_ups() {
+    use std::{fs, thread, time::Duration};
+
+    use parrot_log::{ClfLayer, Writer};
+    use support::{Folder, PATIENCE, log, wait_until};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    fn switches() -> u64 {
+        let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+        let writer = tasks
+            .filter_map(|task| fs::read_to_string(task.join("status")).ok())
+            .find(|status| status.starts_with("Name:\tparrot-log\n"));
+        let line = "\nvoluntary_ctxt_switches:\t";
+        let status = writer.expect("the writer's thread is there");
+        status.split_once(line).unwrap().1.lines().next().unwrap().parse().unwrap()
+    }
+
+    let folder = Folder::new("idle");
+    let (writer, guard) = Writer::file(folder.path("log")).unwrap();
+    let layer = tracing_subscriber::registry().with(ClfLayer::new(writer, 256));
+    let _default = tracing::subscriber::set_default(layer);
+    log(b"the last for a while");
+    wait_until("it is written", || guard.statistics().written == 1);
+    // It gathers once more before it sleeps without a time-out: asleep is when a long look shows no wake-up.
+    wait_until("the thread sleeps", || {
+        let before = switches();
+        thread::sleep(Duration::from_millis(300));
+        switches() == before
+    });
+    log(b"the first after it");
+    wait_until("it is woken", || guard.statistics().written == 2);
+    let _ = guard.close(PATIENCE);
+}

@@ -1,0 +1,256 @@
+//! From an event to the exact line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use parrot_log::{ClfLayer, JsonLayer, MAX_PAYLOAD, MESSAGE_TARGET, Writer};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use support::{Folder, PATIENCE, log, quoted, without_time};
+
+/// The CLF log of what `messages` logs, with each time replaced by `time`.
+fn clf(test: &str, limit: usize, messages: impl FnOnce()) -> Vec<String> {
+    written(test, |writer| {
+        with_default(tracing_subscriber::registry().with(ClfLayer::new(writer, limit)), messages);
+    })
+    .lines()
+    .map(without_time)
+    .collect()
+}
+
+fn json(test: &str, limit: usize, messages: impl FnOnce()) -> Vec<Value> {
+    written(test, |writer| {
+        with_default(tracing_subscriber::registry().with(JsonLayer::new(writer, limit)), messages);
+    })
+    .lines()
+    .map(|line| serde_json::from_str(line).unwrap())
+    .collect()
+}
+
+fn written(test: &str, run: impl FnOnce(Writer)) -> String {
+    let folder = Folder::new(test);
+    let path = folder.path("log");
+    let (writer, guard) = Writer::file(&path).unwrap();
+    run(writer);
+    let statistics = guard.close(PATIENCE);
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert!(log.is_empty() || log.ends_with('\n'));
+    assert_eq!(statistics.written, log.lines().count() as u64);
+    assert_eq!((statistics.dropped, statistics.write_errors), (0, 0));
+    log
+}
+
+#[test]
+fn a_message_is_one_line_of_common_log_format() {
+    let lines = clf("message", 256, || log(b"Hello Parrot\n"));
+    assert_eq!(lines, [r#"127.0.0.1:53422 - - [time] "Hello Parrot\n" 13"#]);
+}
+
+#[test]
+fn an_ipv6_peer_stands_in_brackets() {
+    let peer: SocketAddr = "[2001:db8::1]:53422".parse().unwrap();
+    let lines = clf("ipv6", 256, || {
+        tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload = &b"x"[..], bytes = 1_u64);
+    });
+    assert_eq!(lines, [r#"[2001:db8::1]:53422 - - [time] "x" 1"#]);
+}
+
+#[test]
+fn a_payload_beyond_the_limit_is_cut_and_its_bytes_stay_true() {
+    for (limit, expected) in
+        [(13, r#""Hello Parrot\n" 13"#), (12, r#""Hello Parrot"... 13"#), (5, r#""Hello"... 13"#), (0, r#"""... 13"#)]
+    {
+        let lines = clf("limit", limit, || log(b"Hello Parrot\n"));
+        assert_eq!(lines, [format!("127.0.0.1:53422 - - [time] {expected}")]);
+    }
+}
+
+#[test]
+fn a_payload_that_is_only_a_part_counts_as_cut() {
+    let lines = clf("part", 256, || {
+        tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = &b"Hello"[..], bytes = 13_u64);
+    });
+    assert_eq!(lines, [r#"p - - [time] "Hello"... 13"#]);
+}
+
+#[test]
+fn the_longest_line_of_the_worst_bytes_fits_into_the_buffer() {
+    let lines = clf("longest", usize::MAX, || log(&[0xff; MAX_PAYLOAD + 1]));
+    assert_eq!(
+        lines,
+        [format!("127.0.0.1:53422 - - [time] \"{}\"... {}", r"\xff".repeat(MAX_PAYLOAD), MAX_PAYLOAD + 1)]
+    );
+    let objects = json("longest-json", usize::MAX, || log(&[b'"'; MAX_PAYLOAD + 1]));
+    assert_eq!(objects[0]["payload"], r#"\""#.repeat(MAX_PAYLOAD));
+}
+
+#[test]
+fn payloads_may_be_recorded_as_text_and_fields_may_be_missing() {
+    let lines = clf("tolerant", 256, || {
+        tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = "text\n", bytes = 5_u64);
+        tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = %"shown\n", bytes = 6_i32);
+        tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = ?"debug");
+        tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = 42, bytes = -1);
+        tracing::info!(target: MESSAGE_TARGET, payload = &b"no peer, no bytes"[..]);
+        tracing::info!(target: MESSAGE_TARGET, peer = "p", bytes = 7_u64);
+        tracing::info!(target: MESSAGE_TARGET, colour = "green", "nothing of what a line shows");
+    });
+    assert_eq!(
+        lines,
+        [
+            r#"p - - [time] "text\n" 5"#,
+            r#"p - - [time] "shown\n" 6"#,
+            r#"p - - [time] "\"debug\"" 7"#,
+            r#"p - - [time] "42" 2"#,
+            r#"- - - [time] "no peer, no bytes" 17"#,
+            r"p - - [time] - 7",
+            r"- - - [time] - -",
+        ]
+    );
+}
+
+#[test]
+fn a_peer_cannot_break_the_line_or_claim_lines_were_dropped() {
+    let lines = clf("peer", 256, || {
+        tracing::info!(target: MESSAGE_TARGET, peer = "- dropped\n", payload = &b""[..]);
+        tracing::info!(target: MESSAGE_TARGET, peer = "x".repeat(1000), payload = &b""[..]);
+    });
+    assert_eq!(
+        lines,
+        [r#"-\x20dropped\n - - [time] "" 0"#.to_owned(), format!(r#"{} - - [time] "" 0"#, "x".repeat(256))]
+    );
+}
+
+#[test]
+fn events_of_other_targets_are_no_messages() {
+    let lines = clf("targets", 256, || {
+        tracing::info!(peer = "p", payload = &b"x"[..], "another target");
+        tracing::info!(target: "parrot::message::inner", peer = "p", payload = &b"x"[..]);
+        log(b"x");
+    });
+    assert_eq!(lines.len(), 1);
+}
+
+#[test]
+fn a_message_is_one_json_object_with_the_same_payload_text() {
+    let objects = json("json", 5, || {
+        log(b"a\n\"\\\0");
+        log(b"Hello Parrot\n");
+        tracing::info!(target: MESSAGE_TARGET, "no fields");
+    });
+    let times: Vec<&str> = objects.iter().map(|object| object["time"].as_str().unwrap()).collect();
+    for time in &times {
+        assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time} has no offset or is no time");
+    }
+    let peer = "127.0.0.1:53422";
+    assert_eq!(
+        objects,
+        [
+            json!({"peer": peer, "time": times[0], "payload": r#"a\n\"\\\x00"#, "truncated": false, "bytes": 5}),
+            json!({"peer": peer, "time": times[1], "payload": "Hello", "truncated": true, "bytes": 13}),
+            json!({"peer": null, "time": times[2], "payload": null, "truncated": false, "bytes": null}),
+        ]
+    );
+}
+
+#[test]
+fn threads_that_log_at_once_do_not_mix_their_lines() {
+    let folder = Folder::new("threads");
+    let path = folder.path("log");
+    let (writer, guard) = Writer::file(&path).unwrap();
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(ClfLayer::new(writer, 256)));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let dispatch = dispatch.clone();
+            scope.spawn(move || {
+                tracing::dispatcher::with_default(&dispatch, || {
+                    for message in 0..250 {
+                        log(format!("{thread}.{message}").as_bytes());
+                    }
+                });
+            });
+        }
+    });
+    assert_eq!(guard.close(PATIENCE).written, 1000);
+    let log = std::fs::read_to_string(&path).unwrap();
+    for thread in 0..4 {
+        let prefix = format!("{thread}.");
+        let of_thread: Vec<&str> = log.lines().map(quoted).filter(|text| text.starts_with(&prefix)).collect();
+        let logged: Vec<String> = (0..250).map(|message| format!("{thread}.{message}")).collect();
+        assert_eq!(of_thread, logged);
+    }
+}
+
+/// Decodes what stands between the quotes, as the documentation of the lines has it.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let (byte, length) = match (character, rest.chars().nth(1)) {
+            ('\\', Some('n')) => (b'\n', 2),
+            ('\\', Some('r')) => (b'\r', 2),
+            ('\\', Some('t')) => (b'\t', 2),
+            ('\\', Some('x')) => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
+            ('\\', Some(quoted @ ('"' | '\\'))) => (quoted as u8, 2),
+            ('\\' | '"', _) => panic!("not an escape: {rest}"),
+            (plain, _) => (plain as u8, 1),
+        };
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    bytes
+}
+
+/// Payloads as attackers write them: the bytes that matter to lines and terminals come often.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        3 => any::<u8>(),
+        2 => prop::sample::select(&b"\n\r\t\\\"\0\x1b\x7f\x85\x9b[] -.nx01"[..]),
+    ];
+    prop::collection::vec(byte, 0..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn one_record_is_one_line_that_decodes_to_its_bytes(payloads in prop::collection::vec(hostile(), 1..20), limit in 0_usize..300) {
+        let lines = clf("hostile", limit, || payloads.iter().for_each(|payload| log(payload)));
+        prop_assert_eq!(lines.len(), payloads.len());
+        for (line, payload) in lines.iter().zip(&payloads) {
+            prop_assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", line);
+            prop_assert_eq!(decoded(quoted(line)), &payload[..payload.len().min(limit)]);
+            let cut = if payload.len() > limit { "..." } else { "" };
+            let end = format!("\"{cut} {}", payload.len());
+            prop_assert!(line.ends_with(&end), "{}", line);
+        }
+    }
+
+    #[test]
+    fn one_record_is_one_json_object_that_decodes_to_its_bytes(payloads in prop::collection::vec(hostile(), 1..20)) {
+        let objects = json("hostile-json", 300, || payloads.iter().for_each(|payload| log(payload)));
+        prop_assert_eq!(objects.len(), payloads.len());
+        for (object, payload) in objects.iter().zip(&payloads) {
+            prop_assert_eq!(&decoded(object["payload"].as_str().unwrap()), payload);
+            prop_assert_eq!(object["bytes"].as_u64(), Some(payload.len() as u64));
+        }
+    }
+}
+
+#[test]
+fn a_closed_log_takes_no_more_lines() {
+    let folder = Folder::new("closed");
+    let (writer, guard) = Writer::file(folder.path("log")).unwrap();
+    with_default(tracing_subscriber::registry().with(ClfLayer::new(writer, 256)), || {
+        log(b"before");
+        assert_eq!(guard.close(Duration::from_secs(20)).written, 1);
+        log(b"after");
+    });
+    assert_eq!(std::fs::read_to_string(folder.path("log")).unwrap().lines().count(), 1);
+}

@@ -1,0 +1,81 @@
+//! What the tests of this crate share: a place for files, waiting with a deadline, and reading lines back.
+#![allow(dead_code)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parrot_log::MESSAGE_TARGET;
+
+/// Longer than anything here takes on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder for one test, removed with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(test: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("parrot-log-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits until a condition holds.
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Logs one message as the server does.
+pub(crate) fn log(payload: &[u8]) {
+    let peer: SocketAddr = "127.0.0.1:53422".parse().unwrap();
+    tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload, bytes = payload.len() as u64);
+}
+
+/// If the line of a CLF log says that lines were dropped: how many.
+pub(crate) fn dropped_here(line: &str) -> Option<u64> {
+    line.starts_with("- dropped - ").then(|| {
+        let (count, rest) = quoted(line).split_once(' ').unwrap();
+        assert!(rest == "lines dropped" || rest == "line dropped", "{rest}");
+        count.parse().unwrap()
+    })
+}
+
+/// What stands between the first quote and the last.
+pub(crate) fn quoted(line: &str) -> &str {
+    let start = line.find('"').unwrap() + 1;
+    &line[start..line.rfind('"').unwrap()]
+}
+
+/// The line with `[time]` in place of the time, after a look at the time's form.
+pub(crate) fn without_time(line: &str) -> String {
+    let start = line.find(" [").unwrap() + 2;
+    let end = start + line[start..].find(']').unwrap();
+    let form: String = line[start..end]
+        .chars()
+        .map(|character| match character {
+            '0'..='9' => '9',
+            'a'..='z' => 'a',
+            'A'..='Z' => 'A',
+            '+' | '-' => '+',
+            other => other,
+        })
+        .collect();
+    assert_eq!(form, "99/Aaa/9999:99:99:99 +9999", "{line}");
+    format!("{}time{}", &line[..start], &line[end..])
+}

@@ -1,0 +1,45 @@
+//! The first write error is told, once, through the same subscriber that the log is a layer of.
+//!
+//! Alone in its file: it needs the global subscriber, because the writer's thread has no other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parrot_log::{ClfLayer, Writer};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use support::{PATIENCE, log, wait_until};
+
+static WARNINGS: AtomicU64 = AtomicU64::new(0);
+
+struct CountWarnings;
+
+impl<S: Subscriber> Layer<S> for CountWarnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "parrot_log" && *event.metadata().level() == Level::WARN {
+            WARNINGS.fetch_add(1, Ordering::SeqCst);
+            log(b"an event from within the warning"); // must not lock anything up
+        }
+    }
+}
+
+#[test]
+fn the_first_write_error_is_told_and_no_other() {
+    let (reader, end) = io::pipe().unwrap();
+    drop(reader);
+    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
+    tracing_subscriber::registry().with(ClfLayer::new(writer, 256)).with(CountWarnings).init();
+    for errors in 1..=5 {
+        log(b"to nobody");
+        wait_until("another error", || guard.statistics().write_errors >= errors);
+    }
+    let statistics = guard.close(PATIENCE);
+    assert_eq!(WARNINGS.load(Ordering::SeqCst), 1);
+    assert_eq!((statistics.written, statistics.dropped), (0, 6));
+}

@@ -1,0 +1,269 @@
+//! The writer against real files and pipes, and above all against logs that refuse.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parrot_log::{ClfLayer, JsonLayer, Writer, WriterGuard};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use support::{Folder, PATIENCE, dropped_here, log, quoted, wait_until};
+
+/// More than pipe, thread and buffer hold together.
+const TOO_MANY: u64 = 20_000;
+
+fn logging(writer: Writer, messages: impl FnOnce()) {
+    with_default(tracing_subscriber::registry().with(ClfLayer::new(writer, 256)), messages);
+}
+
+fn log_many(count: u64) {
+    (0..count).for_each(|number| log(format!("message {number}").as_bytes()));
+}
+
+fn piped() -> (PipeReader, Writer, WriterGuard) {
+    let (reader, end) = io::pipe().unwrap();
+    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
+    (reader, writer, guard)
+}
+
+fn read_to_end(mut reader: PipeReader) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+#[test]
+fn a_reader_that_stalls_costs_lines_and_their_count_stands_in_the_gap() {
+    let (reader, writer, guard) = piped();
+    logging(writer, || {
+        log_many(TOO_MANY); // would never end if it waited for the reader
+        let dropped = guard.statistics().dropped;
+        assert!(dropped > 0);
+        let reading = read_to_end(reader);
+        wait_until("the log flows again", || guard.statistics().written + dropped == TOO_MANY);
+        log(format!("message {TOO_MANY}").as_bytes());
+        let statistics = guard.close(PATIENCE);
+        assert_eq!((statistics.written, statistics.dropped), (TOO_MANY - dropped + 1, dropped));
+
+        let mut next = 0;
+        let mut reported = 0;
+        for line in reading.join().unwrap().lines() {
+            if let Some(count) = dropped_here(line) {
+                next += count;
+                reported += count;
+            } else {
+                assert_eq!(quoted(line), format!("message {next}"));
+                next += 1;
+            }
+        }
+        assert_eq!((next, reported), (TOO_MANY + 1, dropped));
+    });
+}
+
+#[test]
+fn a_gap_in_a_json_log_is_an_object_of_its_own() {
+    let (reader, writer, guard) = piped();
+    with_default(tracing_subscriber::registry().with(JsonLayer::new(writer, 256)), || log_many(TOO_MANY));
+    let reading = read_to_end(reader);
+    let statistics = guard.close(PATIENCE);
+    let log = reading.join().unwrap();
+    let objects: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (gaps, messages): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.get("dropped").is_some());
+    assert_eq!(gaps.iter().map(|gap| gap["dropped"].as_u64().unwrap()).sum::<u64>(), statistics.dropped);
+    assert_eq!(messages.len() as u64, statistics.written);
+    assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap.get("payload").is_none()));
+}
+
+#[test]
+fn a_stuck_log_is_closed_at_the_deadline() {
+    let (reader, writer, guard) = piped();
+    logging(writer, || log_many(TOO_MANY));
+    let start = Instant::now();
+    let statistics = guard.close(Duration::from_millis(50));
+    assert!(start.elapsed() < PATIENCE / 2, "closed after {:?}", start.elapsed());
+    assert_eq!(statistics.written + statistics.dropped, TOO_MANY);
+    drop(reader);
+}
+
+#[test]
+fn lines_lost_with_a_closed_pipe_are_counted_and_nothing_else_happens() {
+    let (reader, writer, guard) = piped();
+    logging(writer, || {
+        log_many(10);
+        wait_until("the pipe took them", || guard.statistics().written == 10);
+        drop(reader);
+        log(b"to nobody");
+        wait_until("the error is seen", || guard.statistics().write_errors == 1);
+        log(b"to nobody");
+    });
+    let statistics = guard.close(PATIENCE);
+    assert_eq!((statistics.written, statistics.dropped), (10, 2));
+    assert!(statistics.write_errors >= 2);
+}
+
+#[test]
+fn of_a_batch_that_was_cut_the_whole_lines_count_as_written() {
+    let (reader, writer, guard) = piped();
+    logging(writer, || log_many(TOO_MANY));
+    let mut first = [0; 100];
+    (&reader).read_exact(&mut first).unwrap(); // the thread is in the midst of writing
+    drop(reader);
+    let statistics = guard.close(PATIENCE);
+    assert_eq!(statistics.written + statistics.dropped, TOO_MANY);
+    assert!(statistics.write_errors > 0, "{statistics}");
+    if cfg!(target_os = "linux") {
+        // Elsewhere a pipe that is closed in the midst of a write fails all of it (FreeBSD sys/kern/sys_pipe.c).
+        assert!(statistics.written > 1, "{statistics}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_counted() {
+    if cfg!(not(target_os = "linux")) {
+        println!("skipped: /dev/full is a device of Linux (and some of the BSDs)");
+        return;
+    }
+    let (writer, guard) = Writer::file("/dev/full").unwrap();
+    logging(writer, || log_many(100));
+    let statistics = guard.close(PATIENCE);
+    assert_eq!((statistics.written, statistics.dropped), (0, 100));
+    assert!(statistics.write_errors > 0);
+}
+
+#[test]
+fn a_non_blocking_descriptor_stays_so_and_loses_no_line() {
+    let (reader, end) = io::pipe().unwrap();
+    let other = end.try_clone().unwrap(); // shares the flags, as a shell's stdout does
+    fcntl_setfl(&other, fcntl_getfl(&other).unwrap() | OFlags::NONBLOCK).unwrap();
+    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
+    logging(writer, || log_many(2000)); // more than a pipe holds, less than pipe and buffer
+    wait_until("the pipe is full", || !is_writable(&other));
+    let reading = read_to_end(reader);
+    let statistics = guard.close(PATIENCE);
+    assert_eq!((statistics.written, statistics.dropped, statistics.write_errors), (2000, 0, 0));
+    assert!(fcntl_getfl(&other).unwrap().contains(OFlags::NONBLOCK));
+    drop(other);
+    assert_eq!(reading.join().unwrap().lines().count(), 2000);
+}
+
+fn is_writable(pipe: &PipeWriter) -> bool {
+    let mut descriptors = [PollFd::new(pipe, PollFlags::OUT)];
+    poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+}
+
+#[test]
+fn a_new_file_is_readable_by_its_owner_only() {
+    let folder = Folder::new("mode");
+    let path = folder.path("log");
+    let (writer, guard) = Writer::file(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(writer);
+    let _ = guard.close(PATIENCE);
+}
+
+#[test]
+fn a_file_that_is_there_is_appended_to() {
+    let folder = Folder::new("append");
+    let path = folder.path("log");
+    fs::write(&path, "yesterday\n").unwrap();
+    let (writer, guard) = Writer::file(&path).unwrap();
+    logging(writer, || log(b"today"));
+    let _ = guard.close(PATIENCE);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().next(), Some("yesterday"));
+    assert_eq!(quoted(text.lines().nth(1).unwrap()), "today");
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_is_an_error_at_once() {
+    let error = Writer::file("/nowhere/at/all/log").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn after_a_reopen_lines_go_to_the_new_file() {
+    let folder = Folder::new("reopen");
+    let (path, moved) = (folder.path("log"), folder.path("log.1"));
+    let (writer, guard) = Writer::file(&path).unwrap();
+    let handle = guard.reopen_handle();
+    logging(writer, || {
+        log(b"old");
+        wait_until("the line is written", || guard.statistics().written == 1);
+        fs::rename(&path, &moved).unwrap();
+        handle.reopen();
+        log(b"new");
+    });
+    let _ = guard.close(PATIENCE);
+    assert_eq!(quoted(&fs::read_to_string(&moved).unwrap()), "old");
+    assert_eq!(quoted(&fs::read_to_string(&path).unwrap()), "new");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn an_idle_log_is_reopened_too() {
+    let folder = Folder::new("reopen-idle");
+    let (path, moved) = (folder.path("log"), folder.path("log.1"));
+    let (_writer, guard) = Writer::file(&path).unwrap();
+    fs::rename(&path, &moved).unwrap();
+    guard.reopen();
+    wait_until("the file is there again", || path.exists());
+}
+
+#[test]
+fn a_log_that_cannot_be_reopened_goes_on_in_the_old_file() {
+    let folder = Folder::new("reopen-fails");
+    let inner = folder.path("inner");
+    fs::create_dir(&inner).unwrap();
+    let moved = folder.path("moved");
+    let (writer, guard) = Writer::file(inner.join("log")).unwrap();
+    fs::rename(&inner, &moved).unwrap();
+    guard.reopen();
+    logging(writer, || log(b"still here"));
+    assert_eq!(guard.close(PATIENCE).written, 1);
+    assert_eq!(quoted(&fs::read_to_string(moved.join("log")).unwrap()), "still here");
+}
+
+#[test]
+fn a_line_after_a_pause_does_not_wait_for_others() {
+    let (mut reader, writer, guard) = piped();
+    logging(writer, || {
+        for _ in 0..3 {
+            log(b"x");
+            let mut line = [0; 1];
+            while line[0] != b'\n' {
+                reader.read_exact(&mut line).unwrap(); // would wait for ever if the thread was not woken
+            }
+        }
+    });
+    assert_eq!(guard.close(PATIENCE).written, 3);
+}
+
+#[test]
+fn a_guard_that_is_dropped_leaves_no_line_unwritten() {
+    let (reader, writer, guard) = piped();
+    let reading = read_to_end(reader);
+    logging(writer, || log_many(100));
+    drop(guard);
+    // The reader sees the end when the thread has written all and closed its end.
+    assert_eq!(reading.join().unwrap().lines().count(), 100);
+}
+
+#[test]
+fn standard_output_can_be_opened_as_a_log() {
+    let before = fcntl_getfl(io::stdout().as_fd()).unwrap();
+    let (writer, guard) = Writer::stdout().unwrap();
+    drop(writer);
+    assert_eq!(guard.close(PATIENCE).written, 0);
+    assert_eq!(fcntl_getfl(io::stdout().as_fd()).unwrap(), before);
+}
