@@ -1,0 +1,318 @@
+//! What a queue reports.
+
+use crate::{ProcessEvents, Token, VnodeEvents, sys};
+use std::{fmt, io, os::unix::process::ExitStatusExt, process::ExitStatus};
+
+/// What an event is about; the kind of its source.
+///
+/// ```
+/// use parrot_kqueue::{Events, Filter, Kqueue, Token};
+///
+/// let queue = Kqueue::new()?;
+/// let waker = queue.waker(Token(1))?;
+/// waker.wake()?;
+/// let mut events = Events::with_capacity(8);
+/// queue.wait(&mut events, None)?;
+/// assert_eq!(events.get(0).map(|event| event.filter()), Some(Filter::User));
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Filter {
+    /// A descriptor can be read from.
+    Read,
+    /// A descriptor can be written to.
+    Write,
+    /// A timer's time has come.
+    Timer,
+    /// The process was sent a signal.
+    Signal,
+    /// A waker was used.
+    User,
+    /// A process ended, started another one or became another program.
+    Process,
+    /// Something happened to a file.
+    Vnode,
+}
+
+flag_set! {
+    /// What an event says besides its numbers.
+    pub(crate) Flags {
+        EOF = 1;
+        ERROR = 2;
+        URGENT = 4;
+        /// `data` is what its filter says it is.
+        DATA = 8;
+    }
+}
+
+/// One thing that happened, as the queue saw it: a hint of what a call on the descriptor would find.
+///
+/// By the time it is read the world may have moved on, so the call itself has the last word: a read that would block
+/// is no surprise, and only a read of 0 bytes is the end of a stream.
+///
+/// ```
+/// use parrot_kqueue::{Change, Events, Filter, Kqueue, Token};
+/// use std::{io::Write, os::fd::AsFd};
+///
+/// let queue = Kqueue::new()?;
+/// let (reader, mut writer) = std::io::pipe()?;
+/// queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+/// writer.write_all(b"squawk")?;
+///
+/// let mut events = Events::with_capacity(8);
+/// queue.wait(&mut events, None)?;
+/// for event in events.iter() {
+///     assert_eq!((event.token(), event.filter()), (Token(5), Filter::Read));
+/// }
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Event {
+    pub(crate) token: Token,
+    /// Bytes, expirations, posts or a wait status, as the filter has it; valid with `Flags::DATA`.
+    pub(crate) data: i64,
+    /// A socket's error number, or the bits of `ProcessEvents` or `VnodeEvents`.
+    pub(crate) details: u32,
+    pub(crate) filter: Filter,
+    pub(crate) flags: Flags,
+}
+
+impl Event {
+    pub(crate) fn new(token: Token, filter: Filter) -> Self {
+        Event { token, data: 0, details: 0, filter, flags: Flags::empty() }
+    }
+
+    #[must_use]
+    pub(crate) fn with_data(mut self, data: i64) -> Self {
+        self.data = data;
+        self.flags |= Flags::DATA;
+        self
+    }
+
+    /// The token of the registration.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// What kind of source the event is from.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        self.filter
+    }
+
+    /// Bytes that wait to be read, connections that wait to be accepted, or bytes of room for a write, when the event
+    /// was made. `None` where the system does not say it for free: on Linux, and for other filters.
+    ///
+    /// It may be out of date when it is read, so let it size a buffer, not end a loop.
+    #[must_use]
+    pub fn available(&self) -> Option<u64> {
+        match self.filter {
+            Filter::Read | Filter::Write if self.flags.contains(Flags::DATA) => {
+                Some(u64::try_from(self.data).unwrap_or(0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Read: the other side will send no more, but bytes may still wait to be read. Write: the other side takes no
+    /// more. A hint: read on until a read gives 0.
+    #[must_use]
+    pub fn is_eof(&self) -> bool {
+        self.flags.contains(Flags::EOF)
+    }
+
+    /// The descriptor is in error, and the next call on it will say which. On Linux it also stands for a pipe whose
+    /// reader is gone.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.flags.contains(Flags::ERROR)
+    }
+
+    /// The socket's error, where the event carries it: kqueue does together with the end of the stream, Linux does not.
+    ///
+    /// Looking here does not take the error away; `take_error` of `std`'s sockets asks the socket itself on every
+    /// system.
+    #[must_use]
+    pub fn socket_error(&self) -> Option<io::Error> {
+        match self.filter {
+            Filter::Read | Filter::Write if self.is_error() && self.details != 0 => {
+                i32::try_from(self.details).ok().map(io::Error::from_raw_os_error)
+            }
+            _ => None,
+        }
+    }
+
+    /// Urgent data stands in the stream, so that a short read may end before it with more to come. Only Linux says so,
+    /// on Read; where it is `false` and there is a count, [`available`](Event::available) tells what is left.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.flags.contains(Flags::URGENT)
+    }
+
+    /// How often it happened since it was last reported: expirations of a timer, posts of a signal, uses of a waker.
+    /// At least 1. Linux merges the posts of a signal and kqueue merges the uses of a waker into one. 1 for other
+    /// filters.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self.filter {
+            Filter::Timer | Filter::Signal | Filter::User => u64::try_from(self.data).unwrap_or(1).max(1),
+            _ => 1,
+        }
+    }
+
+    /// What the process did; empty for other filters.
+    #[must_use]
+    pub fn process_events(&self) -> ProcessEvents {
+        match self.filter {
+            Filter::Process => ProcessEvents::from_bits((self.details & 0xff) as u8),
+            _ => ProcessEvents::empty(),
+        }
+    }
+
+    /// How the process ended, where the system says so. The process is not reaped: `wait` of its parent still works.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        let ended = self.process_events().contains(ProcessEvents::EXIT) && self.flags.contains(Flags::DATA);
+        ended.then(|| i32::try_from(self.data).ok().map(ExitStatus::from_raw)).flatten()
+    }
+
+    /// What happened to the file; empty for other filters.
+    #[must_use]
+    pub fn vnode_events(&self) -> VnodeEvents {
+        match self.filter {
+            Filter::Vnode => VnodeEvents::from_bits((self.details & 0xff) as u8),
+            _ => VnodeEvents::empty(),
+        }
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut event = formatter.debug_struct("Event");
+        event.field("token", &self.token.0).field("filter", &self.filter);
+        match self.filter {
+            Filter::Read | Filter::Write => {
+                event.field("available", &self.available()).field("eof", &self.is_eof());
+                event.field("error", &self.is_error()).field("urgent", &self.is_urgent());
+            }
+            Filter::Timer | Filter::Signal | Filter::User => {
+                event.field("count", &self.count());
+            }
+            Filter::Process => {
+                event.field("events", &self.process_events()).field("exit_status", &self.exit_status());
+            }
+            Filter::Vnode => {
+                event.field("events", &self.vnode_events());
+            }
+        }
+        event.finish()
+    }
+}
+
+/// The events of one wait, in a list that is used again from turn to turn.
+///
+/// ```
+/// use parrot_kqueue::{Events, Kqueue};
+/// use std::time::Duration;
+///
+/// let queue = Kqueue::new()?;
+/// let mut events = Events::with_capacity(256);
+/// queue.wait(&mut events, Some(Duration::ZERO))?;
+/// assert!(events.is_empty());
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Events {
+    pub(crate) list: Vec<Event>,
+    pub(crate) buffer: sys::Buffer,
+}
+
+impl Events {
+    /// Room for this many events a wait, at least one. What does not fit is reported by the next wait.
+    ///
+    /// A descriptor can have two events in one wait, of Read and of Write.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Events {
+        let capacity = capacity.max(1);
+        Events { list: Vec::with_capacity(capacity), buffer: sys::Buffer::with_capacity(capacity) }
+    }
+
+    /// The events of the last wait, in no promised order.
+    ///
+    /// ```
+    /// # use parrot_kqueue::Events;
+    /// for event in &Events::with_capacity(8) {
+    ///     println!("{event:?}");
+    /// }
+    /// ```
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.list.iter().copied())
+    }
+
+    /// The event at this place of the last wait's, for loops that must not borrow the list.
+    ///
+    /// ```
+    /// # use parrot_kqueue::Events;
+    /// assert!(Events::with_capacity(8).get(0).is_none());
+    /// ```
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Event> {
+        self.list.get(index).copied()
+    }
+
+    /// How many events the last wait brought.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether the last wait brought none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(&self.list).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = Event;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The events of one wait, by value. Made by [`Events::iter`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a>(std::iter::Copied<std::slice::Iter<'a, Event>>);
+
+impl Iterator for Iter<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_three_words() {
+        assert!(size_of::<Event>() <= 24);
+    }
+}

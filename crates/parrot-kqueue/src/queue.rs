@@ -1,0 +1,156 @@
+//! The queue itself: one type in front of the system's own.
+
+use crate::{Change, Events, Receipts, Token, Waker, sys, timeout};
+use std::{
+    fmt, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    time::Duration,
+};
+
+/// A queue of events: the system's own kqueue, or on Linux the same contract kept over epoll.
+///
+/// It owns its descriptor, which is closed on exec. It can be sent to another thread but not shared between threads:
+/// one queue a thread is how kqueue is meant, and two threads that wait on one queue have raced on NetBSD. What another
+/// thread needs is a [`Waker`].
+///
+/// A queue can itself be watched for readability by another one: it is readable while it has events.
+///
+/// ```
+/// use parrot_kqueue::{Change, Events, Kqueue, Token};
+/// use std::{io::Write, net::{TcpListener, TcpStream}, os::fd::AsFd};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let queue = Kqueue::new()?;
+/// queue.apply(&[Change::add_read(listener.as_fd(), Token(0))]).all()?;
+///
+/// let client = TcpStream::connect(listener.local_addr()?)?;
+/// let mut events = Events::with_capacity(16);
+/// queue.wait(&mut events, None)?;
+/// assert!(events.iter().any(|event| event.token() == Token(0)));
+/// listener.accept()?;
+/// # drop(client);
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Kqueue {
+    queue: sys::Queue,
+}
+
+impl Kqueue {
+    /// Makes an empty queue.
+    ///
+    /// # Errors
+    ///
+    /// What the system answers: `EMFILE` and `ENFILE` when descriptors have run out. A queue takes one, on Linux two,
+    /// and there one more with the first timer, signal, waker, process or file (see the crate's documentation).
+    ///
+    /// ```
+    /// let queue = parrot_kqueue::Kqueue::new()?;
+    /// # drop(queue);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn new() -> io::Result<Kqueue> {
+        Ok(Kqueue { queue: sys::Queue::new()? })
+    }
+
+    /// Makes changes, at once and each on its own, and answers each. It never waits and brings no events.
+    ///
+    /// kqueue takes the whole list in one system call, epoll a call for each change.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Kqueue, Token};
+    /// # use std::os::fd::AsFd;
+    /// let queue = Kqueue::new()?;
+    /// let sockets: Vec<_> = (0..100)
+    ///     .map(|_| std::net::UdpSocket::bind("127.0.0.1:0"))
+    ///     .collect::<Result<_, _>>()?;
+    /// let changes: Vec<_> = sockets
+    ///     .iter()
+    ///     .enumerate()
+    ///     .map(|(index, socket)| Change::add_read(socket.as_fd(), Token(index)))
+    ///     .collect();
+    /// queue.apply(&changes).all()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn apply(&self, changes: &[Change<'_>]) -> Receipts {
+        self.queue.apply(changes)
+    }
+
+    /// Waits until there is at least one event or the time is up, and fills the list with what there is.
+    ///
+    /// `None` waits for as long as it takes, a zero duration not at all. The timeout is rounded up to what the system
+    /// can do (Linux: milliseconds) and cut below 24 hours. A wait may end early without an event, so time limits are
+    /// the caller's to keep, by a deadline.
+    ///
+    /// # Errors
+    ///
+    /// `Interrupted` when a signal handler ran: the list is empty and nothing is lost. Anything else means that the
+    /// queue is unusable, for instance because its descriptor was closed behind its back.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Events, Kqueue};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let queue = Kqueue::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let start = Instant::now();
+    /// queue.wait(&mut events, Some(Duration::from_millis(2)))?;
+    /// assert!(events.is_empty() && start.elapsed() >= Duration::from_millis(2));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[inline]
+    pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.queue.wait(events, timeout::clamp(timeout))
+    }
+
+    /// Registers a waker: a handle with which any thread can end a wait of this queue, with an event of this token.
+    ///
+    /// The registration lives until the last clone of the waker is dropped or until it is deleted.
+    ///
+    /// # Errors
+    ///
+    /// What the system answers when it is out of descriptors (Linux, NetBSD, OpenBSD: a waker takes one or two) or of
+    /// memory.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Events, Kqueue, Token};
+    /// let queue = Kqueue::new()?;
+    /// let waker = queue.waker(Token(3))?;
+    /// let thread = std::thread::spawn(move || waker.wake());
+    /// let mut events = Events::with_capacity(8);
+    /// queue.wait(&mut events, None)?;
+    /// # thread.join().map_err(|_| std::io::ErrorKind::Other)??;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn waker(&self, token: Token) -> io::Result<Waker> {
+        self.queue.waker(token).map(|waker| Waker { waker })
+    }
+
+    /// How many events were dropped because they came from a descriptor that was closed while registered, and lived
+    /// on in a duplicate. Always 0 where the queue is a kqueue, which forgets a descriptor when it is closed.
+    ///
+    /// ```
+    /// assert_eq!(parrot_kqueue::Kqueue::new()?.stale_events(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn stale_events(&self) -> u64 {
+        self.queue.stale_events()
+    }
+}
+
+impl AsFd for Kqueue {
+    /// The descriptor to watch the queue by.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+}
+
+impl fmt::Debug for Kqueue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Kqueue")
+            .field("backend", &crate::BACKEND)
+            .field("descriptor", &self.as_fd().as_raw_fd())
+            .finish()
+    }
+}

@@ -1,0 +1,60 @@
+//! What `kevent` says, as events.
+
+use super::{
+    submission::{PROCESS_FLAGS, Submission, VNODE_FLAGS},
+    wakers::Wakers,
+};
+use crate::{Event, Filter, ProcessEvents, Token, VnodeEvents, event::Flags};
+use nix::sys::event::{EvFlags, EventFilter, KEvent, Kqueue};
+
+/// The event that the kernel reports; `None` for filters that were never asked for.
+#[inline]
+pub(super) fn event(kqueue: &Kqueue, raw: &KEvent, submission: &mut Submission, wakers: &mut Wakers) -> Option<Event> {
+    let token = Token(raw.udata().cast_unsigned());
+    let filter = match raw.filter().ok()? {
+        EventFilter::EVFILT_READ if wakers.owns(raw) => return wakers.fire(kqueue, raw),
+        EventFilter::EVFILT_READ => return Some(of_descriptor(raw, Event::new(token, Filter::Read))),
+        EventFilter::EVFILT_WRITE => return Some(of_descriptor(raw, Event::new(token, Filter::Write))),
+        EventFilter::EVFILT_TIMER => Filter::Timer,
+        EventFilter::EVFILT_SIGNAL => Filter::Signal,
+        EventFilter::EVFILT_PROC => Filter::Process,
+        EventFilter::EVFILT_VNODE => Filter::Vnode,
+        _ => return wakers.fire(kqueue, raw),
+    };
+    let event = match filter {
+        Filter::Process => of_process(raw, Event::new(token, filter)),
+        Filter::Vnode => of_file(raw, Event::new(token, filter)),
+        // How often it happened.
+        _ => Event::new(token, filter).with_data(raw.data() as i64),
+    };
+    submission.fired(filter, raw.ident(), event.process_events().contains(ProcessEvents::EXIT));
+    Some(event)
+}
+
+fn of_descriptor(raw: &KEvent, event: Event) -> Event {
+    let mut event = event.with_data(raw.data() as i64);
+    if raw.flags().contains(EvFlags::EV_EOF) {
+        event.flags |= Flags::EOF;
+        // The socket's error, not the change's: that would be in `data`, with EV_ERROR (kqueue(2), EVFILT_READ).
+        event.details = raw.fflags().bits();
+        if event.details != 0 {
+            event.flags |= Flags::ERROR;
+        }
+    }
+    event
+}
+
+fn of_process(raw: &KEvent, mut event: Event) -> Event {
+    let happened = raw.fflags();
+    let names = PROCESS_FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
+    let names = names.fold(ProcessEvents::empty(), |names, (name, _)| names | name);
+    event.details = u32::from(names.bits());
+    if names.contains(ProcessEvents::EXIT) { event.with_data(raw.data() as i64) } else { event }
+}
+
+fn of_file(raw: &KEvent, mut event: Event) -> Event {
+    let happened = raw.fflags();
+    let names = VNODE_FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
+    event.details = u32::from(names.fold(VnodeEvents::empty(), |names, (name, _)| names | name).bits());
+    event
+}

@@ -1,0 +1,54 @@
+//! A timer's schedule in the units of the system.
+
+use crate::{Schedule, receipts::Failure};
+use nix::sys::event::FilterFlag;
+use std::time::{Duration, SystemTime};
+
+/// Data in nanoseconds; `None` where there are only milliseconds (DragonFly sys/sys/event.h has no unit at all).
+/// NetBSD (from 10) and OpenBSD (from 7.4) number their units 0 to 3 where the others have bits (sys/event.h of each);
+/// nix does not have them.
+const NANOSECONDS: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
+    None
+} else if cfg!(any(target_os = "netbsd", target_os = "openbsd")) {
+    Some(FilterFlag::from_bits_retain(3))
+} else {
+    Some(FilterFlag::from_bits_retain(if cfg!(target_vendor = "apple") { 4 } else { 8 }))
+};
+
+/// Data is a time of the wall clock: NOTE_ABSTIME of FreeBSD, NetBSD and OpenBSD (sys/event.h of each; nix does not
+/// have it), NOTE_ABSOLUTE of macOS. DragonFly has neither.
+const ABSOLUTE: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
+    None
+} else {
+    Some(FilterFlag::from_bits_retain(if cfg!(target_vendor = "apple") { 0x8 } else { 0x10 }))
+};
+
+/// `fflags` and `data` of a timer.
+pub(super) fn wanted(schedule: Schedule) -> Result<(FilterFlag, isize), Failure> {
+    match schedule {
+        Schedule::Every(duration) | Schedule::After(duration) => Ok(in_units(duration)),
+        Schedule::At(time) => {
+            let Some(absolute) = ABSOLUTE else {
+                return Err(Failure::Unsupported(
+                    "timers that go by the wall clock: this system has none, so set one for the time that is left",
+                ));
+            };
+            let (unit, data) = in_units(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+            Ok((absolute | unit, data))
+        }
+    }
+}
+
+/// The unit that holds the duration, and how many of it, rounded up and at least one (NetBSD refuses zero).
+///
+/// Whole milliseconds are given as such: that is what every release of every system understands.
+fn in_units(duration: Duration) -> (FilterFlag, isize) {
+    let nanoseconds = duration.as_nanos().max(1);
+    if let Some(unit) = NANOSECONDS
+        && !nanoseconds.is_multiple_of(1_000_000)
+        && let Ok(nanoseconds) = isize::try_from(nanoseconds)
+    {
+        return (unit, nanoseconds);
+    }
+    (FilterFlag::empty(), isize::try_from(nanoseconds.div_ceil(1_000_000)).unwrap_or(isize::MAX))
+}
