@@ -1,0 +1,34 @@
+//! A server inside a program: bound to a free port, run on a thread, talked to, stopped, and asked what it did.
+//!
+//! `cargo run --package parrot-server --example embed`
+
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::thread;
+
+use parrot_server::{Config, Server};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let config =
+        Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], max_connections: Some(100), ..Config::default() };
+    let server = Server::bind(config)?;
+    let address = server.local_addresses()[0];
+    let handle = server.handle();
+    let running = thread::spawn(move || server.run());
+    println!("listening on {address} ({})", Server::queue());
+
+    let mut client = TcpStream::connect(address)?;
+    for word in ["Hello", "Parrot"] {
+        client.write_all(word.as_bytes())?;
+        let mut reply = vec![0; word.len()];
+        client.read_exact(&mut reply)?;
+        println!("sent {word:?}, received {:?}", String::from_utf8_lossy(&reply));
+    }
+    drop(client);
+
+    handle.stop();
+    let ended = running.join().map_err(|_| "the server panicked")??;
+    println!("{ended:?}: {}", handle.statistics());
+    Ok(())
+}

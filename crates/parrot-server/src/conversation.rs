@@ -1,0 +1,257 @@
+//! One connection's part of a turn: the way of a byte from the kernel and back.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use parrot_conn::{BufferPool, CloseReason, Connection, NoSpace};
+
+use crate::statistics::Counters;
+use crate::system::System;
+
+/// The most that is received from one connection in one turn, so that one fast peer leaves room for the others. Two
+/// full buffers: enough that a stream is limited by the system calls and not by the turns.
+const BYTES_PER_TURN: usize = 256 * 1024;
+
+/// What a receive call counts for at least, so that calls that move nothing (interrupted, a byte each) end a turn too.
+const LEAST_PER_CALL: usize = 4 * 1024;
+
+/// A connection, its socket, and what is known of the socket's readiness.
+///
+/// Reads are edge-triggered: `readable` remembers an edge until a receive shows that the socket is empty, so a
+/// connection can stop being read (output full, no buffer, budget spent) without a system call and without a spin.
+/// Writes are watched, level-triggered, only while bytes are left over.
+#[derive(Debug)]
+pub(crate) struct Conversation<Socket> {
+    pub(crate) socket: Socket,
+    pub(crate) connection: Connection,
+    peer: SocketAddr,
+    readable: bool,
+    /// A receive that leaves room does not show that the socket is empty; only 0, an error or "would block" do.
+    read_on: bool,
+    /// Bytes that the queue has counted and no receive has returned yet; 0 where the system does not count.
+    unread: u32,
+    /// The last send filled the socket, and no room has been reported since.
+    blocked: bool,
+    /// The queue tells when the socket has room.
+    pub(crate) write_watched: bool,
+    /// In one of the loop's lists of connections to serve later.
+    pub(crate) listed: bool,
+    /// Out of the system's memory: left alone until its deadline.
+    pub(crate) paused: bool,
+}
+
+/// The parts of the loop that serving a connection needs.
+pub(crate) struct Turn<'a, S: System> {
+    pub(crate) system: &'a mut S,
+    pub(crate) pool: &'a mut BufferPool,
+    pub(crate) counters: &'a Counters,
+    pub(crate) now: Instant,
+    /// Whether a connection without a buffer may take one; otherwise others are before it.
+    pub(crate) may_borrow: bool,
+}
+
+/// How serving a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// The next event will tell.
+    Waiting,
+    /// Its share of the turn is used up, and there may be more.
+    Unfinished,
+    /// It needs a buffer and there is none.
+    Starved,
+    /// The system lacks memory for it.
+    Paused,
+    /// The connection has ended.
+    Closed(CloseReason),
+}
+
+/// What one send or receive call led to.
+enum Step {
+    Moved(usize),
+    Blocked,
+    Interrupted,
+    Exhausted,
+    Failed(CloseReason),
+}
+
+impl<Socket> Conversation<Socket> {
+    pub(crate) fn new(socket: Socket, peer: SocketAddr, now: Instant) -> Conversation<Socket> {
+        Conversation {
+            socket,
+            connection: Connection::new(now),
+            peer,
+            readable: false,
+            read_on: false,
+            unread: 0,
+            blocked: false,
+            write_watched: false,
+            listed: false,
+            paused: false,
+        }
+    }
+
+    /// The queue reports bytes, an end or an error; see [`Event::Readable`](crate::system::Event::Readable).
+    pub(crate) fn note_readable(&mut self, read_on: bool, available: Option<u64>) {
+        self.readable = true;
+        self.read_on |= read_on;
+        self.unread = available.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// The queue reports room to send.
+    pub(crate) fn note_writable(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Whether bytes are pending that the socket has no room for.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.blocked && self.connection.interest().write
+    }
+
+    /// Starts this connection's part of a drain. Whether its input is empty has to be seen, so it is to be served.
+    pub(crate) fn drain(&mut self) {
+        self.connection.drain();
+        self.readable = true;
+    }
+
+    /// Sends what is pending, receives and echoes what there is, within this turn's share.
+    pub(crate) fn serve<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Served {
+        let mut budget = BYTES_PER_TURN;
+        let served = loop {
+            if budget == 0 {
+                break Served::Unfinished;
+            }
+            if !self.blocked && !self.connection.to_send().is_empty() {
+                match self.send(turn) {
+                    Step::Moved(_) => {}
+                    Step::Blocked => self.blocked = true,
+                    Step::Interrupted => {
+                        budget = budget.saturating_sub(LEAST_PER_CALL);
+                        continue;
+                    }
+                    Step::Exhausted => break Served::Paused,
+                    Step::Failed(reason) => self.connection.close(reason),
+                }
+            }
+            if self.connection.wants_shut_down() {
+                self.shut_down(turn);
+            }
+            if let Some(reason) = self.connection.close_reason() {
+                break Served::Closed(reason);
+            }
+            if !self.readable {
+                break Served::Waiting;
+            }
+            if !turn.may_borrow && !self.connection.holds_buffer() {
+                break Served::Starved;
+            }
+            match self.receive(turn) {
+                Ok(Step::Moved(n)) => budget = budget.saturating_sub(n.max(LEAST_PER_CALL)),
+                Ok(Step::Blocked) => {}
+                Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),
+                Ok(Step::Exhausted) => break Served::Paused,
+                Ok(Step::Failed(reason)) => self.connection.close(reason),
+                Err(NoSpace::PoolEmpty) => break Served::Starved,
+                // Room to send will be reported, and then there is space again.
+                Err(NoSpace::OutputFull) => break Served::Waiting,
+                Err(NoSpace::InputEnded) => self.readable = false,
+            }
+        };
+        self.connection.release(turn.pool);
+        served
+    }
+
+    fn receive<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Result<Step, NoSpace> {
+        let space = self.connection.receive_space(turn.pool)?;
+        let room = space.len();
+        Ok(match turn.system.receive(&self.socket, space) {
+            Ok(0) => {
+                self.readable = false;
+                self.connection.received_end();
+                Step::Moved(0)
+            }
+            Ok(n) => {
+                turn.counters.messages.add(1);
+                turn.counters.bytes_in.add(n as u64);
+                if self.connection.discards_input() {
+                    turn.counters.bytes_discarded.add(n as u64);
+                }
+                self.connection.received(n, turn.now);
+                turn.system.message(self.peer, self.connection.latest(n));
+                // A receive also stops short at urgent data (a system that counts says that there is more).
+                self.unread = self.unread.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+                if n < room && !self.read_on && self.unread == 0 {
+                    self.emptied();
+                }
+                Step::Moved(n)
+            }
+            Err(error) => {
+                let step = Step::from(&error);
+                if matches!(step, Step::Blocked) {
+                    self.emptied();
+                }
+                step
+            }
+        })
+    }
+
+    /// The socket has been seen empty: the next bytes, or the end, come with a new edge.
+    fn emptied(&mut self) {
+        self.readable = false;
+        self.read_on = false;
+        self.unread = 0;
+        self.connection.input_emptied();
+    }
+
+    fn send<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Step {
+        let pending = self.connection.to_send();
+        let wanted = pending.len();
+        match turn.system.send(&self.socket, pending) {
+            Ok(n) => {
+                self.connection.sent(n, turn.now);
+                turn.counters.bytes_out.add(n as u64);
+                // A short send has filled the socket: another would only say so.
+                if n < wanted { Step::Blocked } else { Step::Moved(n) }
+            }
+            Err(error) => Step::from(&error),
+        }
+    }
+
+    fn shut_down<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) {
+        match turn.system.shut_down(&self.socket) {
+            Ok(()) => self.connection.shut_down(),
+            Err(error) => match Step::from(&error) {
+                Step::Failed(reason) => self.connection.close(reason),
+                // shutdown(2) has no such results; should a system have one, the write side ends with the close.
+                _ => self.connection.shut_down(),
+            },
+        }
+    }
+}
+
+impl From<&io::Error> for Step {
+    fn from(error: &io::Error) -> Step {
+        match error.kind() {
+            ErrorKind::WouldBlock => return Step::Blocked,
+            ErrorKind::Interrupted => return Step::Interrupted,
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown => return Step::Failed(CloseReason::Reset),
+            _ => {}
+        }
+        match error.raw_os_error().map(Errno::from_raw) {
+            // The socket stays "writable" meanwhile, so waiting for that would spin (libuv#5195).
+            Some(Errno::ENOBUFS | Errno::ENOMEM) => Step::Exhausted,
+            // macOS, from a write while the peer tears the connection down; a retry can go on for ever
+            // (swift-nio#1706, go#51538).
+            Some(Errno::EPROTOTYPE) => Step::Failed(CloseReason::Reset),
+            _ => Step::Failed(CloseReason::Failed),
+        }
+    }
+}

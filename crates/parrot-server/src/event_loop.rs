@@ -1,0 +1,494 @@
+//! The loop: one wait a turn, then its events, then what earlier turns left over, then what is due.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parrot_conn::{BufferPool, CloseReason};
+use parrot_kqueue::{Signal, Token};
+use slotmap::{Key as _, KeyData, SlotMap, new_key_type};
+
+use crate::acceptor::{ACCEPTS_PER_TURN, AcceptError, Acceptor};
+use crate::conversation::{Conversation, Served, Turn};
+use crate::deadlines::Deadlines;
+use crate::server::Ended;
+use crate::statistics::Counters;
+use crate::system::{Event, System, Watch};
+
+/// The most connections served in one turn beside those with events: a drain or a freed buffer may make thousands ready
+/// at once.
+const LEFTOVERS_PER_TURN: usize = 1024;
+
+/// How long a connection is left alone when the system lacks memory for it.
+const MEMORY_PAUSE: Duration = Duration::from_millis(20);
+
+new_key_type! {
+    /// Names a connection for as long as it is open; never used again for another (slot and generation).
+    struct ConnectionKey;
+}
+
+/// The token of a connection: its key. The generation stands in the upper 32 bits and is never 0, so that smaller
+/// numbers are free for listeners.
+impl From<ConnectionKey> for Token {
+    fn from(key: ConnectionKey) -> Token {
+        const { assert!(usize::BITS >= u64::BITS, "a token holds a slot and a generation of 32 bits each") };
+        Token(key.data().as_ffi() as usize)
+    }
+}
+
+impl From<Token> for ConnectionKey {
+    fn from(token: Token) -> ConnectionKey {
+        KeyData::from_ffi(token.0 as u64).into()
+    }
+}
+
+/// What the loop needs to know of the configuration.
+#[derive(Debug, Clone)]
+pub struct LoopConfig {
+    /// See [`Config::max_connections`](crate::Config::max_connections).
+    pub max_connections: Option<usize>,
+    /// See [`Config::max_output`](crate::Config::max_output).
+    pub max_output: usize,
+    /// See [`Config::max_buffered`](crate::Config::max_buffered).
+    pub max_buffered: usize,
+    /// See [`Config::idle_timeout`](crate::Config::idle_timeout).
+    pub idle_timeout: Option<Duration>,
+    /// See [`Config::drain_timeout`](crate::Config::drain_timeout).
+    pub drain_timeout: Duration,
+}
+
+/// What is shared with handles on other threads.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// What the loop counts.
+    pub counters: Counters,
+    /// Whether a drain is wanted; set it, then wake the loop.
+    pub stop: AtomicBool,
+}
+
+/// All connections, and the order of the work on them.
+#[allow(missing_debug_implementations, reason = "a system need not be Debug")]
+pub struct EventLoop<S: System> {
+    system: S,
+    queue: S::Queue,
+    acceptor: Acceptor<S::Listener>,
+    connections: SlotMap<ConnectionKey, Conversation<S::Socket>>,
+    pool: BufferPool,
+    /// Connections whose share of a turn was used up.
+    unfinished: VecDeque<ConnectionKey>,
+    /// Connections that wait for a buffer, the one that has waited longest first.
+    starved: VecDeque<ConnectionKey>,
+    deadlines: Deadlines<Due>,
+    config: LoopConfig,
+    shared: Arc<Shared>,
+    on_hangup: Option<Box<dyn FnMut() + Send>>,
+    now: Instant,
+    /// When the connections left are closed; `Some` from the start of the drain.
+    drain_until: Option<Instant>,
+}
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The connection may have been idle for too long.
+    Idle(ConnectionKey),
+    /// The system may have memory for the connection again.
+    Retry(ConnectionKey),
+}
+
+impl Due {
+    fn connection(self) -> ConnectionKey {
+        match self {
+            Due::Idle(key) | Due::Retry(key) => key,
+        }
+    }
+}
+
+impl<S: System> EventLoop<S> {
+    /// A loop over these listeners.
+    ///
+    /// # Errors
+    ///
+    /// What the queue answers when a listener cannot be watched.
+    pub fn new(
+        mut system: S,
+        mut queue: S::Queue,
+        listeners: Vec<S::Listener>,
+        config: LoopConfig,
+        shared: Arc<Shared>,
+        on_hangup: Option<Box<dyn FnMut() + Send>>,
+    ) -> io::Result<EventLoop<S>> {
+        let acceptor = Acceptor::new(listeners, &mut system, &mut queue)?;
+        let now = system.now();
+        Ok(EventLoop {
+            acceptor,
+            connections: SlotMap::with_key(),
+            pool: BufferPool::new(config.max_output, config.max_buffered),
+            unfinished: VecDeque::new(),
+            starved: VecDeque::new(),
+            deadlines: Deadlines::new(),
+            config,
+            shared,
+            on_hangup,
+            now,
+            drain_until: None,
+            system,
+            queue,
+        })
+    }
+
+    /// Turns until the server has ended.
+    ///
+    /// # Errors
+    ///
+    /// What the queue answers when it cannot be waited on.
+    pub fn run(&mut self) -> io::Result<Ended> {
+        loop {
+            if let ControlFlow::Break(ended) = self.turn()? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    ///
+    /// What the queue answers when it cannot be waited on. An interrupted wait is not an error.
+    pub fn turn(&mut self) -> io::Result<ControlFlow<Ended>> {
+        let timeout = self.timeout();
+        match self.system.wait(&mut self.queue, timeout) {
+            Ok(()) => {}
+            // The signal, if it is one of ours, is an event of the next turn.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        self.now = self.system.now();
+        self.shared.counters.turns.add(1);
+
+        // Counted before the events, so that what they leave over is for the next turn.
+        let leftovers = self.unfinished.len().min(LEFTOVERS_PER_TURN);
+        while let Some(event) = self.system.next_event(&mut self.queue) {
+            match event {
+                Event::Readable { token, .. } if self.acceptor.tokens().contains(&token.0) => {
+                    self.accept(token.0);
+                }
+                Event::Readable { token, read_on, available } => {
+                    if let Some(conversation) = self.connections.get_mut(token.into()) {
+                        conversation.note_readable(read_on, available);
+                        self.serve(token.into(), Borrow::InTurn);
+                    }
+                }
+                Event::Writable { token } => {
+                    if let Some(conversation) = self.connections.get_mut(token.into()) {
+                        conversation.note_writable();
+                        self.serve(token.into(), Borrow::InTurn);
+                    }
+                }
+                Event::Signal { signal, count } => {
+                    if let ControlFlow::Break(ended) = self.handle_signal(signal, count) {
+                        return Ok(ControlFlow::Break(ended));
+                    }
+                }
+                Event::Wake => {
+                    if self.shared.stop.load(Ordering::Acquire) {
+                        self.start_drain();
+                    }
+                }
+            }
+        }
+        for _ in 0..leftovers {
+            if let Some(key) = self.unfinished.pop_front() {
+                self.serve_listed(key, Borrow::InTurn);
+            }
+        }
+        self.serve_starved();
+        self.handle_deadlines();
+        Ok(self.continue_drain())
+    }
+
+    /// The queue, to have it watch more than the loop asks for.
+    pub fn queue(&mut self) -> &mut S::Queue {
+        &mut self.queue
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The pool that all buffers come from.
+    pub fn pool(&self) -> &BufferPool {
+        &self.pool
+    }
+
+    /// The system, for a test to look into.
+    pub fn system(&mut self) -> &mut S {
+        &mut self.system
+    }
+
+    /// How long the next wait may take: for ever when nothing is left over and nothing will be due.
+    fn timeout(&self) -> Option<Duration> {
+        let accepting_in_drain = self.drain_until.is_some() && !self.acceptor.is_closed();
+        let can_feed = !self.starved.is_empty() && self.pool.can_lend();
+        if !self.unfinished.is_empty() || can_feed || accepting_in_drain {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.deadlines.next(), self.acceptor.next_deadline(), self.drain_until].into_iter().flatten().min();
+        next.map(|due| due.saturating_duration_since(self.now))
+    }
+
+    /// Accepts from one listener what this turn allows; answers whether none is left for the moment.
+    fn accept(&mut self, index: usize) -> bool {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.acceptor.listener(index) else { return true };
+            match self.system.accept(listener) {
+                Ok((socket, peer)) => self.open(socket, peer),
+                Err(error) => match AcceptError::from(&error) {
+                    AcceptError::Empty => return true,
+                    AcceptError::Next => self.shared.counters.accept_failures.add(1),
+                    kind => {
+                        let counters = &self.shared.counters;
+                        match kind {
+                            AcceptError::Exhausted => counters.accept_pauses.add(1),
+                            _ => counters.accept_failures.add(1),
+                        }
+                        self.acceptor.pause(&error, self.now, &mut self.system, &mut self.queue);
+                        return true;
+                    }
+                },
+            }
+        }
+        false
+    }
+
+    fn open(&mut self, socket: S::Socket, peer: std::net::SocketAddr) {
+        if self.config.max_connections.is_some_and(|max| self.connections.len() >= max) {
+            self.shared.counters.refused.add(1);
+            self.system.close(socket);
+            return;
+        }
+        // macOS answers set-up calls with EINVAL when the peer has gone already (socket2#631): that connection's end,
+        // not ours.
+        if let Err(error) = self.system.set_up(&socket) {
+            tracing::debug!(target: "parrot_server", %peer, %error, "a connection could not be set up");
+            self.shared.counters.set_up_failures.add(1);
+            self.system.close(socket);
+            return;
+        }
+        let key = self.connections.insert(Conversation::new(socket, peer, self.now));
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        self.shared.counters.accepted.add(1);
+        if let Err(error) = self.system.watch(&mut self.queue, Watch::Read(&conversation.socket), key.into()) {
+            tracing::debug!(target: "parrot_server", %peer, %error, "a connection could not be watched");
+            self.close(key, CloseReason::Failed);
+            return;
+        }
+        tracing::debug!(target: "parrot_server", %peer, "connected");
+        if let Some(idle) = self.config.idle_timeout
+            && let Some(due) = conversation.connection.next_timeout(idle)
+        {
+            self.deadlines.push(due, Due::Idle(key));
+        }
+        if self.drain_until.is_some() {
+            conversation.drain();
+            self.leave_unfinished(key);
+        }
+    }
+
+    /// Serves a connection now, and notes what is to come of it.
+    fn serve(&mut self, key: ConnectionKey, borrow: Borrow) {
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        if conversation.paused {
+            return;
+        }
+        let may_borrow = borrow == Borrow::First || self.starved.is_empty();
+        let mut turn = Turn {
+            system: &mut self.system,
+            pool: &mut self.pool,
+            counters: &self.shared.counters,
+            now: self.now,
+            may_borrow,
+        };
+        let served = conversation.serve(&mut turn);
+        if let Served::Closed(reason) = served {
+            return self.close(key, reason);
+        }
+        let want_write = conversation.waits_for_room() && served != Served::Paused;
+        if want_write != conversation.write_watched {
+            let watch = Watch::Write(&conversation.socket);
+            let changed = match want_write {
+                true => self.system.watch(&mut self.queue, watch, key.into()),
+                false => self.system.unwatch(&mut self.queue, watch),
+            };
+            if let Err(error) = changed {
+                tracing::debug!(target: "parrot_server", %error, "interest in writing could not be changed");
+                return self.close(key, CloseReason::Failed);
+            }
+            conversation.write_watched = want_write;
+        }
+        match served {
+            Served::Waiting | Served::Closed(_) => {}
+            Served::Unfinished => self.leave_unfinished(key),
+            Served::Starved => {
+                if !std::mem::replace(&mut conversation.listed, true) {
+                    self.starved.push_back(key);
+                }
+            }
+            Served::Paused => {
+                conversation.paused = true;
+                self.shared.counters.retries.add(1);
+                self.deadlines.push(self.now + MEMORY_PAUSE, Due::Retry(key));
+            }
+        }
+    }
+
+    fn leave_unfinished(&mut self, key: ConnectionKey) {
+        if let Some(conversation) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut conversation.listed, true)
+        {
+            self.unfinished.push_back(key);
+        }
+    }
+
+    /// Serves a connection that was just taken from a list.
+    fn serve_listed(&mut self, key: ConnectionKey, borrow: Borrow) {
+        if let Some(conversation) = self.connections.get_mut(key) {
+            conversation.listed = false;
+            self.serve(key, borrow);
+        }
+    }
+
+    /// Gives free buffers to those that have waited longest.
+    fn serve_starved(&mut self) {
+        for _ in 0..self.starved.len().min(LEFTOVERS_PER_TURN) {
+            if !self.pool.can_lend() {
+                return;
+            }
+            if let Some(key) = self.starved.pop_front() {
+                self.serve_listed(key, Borrow::First);
+            }
+        }
+    }
+
+    fn handle_deadlines(&mut self) {
+        while let Some(due) = self.deadlines.pop_due(self.now) {
+            let key = due.connection();
+            let Some(conversation) = self.connections.get_mut(key) else { continue };
+            match (due, self.config.idle_timeout) {
+                (Due::Retry(_), _) => {
+                    conversation.paused = false;
+                    self.serve(key, Borrow::InTurn);
+                }
+                (Due::Idle(_), Some(idle)) => {
+                    conversation.connection.handle_timeout(self.now, idle);
+                    if let Some(reason) = conversation.connection.close_reason() {
+                        self.close(key, reason);
+                    } else if let Some(due) = conversation.connection.next_timeout(idle) {
+                        self.deadlines.push(due, Due::Idle(key));
+                    }
+                }
+                (Due::Idle(_), None) => {}
+            }
+        }
+        if self.acceptor.next_deadline().is_some_and(|due| due <= self.now) {
+            self.acceptor.resume(self.now, &mut self.system, &mut self.queue);
+        }
+    }
+
+    fn close(&mut self, key: ConnectionKey, reason: CloseReason) {
+        let Some(mut conversation) = self.connections.remove(key) else { return };
+        conversation.connection.close(reason);
+        conversation.connection.release(&mut self.pool);
+        // The descriptor must be out of the queue before it is closed: epoll would keep it while a duplicate lives.
+        let Conversation { socket, write_watched, .. } = conversation;
+        let _ = self.system.unwatch(&mut self.queue, Watch::Read(&socket));
+        if write_watched {
+            let _ = self.system.unwatch(&mut self.queue, Watch::Write(&socket));
+        }
+        self.system.close(socket);
+        self.shared.counters.closed(reason);
+        tracing::debug!(target: "parrot_server", "closed: {reason}");
+        // A descriptor is free again.
+        self.acceptor.resume(self.now, &mut self.system, &mut self.queue);
+        self.deadlines.tidy(self.connections.len(), |due| self.connections.contains_key(due.connection()));
+        if self.starved.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {
+            self.starved.retain(|key| self.connections.contains_key(*key));
+        }
+    }
+
+    fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
+        match signal {
+            Signal::Interrupt | Signal::Terminate => {
+                if self.drain_until.is_some() || count > 1 {
+                    return ControlFlow::Break(Ended::Signal(signal.number()));
+                }
+                tracing::info!(
+                    target: "parrot_server",
+                    "stopping: no new connections; {} open ones have {:?} to end (a second signal ends them at once)",
+                    self.connections.len(),
+                    self.config.drain_timeout
+                );
+                self.start_drain();
+            }
+            Signal::Hangup => {
+                if let Some(on_hangup) = &mut self.on_hangup {
+                    on_hangup();
+                }
+            }
+            // SIGUSR1, and SIGINFO where it exists.
+            _ => {
+                let statistics = self.shared.counters.snapshot();
+                tracing::info!(target: crate::STATISTICS_TARGET, "{statistics}");
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// From here on nothing new is accepted but what waits in the backlog, and every connection ends at its next pause.
+    fn start_drain(&mut self) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        self.drain_until = Some(self.now + self.config.drain_timeout);
+        let keys: Vec<ConnectionKey> = self.connections.keys().collect();
+        for key in keys {
+            if let Some(conversation) = self.connections.get_mut(key) {
+                conversation.drain();
+            }
+            self.leave_unfinished(key);
+        }
+    }
+
+    fn continue_drain(&mut self) -> ControlFlow<Ended> {
+        let Some(until) = self.drain_until else { return ControlFlow::Continue(()) };
+        let late = until <= self.now;
+        for index in self.acceptor.tokens() {
+            if self.accept(index) || late {
+                self.acceptor.close(index, &mut self.system, &mut self.queue);
+            }
+        }
+        if late {
+            let keys: Vec<ConnectionKey> = self.connections.keys().collect();
+            for key in keys {
+                self.close(key, CloseReason::DrainTimeout);
+            }
+        }
+        match self.connections.is_empty() && self.acceptor.is_closed() {
+            true => ControlFlow::Break(Ended::Drained),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// A connection's claim to a free buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Borrow {
+    /// Only if no other waits for one.
+    InTurn,
+    /// It has waited longest.
+    First,
+}

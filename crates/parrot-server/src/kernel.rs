@@ -1,0 +1,155 @@
+//! The operating system itself: std's sockets and `parrot-kqueue`.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Token, Waker};
+use rustix::net::sockopt;
+
+use crate::Signals;
+use crate::system::{Event, System, Watch};
+
+/// Events taken by one wait; what is ready beyond that comes with the next.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// Numbers above all listeners and below all connections, whose upper half is never 0.
+const WAKE: Token = Token(u32::MAX as usize);
+const FIRST_SIGNAL: usize = 1 << 31;
+
+/// [`System`] as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Kernel;
+
+/// The event queue, and what its last wait found.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    kqueue: Kqueue,
+    events: Events,
+    next: usize,
+}
+
+impl Queue {
+    pub(crate) fn new() -> io::Result<Queue> {
+        Ok(Queue { kqueue: Kqueue::new()?, events: Events::with_capacity(EVENTS_PER_TURN), next: 0 })
+    }
+
+    /// Lets other threads end a wait with [`Event::Wake`].
+    pub(crate) fn waker(&self) -> io::Result<Waker> {
+        self.kqueue.waker(WAKE)
+    }
+
+    /// Turns the signals that `_blocked` keeps from their usual effect into events.
+    pub(crate) fn watch_signals(&self, _blocked: &Signals) -> io::Result<()> {
+        let changes = Signals::all().iter().enumerate();
+        let changes: Vec<_> =
+            changes.map(|(index, signal)| Change::add_signal(*signal, Token(FIRST_SIGNAL + index))).collect();
+        self.kqueue.apply(&changes).all()
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.kqueue.as_fd()
+    }
+}
+
+impl System for Kernel {
+    type Listener = TcpListener;
+    type Socket = TcpStream;
+    type Queue = Queue;
+
+    fn now(&mut self) -> Instant {
+        Instant::now()
+    }
+
+    fn wait(&mut self, queue: &mut Queue, timeout: Option<Duration>) -> io::Result<()> {
+        queue.next = 0;
+        queue.kqueue.wait(&mut queue.events, timeout)
+    }
+
+    #[inline]
+    fn next_event(&mut self, queue: &mut Queue) -> Option<Event> {
+        loop {
+            let event = queue.events.get(queue.next)?;
+            queue.next += 1;
+            let token = event.token();
+            return Some(match event.filter() {
+                Filter::Read => Event::Readable {
+                    token,
+                    read_on: event.is_eof() || event.is_error() || event.is_urgent(),
+                    available: event.available(),
+                },
+                Filter::Write => Event::Writable { token },
+                Filter::User => Event::Wake,
+                Filter::Signal => {
+                    let Some(signal) = Signals::all().get(token.0.wrapping_sub(FIRST_SIGNAL)) else { continue };
+                    Event::Signal { signal: *signal, count: event.count() }
+                }
+                _ => continue,
+            });
+        }
+    }
+
+    fn watch(&mut self, queue: &mut Queue, what: Watch<'_, Self>, token: Token) -> io::Result<()> {
+        let change = match what {
+            Watch::Accept(listener) => Change::add_read(listener.as_fd(), token),
+            Watch::Read(socket) => Change::add_read(socket.as_fd(), token).edge(),
+            Watch::Write(socket) => Change::add_write(socket.as_fd(), token),
+        };
+        queue.kqueue.apply(&[change]).all()
+    }
+
+    fn unwatch(&mut self, queue: &mut Queue, what: Watch<'_, Self>) -> io::Result<()> {
+        let source = match what {
+            Watch::Accept(listener) => Source::Read(listener.as_fd()),
+            Watch::Read(socket) => Source::Read(socket.as_fd()),
+            Watch::Write(socket) => Source::Write(socket.as_fd()),
+        };
+        queue.kqueue.apply(&[Change::delete(source)]).all()
+    }
+
+    fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        // std sets close-on-exec, and on macOS SO_NOSIGPIPE.
+        listener.accept()
+    }
+
+    fn set_up(&mut self, socket: &TcpStream) -> io::Result<()> {
+        // Linux does not hand the listener's flag down to accepted sockets: accept(2).
+        socket.set_nonblocking(true)?;
+        // An echo that waits to be joined by more bytes is late: RFC 896, RFC 1122 section 4.2.3.4.
+        socket.set_nodelay(true)?;
+        // Urgent bytes are bytes of the stream (RFC 6093), so they are echoed in their place.
+        sockopt::set_socket_oobinline(socket, true)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn receive(&mut self, mut socket: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
+        socket.read(space)
+    }
+
+    #[inline]
+    fn send(&mut self, mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        // std sends with MSG_NOSIGNAL, or has set SO_NOSIGPIPE: a peer that has gone raises no SIGPIPE.
+        socket.write(bytes)
+    }
+
+    fn shut_down(&mut self, socket: &TcpStream) -> io::Result<()> {
+        socket.shutdown(Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: TcpStream) {
+        drop(socket);
+    }
+
+    fn close_listener(&mut self, listener: TcpListener) {
+        drop(listener);
+    }
+
+    #[inline]
+    fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
+        tracing::info!(target: crate::MESSAGE_TARGET, peer = %peer, payload, bytes = payload.len() as u64);
+    }
+}

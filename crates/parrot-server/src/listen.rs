@@ -1,0 +1,95 @@
+//! Listening sockets: IPv4 and IPv6 apart, one port for all.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use crate::BindError;
+
+/// How often another free port is tried when the first address's is taken for the second.
+const PORT_ATTEMPTS: u32 = 16;
+
+/// Listens on every address, or on both wildcard addresses if there is none.
+pub(crate) fn listen(addresses: &[IpAddr], port: u16, backlog: Option<u32>) -> Result<Vec<TcpListener>, BindError> {
+    let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let (addresses, implicit) = if addresses.is_empty() { (&wildcards[..], true) } else { (addresses, false) };
+    for attempt in 1.. {
+        match listen_on_all(addresses, port, backlog, implicit) {
+            // With port 0 the first address got a free port, and another process has it on a later address.
+            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && attempt < PORT_ATTEMPTS => {}
+            result => return result,
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn listen_on_all(
+    addresses: &[IpAddr],
+    mut port: u16,
+    backlog: Option<u32>,
+    implicit: bool,
+) -> Result<Vec<TcpListener>, BindError> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for ip in addresses {
+        let address = SocketAddr::new(*ip, port);
+        match listen_on(address, backlog) {
+            Ok(listener) => {
+                if port == 0 {
+                    port = listener.local_addr().map_err(|error| BindError::listen(address, error))?.port();
+                }
+                listeners.push(listener);
+            }
+            Err(error) if implicit && ip.is_ipv6() && lacks_ipv6(error) => {
+                tracing::debug!(target: "parrot_server", "no IPv6 here: {error}");
+            }
+            Err(error) => return Err(BindError::listen(address, error.into())),
+        }
+    }
+    Ok(listeners)
+}
+
+/// What a machine without IPv6 answers: no such family, or no such address.
+fn lacks_ipv6(error: Errno) -> bool {
+    matches!(error, Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT)
+}
+
+fn listen_on(address: SocketAddr, backlog: Option<u32>) -> Result<TcpListener, Errno> {
+    let socket = stream_socket(address)?;
+    // A port whose earlier connections are in TIME_WAIT can be listened on.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        // Systems differ in the default, and OpenBSD has no other value: ip6(4).
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, effective_backlog(backlog))?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Non-blocking and closed on exec, by the system's shortest way.
+fn stream_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    #[cfg(not(target_os = "macos"))]
+    {
+        use rustix::net::SocketFlags;
+        rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+    }
+    #[cfg(target_os = "macos")]
+    {
+        let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(socket)
+    }
+}
+
+/// Every one of the systems takes a negative backlog for "the most allowed" (Linux compares it as unsigned, net/socket.c
+/// `__sys_listen`; the others replace it by their limit, listen(2) and `solisten`) and cuts a larger one to its limit.
+fn effective_backlog(wanted: Option<u32>) -> i32 {
+    // XNU keeps the backlog in a 16-bit number (bsd/kern/uipc_socket.c).
+    let most = if cfg!(target_os = "macos") { i32::from(i16::MAX) } else { i32::MAX };
+    wanted.map_or(-1, |backlog| i32::try_from(backlog).unwrap_or(most).min(most))
+}

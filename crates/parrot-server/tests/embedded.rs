@@ -1,0 +1,278 @@
+//! The library embedded in a program, over real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parrot_server::{CloseReason, Config, Ended, Handle, Server, Statistics};
+use rustix::net::SendFlags;
+
+/// Far longer than anything here takes; reached only when something is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    address: SocketAddr,
+    handle: Handle,
+    thread: JoinHandle<io::Result<Ended>>,
+}
+
+fn start(config: Config) -> Running {
+    let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..config };
+    let server = Server::bind(config).expect("a free port on loopback");
+    let address = server.local_addresses()[0];
+    let handle = server.handle();
+    Running { address, handle, thread: std::thread::spawn(move || server.run()) }
+}
+
+impl Running {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn stop(self) -> Statistics {
+        self.handle.stop();
+        assert_eq!(self.thread.join().expect("no panic").expect("no error of the queue"), Ended::Drained);
+        self.handle.statistics()
+    }
+
+    /// Waits until the statistics are as wanted.
+    fn until(&self, what: &str, wanted: impl Fn(&Statistics) -> bool) {
+        let start = Instant::now();
+        while !wanted(&self.handle.statistics()) {
+            assert!(start.elapsed() < PATIENCE, "never {what}: {}", self.handle.statistics());
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn echo(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    let mut reply = vec![0; bytes.len()];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, bytes);
+}
+
+fn is_at_end(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0]) {
+        Ok(n) => n == 0,
+        Err(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+    }
+}
+
+#[test]
+fn a_line_comes_back_and_is_counted() {
+    let server = start(Config::default());
+    let mut client = server.connect();
+    echo(&mut client, b"Hello Parrot\n");
+    drop(client);
+    server.until("closed", |statistics| statistics.closed(CloseReason::PeerFinished) == 1);
+    let statistics = server.stop();
+    assert_eq!((statistics.accepted, statistics.messages), (1, 1));
+    assert_eq!((statistics.bytes_in, statistics.bytes_out), (13, 13));
+}
+
+#[test]
+fn two_servers_in_one_process_do_not_meet() {
+    let (one, other) = (start(Config::default()), start(Config::default()));
+    echo(&mut one.connect(), b"one");
+    echo(&mut other.connect(), b"other");
+    assert_eq!(one.stop().bytes_in, 3);
+    assert_eq!(other.stop().bytes_in, 5);
+}
+
+#[test]
+fn a_handle_stops_a_server_that_nobody_talks_to() {
+    let statistics = start(Config::default()).stop();
+    assert_eq!(statistics.accepted, 0);
+}
+
+#[test]
+fn a_handle_that_stopped_before_the_run_still_stops() {
+    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+    server.handle().stop();
+    assert_eq!(server.run().unwrap(), Ended::Drained);
+}
+
+#[test]
+fn a_stop_ends_the_stream_of_a_quiet_connection_and_waits_for_the_peer_to_end_its_own() {
+    let server = start(Config::default());
+    let mut client = server.connect();
+    echo(&mut client, b"before");
+    server.handle.stop();
+    assert!(is_at_end(&mut client), "the server finishes first");
+    assert!(!server.thread.is_finished(), "the peer has not finished");
+    client.shutdown(Shutdown::Write).unwrap();
+    let statistics = server.stop();
+    assert_eq!(statistics.closed(CloseReason::Drained), 1);
+}
+
+#[test]
+fn a_stop_accepts_what_waits_in_the_backlog() {
+    // Connections that came before the run: all in the backlog when the stop is seen.
+    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+    let mut client = TcpStream::connect(server.local_addresses()[0]).unwrap();
+    client.write_all(b"early").unwrap();
+    let handle = server.handle();
+    handle.stop();
+    let thread = std::thread::spawn(move || server.run());
+    let mut reply = Vec::new();
+    client.shutdown(Shutdown::Write).unwrap();
+    client.read_to_end(&mut reply).unwrap();
+    assert_eq!(reply, b"early");
+    assert_eq!(thread.join().unwrap().unwrap(), Ended::Drained);
+}
+
+#[test]
+fn what_does_not_end_in_a_drain_is_closed_at_its_time_out() {
+    let server = start(Config { drain_timeout: Duration::from_millis(50), ..Config::default() });
+    let mut client = server.connect();
+    echo(&mut client, b"still here");
+    let statistics = server.stop();
+    assert_eq!(statistics.closed(CloseReason::DrainTimeout), 1);
+    assert!(is_at_end(&mut client));
+}
+
+#[test]
+fn connections_above_the_limit_are_closed_at_once_and_counted() {
+    let server = start(Config { max_connections: Some(2), ..Config::default() });
+    let mut clients = [server.connect(), server.connect()];
+    clients.iter_mut().for_each(|client| echo(client, b"in"));
+    assert!(is_at_end(&mut server.connect()));
+    clients.iter_mut().for_each(|client| echo(client, b"still in"));
+    drop(clients);
+    server.until("closed", |statistics| statistics.connections == 0);
+    echo(&mut server.connect(), b"room again");
+    assert_eq!(server.stop().refused, 1);
+}
+
+#[test]
+fn a_connection_without_bytes_is_closed_after_the_idle_time_out() {
+    let server = start(Config { idle_timeout: Some(Duration::from_millis(60)), ..Config::default() });
+    let mut client = server.connect();
+    let start = Instant::now();
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(20));
+        echo(&mut client, b"not idle");
+    }
+    assert!(is_at_end(&mut client), "idle now");
+    assert!(start.elapsed() >= Duration::from_millis(140), "closed before it was idle for 60 ms");
+    assert_eq!(server.stop().closed(CloseReason::IdleTimeout), 1);
+}
+
+#[test]
+fn a_half_closed_peer_gets_all_of_its_bytes_and_then_the_end() {
+    let server = start(Config::default());
+    let mut client = server.connect();
+    let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    let writer = {
+        let (mut client, sent) = (client.try_clone().unwrap(), sent.clone());
+        std::thread::spawn(move || {
+            client.write_all(&sent).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+        })
+    };
+    // Nothing is read until everything that fits is on its way.
+    server.until("full", |statistics| statistics.bytes_in > 128 * 1024);
+    let mut reply = Vec::new();
+    client.read_to_end(&mut reply).unwrap();
+    writer.join().unwrap();
+    assert_eq!(reply.len(), sent.len());
+    assert!(reply == sent, "every byte in its place");
+    assert_eq!(server.stop().closed(CloseReason::PeerFinished), 1);
+}
+
+#[test]
+fn urgent_bytes_are_echoed_in_their_place() {
+    let server = start(Config::default());
+    let mut client = server.connect();
+    let mut expected = Vec::new();
+    for round in 0..50u8 {
+        for (bytes, flags) in
+            [(b"before".as_slice(), SendFlags::empty()), (&[round], SendFlags::OOB), (b"after", SendFlags::empty())]
+        {
+            assert_eq!(rustix::net::send(&client, bytes, flags).unwrap(), bytes.len());
+            expected.extend_from_slice(bytes);
+        }
+    }
+    let mut reply = vec![0; expected.len()];
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(reply, expected);
+    drop(client);
+    server.stop();
+}
+
+#[test]
+fn at_the_cap_of_buffered_bytes_a_connection_waits_until_a_buffer_is_free() {
+    let config = Config { max_output: 4096, max_buffered: 4096, ..Config::default() };
+    let server = start(config);
+    // A peer that sends and does not read, until the only buffer holds what its socket does not take.
+    let mut greedy = server.connect();
+    greedy.set_nonblocking(true).unwrap();
+    let mut sent = 0;
+    let mut last = Instant::now();
+    while last.elapsed() < Duration::from_millis(200) {
+        match greedy.write(&[b'g'; 65_536]) {
+            Ok(n) => (sent, last) = (sent + n, Instant::now()),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    let mut patient = server.connect();
+    patient.write_all(b"patience").unwrap();
+    server.until("accepted", |statistics| statistics.accepted == 2);
+    patient.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let kind = patient.read(&mut [0; 8]).expect_err("no buffer is free").kind();
+    assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind:?}");
+
+    greedy.set_nonblocking(false).unwrap();
+    greedy.read_exact(&mut vec![0; sent]).unwrap();
+    patient.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reply = [0; 8];
+    patient.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"patience");
+    drop((greedy, patient));
+    server.stop();
+}
+
+#[test]
+fn a_port_of_zero_is_the_same_for_both_families() {
+    let server = Server::bind(Config::default()).unwrap();
+    let ports: Vec<u16> = server.local_addresses().iter().map(SocketAddr::port).collect();
+    assert!(ports.iter().all(|port| *port == ports[0] && *port != 0), "{ports:?}");
+}
+
+#[test]
+fn a_taken_port_is_named_in_the_error() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = Config { addresses: vec![address.ip()], port: address.port(), ..Config::default() };
+    let error = Server::bind(config).err().expect("the port is taken");
+    assert_eq!((error.address(), error.kind()), (Some(address), ErrorKind::AddrInUse));
+    assert!(error.to_string().contains(&address.to_string()));
+}
+
+#[test]
+fn an_explicit_address_of_another_machine_is_an_error() {
+    // Set aside for documentation: RFC 5737.
+    let config = Config { addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
+    assert_eq!(Server::bind(config).err().expect("not ours").kind(), ErrorKind::AddrNotAvailable);
+}
+
+#[test]
+fn a_reset_is_an_ordinary_end_and_others_go_on() {
+    let server = start(Config::default());
+    let mut other = server.connect();
+    echo(&mut other, b"hello");
+    let mut client = server.connect();
+    echo(&mut client, b"hello");
+    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    drop(client);
+    server.until("reset", |statistics| statistics.closed(CloseReason::Reset) == 1);
+    echo(&mut other, b"still here");
+    drop(other);
+    server.stop();
+}
