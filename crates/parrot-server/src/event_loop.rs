@@ -86,7 +86,8 @@ pub struct EventLoop<S: System> {
     shared: Arc<Shared>,
     on_hangup: Option<Box<dyn FnMut() + Send>>,
     now: Instant,
-    /// When the connections left are closed; `Some` from the start of the drain.
+    draining: bool,
+    /// When the connections left are closed in the drain; `None` also for a time-out beyond what the clock can tell.
     drain_until: Option<Instant>,
 }
 
@@ -134,6 +135,7 @@ impl<S: System> EventLoop<S> {
             shared,
             on_hangup,
             now,
+            draining: false,
             drain_until: None,
             system,
             queue,
@@ -232,7 +234,7 @@ impl<S: System> EventLoop<S> {
 
     /// How long the next wait may take: for ever when nothing is left over and nothing will be due.
     fn timeout(&self) -> Option<Duration> {
-        let accepting_in_drain = self.drain_until.is_some() && !self.acceptor.is_closed();
+        let accepting_in_drain = self.draining && !self.acceptor.is_closed();
         let can_feed = !self.starved.is_empty() && self.pool.can_lend();
         if !self.unfinished.is_empty() || can_feed || accepting_in_drain {
             return Some(Duration::ZERO);
@@ -293,7 +295,7 @@ impl<S: System> EventLoop<S> {
         {
             self.deadlines.push(due, Due::Idle(key));
         }
-        if self.drain_until.is_some() {
+        if self.draining {
             conversation.drain();
             self.leave_unfinished(key);
         }
@@ -423,7 +425,7 @@ impl<S: System> EventLoop<S> {
     fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
         match signal {
             Signal::Interrupt | Signal::Terminate => {
-                if self.drain_until.is_some() || count > 1 {
+                if self.draining || count > 1 {
                     return ControlFlow::Break(Ended::Signal(signal.number()));
                 }
                 tracing::info!(
@@ -450,10 +452,10 @@ impl<S: System> EventLoop<S> {
 
     /// From here on nothing new is accepted but what waits in the backlog, and every connection ends at its next pause.
     fn start_drain(&mut self) {
-        if self.drain_until.is_some() {
+        if std::mem::replace(&mut self.draining, true) {
             return;
         }
-        self.drain_until = Some(self.now + self.config.drain_timeout);
+        self.drain_until = self.now.checked_add(self.config.drain_timeout);
         let keys: Vec<ConnectionKey> = self.connections.keys().collect();
         for key in keys {
             if let Some(conversation) = self.connections.get_mut(key) {
@@ -464,8 +466,10 @@ impl<S: System> EventLoop<S> {
     }
 
     fn continue_drain(&mut self) -> ControlFlow<Ended> {
-        let Some(until) = self.drain_until else { return ControlFlow::Continue(()) };
-        let late = until <= self.now;
+        if !self.draining {
+            return ControlFlow::Continue(());
+        }
+        let late = self.drain_until.is_some_and(|until| until <= self.now);
         for index in self.acceptor.tokens() {
             if self.accept(index) || late {
                 self.acceptor.close(index, &mut self.system, &mut self.queue);
