@@ -9,11 +9,13 @@ pub struct Buffer {
     bytes: Box<[u8]>,
     sent: u32,
     filled: u32,
+    /// How far the buffer has ever been filled: memory behind that has not been written to, and costs nothing yet.
+    touched: u32,
 }
 
 impl Buffer {
     fn new(size: u32) -> Buffer {
-        Buffer { bytes: vec![0; size as usize].into_boxed_slice(), sent: 0, filled: 0 }
+        Buffer { bytes: vec![0; size as usize].into_boxed_slice(), sent: 0, filled: 0, touched: 0 }
     }
 
     /// Room behind the bytes received: empty when the buffer is full.
@@ -25,6 +27,7 @@ impl Buffer {
     pub fn fill(&mut self, n: usize) {
         let room = self.bytes.len() - self.filled as usize;
         self.filled += n.min(room) as u32;
+        self.touched = self.touched.max(self.filled);
     }
 
     /// The bytes received and not yet sent.
@@ -52,6 +55,11 @@ impl Buffer {
         self.filled = 0;
     }
 
+    /// The memory that keeping this buffer costs, in bytes: whole pages.
+    fn resident(&self) -> usize {
+        (self.touched as usize).next_multiple_of(PAGE)
+    }
+
     /// Whether no byte waits to be sent.
     pub fn is_empty(&self) -> bool {
         self.sent == self.filled
@@ -65,18 +73,24 @@ impl Buffer {
 
 /// Lends buffers to connections, up to a cap over all of them.
 ///
-/// A few returned buffers are kept for the next borrower, the most recently used first because it is still in the
-/// processor's cache; the others are freed, so that memory falls again after a burst.
+/// Returned buffers are kept for the next borrower, the most recently used first because it is still in the processor's
+/// cache, as far as they cost little memory; the others are freed, so that memory falls again after a burst.
 #[derive(Debug)]
 pub struct BufferPool {
     spare: Vec<Buffer>,
+    /// What the spare buffers cost, in bytes.
+    resident: usize,
     lent: usize,
     capacity: usize,
     buffer_size: u32,
 }
 
-/// Enough for the connections that one turn of a loop has in hand at a time; what is pending longer is allocated.
-const SPARE_BUFFERS: usize = 4;
+/// The usual size of a page; only the frugality of the pool depends on it.
+const PAGE: usize = 4096;
+
+/// The most memory that spare buffers may cost: four that were full, or as many as a loop has in hand at a time that
+/// held a message each.
+const SPARE_BYTES: usize = 512 * 1024;
 
 impl BufferPool {
     /// A pool of buffers of `buffer_size` bytes each that lends at most `max_bytes` bytes at a time.
@@ -85,7 +99,7 @@ impl BufferPool {
     pub fn new(buffer_size: usize, max_bytes: usize) -> BufferPool {
         let buffer_size = u32::try_from(buffer_size).unwrap_or(u32::MAX).max(1);
         let capacity = (max_bytes / buffer_size as usize).max(1);
-        BufferPool { spare: Vec::with_capacity(SPARE_BUFFERS), lent: 0, capacity, buffer_size }
+        BufferPool { spare: Vec::new(), resident: 0, lent: 0, capacity, buffer_size }
     }
 
     /// An empty buffer, or `None` when the cap is reached; ask again after a [`give_back`](BufferPool::give_back).
@@ -94,15 +108,24 @@ impl BufferPool {
             return None;
         }
         self.lent += 1;
-        Some(self.spare.pop().unwrap_or_else(|| Buffer::new(self.buffer_size)))
+        match self.spare.pop() {
+            Some(buffer) => {
+                self.resident -= buffer.resident();
+                Some(buffer)
+            }
+            None => Some(Buffer::new(self.buffer_size)),
+        }
     }
 
     /// Takes a buffer back, with whatever it holds.
     pub fn give_back(&mut self, mut buffer: Buffer) {
         debug_assert!(self.lent > 0 && buffer.bytes.len() == self.buffer_size as usize, "a buffer of another pool");
         self.lent = self.lent.saturating_sub(1);
-        if self.spare.len() < SPARE_BUFFERS {
+        // A page at least, so that buffers that nothing was received into are not kept without end.
+        buffer.touched = buffer.touched.max(1);
+        if self.resident + buffer.resident() <= SPARE_BYTES {
             buffer.clear();
+            self.resident += buffer.resident();
             self.spare.push(buffer);
         }
     }

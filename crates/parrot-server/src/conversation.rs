@@ -115,6 +115,17 @@ impl<Socket> Conversation<Socket> {
         self.readable = true;
     }
 
+    /// Makes the first receive of a turn: [`serve`](Conversation::serve) sends what it brought.
+    pub(crate) fn receive_ahead<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) {
+        if self.paused || !turn.may_borrow || !self.connection.to_send().is_empty() {
+            return;
+        }
+        // Whatever else came of it, the call that serves will meet again.
+        if let Ok(Step::Failed(reason)) = self.receive(turn) {
+            self.connection.close(reason);
+        }
+    }
+
     /// Sends what is pending, receives and echoes what there is, within this turn's share.
     pub(crate) fn serve<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Served {
         let mut budget = BYTES_PER_TURN;

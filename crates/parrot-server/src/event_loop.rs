@@ -22,6 +22,10 @@ use crate::system::{Event, System, Watch};
 /// at once.
 const LEFTOVERS_PER_TURN: usize = 1024;
 
+/// How many connections are received from before the first of them is sent to. The two calls take different ways through
+/// the kernel, and each goes the faster for having just been gone: docs/benchmarks.md has the figures.
+const RECEIVES_AHEAD: usize = 32;
+
 /// How long a connection is left alone when the system lacks memory for it.
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -77,6 +81,8 @@ pub struct EventLoop<S: System> {
     acceptor: Acceptor<S::Listener>,
     connections: SlotMap<ConnectionKey, Conversation<S::Socket>>,
     pool: BufferPool,
+    /// Connections of this turn whose first receive was made and whose sends were not yet.
+    ahead: Vec<ConnectionKey>,
     /// Connections whose share of a turn was used up.
     unfinished: VecDeque<ConnectionKey>,
     /// Connections that wait for a buffer, the one that has waited longest first.
@@ -128,6 +134,7 @@ impl<S: System> EventLoop<S> {
             acceptor,
             connections: SlotMap::with_key(),
             pool: BufferPool::new(config.max_output, config.max_buffered),
+            ahead: Vec::with_capacity(RECEIVES_AHEAD),
             unfinished: VecDeque::new(),
             starved: VecDeque::new(),
             deadlines: Deadlines::new(),
@@ -178,12 +185,7 @@ impl<S: System> EventLoop<S> {
                 Event::Readable { token, .. } if self.acceptor.tokens().contains(&token.0) => {
                     self.accept(token.0);
                 }
-                Event::Readable { token, read_on, available } => {
-                    if let Some(conversation) = self.connections.get_mut(token.into()) {
-                        conversation.note_readable(read_on, available);
-                        self.serve(token.into(), Borrow::InTurn);
-                    }
-                }
+                Event::Readable { token, read_on, available } => self.receive_ahead(token.into(), read_on, available),
                 Event::Writable { token } => {
                     if let Some(conversation) = self.connections.get_mut(token.into()) {
                         conversation.note_writable();
@@ -202,6 +204,7 @@ impl<S: System> EventLoop<S> {
                 }
             }
         }
+        self.serve_ahead();
         for _ in 0..leftovers {
             if let Some(key) = self.unfinished.pop_front() {
                 self.serve_listed(key, Borrow::InTurn);
@@ -299,6 +302,31 @@ impl<S: System> EventLoop<S> {
             conversation.drain();
             self.leave_unfinished(key);
         }
+    }
+
+    /// Receives from a connection with an event, and leaves it to be served with its neighbours.
+    fn receive_ahead(&mut self, key: ConnectionKey, read_on: bool, available: Option<u64>) {
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        conversation.note_readable(read_on, available);
+        conversation.receive_ahead(&mut Turn {
+            system: &mut self.system,
+            pool: &mut self.pool,
+            counters: &self.shared.counters,
+            now: self.now,
+            may_borrow: self.starved.is_empty(),
+        });
+        self.ahead.push(key);
+        if self.ahead.len() == RECEIVES_AHEAD {
+            self.serve_ahead();
+        }
+    }
+
+    fn serve_ahead(&mut self) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        for key in ahead.drain(..) {
+            self.serve(key, Borrow::InTurn);
+        }
+        self.ahead = ahead;
     }
 
     /// Serves a connection now, and notes what is to come of it.

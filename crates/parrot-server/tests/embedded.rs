@@ -152,15 +152,19 @@ fn connections_above_the_limit_are_closed_at_once_and_counted() {
 
 #[test]
 fn a_connection_without_bytes_is_closed_after_the_idle_time_out() {
-    let server = start(Config { idle_timeout: Some(Duration::from_millis(60)), ..Config::default() });
+    let idle = Duration::from_secs(1);
+    let server = start(Config { idle_timeout: Some(idle), ..Config::default() });
     let mut client = server.connect();
     let start = Instant::now();
-    for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(20));
+    for _ in 0..3 {
+        // Less than the time-out each, more than it together.
+        std::thread::sleep(idle / 2);
         echo(&mut client, b"not idle");
     }
+    let last = Instant::now();
     assert!(is_at_end(&mut client), "idle now");
-    assert!(start.elapsed() >= Duration::from_millis(140), "closed before it was idle for 60 ms");
+    assert!(last.duration_since(start) > idle, "bytes put the time-out off");
+    assert!(start.elapsed() >= idle * 5 / 2, "closed before it was idle for the whole time");
     assert_eq!(server.stop().closed(CloseReason::IdleTimeout), 1);
 }
 
