@@ -1,3 +1,119 @@
 //! The `parrot` command: arguments in, exit code out.
 
-fn main() {}
+mod advice;
+mod arguments;
+mod diagnostics;
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use parrot_log::{ClfLayer, JsonLayer, Writer, WriterGuard};
+use parrot_server::{Config, Ended, Server, Signals};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::arguments::{Arguments, LogFormat};
+use crate::diagnostics::Filter;
+
+/// How long the end of the program waits for its log.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    // Before any thread: a thread that is there already would not have these signals blocked.
+    let signals = Signals::take();
+    let arguments = Arguments::parse();
+    match signals.context("the signals cannot be taken").and_then(|signals| serve(arguments, signals)) {
+        Ok(code) => code,
+        Err(error) => {
+            // eprintln! would panic when stderr is a pipe that nobody reads.
+            let _ = writeln!(io::stderr(), "parrot: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Arguments, signals: Signals) -> Result<ExitCode> {
+    let log = start_logging(&arguments)?;
+    let reopen = log.as_ref().map(WriterGuard::reopen_handle);
+    let config = Config {
+        addresses: unique(arguments.bind),
+        port: arguments.port,
+        backlog: arguments.backlog.map(NonZeroU32::get),
+        max_connections: arguments.max_connections.map(NonZeroUsize::get),
+        max_buffered: arguments.max_buffered,
+        idle_timeout: arguments.idle_timeout,
+        drain_timeout: arguments.drain_timeout,
+        on_hangup: reopen.map(|reopen| Box::new(move || reopen.reopen()) as Box<dyn FnMut() + Send>),
+        ..Config::default()
+    };
+    let server = Server::bind(config).map_err(advice::cannot_bind)?;
+    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue());
+
+    let handle = server.handle();
+    let ended = server.run_with_signals(signals).context("the event queue failed")?;
+    let (how, code, patience) = match ended {
+        Ended::Drained => ("drained".to_owned(), ExitCode::SUCCESS, LOG_PATIENCE),
+        Ended::Signal(number) => (format!("ended at once by signal {number}"), interrupted(number), Duration::ZERO),
+    };
+    let statistics = handle.statistics();
+    match log.map(|log| log.close(patience)) {
+        Some(log) => tracing::info!("{how}: {statistics}; {log}"),
+        None => tracing::info!("{how}: {statistics}"),
+    }
+    Ok(code)
+}
+
+/// Sends diagnostics to stderr and messages to the log. The guard is that of the log, if there is one.
+fn start_logging(arguments: &Arguments) -> Result<Option<WriterGuard>> {
+    let messages = arguments.log != LogFormat::Off;
+    let rust_log = std::env::var("RUST_LOG").ok();
+    let filter = Filter::new(rust_log.as_deref(), arguments.verbose, arguments.quiet, messages);
+    let stderr = diagnostics::stderr_layer().context("stderr cannot be used")?;
+    let (writer, guard) = if messages { Some(open_log(arguments)?) } else { None }.unzip();
+
+    // At most one of the two is there.
+    let (clf, json) = match arguments.log {
+        LogFormat::Json => (None, writer.map(|writer| JsonLayer::new(writer, arguments.log_payload))),
+        LogFormat::Clf | LogFormat::Off => (writer.map(|writer| ClfLayer::new(writer, arguments.log_payload)), None),
+    };
+    tracing_subscriber::registry().with(clf).with(json).with(stderr).with(filter.targets).try_init()?;
+    if let Some(error) = filter.ignored {
+        tracing::warn!("RUST_LOG is not followed: {error}; it may say, for example, warn,parrot_server=debug");
+    }
+    Ok(guard)
+}
+
+fn open_log(arguments: &Arguments) -> Result<(Writer, WriterGuard)> {
+    let path = arguments.log_file.as_deref();
+    let opened = match path {
+        Some(path) => Writer::file(path),
+        None => Writer::stdout(),
+    };
+    opened.map_err(|error| advice::cannot_log(error, path))
+}
+
+/// The addresses in their order, each once: a second listener on one of them would find it taken.
+fn unique(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut unique = Vec::new();
+    for address in addresses {
+        if !unique.contains(&address) {
+            unique.push(address);
+        }
+    }
+    unique
+}
+
+/// What a shell shows for a program that a signal has ended.
+fn interrupted(number: i32) -> ExitCode {
+    u8::try_from(128 + number).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    addresses.join(" and ")
+}

@@ -1,0 +1,193 @@
+//! The grammar of the command line: what may be asked for, and in which units.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{ArgAction, Parser, ValueEnum};
+use jiff::SignedDuration;
+
+/// What `--help` says after the options.
+const AFTER_HELP: &str = "\
+Parrot answers anyone who can connect, and logs what they send. To narrow who can, bind addresses
+that only they reach: --bind 127.0.0.1 --bind ::1 is this machine alone. To narrow what is logged,
+use --log-payload 0 for no byte of a message, or --log off for no line at all.
+
+Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
+
+Signals: SIGINT and SIGTERM end every connection once its bytes have been sent back, a second one
+ends at once; SIGUSR1 (and Ctrl-T where the terminal has it) prints statistics; SIGHUP opens the log
+file anew.
+
+Exit code: 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, 128 + its number on a second
+signal.";
+
+/// A TCP echo server: it sends back every byte it receives.
+#[derive(Debug, Parser)]
+#[command(name = "parrot", version, after_help = AFTER_HELP, args_override_self = true)]
+pub(crate) struct Arguments {
+    /// Port to listen on; 0 finds a free one
+    #[arg(short, long, default_value_t = 1512, env = "PARROT_PORT")]
+    pub port: u16,
+
+    /// IP address to listen on; may be repeated [default: 0.0.0.0 and ::]
+    #[arg(short, long, value_name = "ADDR", value_parser = ip_address)]
+    pub bind: Vec<IpAddr>,
+
+    /// Connections that may wait to be accepted [default: the most allowed]
+    #[arg(long, value_name = "N")]
+    pub backlog: Option<NonZeroU32>,
+
+    /// Connections above which further ones are closed at once [default: none]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// Memory for bytes that wait to be sent back
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub max_buffered: usize,
+
+    /// Close a connection with no byte in or out for this long [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = idle_timeout)]
+    pub idle_timeout: Option<Duration>,
+
+    /// How long connections may take to end after SIGINT or SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub drain_timeout: Duration,
+
+    /// How each message is logged
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Clf)]
+    pub log: LogFormat,
+
+    /// Append the log to this file [default: stdout]
+    #[arg(long, value_name = "PATH")]
+    pub log_file: Option<PathBuf>,
+
+    /// How many bytes of a message its line may show
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    pub log_payload: usize,
+
+    /// Say more on stderr, -vv still more; RUST_LOG, if set, decides instead
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+
+    /// Say less on stderr: warnings and errors, -qq errors only
+    #[arg(short, long, action = ArgAction::Count)]
+    pub quiet: u8,
+}
+
+/// How a message becomes a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Clf,
+    Json,
+    Off,
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    let address = text
+        .parse()
+        .map_err(|_| "want an IP address such as 127.0.0.1 or ::1, without brackets, port or interface".to_owned())?;
+    if let IpAddr::V6(v6) = address {
+        // IPv6 sockets take IPv6 connections only, and a link-local address means nothing without its interface.
+        if let Some(v4) = v6.to_ipv4_mapped() {
+            return Err(format!("this is an IPv4 address: write {v4}"));
+        }
+        if v6.is_unicast_link_local() {
+            return Err("a link-local address belongs to one interface, and none can be named".to_owned());
+        }
+    }
+    Ok(address)
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let size: ByteSize = text.parse().map_err(|_| String::from("want a size such as 256MiB, 1GiB or 1048576"))?;
+    usize::try_from(size.as_u64()).map_err(|_| format!("{size} is more than this machine can address"))
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let duration: SignedDuration = text.parse().map_err(|_| "want a duration such as 5s, 1m 30s or 500ms")?;
+    duration.try_into().map_err(|_| "a duration cannot be negative")
+}
+
+fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
+    match duration(text)? {
+        Duration::ZERO => Err("want a duration above zero; without this option no connection is ever too idle"),
+        idle_timeout => Ok(idle_timeout),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(["parrot"].iter().chain(arguments))
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_what_the_help_says() {
+        let defaults = parse(&["--port", "1512"]).unwrap();
+        assert!(defaults.bind.is_empty());
+        assert_eq!(defaults.max_buffered, 256 << 20);
+        assert_eq!(defaults.drain_timeout, Duration::from_secs(5));
+        assert_eq!(defaults.log, LogFormat::Clf);
+        assert_eq!(defaults.log_payload, 256);
+        assert_eq!((defaults.backlog, defaults.max_connections, defaults.idle_timeout), (None, None, None));
+        assert!(Arguments::command().render_help().to_string().contains("[default: 1512]"));
+    }
+
+    #[test]
+    fn addresses_may_be_repeated_and_mixed() {
+        let both = parse(&["-b", "127.0.0.1", "--bind", "::1"]).unwrap();
+        assert_eq!(both.bind, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn sizes_are_read_in_binary_and_decimal_units() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("1kB", 1000)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "many", "-1", "1XiB", "MiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, milliseconds) in [("0s", 0), ("5s", 5000), ("1m 30s", 90_000), ("500ms", 500), ("PT2H", 7_200_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "5", "soon", "-5s", "5s ago"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_what_would_be_right() {
+        for (arguments, advice) in [
+            (&["--port", "65536"][..], "0..=65535"),
+            (&["--bind", "localhost"], "such as 127.0.0.1"),
+            (&["--bind", "::ffff:127.0.0.1"], "write 127.0.0.1"),
+            (&["--bind", "fe80::1"], "link-local"),
+            (&["--max-buffered", "lots"], "such as 256MiB"),
+            (&["--idle-timeout", "0s"], "above zero"),
+            (&["--drain-timeout", "5"], "such as 5s"),
+            (&["--log", "xml"], "clf"),
+            (&["--max-connections", "0"], "zero"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.to_string().contains(advice), "{arguments:?}: {error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        assert_eq!(parse(&["-v", "-q"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+}

@@ -1,0 +1,121 @@
+//! Ordinary tracing output on stderr, and the one filter over it and the log.
+
+use std::io;
+
+use parrot_log::{Diagnostics, MESSAGE_TARGET};
+use parrot_server::STATISTICS_TARGET;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::fmt::{self, format};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// What gets through to stderr and to the log.
+///
+/// One filter over both, and not one for each: then tracing decides once for each place in the code, not for each
+/// message. `Targets` reads the part of RUST_LOG's language that needs no regular expressions.
+pub(crate) struct Filter {
+    pub targets: Targets,
+    /// Why RUST_LOG was not followed.
+    pub ignored: Option<ParseError>,
+}
+
+impl Filter {
+    /// As RUST_LOG says, or else as verbose as asked for; with or without messages.
+    pub(crate) fn new(rust_log: Option<&str>, verbose: u8, quiet: u8, messages: bool) -> Filter {
+        let asked = Targets::new()
+            .with_default(level(verbose, quiet))
+            // Who asks for statistics wants to see them, however quiet the rest is.
+            .with_target(STATISTICS_TARGET, LevelFilter::INFO);
+        let (targets, ignored) = match rust_log.filter(|text| !text.trim().is_empty()).map(str::parse::<Targets>) {
+            None => (asked, None),
+            Some(Ok(targets)) => (targets, None),
+            Some(Err(error)) => (asked, Some(error)),
+        };
+        let messages = if messages { LevelFilter::INFO } else { LevelFilter::OFF };
+        Filter { targets: targets.with_target(MESSAGE_TARGET, messages), ignored }
+    }
+}
+
+fn level(verbose: u8, quiet: u8) -> LevelFilter {
+    match (verbose, quiet) {
+        (0, 0) => LevelFilter::INFO,
+        (0, 1) => LevelFilter::WARN,
+        (0, _) => LevelFilter::ERROR,
+        (1, _) => LevelFilter::DEBUG,
+        (_, _) => LevelFilter::TRACE,
+    }
+}
+
+/// The layer that writes everything but messages to stderr, and never waits for it.
+///
+/// # Errors
+///
+/// When stderr's descriptor cannot be duplicated.
+pub(crate) fn stderr_layer<S>() -> io::Result<impl Layer<S>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let layer = fmt::layer().with_ansi(false).with_target(false).with_writer(Diagnostics::stderr()?);
+    Ok(NoMessages(layer))
+}
+
+/// Keeps messages from the layer inside.
+struct NoMessages<L>(L);
+
+impl<S, W> Layer<S> for NoMessages<fmt::Layer<S, format::DefaultFields, format::Format, W>>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> fmt::MakeWriter<'a> + 'static,
+{
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target() != MESSAGE_TARGET {
+            self.0.on_event(event, context);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    fn filter(rust_log: Option<&str>, verbose: u8, quiet: u8) -> Targets {
+        Filter::new(rust_log, verbose, quiet, true).targets
+    }
+
+    #[test]
+    fn verbose_and_quiet_move_the_level() {
+        assert!(filter(None, 0, 0).would_enable("parrot_server", &Level::INFO));
+        assert!(!filter(None, 0, 0).would_enable("parrot_server", &Level::DEBUG));
+        assert!(filter(None, 1, 0).would_enable("parrot_server", &Level::DEBUG));
+        assert!(!filter(None, 0, 1).would_enable("parrot_server", &Level::INFO));
+        assert!(!filter(None, 0, 2).would_enable("parrot_server", &Level::WARN));
+    }
+
+    #[test]
+    fn rust_log_decides_instead() {
+        let debug = filter(Some("warn,parrot_server=debug"), 0, 2);
+        assert!(debug.would_enable("parrot_server", &Level::DEBUG));
+        assert!(!debug.would_enable("parrot_log", &Level::INFO));
+    }
+
+    #[test]
+    fn a_rust_log_that_cannot_be_read_is_told_and_not_followed() {
+        let Filter { targets, ignored } = Filter::new(Some("parrot_server=loud"), 0, 0, true);
+        assert!(ignored.is_some());
+        assert!(targets.would_enable("parrot_server", &Level::INFO));
+        assert!(Filter::new(Some(" "), 0, 0, true).ignored.is_none());
+    }
+
+    #[test]
+    fn messages_and_statistics_do_not_depend_on_how_much_stderr_says() {
+        assert!(filter(None, 0, 2).would_enable(MESSAGE_TARGET, &Level::INFO));
+        assert!(filter(Some("off"), 0, 0).would_enable(MESSAGE_TARGET, &Level::INFO));
+        assert!(filter(None, 0, 2).would_enable(STATISTICS_TARGET, &Level::INFO));
+        let silent = Filter::new(Some("trace"), 0, 0, false).targets;
+        assert!(!silent.would_enable(MESSAGE_TARGET, &Level::INFO));
+    }
+}

@@ -1,0 +1,158 @@
+//! What the command line says: help, errors with advice, and exit codes.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use crate::support::{LOOPBACK, Parrot, bare_parrot, echo, eventually, parrot, scratch, skip};
+
+fn output(command: &mut Command) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = command.stdout(Stdio::piped()).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+}
+
+#[track_caller]
+fn fails_with(command: &mut Command, code: i32, advice: &[&str]) {
+    let (status, text) = output(command);
+    assert_eq!(status, Some(code), "{text}");
+    for words in advice {
+        assert!(text.contains(words), "no {words:?} in: {text}");
+    }
+}
+
+#[test]
+fn help_says_whom_it_answers_and_what_it_logs() {
+    let (status, help) = output(&mut bare_parrot(&["--help"]));
+    assert_eq!(status, Some(0));
+    for words in
+        ["answers anyone who can connect", "logs what they send", "--bind 127.0.0.1", "--log off", "PARROT_PORT"]
+    {
+        assert!(help.contains(words), "no {words:?} in: {help}");
+    }
+    let widest = help.lines().map(str::len).max().unwrap();
+    assert!(widest <= 110, "{widest} columns are too many for a terminal: {help}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_shows_what_is_right() {
+    fails_with(&mut bare_parrot(&["--prot", "1"]), 2, &["--port"]);
+    fails_with(&mut bare_parrot(&["--bind", "localhost"]), 2, &["such as 127.0.0.1"]);
+    fails_with(&mut bare_parrot(&["--max-buffered", "lots"]), 2, &["such as 256MiB"]);
+    fails_with(&mut bare_parrot(&["--drain-timeout", "5"]), 2, &["such as 5s"]);
+    fails_with(&mut bare_parrot(&["--log", "xml"]), 2, &["clf", "json", "off"]);
+    fails_with(&mut bare_parrot(&["stray"]), 2, &["stray"]);
+}
+
+#[test]
+fn the_banner_names_address_and_queue() {
+    let parrot = Parrot::start(&[]);
+    let queue = if cfg!(target_os = "linux") { "kqueue over epoll" } else { "kqueue" };
+    let banner = parrot.stderr_line("listening on");
+    assert!(banner.ends_with(&format!("listening on {} ({queue})", parrot.address())), "{banner}");
+}
+
+#[test]
+fn the_environment_may_name_the_port() {
+    let port = free_port();
+    let parrot =
+        Parrot::spawn(bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]).env("PARROT_PORT", port.to_string()));
+    assert_eq!(parrot.address().port(), port);
+    echo(&TcpStream::connect((LOOPBACK, port)).unwrap(), b"squawk");
+}
+
+#[test]
+fn an_address_named_twice_is_listened_on_once() {
+    let parrot = Parrot::start(&["--bind", "127.0.0.1", "--bind", "127.0.0.1"]);
+    assert_eq!(parrot.addresses().len(), 1);
+}
+
+#[test]
+fn a_port_that_was_just_used_can_be_used_again() {
+    let first = Parrot::start(&[]);
+    let port = first.address().port().to_string();
+    let stream = first.connect();
+    echo(&stream, b"squawk");
+    // The server closes first, so that the pair of ports stays in TIME_WAIT on its side.
+    drop(first);
+    drop(stream);
+    let second = Parrot::start(&["--port", &port]);
+    echo(&second.connect(), b"squawk");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let taken = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    fails_with(
+        &mut parrot(&["--port", &port]),
+        1,
+        &["cannot listen on", &format!("port {port} is taken"), "another with --port"],
+    );
+}
+
+#[test]
+fn an_address_of_another_machine_is_named_with_what_to_do() {
+    // 192.0.2.0/24 is for documentation alone: RFC 5737.
+    fails_with(
+        &mut bare_parrot(&["--port", "0", "--bind", "192.0.2.1"]),
+        1,
+        &["192.0.2.1 is not an address of this machine", "--bind"],
+    );
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written_is_named_with_what_to_do() {
+    let path = scratch("no-such-directory").join("parrot.log");
+    fails_with(
+        parrot(&["--log-file"]).arg(&path),
+        1,
+        &["cannot log to", "no-such-directory", "choose another file with --log-file"],
+    );
+}
+
+#[test]
+fn a_privileged_port_is_named_with_what_to_do() {
+    let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first_free.trim().parse().is_ok_and(|port: u16| port <= 81) {
+        return skip("this system lets everyone listen on port 81");
+    }
+    let mut command = bare_parrot(&["--bind", "127.0.0.1", "--port", "81"]);
+    if geteuid().is_root() {
+        // util-linux has a way to be root without that privilege.
+        let mut unprivileged = Command::new("setpriv");
+        unprivileged.arg("--bounding-set=-net_bind_service").arg(command.get_program()).args(command.get_args());
+        command = unprivileged;
+        if Command::new("setpriv").arg("--version").output().is_err() {
+            return skip("root may listen on every port, and here is no setpriv to take that away");
+        }
+    }
+    fails_with(&mut command, 1, &["port 81 is privileged", "from 1024 up with --port"]);
+}
+
+#[test]
+fn quiet_and_rust_log_decide_what_is_said() {
+    let mut quiet = parrot(&["--log", "off", "-q"]);
+    assert_eq!(said_by(&mut quiet), "");
+    let mut loud = parrot(&["--log", "off", "-v"]);
+    assert!(said_by(&mut loud).contains("DEBUG"));
+    let mut silenced = parrot(&["--log", "off", "-v"]);
+    assert_eq!(said_by(silenced.env("RUST_LOG", "off")), "");
+}
+
+/// What a server says on stderr from its start to its end, with one connection in between.
+fn said_by(command: &mut Command) -> String {
+    let port = free_port();
+    command.args(["--port", &port.to_string()]).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    eventually("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(0));
+    String::from_utf8(stderr).unwrap()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port()
+}

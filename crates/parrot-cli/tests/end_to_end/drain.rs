@@ -1,0 +1,93 @@
+//! The end: what was sent is sent back, nobody new is let in, and it does not take for ever.
+
+use std::io::{ErrorKind, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill};
+
+#[test]
+fn bytes_pending_at_sigterm_all_arrive_before_the_end() {
+    let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
+    let stream = parrot.connect();
+    let written = fill(&stream, data());
+    parrot.signal(Signal::TERM);
+    eventually("nobody new is let in", || {
+        TcpStream::connect(parrot.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
+    expect(&stream, &data()[..written]);
+    expect_end(&stream);
+    assert!(!parrot.has_ended(), "it ended before its peer did");
+    drop(stream);
+    assert_eq!(parrot.wait().code(), Some(0));
+}
+
+#[test]
+fn an_idle_connection_is_ended_and_its_peer_awaited() {
+    let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
+    let stream = parrot.connect();
+    echo(&stream, b"squawk");
+    parrot.signal(Signal::INT);
+    expect_end(&stream);
+    assert!(!parrot.has_ended(), "it ended before its peer did");
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(parrot.wait().code(), Some(0));
+}
+
+#[test]
+fn what_waits_in_the_backlog_is_served_too() {
+    let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
+    echo(&parrot.connect(), b"squawk");
+    // Stopped, it finds connections, their bytes and the signal all at once when it goes on.
+    parrot.signal(Signal::STOP);
+    let waiting: Vec<TcpStream> = (0..50).map(|_| parrot.connect()).collect();
+    for mut stream in &waiting {
+        stream.write_all(b"was here before the end").unwrap();
+    }
+    parrot.signal(Signal::TERM);
+    parrot.signal(Signal::CONT);
+    for stream in &waiting {
+        expect(stream, b"was here before the end");
+        expect_end(stream);
+    }
+    drop(waiting);
+    assert_eq!(parrot.wait().code(), Some(0));
+}
+
+#[test]
+fn the_drain_timeout_ends_those_who_do_not_go() {
+    let mut parrot = Parrot::start(&["--drain-timeout", "300ms"]);
+    let (idle, deaf) = (parrot.connect(), parrot.connect());
+    echo(&idle, b"squawk");
+    fill(&deaf, data());
+    let start = Instant::now();
+    parrot.signal(Signal::TERM);
+    assert_eq!(parrot.wait().code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_millis(300), "the time-out was not waited for");
+    let summary = parrot.stderr_line("drained: ");
+    assert!(summary.contains("0 connections open, 2 accepted"), "{summary}");
+    assert!(summary.contains("; 2 drain time-out"), "{summary}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let mut parrot = Parrot::start(&["--drain-timeout", "1h"]);
+        let stream = parrot.connect();
+        echo(&stream, b"squawk");
+        parrot.signal(signal);
+        // The end of the stream shows that the first signal has arrived: two at once could be taken for one.
+        expect_end(&stream);
+        parrot.signal(signal);
+        assert_eq!(parrot.wait().code(), Some(code));
+    }
+}
+
+#[test]
+fn without_connections_it_ends_at_once() {
+    let parrot = Parrot::start(&["--drain-timeout", "1h"]);
+    let summary = parrot.stop();
+    assert!(summary.contains("0 connections open, 0 accepted"), "{summary}");
+}

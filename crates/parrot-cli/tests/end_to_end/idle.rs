@@ -1,0 +1,43 @@
+//! Idleness: a connection's, which may have a limit, and the server's, which costs nothing.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::{Parrot, data, echo, eventually, expect_end, fill};
+
+#[test]
+fn a_connection_with_no_byte_in_or_out_is_closed_after_the_timeout() {
+    let parrot = Parrot::start(&["--idle-timeout", "300ms"]);
+    let stream = parrot.connect();
+    echo(&stream, b"squawk");
+    let start = Instant::now();
+    expect_end(&stream);
+    assert!(start.elapsed() >= Duration::from_millis(250), "closed after only {:?}", start.elapsed());
+    let summary = parrot.stop();
+    assert!(summary.contains("; 1 idle time-out"), "{summary}");
+}
+
+#[test]
+fn a_connection_that_speaks_now_and_then_stays() {
+    let parrot = Parrot::start(&["--idle-timeout", "2s"]);
+    let stream = parrot.connect();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2500) {
+        echo(&stream, b"squawk");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_peer_that_takes_no_byte_is_idle_too() {
+    let parrot = Parrot::start(&["--idle-timeout", "2s"]);
+    let stream = parrot.connect();
+    fill(&stream, data());
+    eventually("the connection is closed", || {
+        parrot.signal(Signal::USR1);
+        parrot.stderr().contains(" 0 connections open")
+    });
+    drop(stream);
+}

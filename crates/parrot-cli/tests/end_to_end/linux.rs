@@ -1,0 +1,79 @@
+//! What only Linux shows of another process: the processor time, the sleeps and the memory that doing nothing takes.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{
+    Parrot, data, echo, eventually, expect, expect_end, fill, parrot, scratch, with_sixteen_descriptors,
+};
+
+#[test]
+fn an_idle_server_makes_no_wake_ups() {
+    let log = scratch("idle.log");
+    let parrot = Parrot::spawn(parrot(&["--log-file"]).arg(&log));
+    let streams: Vec<TcpStream> = (0..100).map(|_| parrot.connect()).collect();
+    for stream in &streams {
+        echo(stream, b"squawk");
+    }
+    eventually("the log is written", || fs::read_to_string(&log).unwrap().lines().count() == 100);
+    // The log's thread looks once more for lines that have come meanwhile.
+    eventually("all threads sleep", || {
+        let before = parrot.sleeps();
+        thread::sleep(Duration::from_millis(100));
+        parrot.sleeps() == before
+    });
+    let before = parrot.sleeps();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(parrot.sleeps() - before, 0, "woken with nothing to do");
+}
+
+#[test]
+fn a_half_closed_peer_that_does_not_read_costs_no_processor_time() {
+    let parrot = Parrot::start(&[]);
+    let stream = parrot.connect();
+    let written = fill(&stream, data());
+    stream.shutdown(Shutdown::Write).unwrap();
+    let (before, sleeps) = (parrot.processor_time(), parrot.sleeps());
+    thread::sleep(Duration::from_millis(500));
+    let spent = parrot.processor_time() - before;
+    assert!(spent <= Duration::from_millis(20), "{spent:?} of 500 ms for a peer that does nothing");
+    assert!(parrot.sleeps() - sleeps < 10, "woken for a peer that does nothing");
+    expect(&stream, &data()[..written]);
+    expect_end(&stream);
+}
+
+#[test]
+fn without_descriptors_it_neither_spins_nor_floods_its_log() {
+    let parrot = with_sixteen_descriptors();
+    let clients: Vec<TcpStream> = (0..40).map(|_| parrot.connect()).collect();
+    eventually("it has noticed", || parrot.stderr().lines().count() > 2);
+    let before = parrot.processor_time();
+    thread::sleep(Duration::from_secs(1));
+    let spent = parrot.processor_time() - before;
+    assert!(spent <= Duration::from_millis(50), "{spent:?} in a second of nothing to do");
+    let lines = parrot.stderr().lines().count();
+    assert!(lines < 10, "{lines} lines on stderr: {}", parrot.stderr());
+    drop(clients);
+    let client = parrot.connect();
+    echo(&client, b"back in service");
+}
+
+#[test]
+fn memory_stays_below_the_cap_however_many_do_not_read() {
+    let parrot = Parrot::start(&["--max-buffered", "1MiB"]);
+    echo(&parrot.connect(), &data()[..200_000]);
+    let before = parrot.status("VmRSS");
+    let deaf: Vec<TcpStream> = (0..40).map(|_| parrot.connect()).collect();
+    for stream in &deaf {
+        stream.set_nonblocking(true).unwrap();
+    }
+    let mut written = 1;
+    while written > 0 {
+        written = deaf.iter().map(|mut stream| stream.write(&data()[..128 << 10]).unwrap_or(0)).sum();
+    }
+    let grown = parrot.status("VmRSS").saturating_sub(before);
+    assert!(grown <= 2048, "{grown} KiB more with a cap of 1 MiB");
+}

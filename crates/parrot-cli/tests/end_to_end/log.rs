@@ -1,0 +1,150 @@
+//! The log: a line for each message, whatever the message holds.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::support::{Parrot, data, echo, eventually, parrot, scratch};
+
+/// A server that logs to this file.
+fn logging_to(path: &Path, arguments: &[&str]) -> Parrot {
+    Parrot::spawn(parrot(arguments).arg("--log-file").arg(path))
+}
+
+/// Waits for this many lines in the file.
+fn lines(path: &Path, count: usize) -> Vec<String> {
+    let read = || fs::read_to_string(path).unwrap_or_default();
+    eventually("the lines are written", || read().lines().count() >= count && read().ends_with('\n'));
+    let lines: Vec<String> = read().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), count, "{lines:#?}");
+    lines
+}
+
+/// What stands between the quotes, and what behind them.
+fn payload(line: &str) -> (&str, &str) {
+    let (_, quoted) = line.split_once("] \"").unwrap();
+    quoted.rsplit_once('"').unwrap()
+}
+
+#[test]
+fn each_message_has_its_line_on_stdout() {
+    use std::io::{BufRead, BufReader};
+    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
+    let mut log = BufReader::new(parrot.stdout());
+    let stream = parrot.connect();
+    echo(&stream, b"Hello Parrot\n");
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    let (head, tail) = line.split_once(" - - [").unwrap();
+    assert_eq!(head, stream.local_addr().unwrap().to_string());
+    let (time, tail) = tail.split_once("] ").unwrap();
+    assert_eq!(tail, "\"Hello Parrot\\n\" 13\n");
+    // 02/Jan/2006:15:04:05 -0700
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!((&shape[..3], &shape[6..21]), ("00/", "/0000:00:00:00 "), "{time}");
+    assert!(matches!(&shape[21..], "+0000" | "-0000"), "{time}");
+}
+
+#[test]
+fn whatever_is_sent_one_message_is_one_line_of_printable_characters() {
+    let path = scratch("hostile.log");
+    let parrot = logging_to(&path, &["--log-payload", "1024"]);
+    let stream = parrot.connect();
+    let all: Vec<u8> = (0..=255).collect();
+    let hostile: [&[u8]; 5] = [
+        b"two\nlines\r\n",
+        b"\x1b[2J\x1b]0;owned\x07",
+        b"\" 13\n127.0.0.1:1 - - [01/Jan/2030:00:00:00 +0000] \"forged\" 6",
+        b"\\n\\",
+        &all,
+    ];
+    for message in hostile {
+        echo(&stream, message);
+    }
+    let lines = lines(&path, hostile.len());
+    assert!(lines.iter().flat_map(|line| line.bytes()).all(|byte| (0x20..0x7f).contains(&byte)));
+    assert_eq!(payload(&lines[0]), (r"two\nlines\r\n", " 11"));
+    assert_eq!(payload(&lines[1]), (r"\x1b[2J\x1b]0;owned\x07", " 14"));
+    assert_eq!(payload(&lines[3]), (r"\\n\\", " 3"));
+    assert!(payload(&lines[4]).0.starts_with(r"\x00\x01"));
+    assert_eq!(payload(&lines[4]).1, " 256");
+}
+
+#[test]
+fn a_long_payload_is_cut_and_its_bytes_are_counted_in_full() {
+    let path = scratch("long.log");
+    let parrot = logging_to(&path, &["--log-payload", "4"]);
+    let stream = parrot.connect();
+    echo(&stream, b"four");
+    echo(&stream, b"fifth");
+    let lines = lines(&path, 2);
+    assert!(lines[0].ends_with("] \"four\" 4"), "{}", lines[0]);
+    assert!(lines[1].ends_with("] \"fift\"... 5"), "{}", lines[1]);
+}
+
+#[test]
+fn json_is_an_object_a_line() {
+    let path = scratch("json.log");
+    let parrot = logging_to(&path, &["--log", "json"]);
+    let stream = parrot.connect();
+    echo(&stream, b"Hello \"Parrot\"\n");
+    let lines = lines(&path, 1);
+    assert!(lines[0].starts_with('{') && lines[0].ends_with('}'), "{}", lines[0]);
+    assert!(lines[0].contains(&format!("\"peer\":\"{}\"", stream.local_addr().unwrap())), "{}", lines[0]);
+    assert!(lines[0].contains("\"bytes\":15"), "{}", lines[0]);
+}
+
+#[test]
+fn the_log_file_is_appended_to_and_its_owners_alone() {
+    let path = scratch("append.log");
+    for count in 1..=2 {
+        let parrot = logging_to(&path, &[]);
+        echo(&parrot.connect(), b"squawk");
+        lines(&path, count);
+    }
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_was_logged_is_written_before_the_end() {
+    let path = scratch("end.log");
+    let parrot = logging_to(&path, &[]);
+    let stream = parrot.connect();
+    for message in data().chunks(12).take(1000) {
+        echo(&stream, message);
+    }
+    drop(stream);
+    let summary = parrot.stop();
+    assert!(summary.contains("1000 log lines written, 0 dropped"), "{summary}");
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1000);
+}
+
+#[test]
+fn sighup_opens_the_log_file_anew() {
+    let (path, rotated) = (scratch("rotate.log"), scratch("rotate.log.old"));
+    let parrot = logging_to(&path, &[]);
+    let stream = parrot.connect();
+    echo(&stream, b"before");
+    lines(&path, 1);
+    fs::rename(&path, &rotated).unwrap();
+    parrot.signal(Signal::HUP);
+    eventually("the new file is there", || path.exists());
+    echo(&stream, b"after");
+    assert!(lines(&path, 1)[0].contains("\"after\""));
+    assert!(lines(&rotated, 1)[0].contains("\"before\""));
+}
+
+#[test]
+fn without_a_log_there_is_none() {
+    let mut parrot = Parrot::spawn(parrot(&["--log", "off"]).stdout(Stdio::piped()));
+    let mut log = parrot.stdout();
+    echo(&parrot.connect(), b"squawk");
+    let summary = parrot.stop();
+    assert!(!summary.contains("log lines"), "{summary}");
+    let mut written = String::new();
+    std::io::Read::read_to_string(&mut log, &mut written).unwrap();
+    assert_eq!(written, "");
+}

@@ -1,0 +1,107 @@
+//! A log that is in trouble costs lines, never an echo.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::support::{Parrot, data, echo, parrot, skip};
+
+/// More lines than a pipe and the log's own buffers hold.
+const MANY: usize = 10_000;
+
+fn echo_many(stream: &TcpStream) {
+    for message in data().chunks(100).take(MANY) {
+        echo(stream, message);
+    }
+}
+
+#[test]
+fn a_log_reader_that_stalls_costs_lines_which_are_counted() {
+    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
+    let mut log = BufReader::new(parrot.stdout()).lines();
+    let stream = parrot.connect();
+    echo_many(&stream);
+
+    // The reader goes on: behind the gap stands how large it was.
+    let mut written = 0;
+    let dropped = loop {
+        let line = log.next().unwrap().unwrap();
+        match line.split_once(" lines dropped") {
+            None => written += 1,
+            Some((head, _)) => break head.rsplit_once('"').unwrap().1.parse::<usize>().unwrap(),
+        }
+    };
+    assert!(dropped > 0);
+    assert_eq!(written + dropped, MANY);
+
+    echo(&stream, b"flowing again");
+    assert!(log.next().unwrap().unwrap().contains("flowing again"));
+    drop(stream);
+    let summary = parrot.stop();
+    assert!(summary.contains(&format!(" {dropped} dropped")), "{summary}");
+}
+
+#[test]
+fn a_log_reader_that_never_returns_holds_the_end_up_by_a_second_at_most() {
+    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
+    let unread = parrot.stdout();
+    let stream = parrot.connect();
+    echo_many(&stream);
+    drop(stream);
+    let start = std::time::Instant::now();
+    parrot.signal(Signal::TERM);
+    assert_eq!(parrot.wait().code(), Some(0));
+    assert!(start.elapsed().as_secs_f64() < 3.0, "{:?}", start.elapsed());
+    drop(unread);
+}
+
+#[test]
+fn a_log_reader_that_goes_away_is_warned_of_once() {
+    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
+    drop(parrot.stdout());
+    keeps_echoing_and_warns_once(parrot);
+}
+
+#[test]
+fn a_full_disk_is_warned_of_once() {
+    if !Path::new("/dev/full").exists() {
+        return skip("this system has no /dev/full");
+    }
+    keeps_echoing_and_warns_once(Parrot::spawn(&mut parrot(&["--log-file", "/dev/full"])));
+}
+
+fn keeps_echoing_and_warns_once(parrot: Parrot) {
+    let stream = parrot.connect();
+    echo(&stream, b"squawk");
+    parrot.stderr_line("WARN");
+    echo_many(&stream);
+    assert_eq!(parrot.stderr().matches("WARN").count(), 1, "{}", parrot.stderr());
+    drop(stream);
+    let summary = parrot.stop();
+    assert!(summary.contains("; 0 log lines written"), "{summary}");
+    assert!(summary.contains(&format!(" {} dropped", MANY + 1)), "{summary}");
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_does_not_hold_the_echo_up() {
+    // Started by hand: the support's own collector would read.
+    let mut command = parrot(&["--log", "off", "--port", "0"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut banner = String::new();
+    stderr.read_line(&mut banner).unwrap();
+    let address = banner.split_once("listening on ").unwrap().1.split_once(" (").unwrap().0.to_owned();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    // A line of statistics each, many times what a pipe holds.
+    let pid = rustix::process::Pid::from_child(&child);
+    for _ in 0..3000 {
+        rustix::process::kill_process(pid, Signal::USR1).unwrap();
+        echo(&stream, b"squawk");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,20 @@
+//! The real binary over real sockets: one file a topic, and what they share in `support`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+
+mod command_line;
+mod descriptors;
+mod drain;
+mod echo;
+mod half_close;
+mod idle;
+mod ipv6;
+mod limits;
+#[cfg(target_os = "linux")]
+mod linux;
+mod log;
+mod log_trouble;
+mod many_connections;
+mod reset;
+mod signals;
+mod slow_readers;
+mod support;
