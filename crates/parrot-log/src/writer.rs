@@ -375,6 +375,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn behind_a_gap_nothing_is_appended_before_the_gap_is_noted() {
+        let writer = Writer { shared: Arc::default() }; // without a thread nothing is taken
+        while writer.shared.lock().dropped == 0 {
+            writer.append(&[b'x'; 100]);
+        }
+        let held = writer.shared.lock().pending.len();
+        assert!(
+            held > BOUND - 100 && held < BOUND - 1,
+            "there is room for a short line and not for a long one: {held}"
+        );
+        writer.append(b"\n");
+        let state = writer.shared.lock();
+        assert_eq!((state.pending.len(), state.dropped), (held, 2));
+    }
+
+    #[test]
     fn the_memory_of_a_burst_is_bounded_and_given_back() {
         let (mut reader, end) = io::pipe().unwrap();
         let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();

@@ -26,7 +26,12 @@ fn logging(writer: Writer, messages: impl FnOnce()) {
 }
 
 fn log_many(count: u64) {
-    (0..count).for_each(|number| log(format!("message {number}").as_bytes()));
+    (0..count).for_each(|number| log(message(number).as_bytes()));
+}
+
+/// Of many lengths, so that behind a line that does not fit there comes one that would.
+fn message(number: u64) -> String {
+    format!("message {number}{}", ".".repeat((number % 50) as usize))
 }
 
 fn piped() -> (PipeReader, Writer, WriterGuard) {
@@ -52,7 +57,7 @@ fn a_reader_that_stalls_costs_lines_and_their_count_stands_in_the_gap() {
         assert!(dropped > 0);
         let reading = read_to_end(reader);
         wait_until("the log flows again", || guard.statistics().written + dropped == TOO_MANY);
-        log(format!("message {TOO_MANY}").as_bytes());
+        log(message(TOO_MANY).as_bytes());
         let statistics = guard.close(PATIENCE);
         assert_eq!((statistics.written, statistics.dropped), (TOO_MANY - dropped + 1, dropped));
 
@@ -63,7 +68,7 @@ fn a_reader_that_stalls_costs_lines_and_their_count_stands_in_the_gap() {
                 next += count;
                 reported += count;
             } else {
-                assert_eq!(quoted(line), format!("message {next}"));
+                assert_eq!(quoted(line), message(next));
                 next += 1;
             }
         }
