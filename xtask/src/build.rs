@@ -10,7 +10,8 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     if let Some(argument) = arguments.first() {
         bail!("build takes no argument, and was given {}", argument.display());
     }
-    let programs = cargo::build(&["--release", "--workspace", "--exclude", "xtask", "--bins"])?;
+    let programs =
+        cargo::build(&["--release", "--workspace", "--exclude", "xtask", "--exclude", "parrot-peers", "--bins"])?;
     for program in programs {
         println!("{}", program.display());
     }

@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use parrot_load::{Close, Length, Pace, Plan};
+
+/// Sends messages to an echo server, checks every byte that comes back, and says how fast it was.
+///
+/// Exit code 0: measured, and nothing failed. 1: something failed (see --max-errors), or nothing could be measured.
+/// 2: wrong usage.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Arguments {
+    /// The server: a port, or ADDRESS:PORT ([::1]:1512 for IPv6)
+    #[arg(value_name = "ADDR", default_value = "1512")]
+    address: String,
+    /// Connections that send
+    #[arg(short, long, value_name = "N", default_value_t = 50)]
+    connections: usize,
+    /// Measure until N messages were answered, instead of for a duration
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration")]
+    requests: Option<u64>,
+    /// Measure for this long
+    #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// Send for this long before measuring
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    warmup: Duration,
+    /// Bytes in a message (12, 64KiB, 1MiB)
+    #[arg(short, long, value_name = "SIZE", default_value = "12", value_parser = size)]
+    size: usize,
+    /// Messages under way at once on a connection
+    #[arg(long, value_name = "DEPTH", default_value_t = 1)]
+    pipeline: usize,
+    /// Threads that send
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// Open loop: messages a second over all connections, timed from when each was to be sent
+    #[arg(short, long, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// Keep connections open; `false` opens one for each message (see --close)
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    keep_alive: bool,
+    /// How a connection for one message is ended: `finish` leaves its port in TIME_WAIT, `reset` does not
+    #[arg(long, value_enum, default_value = "finish")]
+    close: Ending,
+    /// Connections besides, which only stay open
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    idle: usize,
+    /// Connect from this address; may be repeated, each brings its own ports
+    #[arg(long, value_name = "ADDRESS")]
+    source: Vec<IpAddr>,
+    /// How long an answer, or a connection, may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+    /// Let the system gather small messages (leaves TCP_NODELAY off)
+    #[arg(long)]
+    delay: bool,
+    /// How many failures may happen without making the exit code 1
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) max_errors: u64,
+    /// A line on standard error this often
+    #[arg(short, long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) interval: Option<Duration>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the latencies as an HdrHistogram percentile distribution
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr: Option<PathBuf>,
+    /// No progress while it runs
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Ending {
+    Finish,
+    Reset,
+}
+
+impl Arguments {
+    /// The plan that the arguments describe.
+    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
+        let close = match self.close {
+            Ending::Finish => Close::Finish,
+            Ending::Reset => Close::Reset,
+        };
+        Ok(Plan {
+            connections: self.connections,
+            idle: self.idle,
+            size: self.size,
+            pipeline: self.pipeline,
+            threads: self.threads,
+            pace: self.rate.map_or(Pace::Closed, Pace::Rate),
+            reconnect: (!self.keep_alive).then_some(close),
+            warmup: self.warmup,
+            length: self.requests.map_or(Length::Time(self.duration), Length::Messages),
+            timeout: self.timeout,
+            sources: self.source.clone(),
+            no_delay: !self.delay,
+            ..Plan::new(address(&self.address)?)
+        })
+    }
+}
+
+/// A port is one of this machine, by its literal address: a name may mean another family first (node#40537).
+fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    let mut addresses = text
+        .to_socket_addrs()
+        .with_context(|| format!("`{text}` is no address: give a port or ADDRESS:PORT, as in 1512 or [::1]:1512"))?;
+    let Some(address) = addresses.next() else { bail!("`{text}` has no address") };
+    Ok(address)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error} (as in 10s or 500ms)"))?;
+    Duration::try_from(duration).map_err(|_| "a duration cannot be negative".into())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let shift = match &text[digits.len()..] {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        other => return Err(format!("unknown unit `{other}` (B, KiB or MiB)")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("`{text}` is no size (as in 12, 64KiB or 1MiB)"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(arguments: &[&str]) -> Plan {
+        let arguments = std::iter::once("parrot-load").chain(arguments.iter().copied());
+        Arguments::try_parse_from(arguments).expect("arguments that parse").plan().expect("a plan")
+    }
+
+    #[test]
+    fn a_port_alone_means_this_machine() {
+        assert_eq!(plan(&["1599"]).target, SocketAddr::from(([127, 0, 0, 1], 1599)));
+        assert_eq!(plan(&["[::1]:7"]).target.to_string(), "[::1]:7");
+    }
+
+    #[test]
+    fn sizes_and_durations_are_read_as_people_write_them() {
+        let plan = plan(&["--size", "64KiB", "-d", "1m 30s", "--warmup", "0s"]);
+        assert_eq!((plan.size, plan.warmup), (65_536, Duration::ZERO));
+        assert_eq!(plan.length, Length::Time(Duration::from_secs(90)));
+        assert!(size("12 parrots").is_err() && size("").is_err() && size("99999999999999MiB").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

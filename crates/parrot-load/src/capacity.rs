@@ -1,0 +1,140 @@
+//! Whether this machine has the descriptors and ports for a plan, found out before the first connection.
+
+use std::fmt;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::dial;
+use crate::plan::{Close, Plan};
+
+/// Descriptors besides connections: standard streams, queues, files being written.
+const RESERVE: u64 = 32;
+
+/// What the machine lacks for a plan, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking(String);
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lacking {}
+
+/// Raises the soft limit of descriptors as far as it goes and checks it, the ports and the source addresses.
+///
+/// # Errors
+///
+/// The first thing there is too little of, with the command that raises it.
+pub(crate) fn check(plan: &Plan) -> Result<(), Lacking> {
+    for source in &plan.sources {
+        if let Err(error) = dial::usable(*source) {
+            return Err(Lacking(format!(
+                "cannot connect from {source}: {error}; {}",
+                alias_command(&source.to_string())
+            )));
+        }
+    }
+    let connections = plan.connections + plan.idle;
+    descriptors(raise_descriptor_limit(), connections)?;
+    ports(port_range(), plan.sources.len().max(1), connections, plan.reconnect)
+}
+
+fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
+    let wanted = connections as u64 + RESERVE;
+    if limit >= wanted {
+        return Ok(());
+    }
+    Err(Lacking(format!(
+        "{connections} connections need {wanted} descriptors and the limit is {limit}: raise it with `ulimit -n {wanted}`{}",
+        if cfg!(target_os = "macos") {
+            " (and, as root, `sysctl kern.maxfilesperproc`)"
+        } else {
+            " (as root, or in limits.conf, beyond the hard limit)"
+        }
+    )))
+}
+
+fn ports(range: u64, sources: usize, connections: usize, reconnect: Option<Close>) -> Result<(), Lacking> {
+    let capacity = range * sources as u64;
+    if reconnect.is_some() || capacity >= connections as u64 {
+        return Ok(());
+    }
+    Err(Lacking(format!(
+        "{connections} connections to one address need as many ports, and {sources} source address(es) have {capacity}: \
+         add --source ADDRESS (each brings {range} more) or {}",
+        if cfg!(target_os = "linux") {
+            "widen the range with `sysctl -w net.ipv4.ip_local_port_range='1024 65535'`"
+        } else {
+            "widen the range (sysctl net.inet.ip.portrange.first on macOS and FreeBSD, portfirst on OpenBSD, anonportmin on NetBSD)"
+        }
+    )))
+}
+
+/// The soft limit of descriptors after raising it to the hard one, or as far as the system lets it.
+fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    // macOS calls its hard limit infinite and takes no more than OPEN_MAX (setrlimit(2)).
+    for wanted in [hard, hard.min(10_240)] {
+        limit.current = Some(wanted);
+        if wanted > soft && setrlimit(Resource::Nofile, limit).is_ok() {
+            return wanted;
+        }
+    }
+    soft
+}
+
+/// How many ports the system hands out for one source address.
+#[cfg(target_os = "linux")]
+fn port_range() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let ends: Vec<u64> = text.split_whitespace().filter_map(|end| end.parse().ok()).collect();
+    match ends[..] {
+        [first, last] if last >= first => last - first + 1,
+        _ => 28_232,
+    }
+}
+
+/// The systems' defaults: FreeBSD begins at 10,000, the others at 49,152 (ip(4), inet(4)).
+#[cfg(not(target_os = "linux"))]
+fn port_range() -> u64 {
+    if cfg!(target_os = "freebsd") { 55_536 } else { 16_384 }
+}
+
+/// How to give loopback another address: on Linux it has all of 127.0.0.0/8, elsewhere only the first.
+fn alias_command(source: &str) -> String {
+    match std::env::consts::OS {
+        "linux" => format!("give this machine the address with `ip address add {source} dev lo`"),
+        "macos" | "freebsd" => format!("give this machine the address with `ifconfig lo0 alias {source}`"),
+        _ => format!("give this machine the address with `ifconfig lo0 {source} alias`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_descriptors_are_said_with_the_command_that_raises_them() {
+        assert_eq!(descriptors(10_032, 10_000), Ok(()));
+        let lacking = descriptors(1024, 10_000).expect_err("too few").to_string();
+        assert!(lacking.contains("ulimit -n 10032"), "{lacking}");
+    }
+
+    #[test]
+    fn too_few_ports_are_said_and_another_source_helps() {
+        let lacking = ports(16_384, 1, 20_000, None).expect_err("too few").to_string();
+        assert!(lacking.contains("--source"), "{lacking}");
+        assert_eq!(ports(16_384, 2, 20_000, None), Ok(()));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_before_the_run() {
+        let mut plan = Plan::new(std::net::SocketAddr::from(([127, 0, 0, 1], 1512)));
+        plan.sources = vec![std::net::IpAddr::from([192, 0, 2, 1])]; // TEST-NET-1, RFC 5737
+        let lacking = check(&plan).expect_err("not an address of this machine").to_string();
+        assert!(lacking.contains("192.0.2.1"), "{lacking}");
+    }
+}

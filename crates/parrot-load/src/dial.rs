@@ -1,0 +1,92 @@
+//! Opening connections without waiting for them.
+//!
+//! std can only connect and wait; rustix has the same call on a socket that does not block.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use crate::plan::{Close, Plan};
+
+/// Starts to connect. The stream never blocks; it is connected once a send succeeds or [`connected`] says so.
+///
+/// # Errors
+///
+/// What the system says: no descriptor, no port, or a refusal that was immediate.
+pub(crate) fn start(plan: &Plan, connection: usize) -> io::Result<TcpStream> {
+    let family = if plan.target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = open(family)?;
+    if !plan.sources.is_empty()
+        && let Some(source) = plan.sources.get(connection % plan.sources.len())
+    {
+        leave_the_port_to_connect(&socket)?;
+        rustix::net::bind(&socket, &SocketAddr::new(*source, 0))?;
+    }
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(plan.no_delay)?;
+    match rustix::net::connect(&stream, &plan.target) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(stream),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether a stream that [`start`] gave is connected by now.
+///
+/// # Errors
+///
+/// Why it never will be.
+pub(crate) fn connected(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match (stream.peer_addr(), stream.local_addr()) {
+        // A client that is given the very port it connects to reaches itself (TCP's simultaneous open).
+        (Ok(peer), Ok(local)) if peer == local => Err(io::Error::other("connected to itself")),
+        (Ok(_), _) => Ok(true),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Ends a connection as the plan says.
+pub(crate) fn end(stream: TcpStream, close: Close) {
+    if close == Close::Reset {
+        // If the system refuses, the connection ends in the orderly way, which is no harm.
+        let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+    }
+    drop(stream);
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn open(family: AddressFamily) -> io::Result<std::os::fd::OwnedFd> {
+    use rustix::net::SocketFlags;
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+}
+
+/// macOS has no flags on socket(2).
+#[cfg(target_vendor = "apple")]
+fn open(family: AddressFamily) -> io::Result<std::os::fd::OwnedFd> {
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
+}
+
+/// On Linux a bind to port 0 takes a port that no other destination can share, unless told to leave the choice to
+/// connect (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
+#[cfg(target_os = "linux")]
+fn leave_the_port_to_connect(socket: &std::os::fd::OwnedFd) -> io::Result<()> {
+    Ok(nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn leave_the_port_to_connect(_: &std::os::fd::OwnedFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether `source` is an address of this machine: what [`start`] would need it to be.
+pub(crate) fn usable(source: IpAddr) -> io::Result<()> {
+    std::net::TcpListener::bind(SocketAddr::new(source, 0)).map(drop)
+}

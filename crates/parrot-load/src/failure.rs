@@ -1,0 +1,113 @@
+//! What can go wrong with a message, by kind: every kind is counted, none is skipped.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why a connection was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It could not be opened: refused, unreachable, out of ports or descriptors.
+    Connect,
+    /// Other bytes came back than had been sent.
+    Mismatch,
+    /// More bytes came back than had been sent.
+    Unasked,
+    /// The server ended the stream while an answer was due, or closed a connection that was to stay open.
+    Closed,
+    /// The server reset the connection.
+    Reset,
+    /// An answer, or a connection, took longer than the plan's time-out.
+    Timeout,
+    /// The system refused to send or receive for another reason.
+    System,
+}
+
+/// How often each kind of failure happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Failures {
+    /// Connections that could not be opened.
+    pub connect: u64,
+    /// Answers with other bytes than had been sent.
+    pub mismatch: u64,
+    /// Answers nobody had asked for.
+    pub unasked: u64,
+    /// Streams that ended too early.
+    pub closed: u64,
+    /// Resets.
+    pub reset: u64,
+    /// Answers or connections that took too long.
+    pub timeout: u64,
+    /// Other errors of the system.
+    pub system: u64,
+}
+
+impl Failures {
+    /// Counts one failure.
+    pub fn count(&mut self, failure: Failure) {
+        *match failure {
+            Failure::Connect => &mut self.connect,
+            Failure::Mismatch => &mut self.mismatch,
+            Failure::Unasked => &mut self.unasked,
+            Failure::Closed => &mut self.closed,
+            Failure::Reset => &mut self.reset,
+            Failure::Timeout => &mut self.timeout,
+            Failure::System => &mut self.system,
+        } += 1;
+    }
+
+    /// Adds another thread's failures to these.
+    pub fn add(&mut self, other: &Failures) {
+        self.connect += other.connect;
+        self.mismatch += other.mismatch;
+        self.unasked += other.unasked;
+        self.closed += other.closed;
+        self.reset += other.reset;
+        self.timeout += other.timeout;
+        self.system += other.system;
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.by_kind().iter().map(|(_, count)| count).sum()
+    }
+
+    fn by_kind(&self) -> [(&'static str, u64); 7] {
+        [
+            ("could not connect", self.connect),
+            ("other bytes came back", self.mismatch),
+            ("bytes nobody asked for", self.unasked),
+            ("closed too early", self.closed),
+            ("reset", self.reset),
+            ("timed out", self.timeout),
+            ("system error", self.system),
+        ]
+    }
+}
+
+/// `none`, or the kinds that happened: `3 timed out, 1 reset`.
+impl fmt::Display for Failures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let happened: Vec<String> = (self.by_kind().iter().filter(|(_, count)| *count > 0))
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        if happened.is_empty() { formatter.write_str("none") } else { formatter.write_str(&happened.join(", ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_listed_by_kind_and_only_those_that_happened() {
+        let mut failures = Failures::default();
+        assert_eq!(failures.to_string(), "none");
+        failures.count(Failure::Timeout);
+        failures.count(Failure::Timeout);
+        failures.count(Failure::Mismatch);
+        assert_eq!(failures.to_string(), "1 other bytes came back, 2 timed out");
+        assert_eq!(failures.total(), 3);
+    }
+}

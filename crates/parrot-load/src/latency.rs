@@ -1,0 +1,161 @@
+//! Latencies: a histogram of three significant digits, and what a reader wants from it.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Longest latency told apart, in nanoseconds; anything longer counts as this long and as clipped.
+const LONGEST: u64 = 3_600_000_000_000;
+
+/// Latencies in nanoseconds, to three significant digits.
+#[derive(Debug, Clone)]
+pub struct Latencies {
+    histogram: Histogram<u64>,
+    clipped: u64,
+}
+
+impl Default for Latencies {
+    #[expect(clippy::expect_used, reason = "the bounds are constants, and the library accepts them")]
+    fn default() -> Latencies {
+        let histogram = Histogram::new_with_bounds(1, LONGEST, 3).expect("bounds that HdrHistogram accepts");
+        Latencies { histogram, clipped: 0 }
+    }
+}
+
+impl Latencies {
+    /// Records one latency. Allocates nothing and cannot fail.
+    pub fn record(&mut self, nanoseconds: u64) {
+        self.clipped += u64::from(nanoseconds > LONGEST);
+        self.histogram.saturating_record(nanoseconds);
+    }
+
+    /// Adds another thread's latencies to these.
+    pub fn add(&mut self, other: &Latencies) {
+        // Both have the same bounds, so nothing can be out of range.
+        let added = self.histogram.add(&other.histogram);
+        debug_assert!(added.is_ok(), "histograms of the same bounds");
+        self.clipped += other.clipped;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.histogram.reset();
+        self.clipped = 0;
+    }
+
+    /// How many were recorded.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// The figures a report shows.
+    #[must_use]
+    pub fn summary(&self) -> Latency {
+        let at = |quantile: f64| self.histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Latency {
+            count: self.histogram.len(),
+            mean: self.histogram.mean() / 1e3,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: self.histogram.max() as f64 / 1e3,
+            clipped: self.clipped,
+        }
+    }
+
+    /// `(percentile, microseconds)` pairs for a chart: denser and denser towards 100 %.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(f64, f64)> {
+        const SHARES: [f64; 5] = [0.0, 0.25, 0.5, 0.65, 0.8]; // of the way to the next nine
+        let nines = (0..5).map(|nines| 1.0 - 10f64.powi(-nines));
+        nines
+            .flat_map(|from| SHARES.map(|share| from + (1.0 - from) * 0.9 * share))
+            .map(|quantile| (quantile * 100.0, self.histogram.value_at_quantile(quantile) as f64 / 1e3))
+            .collect()
+    }
+
+    /// The percentile distribution as text (`.hgrm`), which HdrHistogram's plotters read. Values in microseconds.
+    #[must_use]
+    pub fn to_hgrm(&self) -> String {
+        let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
+        for step in self.histogram.iter_quantiles(5) {
+            let (value, quantile) = (step.value_iterated_to() as f64 / 1e3, step.quantile_iterated_to());
+            let count = self.histogram.count_between(0, step.value_iterated_to());
+            // Writing to a String cannot fail.
+            let _ = if quantile < 1.0 {
+                writeln!(text, "{value:12.3} {quantile:2.12} {count:10} {:14.2}", 1.0 / (1.0 - quantile))
+            } else {
+                writeln!(text, "{value:12.3} {quantile:2.12} {count:10}            inf")
+            };
+        }
+        let histogram = &self.histogram;
+        let _ = writeln!(
+            text,
+            "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]\n#[Max     = {:12.3}, Total count    = {:12}]",
+            histogram.mean() / 1e3,
+            histogram.stdev() / 1e3,
+            histogram.max() as f64 / 1e3,
+            histogram.len(),
+        );
+        text
+    }
+}
+
+/// A summary of latencies, in microseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Latency {
+    /// How many latencies these figures summarise.
+    pub count: u64,
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The median.
+    pub p50: f64,
+    /// Nine in ten were at most this long.
+    pub p90: f64,
+    /// 99 in a hundred were at most this long.
+    pub p99: f64,
+    /// 999 in a thousand were at most this long.
+    pub p999: f64,
+    /// The longest.
+    pub max: f64,
+    /// How many were longer than the histogram tells apart (one hour).
+    pub clipped: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_true_to_three_digits() {
+        let mut latencies = Latencies::default();
+        for microseconds in 1..=100_000 {
+            latencies.record(microseconds * 1000);
+        }
+        let summary = latencies.summary();
+        for (got, want) in [(summary.p50, 50_000.0), (summary.p99, 99_000.0), (summary.max, 100_000.0)] {
+            assert!((got - want).abs() / want < 0.001, "{got} for {want}");
+        }
+        assert_eq!((summary.count, summary.clipped), (100_000, 0));
+    }
+
+    #[test]
+    fn a_latency_beyond_the_range_is_counted_as_clipped_and_not_lost() {
+        let mut latencies = Latencies::default();
+        latencies.record(u64::MAX);
+        assert_eq!((latencies.summary().count, latencies.summary().clipped), (1, 1));
+    }
+
+    #[test]
+    fn the_text_form_ends_with_all_of_the_count() {
+        let mut latencies = Latencies::default();
+        (1..=1000).for_each(|value| latencies.record(value * 1000));
+        let text = latencies.to_hgrm();
+        let last = text.lines().rev().find(|line| line.ends_with("inf")).unwrap_or_default();
+        assert!(last.contains("1000"), "{text}");
+        assert!(text.contains("Total count    =         1000"), "{text}");
+    }
+}

@@ -1,0 +1,132 @@
+//! What is sent, and therefore what must come back.
+//!
+//! The bytes of a connection are a stream whose byte at position `p` is a function of the connection and `p`, so that
+//! nothing has to be remembered to check an answer: a byte that was swallowed, repeated, changed or meant for another
+//! connection moves the stream against itself and is seen at once.
+
+/// Length after which a connection's bytes repeat: a prime, so that no message size, buffer size or power of two
+/// divides it and an answer that is one message late can never look right.
+const PERIOD: usize = 16_381;
+
+/// Longest run of bytes handed out at once, and so the longest single send.
+const LONGEST: usize = 1 << 20;
+
+/// A repeating table of printable bytes, long enough that any run of it lies in one piece.
+///
+/// The bytes are letters, digits and a few signs that no log format escapes: a server that logs what it receives has
+/// the work that text gives it.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    bytes: Box<[u8]>,
+    longest: usize,
+}
+
+impl Pattern {
+    /// A table for runs of `wanted` bytes (or of 1 MiB, if that is less).
+    pub(crate) fn new(wanted: usize) -> Pattern {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+        let longest = wanted.clamp(1, LONGEST);
+        // SplitMix64 (Steele, Lea, Flood 2014): a few lines, and the same bytes on every run and every system.
+        let mut state = 0x0050_6172_726f_7421_u64;
+        let once: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut word = state;
+            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ALPHABET.get(((word ^ (word >> 31)) & 63) as usize).copied().unwrap_or(b'.')
+        })
+        .take(PERIOD)
+        .collect();
+        let bytes = once.iter().copied().cycle().take(PERIOD + longest).collect();
+        Pattern { bytes, longest }
+    }
+
+    /// Up to `wanted` bytes of the stream, from `position` on.
+    pub(crate) fn run(&self, position: Position, wanted: usize) -> &[u8] {
+        let start = position.0 as usize;
+        let end = start + wanted.min(self.longest);
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// Whether `received` is what the stream has from `position` on.
+    pub(crate) fn matches(&self, mut position: Position, mut received: &[u8]) -> bool {
+        while !received.is_empty() {
+            let (piece, rest) = received.split_at(received.len().min(self.longest));
+            if self.run(position, piece.len()) != piece {
+                return false;
+            }
+            position = position.after(piece.len());
+            received = rest;
+        }
+        true
+    }
+}
+
+/// A place in a connection's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position(u32);
+
+impl Position {
+    /// Where connection number `connection` begins: neighbours begin far apart.
+    pub(crate) fn start_of(connection: usize) -> Position {
+        const STRIDE: usize = 7919; // prime: the first PERIOD connections all begin elsewhere
+        Position(((connection % PERIOD) * STRIDE % PERIOD) as u32)
+    }
+
+    /// The place `bytes` further on.
+    pub(crate) fn after(self, bytes: usize) -> Position {
+        Position(((self.0 as usize + bytes) % PERIOD) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first `count` bytes of a connection's stream, in runs of at most `step`.
+    fn stream(pattern: &Pattern, connection: usize, count: usize, step: usize) -> Vec<u8> {
+        let (mut position, mut bytes) = (Position::start_of(connection), Vec::new());
+        while bytes.len() < count {
+            let run = pattern.run(position, step.min(count - bytes.len()));
+            position = position.after(run.len());
+            bytes.extend_from_slice(run);
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_stream_is_the_same_however_it_is_cut() {
+        let whole = stream(&Pattern::new(50_000), 3, 50_000, 50_000);
+        for step in [1, 12, 4096, 16_381, 16_382] {
+            assert_eq!(stream(&Pattern::new(step), 3, 50_000, step), whole, "in runs of {step}");
+        }
+        assert!(Pattern::new(12).matches(Position::start_of(3), &whole));
+    }
+
+    #[test]
+    fn a_swallowed_repeated_or_changed_byte_is_seen() {
+        let pattern = Pattern::new(4096);
+        let start = Position::start_of(0);
+        let sent = stream(&pattern, 0, 64, 64);
+        for place in 0..32 {
+            let (mut swallowed, mut repeated, mut changed) = (sent.clone(), sent.clone(), sent.clone());
+            swallowed.remove(place);
+            repeated.insert(place, sent[place]);
+            changed[place] ^= 1;
+            assert!(!pattern.matches(start, &swallowed), "swallowed at {place}");
+            assert!(!pattern.matches(start, &repeated), "repeated at {place}");
+            assert!(!pattern.matches(start, &changed), "changed at {place}");
+        }
+        assert!(pattern.matches(start, &sent));
+    }
+
+    #[test]
+    fn the_next_message_and_another_connections_message_look_different() {
+        let pattern = Pattern::new(12);
+        for connection in 0..10_000 {
+            let message = stream(&pattern, connection, 24, 12);
+            assert_ne!(message[..12], message[12..]);
+            assert_ne!(message[..12], stream(&pattern, connection + 1, 12, 12));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a load is: whom it is sent to, how much of it, how fast and for how long.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A load to be run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The server.
+    pub target: SocketAddr,
+    /// Connections that send messages.
+    pub connections: usize,
+    /// Connections that are opened, send nothing and are expected to stay open.
+    pub idle: usize,
+    /// Bytes in a message.
+    pub size: usize,
+    /// Messages a connection may have under way at once.
+    pub pipeline: usize,
+    /// Threads that the connections are shared out to.
+    pub threads: usize,
+    /// When the next message is sent.
+    pub pace: Pace,
+    /// A connection for each message, and how it is ended; `None` keeps connections open.
+    pub reconnect: Option<Close>,
+    /// How long to send before measuring.
+    pub warmup: Duration,
+    /// How long to measure.
+    pub length: Length,
+    /// How long an answer, or a connection, may take before it counts as failed.
+    pub timeout: Duration,
+    /// Local addresses to connect from, in turn; the system's choice if empty.
+    pub sources: Vec<IpAddr>,
+    /// Whether small messages are sent at once (`TCP_NODELAY`).
+    pub no_delay: bool,
+    /// How often a [`Watch`](crate::Watch) is told how it goes.
+    pub interval: Option<Duration>,
+}
+
+/// When the next message is sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// Closed loop: as soon as an answer has come. A server that stalls is also asked less, so the latencies are those
+    /// of the messages that were sent, not those of users who come when they like.
+    Closed,
+    /// Open loop: this many messages a second over all connections, whatever the server does. A message is timed from
+    /// the moment it was to be sent, so that a stall is charged to every message it delayed.
+    Rate(f64),
+}
+
+/// How long the measured window is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// This long.
+    Time(Duration),
+    /// Until this many messages were answered.
+    Messages(u64),
+}
+
+/// How a connection that served its one message is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// Orderly. The port is unusable for a while afterwards (`TIME_WAIT`), so the number of connections a second is
+    /// bounded by the number of ports.
+    Finish,
+    /// By a reset, which leaves no port behind.
+    Reset,
+}
+
+impl Plan {
+    /// A closed loop of 50 connections and 12-byte messages to `target`, for ten seconds after one of warm-up.
+    #[must_use]
+    pub fn new(target: SocketAddr) -> Plan {
+        Plan {
+            target,
+            connections: 50,
+            idle: 0,
+            size: 12,
+            pipeline: 1,
+            threads: 1,
+            pace: Pace::Closed,
+            reconnect: None,
+            warmup: Duration::from_secs(1),
+            length: Length::Time(Duration::from_secs(10)),
+            timeout: Duration::from_secs(10),
+            sources: Vec::new(),
+            no_delay: true,
+            interval: None,
+        }
+    }
+
+    /// What makes the plan impossible, if anything, in words for its author.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction found.
+    pub fn check(&self) -> Result<(), Impossible> {
+        let families_differ = |source: &IpAddr| source.is_ipv4() != self.target.is_ipv4();
+        let wrong = if self.connections == 0 {
+            "a load needs at least one connection"
+        } else if self.size == 0 {
+            "a message needs at least one byte: nothing comes back for an empty one"
+        } else if self.pipeline == 0 {
+            "a connection needs at least one message under way"
+        } else if self.size.checked_mul(self.pipeline).is_none_or(|bytes| bytes > 1 << 30) {
+            "more than 1 GiB under way on a connection: use a smaller size or pipeline"
+        } else if self.threads == 0 || self.threads > self.connections {
+            "there must be at least one thread, and a connection for each"
+        } else if self.reconnect.is_some() && self.pipeline > 1 {
+            "a connection for each message leaves nothing to pipeline"
+        } else if self.length == Length::Messages(0) || self.length == Length::Time(Duration::ZERO) {
+            "there is nothing to measure in an empty window"
+        } else if !matches!(self.pace, Pace::Closed)
+            && !matches!(self.pace, Pace::Rate(rate) if rate.is_finite() && rate > 0.0)
+        {
+            "a rate is a number of messages a second above 0"
+        } else if self.sources.iter().any(families_differ) {
+            "a source address must be of the target's family (both IPv4 or both IPv6)"
+        } else if self.timeout.is_zero() {
+            "a time-out of 0 fails every message"
+        } else {
+            return Ok(());
+        };
+        Err(Impossible(wrong))
+    }
+}
+
+/// A contradiction in a [`Plan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Impossible(&'static str);
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Impossible {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Plan)) -> String {
+        let mut plan = Plan::new(SocketAddr::from(([127, 0, 0, 1], 1512)));
+        change(&mut plan);
+        plan.check().expect_err("an impossible plan").to_string()
+    }
+
+    #[test]
+    fn an_impossible_plan_is_refused_in_words() {
+        assert_eq!(Plan::new(SocketAddr::from(([127, 0, 0, 1], 1512))).check(), Ok(()));
+        assert!(refused(|plan| plan.size = 0).contains("at least one byte"));
+        assert!(refused(|plan| plan.threads = 51).contains("a connection for each"));
+        assert!(refused(|plan| plan.pace = Pace::Rate(f64::NAN)).contains("above 0"));
+        assert!(refused(|plan| plan.sources = vec![IpAddr::from([0; 16])]).contains("family"));
+        assert!(
+            refused(|plan| (plan.reconnect, plan.pipeline) = (Some(Close::Reset), 2)).contains("nothing to pipeline")
+        );
+    }
+}

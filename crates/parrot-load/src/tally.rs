@@ -1,0 +1,41 @@
+//! What one thread counted.
+
+use std::time::Duration;
+
+use crate::failure::Failures;
+use crate::latency::Latencies;
+
+/// One thread's counts. Latencies and failures of the warm-up are not among the latencies, but failures always count.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Answers that came within the window.
+    pub(crate) answered: u64,
+    /// Messages of the window that were lost with their connection or never came back.
+    pub(crate) lost: u64,
+    /// Messages that were due on a connection that had failed, and so were never sent.
+    pub(crate) unsent: u64,
+    /// From when a message was sent (closed loop) or was to be sent (open loop) to its last byte's return.
+    pub(crate) latencies: Latencies,
+    /// Open loop only: from when it really was sent.
+    pub(crate) service: Latencies,
+    /// Open loop only: by how much this program itself came late to a message that was due.
+    pub(crate) lateness: Latencies,
+    /// Failures by kind, of the whole run.
+    pub(crate) failures: Failures,
+    /// How long each connection took to open.
+    pub(crate) connecting: Latencies,
+    /// The window, in nanoseconds since the run began.
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    /// CPU time of the thread in the window, where the system tells.
+    pub(crate) cpu: Option<Duration>,
+    /// Connections open when the window closed, idle ones included.
+    pub(crate) open: usize,
+}
+
+/// What a thread tells while it runs, emptied by whoever reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    pub(crate) latencies: Latencies,
+    pub(crate) failures: u64,
+}

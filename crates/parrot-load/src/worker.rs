@@ -1,0 +1,581 @@
+//! One thread of the load: an event loop over its share of the connections.
+//!
+//! Reads are edge-triggered and one receive is enough for an answer: the buffer has room for more than can be due, so a
+//! receive that leaves room has emptied the socket. Sends are tried at once; the queue is asked for write readiness
+//! only on a connection whose socket was full.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Source, Token};
+
+use crate::clock::thread_cpu;
+use crate::dial;
+use crate::failure::Failure;
+use crate::latency::Latencies;
+use crate::link::{Link, Phase};
+use crate::plan::{Length, Pace, Plan};
+use crate::run::Shared;
+use crate::schedule::Schedule;
+use crate::tally::{Live, Tally};
+
+/// Connections being opened at once by one thread: below the smallest backlog that systems allow by default (128).
+const DIALING: usize = 100;
+/// How often a connection is dialed before it counts as failed: some systems refuse one spuriously (libuv#2503).
+const ATTEMPTS: u32 = 3;
+/// How often time-outs are looked for and live figures handed over, in nanoseconds.
+const TICK: u64 = 100_000_000;
+/// Events taken from the queue at once.
+const EVENTS: usize = 1024;
+
+/// The part of a run that the loop is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Stage {
+    Warmup,
+    Window,
+    Drain,
+    Over,
+}
+
+/// One thread's connections and counts.
+pub(crate) struct Worker<'a> {
+    plan: &'a Plan,
+    shared: &'a Shared,
+    live: Option<&'a Mutex<Live>>,
+    kqueue: Kqueue,
+    /// The connections that send, then the idle ones.
+    links: Vec<Link>,
+    sending: usize,
+    /// Number of the first connection among those of all threads.
+    first: usize,
+    buffer: Vec<u8>,
+    /// When each message under way was begun: `pipeline` places a connection.
+    asked_at: Vec<u64>,
+    schedule: Option<Schedule>,
+    /// The timetable's next message.
+    next: u64,
+    /// When the first message was to be sent, in nanoseconds since the run began, as are all times here.
+    start: u64,
+    stage: Stage,
+    /// When something other than events has to be looked at.
+    boundary: u64,
+    window_ends: u64,
+    /// Messages this thread is to measure, and how many of them may still be begun.
+    quota: u64,
+    budget: u64,
+    under_way: u64,
+    dialing: usize,
+    /// Connections that can still send.
+    alive: usize,
+    cpu: Option<Duration>,
+    fresh: Latencies,
+    tally: Tally,
+}
+
+impl<'a> Worker<'a> {
+    /// Thread number `thread` of the plan's.
+    pub(crate) fn new(
+        plan: &'a Plan,
+        shared: &'a Shared,
+        live: Option<&'a Mutex<Live>>,
+        thread: usize,
+    ) -> io::Result<Worker<'a>> {
+        let share = |total: usize| total / plan.threads + usize::from(thread < total % plan.threads);
+        let before = |total: usize| {
+            (0..thread).map(|thread| total / plan.threads + usize::from(thread < total % plan.threads)).sum::<usize>()
+        };
+        let (sending, idle) = (share(plan.connections), share(plan.idle));
+        let first = before(plan.connections);
+        let quota = match plan.length {
+            Length::Messages(total) => {
+                total / plan.threads as u64 + u64::from((thread as u64) < total % plan.threads as u64)
+            }
+            Length::Time(_) => u64::MAX,
+        };
+        let schedule = match plan.pace {
+            Pace::Closed => None,
+            Pace::Rate(rate) => Some(Schedule::new(rate, thread, plan.threads, sending)),
+        };
+        Ok(Worker {
+            plan,
+            shared,
+            live,
+            kqueue: Kqueue::new()?,
+            links: (first..first + sending).chain(std::iter::repeat_n(0, idle)).map(Link::new).collect(),
+            sending,
+            first,
+            buffer: vec![0; (plan.size * plan.pipeline).clamp(16 << 10, 1 << 20) + 1],
+            asked_at: vec![0; sending * plan.pipeline],
+            schedule,
+            next: 0,
+            start: 0,
+            stage: Stage::Warmup,
+            boundary: 0,
+            window_ends: u64::MAX,
+            quota,
+            budget: u64::MAX,
+            under_way: 0,
+            dialing: 0,
+            alive: sending,
+            cpu: None,
+            fresh: Latencies::default(),
+            tally: Tally::default(),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
+    /// Opens the connections; with a connection for each message only the idle ones. Says how many are open.
+    pub(crate) fn connect(&mut self) -> io::Result<usize> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut next = if self.plan.reconnect.is_some() { self.sending } else { 0 };
+        loop {
+            while self.dialing < DIALING && next < self.links.len() && !self.shared.stopped() {
+                self.dial(next)?;
+                next += 1;
+            }
+            if self.dialing == 0 {
+                return Ok(self.open());
+            }
+            wait(&self.kqueue, &mut events, Duration::from_nanos(TICK))?;
+            for event in events.iter() {
+                self.handle(event)?;
+            }
+            self.give_up_slow(self.now())?;
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.links.iter().filter(|link| link.phase == Phase::Open).count()
+    }
+
+    /// Runs warm-up, window and drain, of which the first begins at `start`.
+    pub(crate) fn run(mut self, start: u64) -> io::Result<Tally> {
+        let mut events = Events::with_capacity(EVENTS);
+        self.start = start;
+        self.tick(self.now())?;
+        if self.schedule.is_none() {
+            for index in 0..self.sending {
+                self.ask(index, self.plan.pipeline as u64)?;
+            }
+        }
+        while self.stage != Stage::Over {
+            wait(&self.kqueue, &mut events, self.patience())?;
+            for event in events.iter() {
+                self.handle(event)?;
+            }
+            let now = self.now();
+            if now >= self.boundary {
+                self.tick(now)?;
+            }
+            self.send_due(now)?;
+        }
+        // A last look: an answer that comes twice may come late.
+        wait(&self.kqueue, &mut events, Duration::ZERO)?;
+        for event in events.iter() {
+            self.handle(event)?;
+        }
+        Ok(self.tally)
+    }
+
+    /// How long to wait for events.
+    fn patience(&self) -> Duration {
+        let now = self.now();
+        let tick = self.boundary.saturating_sub(now);
+        let Some(schedule) = self.schedule.filter(|_| self.stage < Stage::Drain) else {
+            return Duration::from_nanos(tick);
+        };
+        // Systems round a wait up to a millisecond: the last one is spent looking, so that messages leave in time.
+        let due = (self.start + schedule.due(self.next)).saturating_sub(now + 1_000_000);
+        Duration::from_nanos(tick.min(due))
+    }
+
+    fn handle(&mut self, event: Event) -> io::Result<()> {
+        let index = event.token().0;
+        let Some(link) = self.links.get(index) else { return Ok(()) };
+        match (link.phase, event.filter()) {
+            (Phase::Dialing, _) => self.try_dialed(index),
+            (Phase::Open, Filter::Write) => self.flush(index),
+            (Phase::Open, _) => self.receive(index, event.is_eof()),
+            (Phase::Closed | Phase::Dead, _) => Ok(()),
+        }
+    }
+
+    // --- opening and ending connections
+
+    fn dial(&mut self, index: usize) -> io::Result<()> {
+        let now = self.now();
+        let (number, reconnect) = (self.first + index, self.plan.reconnect.is_some() && index < self.sending);
+        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+        link.dialed_at = now;
+        link.attempts += 1;
+        let stream = match dial::start(self.plan, number) {
+            Ok(stream) => stream,
+            Err(_) => return self.fail(index, Failure::Connect),
+        };
+        let stream = link.stream.insert(stream);
+        link.phase = Phase::Dialing;
+        self.dialing += 1;
+        // On loopback a connection is usually open by now, and its message can go out without waiting to be told.
+        if !reconnect || matches!(dial::connected(stream), Ok(false)) {
+            let write = Change::add_write(stream.as_fd(), Token(index));
+            link.write_armed = true;
+            return self.kqueue.apply(&[write.edge()]).all();
+        }
+        self.try_dialed(index)
+    }
+
+    /// Looks whether a connection being opened is open.
+    fn try_dialed(&mut self, index: usize) -> io::Result<()> {
+        let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Dialing) else { return Ok(()) };
+        let Some(stream) = &link.stream else { return Ok(()) };
+        match dial::connected(stream) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                let read = Change::add_read(stream.as_fd(), Token(index));
+                self.kqueue.apply(&[read.edge()]).all()?;
+                link.phase = Phase::Open;
+                self.dialing -= 1;
+                let took = self.shared.now() - link.dialed_at;
+                self.tally.connecting.record(took);
+                self.flush(index)
+            }
+            Err(_) => self.fail(index, Failure::Connect),
+        }
+    }
+
+    /// Closes the socket of `index`, if it has one, deregistered first.
+    fn close(&mut self, index: usize, phase: Phase) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        self.dialing -= usize::from(link.phase == Phase::Dialing);
+        let (dialing, write_armed) = (link.phase == Phase::Dialing, link.write_armed);
+        let Some(stream) = link.reset(phase) else { return };
+        // What is not there any more need not be deleted: an answer of "not found" is as good.
+        if !dialing {
+            let _ = self.kqueue.apply(&[Change::delete(Source::Read(stream.as_fd()))]).all();
+        }
+        if write_armed {
+            let _ = self.kqueue.apply(&[Change::delete(Source::Write(stream.as_fd()))]).all();
+        }
+        dial::end(stream, self.plan.reconnect.unwrap_or(crate::Close::Finish));
+    }
+
+    /// Counts a failure and gives the connection up, or, while connections are being opened, tries again.
+    fn fail(&mut self, index: usize, failure: Failure) -> io::Result<()> {
+        let now = self.now();
+        let sends = index < self.sending;
+        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+        let again = failure == Failure::Connect && link.attempts < ATTEMPTS && self.start == 0;
+        let lost = link.under_way();
+        if !again {
+            self.tally.failures.count(failure);
+            if sends {
+                self.charge_unanswered(index, now);
+            }
+        }
+        self.under_way -= lost;
+        if self.stage == Stage::Window {
+            self.tally.lost += lost;
+        }
+        // With a connection for each message the next one may be better off; the tick dials it.
+        let reusable = again || (sends && self.plan.reconnect.is_some());
+        self.close(index, if reusable { Phase::Closed } else { Phase::Dead });
+        if sends && !reusable {
+            self.alive -= 1;
+        }
+        if again { self.dial(index) } else { Ok(()) }
+    }
+
+    /// Fails what has taken too long.
+    fn give_up_slow(&mut self, now: u64) -> io::Result<()> {
+        let limit = self.plan.timeout.as_nanos() as u64;
+        for index in 0..self.links.len() {
+            let Some(link) = self.links.get(index) else { break };
+            let since = match link.phase {
+                Phase::Dialing => link.dialed_at,
+                Phase::Open if link.under_way() > 0 => self.asked_at(index, link.answered),
+                _ => continue,
+            };
+            if now.saturating_sub(since) > limit {
+                self.fail(index, Failure::Timeout)?;
+            }
+        }
+        Ok(())
+    }
+
+    // --- messages
+
+    fn asked_at(&self, index: usize, message: u64) -> u64 {
+        self.asked_at.get(self.place(index, message)).copied().unwrap_or(0)
+    }
+
+    fn place(&self, index: usize, message: u64) -> usize {
+        let depth = self.plan.pipeline;
+        if depth == 1 { index } else { index * depth + (message % depth as u64) as usize }
+    }
+
+    /// Begins up to `count` messages on connection `index`, as far as the window's budget goes.
+    fn ask(&mut self, index: usize, count: u64) -> io::Result<()> {
+        let now = self.now();
+        self.ask_at(index, count, now)
+    }
+
+    fn ask_at(&mut self, index: usize, count: u64, now: u64) -> io::Result<()> {
+        let count = count.min(self.budget);
+        let Some(link) = self.links.get_mut(index).filter(|link| link.phase != Phase::Dead && count > 0) else {
+            return Ok(());
+        };
+        let first = link.asked;
+        link.ask(count, self.plan.size);
+        let closed = link.phase == Phase::Closed;
+        for message in first..first + count {
+            let place = self.place(index, message);
+            if let Some(asked_at) = self.asked_at.get_mut(place) {
+                *asked_at = now;
+            }
+        }
+        self.budget -= count;
+        self.under_way += count;
+        if closed { self.dial(index) } else { self.flush(index) }
+    }
+
+    /// Open loop: begins every message whose time has come, or notes that it is owed.
+    fn send_due(&mut self, now: u64) -> io::Result<()> {
+        let Some(schedule) = self.schedule else { return Ok(()) };
+        loop {
+            let due = self.start + schedule.due(self.next);
+            if due > now || due >= self.window_ends {
+                return Ok(());
+            }
+            let index = schedule.connection(self.next);
+            self.next += 1;
+            let counts = self.counts(due);
+            let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+            if counts {
+                self.tally.lateness.record(now - due);
+                self.tally.unsent += u64::from(link.phase == Phase::Dead);
+            }
+            if link.phase != Phase::Dead {
+                link.owed += 1;
+                self.ask_owed(index, now)?;
+            }
+        }
+    }
+
+    /// Open loop: begins what is owed on connection `index`, as far as its pipeline goes.
+    fn ask_owed(&mut self, index: usize, now: u64) -> io::Result<()> {
+        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+        let count = link.owed.min((self.plan.pipeline as u64).saturating_sub(link.under_way()));
+        link.owed -= count;
+        self.ask_at(index, count, now)
+    }
+
+    /// Whether a message that was due at `due` belongs to the window.
+    fn counts(&self, due: u64) -> bool {
+        due >= self.start + self.plan.warmup.as_nanos() as u64 && due < self.window_ends
+    }
+
+    fn flush(&mut self, index: usize) -> io::Result<()> {
+        let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Open) else { return Ok(()) };
+        while link.has_unsent() {
+            let Some(mut stream) = link.stream.as_ref() else { return Ok(()) };
+            match stream.write(link.to_send(&self.shared.pattern)) {
+                Ok(count) => link.sent(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !link.write_armed {
+                        let write = Change::add_write(stream.as_fd(), Token(index));
+                        self.kqueue.apply(&[write.edge()]).all()?;
+                        link.write_armed = true;
+                    }
+                    return Ok(());
+                }
+                Err(error) => return self.fail(index, kind(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, index: usize, eof: bool) -> io::Result<()> {
+        loop {
+            let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Open) else { return Ok(()) };
+            let Some(mut stream) = link.stream.as_ref() else { return Ok(()) };
+            let count = match stream.read(&mut self.buffer) {
+                Ok(0) => return self.fail(index, Failure::Closed),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return self.fail(index, kind(&error)),
+            };
+            let bytes = self.buffer.get(..count).unwrap_or_default();
+            match link.received(bytes, &self.shared.pattern, self.plan.size) {
+                Ok(0) => {}
+                Ok(completed) => self.completed(index, completed)?,
+                Err(failure) => return self.fail(index, failure),
+            }
+            if count < self.buffer.len() && !eof {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Counts `completed` answers and begins the next messages.
+    fn completed(&mut self, index: usize, completed: u64) -> io::Result<()> {
+        let now = self.now();
+        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+        let first = link.answered;
+        link.answered += completed;
+        self.under_way -= completed;
+        if now >= self.boundary {
+            self.tick(now)?; // an answer after the window's end is not the window's
+        }
+        for message in first..first + completed {
+            let asked_at = self.asked_at(index, message);
+            self.record(index, message, asked_at, now);
+        }
+        if self.plan.reconnect.is_some() {
+            self.close(index, Phase::Closed);
+        }
+        if self.schedule.is_some() {
+            self.ask_owed(index, now)
+        } else if self.stage < Stage::Drain {
+            self.ask_at(index, completed, now)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn record(&mut self, index: usize, message: u64, asked_at: u64, now: u64) {
+        let in_window = self.stage == Stage::Window && self.tally.answered < self.quota;
+        let since = match self.schedule {
+            None => asked_at,
+            Some(schedule) => self.start + schedule.due_on(index, message),
+        };
+        let latency = now.saturating_sub(since);
+        self.tally.answered += u64::from(in_window);
+        if self.schedule.is_none() && in_window {
+            self.tally.latencies.record(latency);
+        } else if self.schedule.is_some() && self.counts(since) {
+            self.tally.latencies.record(latency);
+            self.tally.service.record(now.saturating_sub(asked_at));
+        }
+        if self.live.is_some() {
+            self.fresh.record(latency);
+        }
+        if self.tally.answered >= self.quota {
+            self.boundary = 0; // the window is full: look at once
+        }
+    }
+
+    /// Open loop: a message that never came back took at least this long; leaving it out would hide a stall.
+    fn charge_unanswered(&mut self, index: usize, now: u64) {
+        let (Some(schedule), Some(link)) = (self.schedule, self.links.get_mut(index)) else { return };
+        let messages = link.answered..link.asked + link.owed;
+        let kept = if self.plan.reconnect.is_some() { link.owed } else { 0 };
+        let messages = messages.start..messages.end - kept;
+        if kept == 0 {
+            link.owed = 0;
+        }
+        for message in messages {
+            let due = self.start + schedule.due_on(index, message);
+            if self.counts(due) {
+                self.tally.latencies.record(now.saturating_sub(due));
+            }
+        }
+    }
+
+    // --- time
+
+    /// Moves to the next stage if it is time, looks for what has taken too long, and hands over live figures.
+    fn tick(&mut self, now: u64) -> io::Result<()> {
+        let warmup_ends = self.start + self.plan.warmup.as_nanos() as u64;
+        let stopped = self.shared.stopped();
+        if self.stage == Stage::Warmup && (now >= warmup_ends || stopped) {
+            self.stage = Stage::Window;
+            self.tally.opened = now;
+            self.window_ends = match (self.plan.length, self.plan.pace) {
+                (Length::Time(time), _) => warmup_ends + time.as_nanos() as u64,
+                (Length::Messages(total), Pace::Rate(rate)) => warmup_ends + (total as f64 / rate * 1e9) as u64,
+                (Length::Messages(_), Pace::Closed) => u64::MAX,
+            };
+            if self.schedule.is_none() {
+                self.budget = self.quota.saturating_sub(self.under_way);
+            }
+            self.cpu = thread_cpu();
+        }
+        let full = self.schedule.is_none()
+            && (self.tally.answered + self.tally.lost >= self.quota
+                || (self.alive == 0 && self.plan.reconnect.is_none()));
+        if self.stage == Stage::Window && (now >= self.window_ends || full || stopped) {
+            self.send_due(now)?;
+            self.stage = Stage::Drain;
+            self.window_ends = self.window_ends.min(now);
+            self.tally.closed = now;
+            self.tally.cpu = thread_cpu().zip(self.cpu).map(|(end, begin)| end.saturating_sub(begin));
+            self.tally.open = self.open();
+            self.shared.window_closed();
+        }
+        self.give_up_slow(now)?;
+        for index in 0..self.sending {
+            let Some(link) = self.links.get(index) else { break };
+            if link.has_unsent() {
+                self.flush(index)?; // after ENOBUFS no event may come
+            } else if link.phase == Phase::Closed && self.schedule.is_some() {
+                self.ask_owed(index, now)?;
+            } else if link.phase == Phase::Closed && self.stage < Stage::Drain && link.asked > 0 {
+                self.ask_at(index, 1, now)?;
+            }
+        }
+        if self.stage == Stage::Drain {
+            let owed = self.links.iter().any(|link| link.owed > 0);
+            // Who stops a run does not want to wait for what is under way, and has not seen it fail.
+            let patience = if stopped { Duration::ZERO } else { self.plan.timeout };
+            let too_long = now > self.tally.closed + patience.as_nanos() as u64;
+            if too_long && !stopped {
+                for index in 0..self.sending {
+                    if self.links.get(index).is_some_and(|link| link.under_way() > 0 || link.owed > 0) {
+                        self.fail(index, Failure::Timeout)?;
+                    }
+                }
+            }
+            if too_long || (self.under_way == 0 && !owed) {
+                self.stage = Stage::Over;
+            }
+        }
+        self.hand_over();
+        let next = now + TICK;
+        self.boundary = match self.stage {
+            Stage::Warmup => next.min(warmup_ends),
+            Stage::Window => next.min(self.window_ends),
+            // Nothing but the last answers is awaited: look after every turn.
+            Stage::Drain | Stage::Over => now + TICK / 100,
+        };
+        Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        let Some(mut live) = self.live.and_then(|live| live.lock().ok()) else { return };
+        live.latencies.add(&self.fresh);
+        live.failures = self.tally.failures.total();
+        self.fresh.clear();
+    }
+}
+
+/// Waits; an interruption is a wait that ended early.
+fn wait(kqueue: &Kqueue, events: &mut Events, patience: Duration) -> io::Result<()> {
+    match kqueue.wait(events, Some(patience)) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        other => other,
+    }
+}
+
+fn kind(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Failure::Reset,
+        _ => Failure::System,
+    }
+}

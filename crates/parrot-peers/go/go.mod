@@ -1,0 +1,3 @@
+module parrot/peers/echo
+
+go 1.19

@@ -1,0 +1,101 @@
+//! mio, the readiness library below tokio: edge-triggered, read until the socket is empty, as its documentation says.
+
+use std::io::{self, Read, Write};
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token};
+
+const LISTENER: Token = Token(usize::MAX);
+
+struct Connection {
+    stream: TcpStream,
+    /// What the socket did not take; empty most of the time.
+    unsent: Vec<u8>,
+}
+
+fn main() -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let mut listener = TcpListener::bind(parrot_peers::address()?)?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut free = Vec::new();
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; parrot_peers::RECEIVE];
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        }
+        for event in &events {
+            if event.token() == LISTENER {
+                while let Ok((stream, _)) = listener.accept() {
+                    admit(stream, poll.registry(), &mut connections, &mut free)?;
+                }
+                continue;
+            }
+            let index = event.token().0;
+            let Some(place) = connections.get_mut(index) else { continue };
+            let Some(connection) = place else { continue };
+            if !matches!(serve(connection, event, &mut buffer), Ok(true)) {
+                poll.registry().deregister(&mut connection.stream)?;
+                *place = None;
+                free.push(index);
+            }
+        }
+    }
+}
+
+fn admit(
+    mut stream: TcpStream,
+    registry: &Registry,
+    connections: &mut Vec<Option<Connection>>,
+    free: &mut Vec<usize>,
+) -> io::Result<()> {
+    let index = free.pop().unwrap_or(connections.len());
+    stream.set_nodelay(true)?;
+    registry.register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+    let connection = Some(Connection { stream, unsent: Vec::new() });
+    match connections.get_mut(index) {
+        Some(place) => *place = connection,
+        None => connections.push(connection),
+    }
+    Ok(())
+}
+
+/// Echoes what is there. `false` when the connection is over.
+fn serve(connection: &mut Connection, event: &Event, buffer: &mut [u8]) -> io::Result<bool> {
+    if event.is_writable() && !connection.unsent.is_empty() {
+        let sent = send(&mut connection.stream, &connection.unsent)?;
+        connection.unsent.drain(..sent);
+    }
+    while connection.unsent.is_empty() {
+        let count = match connection.stream.read(buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let received = buffer.get(..count).unwrap_or_default();
+        let sent = send(&mut connection.stream, received)?;
+        connection.unsent.extend_from_slice(received.get(sent..).unwrap_or_default());
+        // A read that leaves room has emptied the socket: mio's documentation allows to stop there.
+        if count < buffer.len() && !event.is_read_closed() {
+            return Ok(true);
+        }
+    }
+    Ok(true)
+}
+
+/// Sends until the socket takes no more, and says how much it took.
+fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match stream.write(rest) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}

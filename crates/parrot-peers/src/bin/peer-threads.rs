@@ -1,0 +1,26 @@
+//! The standard library, a thread a connection: the echo server that everyone writes first.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+fn main() -> io::Result<()> {
+    let listener = TcpListener::bind(parrot_peers::address()?)?;
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else { continue };
+        // A thread that cannot be had drops the stream, which closes the connection.
+        let _ = thread::Builder::new().stack_size(128 << 10).spawn(move || echo(stream));
+    }
+    Ok(())
+}
+
+fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; parrot_peers::RECEIVE];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => stream.write_all(buffer.get(..count).unwrap_or_default())?,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! tokio on one thread.
+
+use std::io;
+
+mod tokio_echo;
+
+fn main() -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(tokio_echo::serve())
+}

@@ -1,0 +1,9 @@
+//! tokio as people run it: a worker for each core.
+
+use std::io;
+
+mod tokio_echo;
+
+fn main() -> io::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_io().build()?.block_on(tokio_echo::serve())
+}

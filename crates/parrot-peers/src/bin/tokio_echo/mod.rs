@@ -1,0 +1,30 @@
+//! A task a connection, as in tokio's own echo example.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) async fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind(parrot_peers::address()?).await?;
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(echo(stream));
+        }
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => stream.write_all(buffer.get(..count).unwrap_or_default()).await?,
+        }
+    }
+}
+
+/// A buffer for each connection, because it is alive across an await: smaller than [`parrot_peers::RECEIVE`], as in
+/// tokio's own helpers (`copy` uses 8 KiB).
+const BUFFER: usize = 8 << 10;

@@ -1,0 +1,22 @@
+//! What the compared servers share: the port they are told to listen on.
+//!
+//! Each server is written the way its library's own examples are, echoes exactly what it receives, sets `TCP_NODELAY`,
+//! and listens on 127.0.0.1 at the port that is its only argument.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// How much a server receives at once: the size that Go's `io.Copy` and tokio's buffered copies are near, and large
+/// enough that small messages never need a second receive.
+pub const RECEIVE: usize = 64 << 10;
+
+/// The address to listen on, from the command line.
+///
+/// # Errors
+///
+/// If there is no port among the arguments.
+pub fn address() -> io::Result<SocketAddr> {
+    let port = std::env::args().nth(1).and_then(|port| port.parse::<u16>().ok());
+    let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the only argument is a port"))?;
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
