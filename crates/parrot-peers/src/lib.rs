@@ -4,7 +4,7 @@
 //! and listens on 127.0.0.1 at the port that is its only argument.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// How much a server receives at once: the size that Go's `io.Copy` and tokio's buffered copies are near, and large
 /// enough that small messages never need a second receive.
@@ -19,4 +19,16 @@ pub fn address() -> io::Result<SocketAddr> {
     let port = std::env::args().nth(1).and_then(|port| port.parse::<u16>().ok());
     let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the only argument is a port"))?;
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// A listener at [`address`] with room for as many waiting connections as Go, Node and Parrot ask for; the standard
+/// library asks for 128, and a flood of ten thousand would meet a full queue.
+///
+/// # Errors
+///
+/// If there is no port among the arguments, or it is taken.
+pub fn listener() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address()?)?;
+    rustix::net::listen(&listener, 4096)?;
+    Ok(listener)
 }

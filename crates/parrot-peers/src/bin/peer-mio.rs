@@ -16,7 +16,9 @@ struct Connection {
 
 fn main() -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let mut listener = TcpListener::bind(parrot_peers::address()?)?;
+    let listener = parrot_peers::listener()?;
+    listener.set_nonblocking(true)?;
+    let mut listener = TcpListener::from_std(listener);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free = Vec::new();

@@ -2,7 +2,7 @@
 //! no statistics, no time-outs. It is what a careful server can hope to be as fast as.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 
 #[cfg_attr(target_os = "linux", path = "plain_queue/epoll.rs")]
@@ -20,7 +20,7 @@ struct Connection {
 }
 
 fn main() -> io::Result<()> {
-    let listener = TcpListener::bind(parrot_peers::address()?)?;
+    let listener = parrot_peers::listener()?;
     listener.set_nonblocking(true)?;
     let mut queue = Queue::new()?;
     queue.add(listener.as_fd(), LISTENER)?;

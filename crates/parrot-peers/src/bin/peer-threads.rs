@@ -1,11 +1,11 @@
 //! The standard library, a thread a connection: the echo server that everyone writes first.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
 fn main() -> io::Result<()> {
-    let listener = TcpListener::bind(parrot_peers::address()?)?;
+    let listener = parrot_peers::listener()?;
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
         // A thread that cannot be had drops the stream, which closes the connection.

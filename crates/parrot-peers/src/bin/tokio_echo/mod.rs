@@ -6,7 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) async fn serve() -> io::Result<()> {
-    let listener = TcpListener::bind(parrot_peers::address()?).await?;
+    let listener = parrot_peers::listener()?;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(echo(stream));
