@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use crate::support::{LOOPBACK, Parrot, bare_parrot, echo, eventually, parrot, scratch, skip};
+use crate::support::{LOOPBACK, Parrot, bare_parrot, echo, eventually, free_port, parrot, scratch, skip};
 
 fn output(command: &mut Command) -> (Option<i32>, String) {
     let Output { status, stdout, stderr } = command.stdout(Stdio::piped()).output().unwrap();
@@ -150,9 +150,4 @@ fn said_by(command: &mut Command) -> String {
     let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     assert_eq!(status.code(), Some(0));
     String::from_utf8(stderr).unwrap()
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,18 +1,37 @@
 //! Signals that are not the end.
 
-use rustix::process::Signal;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::Stdio;
 
-use crate::support::{Parrot, echo};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{LOOPBACK, Parrot, echo, eventually, free_port, parrot};
 
 #[test]
-fn sigusr1_prints_a_line_of_statistics_however_quiet_it_is() {
+fn sigusr1_prints_a_line_of_statistics() {
     let parrot = Parrot::start(&[]);
-    let quiet = parrot.connect();
-    echo(&quiet, b"Hello Parrot\n");
+    let stream = parrot.connect();
+    echo(&stream, b"Hello Parrot\n");
     parrot.signal(Signal::USR1);
     let line = parrot.stderr_line("connections open");
     assert!(line.contains("1 connections open, 1 accepted"), "{line}");
     assert!(line.contains("1 messages, 13 bytes in, 13 bytes out"), "{line}");
+}
+
+#[test]
+fn statistics_are_printed_however_quiet_it_is() {
+    // Without a banner there is nothing to wait for but the port.
+    let port = free_port();
+    let mut command = parrot(&["--log", "off", "-qq", "--port", &port.to_string()]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    eventually("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
+    kill_process(Pid::from_child(&child), Signal::USR1).unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("connections open"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[cfg(not(target_os = "linux"))]

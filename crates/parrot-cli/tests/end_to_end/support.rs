@@ -1,7 +1,7 @@
 //! What the topics share: a running server, clients with time-outs, data that differs everywhere, and waiting.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -303,7 +303,12 @@ pub fn raise_descriptor_limit(wanted: u64) -> bool {
 
 /// Whether this machine has IPv6 on its loopback interface.
 pub fn has_ipv6() -> bool {
-    std::net::TcpListener::bind("[::1]:0").is_ok()
+    TcpListener::bind("[::1]:0").is_ok()
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Says why a test did not run.
