@@ -146,7 +146,7 @@ impl<'fd> Change<'fd> {
 
     /// Report something that happens to an open file or directory.
     ///
-    /// ```no_run
+    /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token, VnodeEvents};
     /// # use std::os::fd::AsFd;
     /// let queue = Kqueue::new()?;

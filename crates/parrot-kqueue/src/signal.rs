@@ -95,13 +95,13 @@ impl Signal {
 /// A queue reports signals besides what they do otherwise, so a signal that would end the process has to be blocked.
 /// The mask of a thread is inherited by the threads it starts and by no others: take the guard first thing in `main`,
 /// before anything has started a thread. It cannot be sent to another thread because it restores the mask of the one
-/// that made it. Programs started meanwhile inherit the mask as well.
+/// that made it. Programs that are started meanwhile inherit the mask as well.
 ///
 /// Dropped, it discards what is pending of its signals and restores the mask as it was. A program that is about to
 /// exit anyway may as well forget the guard and end.
 ///
 /// On the kqueue systems it finds the end of what is pending by sending SIGUSR2 to its own thread, only if one of its
-/// signals was posted: there a program must not ignore SIGUSR2.
+/// signals was posted: there a program must not ignore SIGUSR2, and a guard of it is `Unsupported`.
 ///
 /// ```
 /// use parrot_kqueue::{Change, Events, Filter, Kqueue, Signal, SignalGuard, Token};
@@ -131,7 +131,7 @@ impl SignalGuard {
     /// # Errors
     ///
     /// What the system answers: in practice `EMFILE` or `ENFILE` when it is out of descriptors, of which the guard
-    /// needs one.
+    /// needs one. `Unsupported` for [`Signal::User2`] on the kqueue systems.
     pub fn block(signals: &[Signal]) -> io::Result<SignalGuard> {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
     }

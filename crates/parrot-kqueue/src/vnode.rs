@@ -11,13 +11,13 @@ flag_set! {
     /// assert_eq!(format!("{wanted:?}"), "{DELETE, WRITE}");
     /// ```
     pub VnodeEvents {
-        /// A name of the file was removed; on Linux, its last one.
+        /// A name of the file was removed. On Linux not of a directory: nothing tells those who have it open.
         DELETE = 1;
         /// The file was written to; a directory gained, lost or renamed an entry.
         WRITE = 2;
         /// The file has grown. What it comes with differs: most systems report it together with `WRITE`.
         EXTEND = 4;
-        /// Owner, mode, times or another attribute changed.
+        /// Owner, mode, times or another attribute changed; on Linux, also the number of links.
         ATTRIBUTES = 8;
         /// The number of the file's links changed.
         LINK = 16;

@@ -5,7 +5,7 @@ use super::{
     wakers::Wakers,
 };
 use crate::{Event, Filter, ProcessEvents, Token, VnodeEvents, event::Flags};
-use nix::sys::event::{EvFlags, EventFilter, KEvent, Kqueue};
+use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 
 /// The event that the kernel reports; `None` for filters that were never asked for.
 #[inline]
@@ -21,14 +21,14 @@ pub(super) fn event(kqueue: &Kqueue, raw: &KEvent, submission: &mut Submission, 
         EventFilter::EVFILT_VNODE => Filter::Vnode,
         _ => return wakers.fire(kqueue, raw),
     };
-    let event = match filter {
-        Filter::Process => of_process(raw, Event::new(token, filter)),
-        Filter::Vnode => of_file(raw, Event::new(token, filter)),
+    let wanted = submission.fired(filter, raw);
+    let happened = raw.fflags() & wanted;
+    Some(match filter {
+        Filter::Process => of_process(raw, happened, Event::new(token, filter)),
+        Filter::Vnode => of_file(happened, Event::new(token, filter)),
         // How often it happened.
         _ => Event::new(token, filter).with_data(raw.data() as i64),
-    };
-    submission.fired(filter, raw.ident(), event.process_events().contains(ProcessEvents::EXIT));
-    Some(event)
+    })
 }
 
 fn of_descriptor(raw: &KEvent, event: Event) -> Event {
@@ -44,16 +44,14 @@ fn of_descriptor(raw: &KEvent, event: Event) -> Event {
     event
 }
 
-fn of_process(raw: &KEvent, mut event: Event) -> Event {
-    let happened = raw.fflags();
+fn of_process(raw: &KEvent, happened: FilterFlag, mut event: Event) -> Event {
     let names = PROCESS_FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
     let names = names.fold(ProcessEvents::empty(), |names, (name, _)| names | name);
     event.details = u32::from(names.bits());
     if names.contains(ProcessEvents::EXIT) { event.with_data(raw.data() as i64) } else { event }
 }
 
-fn of_file(raw: &KEvent, mut event: Event) -> Event {
-    let happened = raw.fflags();
+fn of_file(happened: FilterFlag, mut event: Event) -> Event {
     let names = VNODE_FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
     event.details = u32::from(names.fold(VnodeEvents::empty(), |names, (name, _)| names | name).bits());
     event

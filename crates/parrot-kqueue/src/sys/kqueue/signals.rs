@@ -5,7 +5,7 @@
 //! sent to this thread itself: the last that sigwait would take.
 
 use super::nothing;
-use crate::Signal;
+use crate::{Signal, receipts::Failure};
 use nix::sys::{
     event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
     pthread::{pthread_kill, pthread_self},
@@ -15,8 +15,8 @@ use rustix::io::FdFlags;
 use std::{fmt, io};
 
 /// sigwait takes the lowest number first, of what is pending for the process before or together with what is pending
-/// for the thread (FreeBSD, XNU, OpenBSD and DragonFly kern_sig.c, NetBSD sys_sig.c). No signal of the crate's has a
-/// higher number than this.
+/// for the thread (FreeBSD, XNU, OpenBSD and DragonFly kern_sig.c, NetBSD sys_sig.c). No other signal
+/// of the crate's has a number as high as this.
 const LAST: signal::Signal = signal::Signal::SIGUSR2;
 
 const NOW: nix::libc::timespec = nix::libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -29,9 +29,15 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn block(signals: &[Signal]) -> io::Result<Self> {
+        let signals: SigSet = signals.iter().map(|signal| signal.system()).collect();
+        if signals.contains(LAST) {
+            return Err(Failure::Unsupported(
+                "a guard of User2: the guard itself needs it to find the end of what is pending; use User1",
+            )
+            .into());
+        }
         let posted = Kqueue::new()?;
         rustix::io::fcntl_setfd(&posted, FdFlags::CLOEXEC)?;
-        let signals: SigSet = signals.iter().map(|signal| signal.system()).collect();
         let watch: Vec<_> = signals.iter().map(watch).collect();
         posted.kevent(&watch, &mut [], Some(NOW))?;
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -39,29 +45,21 @@ impl Guard {
     }
 
     fn discard_pending(&self) -> nix::Result<()> {
-        let mut posted = [nothing(); 32];
-        let count = self.posted.kevent(&[], &mut posted, Some(NOW))?;
-        if count == 0 {
+        if self.posted.kevent(&[], &mut [nothing()], Some(NOW))? == 0 {
             return Ok(());
         }
         let mut taken = self.signals;
         taken.add(LAST);
         taken.thread_block()?;
-        // Where it is one of the guard's own and was posted, it is pending as it is.
-        if !posted.iter().take(count).any(|event| event.ident() == ident(LAST)) {
-            pthread_kill(pthread_self(), LAST)?;
-        }
+        pthread_kill(pthread_self(), LAST)?;
         while taken.wait()? != LAST {}
         Ok(())
     }
 }
 
-fn ident(signal: signal::Signal) -> usize {
-    (signal as i32).unsigned_abs() as usize
-}
-
 fn watch(signal: signal::Signal) -> KEvent {
-    KEvent::new(ident(signal), EventFilter::EVFILT_SIGNAL, EvFlags::EV_ADD, FilterFlag::empty(), 0, 0)
+    let ident = (signal as i32).unsigned_abs() as usize;
+    KEvent::new(ident, EventFilter::EVFILT_SIGNAL, EvFlags::EV_ADD, FilterFlag::empty(), 0, 0)
 }
 
 impl Drop for Guard {

@@ -172,12 +172,16 @@ impl Submission {
         }
     }
 
-    /// Forgets a registration that is gone from the kernel with its event: of a one-shot, or of what has `ended`.
-    pub(super) fn fired(&mut self, filter: Filter, ident: usize, ended: bool) {
-        let key = (filter, ident);
-        if ended || self.others.get(&key).is_some_and(|registration| registration.mode.contains(Mode::ONE_SHOT)) {
+    /// What was wanted of a registration that has fired: FreeBSD reports what comes along with it as well. Forgets the
+    /// registration if it is gone from the kernel with its event, as one-shots are and what has ended.
+    pub(super) fn fired(&mut self, filter: Filter, raw: &KEvent) -> FilterFlag {
+        let key = (filter, raw.ident());
+        let Some(&Registration { mode, fflags, .. }) = self.others.get(&key) else { return FilterFlag::all() };
+        let ended = filter == Filter::Process && raw.fflags().contains(FilterFlag::NOTE_EXIT);
+        if ended || mode.contains(Mode::ONE_SHOT) {
             self.others.remove(&key);
         }
+        fflags
     }
 }
 

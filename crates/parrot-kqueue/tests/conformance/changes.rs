@@ -1,0 +1,154 @@
+//! Changes and their receipts.
+
+use super::support::*;
+use parrot_kqueue::{
+    Change, Events, Filter, ProcessEvents, ProcessId, Receipts, Schedule, Signal, Source, TimerId, Token, VnodeEvents,
+};
+use std::{
+    io::{ErrorKind, Write},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+const NOT_FOUND: Result<(), ErrorKind> = Err(ErrorKind::NotFound);
+
+#[test]
+fn no_change_is_no_receipt() {
+    let receipts: Receipts = queue().apply(&[]);
+    receipts.all().unwrap();
+    assert_eq!(receipts.iter().count(), 0);
+}
+
+#[test]
+fn deleting_enabling_and_disabling_what_is_not_there_is_not_found_for_every_source() {
+    let queue = queue();
+    let (near, _far) = pair();
+    let file = tempfile::tempfile().unwrap();
+    let process = ProcessId::new(std::process::id()).unwrap();
+    let sources = [
+        Source::Read(near.as_fd()),
+        Source::Write(near.as_fd()),
+        Source::Vnode(file.as_fd()),
+        Source::Timer(TimerId(1)),
+        Source::Signal(Signal::WindowChange),
+        Source::Process(process),
+    ];
+    for source in sources {
+        let receipts = queue.apply(&[Change::delete(source), Change::enable(source), Change::disable(source)]);
+        assert_eq!(kinds(&receipts), [NOT_FOUND; 3], "{source:?}");
+    }
+}
+
+#[test]
+fn an_error_of_one_change_does_not_hide_the_others() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    let receipts = queue.apply(&[
+        Change::delete(Source::Timer(TimerId(1))),
+        read(&near),
+        Change::add_timer(TimerId(2), Schedule::Every(Duration::ZERO), A),
+        write(&near),
+        Change::delete(Source::Timer(TimerId(3))),
+    ]);
+    assert_eq!(kinds(&receipts), [NOT_FOUND, Ok(()), Err(ErrorKind::InvalidInput), Ok(()), NOT_FOUND]);
+    assert_eq!(receipts.all().unwrap_err().kind(), ErrorKind::NotFound);
+    far.write_all(b"squawk").unwrap();
+    let filters: Vec<_> = reported(&queue).iter().map(|event| event.filter()).collect();
+    assert!(filters.contains(&Filter::Read) && filters.contains(&Filter::Write), "{filters:?}");
+}
+
+#[test]
+fn each_of_a_thousand_changes_has_its_answer_in_its_place() {
+    let queue = queue();
+    let changes: Vec<_> = (0..1000)
+        .map(|index| match index % 3 {
+            0 => Change::delete(Source::Timer(TimerId(index))),
+            _ => Change::add_timer(TimerId(index), Schedule::After(Duration::from_secs(3600)), Token(index)),
+        })
+        .collect();
+    let receipts = queue.apply(&changes);
+    for (index, answer) in kinds(&receipts).into_iter().enumerate() {
+        assert_eq!(answer, if index % 3 == 0 { NOT_FOUND } else { Ok(()) }, "change {index}");
+    }
+}
+
+#[test]
+fn changes_are_made_in_their_order() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    far.write_all(b"squawk").unwrap();
+    let source = Source::Read(near.as_fd());
+    let receipts = queue.apply(&[
+        read(&near),
+        Change::delete(source),
+        Change::delete(source),
+        Change::add_read(near.as_fd(), B),
+        Change::disable(source),
+        Change::enable(source),
+    ]);
+    assert_eq!(kinds(&receipts), [Ok(()), Ok(()), NOT_FOUND, Ok(()), Ok(()), Ok(())]);
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn applying_changes_brings_no_event_and_takes_none_away() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    far.write_all(b"squawk").unwrap();
+    apply(&queue, read(&near).edge());
+    apply(&queue, Change::add_timer(TimerId(1), Schedule::After(Duration::from_secs(3600)), B));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_mode_on_a_change_that_is_no_add_is_refused() {
+    let queue = queue();
+    let (near, _far) = pair();
+    apply(&queue, read(&near));
+    let source = Source::Read(near.as_fd());
+    for change in [Change::enable(source).edge(), Change::delete(source).one_shot(), Change::disable(source).disabled()]
+    {
+        assert_eq!(refusal(&queue, change).kind(), ErrorKind::InvalidInput);
+    }
+    apply(&queue, Change::delete(source));
+}
+
+#[test]
+fn one_shot_and_dispatch_exclude_each_other() {
+    let (near, _far) = pair();
+    assert_eq!(refusal(&queue(), read(&near).one_shot().dispatch()).kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn wanting_nothing_of_a_file_or_a_process_is_refused() {
+    let queue = queue();
+    let file = tempfile::tempfile().unwrap();
+    let process = ProcessId::new(std::process::id()).unwrap();
+    let nothing = [
+        Change::add_vnode(file.as_fd(), VnodeEvents::empty(), A),
+        Change::add_process(process, ProcessEvents::empty(), A),
+    ];
+    assert_eq!(kinds(&queue.apply(&nothing)), [Err(ErrorKind::InvalidInput); 2]);
+}
+
+#[test]
+fn tokens_come_back_as_they_were_given() {
+    let queue = queue();
+    let mut events = Events::with_capacity(1);
+    for token in [0, 1, usize::MAX / 2, usize::MAX / 2 + 1, usize::MAX - 1, usize::MAX] {
+        apply(&queue, Change::add_timer(TimerId(token), Schedule::After(Duration::ZERO), Token(token)));
+        assert_eq!(wait_with(&queue, &mut events)[0].token(), Token(token));
+    }
+}
+
+#[test]
+fn descriptor_zero_is_a_descriptor_like_any_other() {
+    let queue = queue();
+    let input = std::io::stdin();
+    // Standard input may be anything, a regular file or /dev/null among them: what counts is that both agree on it.
+    match queue.apply(&[Change::add_read(input.as_fd(), A)]).all() {
+        Ok(()) => apply(&queue, Change::delete(Source::Read(input.as_fd()))),
+        Err(error) => assert_ne!(error.kind(), ErrorKind::NotFound, "{error}"),
+    }
+    assert_eq!(refusal(&queue, Change::delete(Source::Read(input.as_fd()))).kind(), ErrorKind::NotFound);
+}

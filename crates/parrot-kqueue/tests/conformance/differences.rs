@@ -1,0 +1,200 @@
+//! Where systems differ: the one table, which the crate's documentation shows.
+
+use std::fmt::Write;
+
+/// What a test may ask about the system it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// `Event::available` says how much there is.
+    Available,
+    /// An event carries the socket's error.
+    SocketError,
+    /// A pipe whose reader is gone is reported to its writer as at its end (else as in error).
+    BrokenPipeIsEof,
+    LowWater,
+    RegularFiles,
+    /// `Event::count` of a signal counts posts.
+    SignalCounts,
+    ManyQueuesASignal,
+    /// A signal that is pending when it is added is reported.
+    PendingSignal,
+    /// A guard can have SIGUSR2 among its signals.
+    GuardOfUser2,
+    /// `Event::count` of a waker counts uses.
+    WakerCounts,
+    WallClock,
+    FineTimers,
+    ForkAndExec,
+    /// How a child ended comes with the event.
+    ExitStatus,
+    /// A child that ended before it was added is reported at once.
+    EndedChild,
+    Revoke,
+    /// A closed descriptor that lives on in a duplicate is still reported to its queue.
+    StaleEvents,
+    /// An edge-triggered registration that is enabled is told again of what it was told before.
+    EnabledEdge,
+}
+
+struct Row {
+    difference: Difference,
+    what: &'static str,
+    /// In the order of `SYSTEMS`.
+    systems: [bool; 6],
+    why: &'static str,
+}
+
+const SYSTEMS: [(&str, &str); 6] = [
+    ("Linux", "linux"),
+    ("macOS", "macos"),
+    ("FreeBSD", "freebsd"),
+    ("NetBSD", "netbsd"),
+    ("OpenBSD", "openbsd"),
+    ("DragonFly", "dragonfly"),
+];
+
+const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
+const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
+
+const TABLE: [Row; 18] = [
+    Row {
+        difference: Difference::Available,
+        what: "`available` of Read and Write",
+        systems: ALL_BUT_LINUX,
+        why: "epoll reports readiness, not amounts (epoll_wait(2))",
+    },
+    Row {
+        difference: Difference::SocketError,
+        what: "`socket_error` of an event",
+        systems: ALL_BUT_LINUX,
+        why: "epoll says that there is an error, the socket says which: `take_error` (socket(7), SO_ERROR)",
+    },
+    Row {
+        difference: Difference::BrokenPipeIsEof,
+        what: "a pipe without a reader: `is_eof` for its writer (Linux: `is_error`)",
+        systems: ALL_BUT_LINUX,
+        why: "poll(2), POLLERR; kqueue(2), EVFILT_WRITE",
+    },
+    Row {
+        difference: Difference::LowWater,
+        what: "low-water marks (macOS: between 1 and the size of the buffer)",
+        systems: ALL_BUT_LINUX,
+        why: "epoll has none; XNU bsd/kern/uipc_socket.c clamps them",
+    },
+    Row {
+        difference: Difference::RegularFiles,
+        what: "Read and Write of regular files",
+        systems: ALL_BUT_LINUX,
+        why: "EPERM (epoll_ctl(2)); Vnode is the filter for files",
+    },
+    Row {
+        difference: Difference::SignalCounts,
+        what: "`count` of a signal is the number of posts (Linux: 1)",
+        systems: ALL_BUT_LINUX,
+        why: "pending standard signals do not queue (signalfd(2), signal(7))",
+    },
+    Row {
+        difference: Difference::ManyQueuesASignal,
+        what: "several queues watch one signal (Linux: `AlreadyExists`)",
+        systems: ALL_BUT_LINUX,
+        why: "reading a signalfd consumes the signal (signalfd(2))",
+    },
+    Row {
+        difference: Difference::PendingSignal,
+        what: "a signal that is already pending is reported when it is added",
+        systems: ONLY_LINUX,
+        why: "EVFILT_SIGNAL counts what is sent after it was added (kqueue(2))",
+    },
+    Row {
+        difference: Difference::GuardOfUser2,
+        what: "a `SignalGuard` of `User2`",
+        systems: ONLY_LINUX,
+        why: "neither nix nor rustix has sigpending or sigtimedwait; the guard needs a last signal for sigwait(2)",
+    },
+    Row {
+        difference: Difference::WakerCounts,
+        what: "`count` of a waker is the number of uses (else 1)",
+        systems: ONLY_LINUX,
+        why: "EVFILT_USER and pipes are latches (kqueue(2)), an eventfd adds up (eventfd(2))",
+    },
+    Row {
+        difference: Difference::WallClock,
+        what: "`Schedule::At` (only Linux follows later changes of the clock)",
+        systems: [true, true, true, true, true, false],
+        why: "DragonFly sys/sys/event.h has no absolute timers; timerfd_create(2), TFD_TIMER_ABSTIME",
+    },
+    Row {
+        difference: Difference::FineTimers,
+        what: "timers finer than a millisecond",
+        systems: [true, true, true, true, true, false],
+        why: "DragonFly sys/kern/kern_event.c: milliseconds, whatever is asked for; NetBSD from 10, OpenBSD from 7.4",
+    },
+    Row {
+        difference: Difference::ForkAndExec,
+        what: "fork and exec of a process",
+        systems: ALL_BUT_LINUX,
+        why: "a pidfd reports the exit only (pidfd_open(2))",
+    },
+    Row {
+        difference: Difference::ExitStatus,
+        what: "`exit_status` of a child",
+        systems: [true, true, true, true, true, false],
+        why: "DragonFly sys/kern/kern_event.c leaves `data` alone; on macOS and Linux only of one's own children",
+    },
+    Row {
+        difference: Difference::EndedChild,
+        what: "a child that ended before it was added is reported at once (OpenBSD: ESRCH)",
+        systems: [true, true, true, true, false, true],
+        why: "OpenBSD sys/kern/kern_event.c: exiting processes can't be specified, and rustix has no waitid there",
+    },
+    Row {
+        difference: Difference::Revoke,
+        what: "revoke of a file",
+        systems: ALL_BUT_LINUX,
+        why: "Linux has no revoke(2)",
+    },
+    Row {
+        difference: Difference::StaleEvents,
+        what: "a descriptor closed while registered stays in the queue if a duplicate lives",
+        systems: ONLY_LINUX,
+        why: "an epoll entry lives as long as the open file (epoll(7), question 6); a knote goes with its descriptor",
+    },
+    Row {
+        difference: Difference::EnabledEdge,
+        what: "enabling an edge-triggered registration reports again what is there",
+        systems: [true, false, true, false, false, false],
+        why: "FreeBSD sys/kern/kern_event.c and EPOLL_CTL_MOD look again; elsewhere only what is new counts",
+    },
+];
+
+/// Whether this system does what the difference is about.
+pub(crate) fn here(difference: Difference) -> bool {
+    let row = TABLE.iter().find(|row| row.difference == difference).unwrap();
+    let system = SYSTEMS.iter().position(|(_, target)| *target == std::env::consts::OS).unwrap();
+    row.systems[system]
+}
+
+/// Says which test has nothing to test here, and why.
+pub(crate) fn skipped(difference: Difference) {
+    let row = TABLE.iter().find(|row| row.difference == difference).unwrap();
+    eprintln!("skipped here: {} ({})", row.what, row.why);
+}
+
+/// The table as the crate's documentation shows it.
+pub(crate) fn as_markdown() -> String {
+    let mut text = String::from("| what |");
+    for (name, _) in SYSTEMS {
+        write!(text, " {name} |").unwrap();
+    }
+    text.push_str(" why |\n|---|");
+    text.push_str(&":-:|".repeat(SYSTEMS.len()));
+    text.push_str("---|\n");
+    for row in TABLE {
+        write!(text, "| {} |", row.what).unwrap();
+        for has in row.systems {
+            text.push_str(if has { " yes |" } else { " – |" });
+        }
+        writeln!(text, " {} |", row.why).unwrap();
+    }
+    text
+}

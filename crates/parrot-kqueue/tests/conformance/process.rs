@@ -1,0 +1,193 @@
+//! The Process filter.
+
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
+use parrot_kqueue::{Change, Filter, ProcessEvents, ProcessId, Source, Token};
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, Stdio},
+};
+
+/// A child that waits for a line, or the end of its input, before it does what it is told.
+fn child(script: &str) -> Child {
+    Command::new("/bin/sh")
+        .args(["-c", &format!("read line; {script}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn go(child: &mut Child) {
+    drop(child.stdin.take());
+}
+
+fn watch(child: &Child) -> Change<'static> {
+    Change::add_process(ProcessId::of(child).unwrap(), ProcessEvents::EXIT, A)
+}
+
+#[test]
+fn the_exit_of_a_child_is_reported_with_its_status() {
+    let mut child = child("exit 3");
+    let queue = queue();
+    apply(&queue, watch(&child));
+    assert_quiet(&queue);
+    go(&mut child);
+    let event = one(&queue);
+    assert_eq!((event.token(), event.filter()), (A, Filter::Process));
+    assert_eq!(event.process_events(), ProcessEvents::EXIT);
+    if here(Difference::ExitStatus) {
+        assert_eq!(event.exit_status().and_then(|status| status.code()), Some(3));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
+fn the_signal_that_ended_a_child_is_part_of_its_status() {
+    let mut child = child("exit 0");
+    let queue = queue();
+    apply(&queue, watch(&child));
+    child.kill().unwrap();
+    let event = one(&queue);
+    if here(Difference::ExitStatus) {
+        assert_eq!(event.exit_status().and_then(|status| status.signal()), Some(9));
+    }
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_child_is_reported_once_and_its_registration_is_gone() {
+    let mut child = child("exit 0");
+    let queue = queue();
+    apply(&queue, watch(&child));
+    go(&mut child);
+    one(&queue);
+    assert_quiet(&queue);
+    let process = ProcessId::of(&child).unwrap();
+    assert_eq!(refusal(&queue, Change::delete(Source::Process(process))).kind(), ErrorKind::NotFound);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_child_that_ended_before_it_was_added_is_reported_at_once() {
+    let mut child = child("exit 4");
+    go(&mut child);
+    // The end of its output is the end of the child, or nearly: from then on it only has to become a zombie.
+    child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+    while !has_ended(&child) {
+        std::thread::yield_now();
+    }
+    let queue = queue();
+    if !here(Difference::EndedChild) {
+        skipped(Difference::EndedChild);
+        refusal(&queue, watch(&child));
+        child.wait().unwrap();
+        return;
+    }
+    apply(&queue, watch(&child));
+    let event = one(&queue);
+    assert_eq!((event.token(), event.process_events()), (A, ProcessEvents::EXIT));
+    if here(Difference::ExitStatus) {
+        assert_eq!(event.exit_status().and_then(|status| status.code()), Some(4));
+    }
+    assert_quiet(&queue);
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+/// Whether a child is a zombie, which it stays.
+#[cfg(not(target_os = "openbsd"))]
+fn has_ended(child: &Child) -> bool {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(Pid::from_child(child)), options).unwrap().is_some()
+}
+
+#[cfg(target_os = "openbsd")]
+fn has_ended(child: &Child) -> bool {
+    let state = Command::new("ps").args(["-o", "state=", "-p", &child.id().to_string()]).output().unwrap();
+    String::from_utf8_lossy(&state.stdout).contains('Z')
+}
+
+#[test]
+fn children_are_told_apart() {
+    let queue = queue();
+    let mut children: Vec<_> = (0..5).map(|code| child(&format!("exit {code}"))).collect();
+    for (index, child) in children.iter().enumerate() {
+        apply(&queue, Change::add_process(ProcessId::of(child).unwrap(), ProcessEvents::EXIT, Token(index)));
+    }
+    for (index, child) in children.iter_mut().enumerate().rev() {
+        go(child);
+        assert_eq!(one(&queue).token(), Token(index));
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_deleted_process_is_not_reported() {
+    let mut child = child("exit 0");
+    let queue = queue();
+    apply(&queue, watch(&child));
+    apply(&queue, Change::delete(Source::Process(ProcessId::of(&child).unwrap())));
+    go(&mut child);
+    child.wait().unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_disabled_process_is_reported_when_it_is_enabled() {
+    let mut child = child("exit 0");
+    let queue = queue();
+    apply(&queue, watch(&child).disabled());
+    go(&mut child);
+    child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+    while !has_ended(&child) {
+        std::thread::yield_now();
+    }
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Process(ProcessId::of(&child).unwrap())));
+    assert_eq!(one(&queue).token(), A);
+    child.wait().unwrap();
+}
+
+#[test]
+fn fork_and_exec_are_reported_or_refused() {
+    let mut child = child("/bin/sh -c : & exec /bin/cat");
+    let queue = queue();
+    let wanted = ProcessEvents::FORK | ProcessEvents::EXEC | ProcessEvents::EXIT;
+    let change = Change::add_process(ProcessId::of(&child).unwrap(), wanted, A);
+    if !here(Difference::ForkAndExec) {
+        skipped(Difference::ForkAndExec);
+        assert_eq!(refusal(&queue, change).kind(), ErrorKind::Unsupported);
+        go(&mut child);
+        child.wait().unwrap();
+        return;
+    }
+    apply(&queue, change);
+    child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    let mut seen = ProcessEvents::empty();
+    while !seen.contains(ProcessEvents::FORK | ProcessEvents::EXEC) {
+        seen |= one(&queue).process_events();
+    }
+    assert!(!seen.contains(ProcessEvents::EXIT));
+    go(&mut child);
+    until(&queue, |event| event.process_events().contains(ProcessEvents::EXIT));
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_does_not_exist_is_refused() {
+    let mut child = child("exit 0");
+    go(&mut child);
+    child.wait().unwrap();
+    let refusal = refusal(&queue(), watch(&child));
+    assert_eq!(refusal.raw_os_error(), Some(rustix::io::Errno::SRCH.raw_os_error()));
+}
+
+#[test]
+fn a_number_that_no_process_has_is_refused() {
+    assert_eq!(ProcessId::new(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(ProcessId::new(u32::MAX).unwrap_err().kind(), ErrorKind::InvalidInput);
+}

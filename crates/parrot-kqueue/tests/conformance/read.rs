@@ -1,0 +1,472 @@
+//! The Read filter.
+
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
+use parrot_kqueue::{Change, Events, Filter, Source, Token};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+};
+
+#[test]
+fn a_socket_without_bytes_is_not_reported() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn bytes_are_reported_with_the_token_of_the_registration() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, Change::add_read(near.as_fd(), Token(usize::MAX / 3)));
+    far.write_all(b"squawk").unwrap();
+    let event = one(&queue);
+    assert_eq!((event.token(), event.filter()), (Token(usize::MAX / 3), Filter::Read));
+    assert!(!event.is_eof() && !event.is_error());
+}
+
+#[test]
+fn bytes_that_were_there_before_the_registration_are_reported() {
+    let (near, mut far) = pair();
+    far.write_all(b"squawk").unwrap();
+    let queue = queue();
+    apply(&queue, read(&near));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_level_is_reported_for_as_long_as_it_is_there() {
+    let (mut near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    far.write_all(b"ab").unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    near.read_exact(&mut [0]).unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    near.read_exact(&mut [0]).unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
+fn an_edge_is_reported_once() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).edge());
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn an_edge_is_reported_again_when_more_arrives() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).edge());
+    for _ in 0..3 {
+        far.write_all(b"squawk").unwrap();
+        assert_eq!(one(&queue).filter(), Filter::Read);
+        assert_quiet(&queue);
+    }
+}
+
+#[test]
+fn a_one_shot_is_gone_with_its_event() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).one_shot());
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).token(), A);
+    assert_quiet(&queue);
+    assert_eq!(refusal(&queue, Change::delete(Source::Read(near.as_fd()))).kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_one_shot_can_be_added_again() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    far.write_all(b"squawk").unwrap();
+    for token in [A, B, A] {
+        apply(&queue, Change::add_read(near.as_fd(), token).one_shot());
+        assert_eq!(one(&queue).token(), token);
+        assert_quiet(&queue);
+    }
+}
+
+#[test]
+fn a_dispatched_registration_waits_until_it_is_enabled() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).dispatch());
+    far.write_all(b"squawk").unwrap();
+    for _ in 0..3 {
+        assert_eq!(one(&queue).token(), A);
+        assert_quiet(&queue);
+        apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    }
+}
+
+#[test]
+fn a_dispatched_registration_stays_quiet_at_the_end_of_the_stream() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).dispatch());
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).token(), A);
+    drop(far);
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    assert!(one(&queue).is_eof());
+}
+
+#[test]
+fn a_disabled_registration_is_not_reported_until_it_is_enabled() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    apply(&queue, Change::disable(Source::Read(near.as_fd())));
+    far.write_all(b"squawk").unwrap();
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_disabled_registration_does_not_report_a_hang_up_either() {
+    let (near, far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    apply(&queue, Change::disable(Source::Read(near.as_fd())));
+    drop(far);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_registration_can_be_added_disabled() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).disabled());
+    far.write_all(b"squawk").unwrap();
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn enabling_an_edge_reports_what_is_there_where_the_system_looks_again() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).edge());
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).token(), A);
+    apply(&queue, Change::disable(Source::Read(near.as_fd())));
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    if here(Difference::EnabledEdge) {
+        assert_eq!(one(&queue).token(), A);
+    } else {
+        skipped(Difference::EnabledEdge);
+    }
+    far.write_all(b"more").unwrap();
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_deleted_registration_is_not_reported() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    far.write_all(b"squawk").unwrap();
+    apply(&queue, Change::delete(Source::Read(near.as_fd())));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn the_end_of_the_stream_is_reported_after_the_last_byte_was_read() {
+    let (near, far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    drop(far);
+    assert!(one(&queue).is_eof());
+    assert_eq!((&near).read(&mut [0; 8]).unwrap(), 0);
+}
+
+#[test]
+fn the_end_of_the_stream_is_a_hint_while_bytes_are_pending() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    far.write_all(b"the tail").unwrap();
+    drop(far);
+    let event = one(&queue);
+    assert!(event.is_eof());
+    if here(Difference::Available) {
+        assert_eq!(event.available(), Some(8));
+    }
+    let mut tail = Vec::new();
+    (&near).read_to_end(&mut tail).unwrap();
+    assert_eq!(tail, b"the tail");
+}
+
+#[test]
+fn a_half_closed_peer_is_reported_at_its_end_and_can_still_be_written_to() {
+    let (near, mut far) = tcp_pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    far.shutdown(Shutdown::Write).unwrap();
+    assert!(until(&queue, |event| event.filter() == Filter::Read).is_eof());
+    (&near).write_all(b"still here").unwrap();
+    far.set_nonblocking(false).unwrap();
+    let mut answer = [0; 10];
+    far.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"still here");
+}
+
+#[test]
+fn the_number_of_bytes_is_told_where_the_system_says_it_for_free() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    far.write_all(&[7; 123]).unwrap();
+    assert_eq!(one(&queue).available(), here(Difference::Available).then_some(123));
+}
+
+#[test]
+fn a_pipe_is_reported_when_it_has_bytes_and_at_its_end() {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let queue = queue();
+    apply(&queue, read(&reader));
+    assert_quiet(&queue);
+    writer.write_all(b"squawk").unwrap();
+    let event = one(&queue);
+    assert!(!event.is_eof());
+    assert_eq!(event.available(), here(Difference::Available).then_some(6));
+    reader.read_exact(&mut [0; 6]).unwrap();
+    drop(writer);
+    assert!(one(&queue).is_eof());
+}
+
+#[test]
+fn a_listener_is_reported_while_connections_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let queue = queue();
+    apply(&queue, read(&listener));
+    assert_quiet(&queue);
+    let clients: Vec<_> = (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    for waiting in (1..=3).rev() {
+        let event = until(&queue, |event| event.available().is_none_or(|available| available == waiting));
+        assert_eq!(event.token(), A);
+        listener.accept().unwrap();
+    }
+    assert_quiet(&queue);
+    drop(clients);
+}
+
+#[test]
+fn a_datagram_is_reported() {
+    let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let queue = queue();
+    apply(&queue, read(&near));
+    far.send_to(b"squawk", near.local_addr().unwrap()).unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    near.recv_from(&mut [0; 16]).unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
+fn adding_what_is_there_replaces_its_token() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    apply(&queue, Change::add_read(near.as_fd(), B));
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn adding_what_is_there_replaces_its_mode() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    far.write_all(b"squawk").unwrap();
+    apply(&queue, read(&near).edge());
+    assert_eq!(one(&queue).token(), A);
+    assert_quiet(&queue);
+    apply(&queue, read(&near));
+    assert_eq!(one(&queue).token(), A);
+    assert_eq!(one(&queue).token(), A);
+    apply(&queue, read(&near).one_shot());
+    assert_eq!(one(&queue).token(), A);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn adding_what_is_disabled_enables_it() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    far.write_all(b"squawk").unwrap();
+    apply(&queue, read(&near).disabled());
+    assert_quiet(&queue);
+    apply(&queue, read(&near));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_token_survives_being_disabled_and_enabled() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, Change::add_read(near.as_fd(), Token(4711)));
+    for _ in 0..3 {
+        apply(&queue, Change::disable(Source::Read(near.as_fd())));
+        apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    }
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).token(), Token(4711));
+}
+
+#[test]
+fn two_queues_watch_one_descriptor_each_with_its_own_token() {
+    let (near, mut far) = pair();
+    let (first, second) = (queue(), queue());
+    apply(&first, Change::add_read(near.as_fd(), A));
+    apply(&second, Change::add_read(near.as_fd(), B));
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&first).token(), A);
+    assert_eq!(one(&second).token(), B);
+}
+
+#[test]
+fn a_reset_is_reported_and_the_socket_says_that_it_was_one() {
+    let (near, far) = tcp_pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    rustix::net::sockopt::set_socket_linger(&far, Some(std::time::Duration::ZERO)).unwrap();
+    drop(far);
+    let event = until(&queue, |event| event.is_eof() || event.is_error());
+    if here(Difference::SocketError) {
+        assert_eq!(event.socket_error().map(|error| error.kind()), Some(ErrorKind::ConnectionReset));
+    } else {
+        assert!(event.is_error() && event.socket_error().is_none());
+    }
+    assert_eq!(near.take_error().unwrap().map(|error| error.kind()), Some(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_low_water_mark_holds_the_report_back_until_there_is_enough() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    if !here(Difference::LowWater) {
+        skipped(Difference::LowWater);
+        let refusal = refusal(&queue, read(&near).low_water(4));
+        assert_eq!(refusal.kind(), ErrorKind::Unsupported);
+        assert!(refusal.to_string().contains("low-water"), "{refusal}");
+        return;
+    }
+    apply(&queue, read(&near).low_water(4));
+    far.write_all(b"abc").unwrap();
+    assert_quiet(&queue);
+    far.write_all(b"d").unwrap();
+    assert_eq!(one(&queue).available(), Some(4));
+}
+
+#[test]
+fn a_low_water_mark_survives_being_disabled_and_enabled() {
+    if !here(Difference::LowWater) {
+        return skipped(Difference::LowWater);
+    }
+    let (near, mut far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near).low_water(4));
+    apply(&queue, Change::disable(Source::Read(near.as_fd())));
+    apply(&queue, Change::enable(Source::Read(near.as_fd())));
+    far.write_all(b"abc").unwrap();
+    assert_quiet(&queue);
+    apply(&queue, read(&near));
+    assert_eq!(one(&queue).available(), Some(3));
+}
+
+#[test]
+fn a_regular_file_is_readable_or_refused_with_a_word_on_what_to_use() {
+    let file = tempfile::tempfile().unwrap();
+    (&file).write_all(b"squawk").unwrap();
+    std::io::Seek::rewind(&mut &file).unwrap();
+    let queue = queue();
+    if here(Difference::RegularFiles) {
+        apply(&queue, read(&file));
+        assert_eq!(one(&queue).available(), Some(6));
+    } else {
+        skipped(Difference::RegularFiles);
+        let refusal = refusal(&queue, read(&file));
+        assert_eq!(refusal.kind(), ErrorKind::Unsupported);
+        assert!(refusal.to_string().contains("add_vnode"), "{refusal}");
+    }
+}
+
+#[test]
+fn closing_a_descriptor_ends_its_registration() {
+    let (near, far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    drop(near);
+    drop(far);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_number_used_again_starts_without_a_registration() {
+    let queue = queue();
+    let (near, far) = pair();
+    apply(&queue, read(&near).edge());
+    drop((near, far));
+    let (near, mut far) = pair();
+    far.write_all(b"squawk").unwrap();
+    assert_quiet(&queue);
+    apply(&queue, Change::add_read(near.as_fd(), B));
+    assert_eq!(one(&queue).token(), B);
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted() {
+    alone("read::a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted", stale_descriptor);
+}
+
+fn stale_descriptor() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    let duplicate = near.try_clone().unwrap();
+    apply(&queue, read(&near));
+    let number = near.as_raw_fd();
+    drop(near);
+    // Something else takes the number, and is registered under it.
+    let (other, _other_far) = pair_with_number(number);
+    apply(&queue, Change::add_read(other.as_fd(), B));
+    far.write_all(b"squawk").unwrap();
+    let mut events = Events::with_capacity(8);
+    queue.wait(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+    assert!(events.is_empty(), "{events:?}");
+    assert_eq!(queue.stale_events() > 0, here(Difference::StaleEvents));
+    drop(duplicate);
+    assert_quiet(&queue);
+}
+
+/// A pair whose near end has this number: pairs are made until it is given out.
+fn pair_with_number(number: i32) -> (UnixStream, UnixStream) {
+    let mut others = Vec::new();
+    for _ in 0..1000 {
+        let (near, far) = pair();
+        match (near.as_raw_fd(), far.as_raw_fd()) {
+            (near_number, _) if near_number == number => return (near, far),
+            (_, far_number) if far_number == number => return (far, near),
+            _ => others.push((near, far)),
+        }
+    }
+    panic!("descriptor {number} was never given out again");
+}

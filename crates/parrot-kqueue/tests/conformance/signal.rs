@@ -1,0 +1,290 @@
+//! The Signal filter and the guard. Every test here has a process of its own: signals and their masks belong to one.
+
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
+use parrot_kqueue::{Change, Events, Filter, Signal, SignalGuard, Source};
+use std::{
+    io::ErrorKind,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Duration,
+};
+
+/// Sends a signal to this process.
+fn post(signal: Signal) {
+    let signal = rustix::process::Signal::from_named_raw(signal.number()).unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
+}
+
+/// Runs a test alone and under a guard of these signals.
+///
+/// libtest has a thread of its own besides the test's. It has the signals blocked as well because the process is
+/// started with them blocked, and inherits that.
+fn guarded(test: &str, signals: &[Signal], body: fn()) {
+    let _inherited = SignalGuard::block(signals).unwrap();
+    alone(test, || {
+        let _guard = SignalGuard::block(signals).unwrap();
+        body();
+    });
+}
+
+/// Ends the process if anything is pending that a signal without a handler does.
+fn unblock_everything() {
+    nix::sys::signal::SigSet::all().thread_unblock().unwrap();
+}
+
+macro_rules! guarded_tests {
+    ($($name:ident $signals:expr => $body:block)+) => {
+        $(
+            #[test]
+            fn $name() {
+                guarded(concat!("signal::", stringify!($name)), &$signals, || $body);
+            }
+        )+
+    };
+}
+
+guarded_tests! {
+    a_signal_is_reported_with_its_token [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        assert_quiet(&queue);
+        post(Signal::User1);
+        let event = one(&queue);
+        assert_eq!((event.token(), event.filter(), event.count()), (A, Filter::Signal, 1));
+        assert_quiet(&queue);
+    }
+
+    posts_before_a_wait_are_one_event_with_a_count [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        for _ in 0..3 {
+            post(Signal::User1);
+        }
+        assert_eq!(one(&queue).count(), if here(Difference::SignalCounts) { 3 } else { 1 });
+        assert_quiet(&queue);
+    }
+
+    signals_are_told_apart_by_their_tokens [Signal::Hangup, Signal::Terminate] => {
+        let queue = queue();
+        queue
+            .apply(&[Change::add_signal(Signal::Hangup, A), Change::add_signal(Signal::Terminate, B)])
+            .all()
+            .unwrap();
+        post(Signal::Terminate);
+        assert_eq!(one(&queue).token(), B);
+        post(Signal::Hangup);
+        assert_eq!(one(&queue).token(), A);
+    }
+
+    a_one_shot_signal_is_reported_once [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A).one_shot());
+        post(Signal::User1);
+        assert_eq!(one(&queue).token(), A);
+        post(Signal::User1);
+        assert_quiet(&queue);
+        assert_eq!(refusal(&queue, Change::delete(Source::Signal(Signal::User1))).kind(), ErrorKind::NotFound);
+    }
+
+    a_dispatched_signal_waits_until_it_is_enabled [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A).dispatch());
+        for _ in 0..3 {
+            post(Signal::User1);
+            assert_eq!(one(&queue).token(), A);
+            assert_quiet(&queue);
+            apply(&queue, Change::enable(Source::Signal(Signal::User1)));
+        }
+    }
+
+    a_disabled_signal_is_kept_until_it_is_enabled [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A).disabled());
+        post(Signal::User1);
+        assert_quiet(&queue);
+        apply(&queue, Change::enable(Source::Signal(Signal::User1)));
+        assert_eq!(one(&queue).token(), A);
+    }
+
+    a_deleted_signal_is_not_reported [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        apply(&queue, Change::delete(Source::Signal(Signal::User1)));
+        post(Signal::User1);
+        assert_quiet(&queue);
+    }
+
+    two_queues_watch_one_signal_or_the_second_is_refused [Signal::User1] => {
+        let (first, second) = (queue(), queue());
+        apply(&first, Change::add_signal(Signal::User1, A));
+        if !here(Difference::ManyQueuesASignal) {
+            skipped(Difference::ManyQueuesASignal);
+            let refusal = refusal(&second, Change::add_signal(Signal::User1, B));
+            assert_eq!(refusal.kind(), ErrorKind::AlreadyExists);
+            return;
+        }
+        apply(&second, Change::add_signal(Signal::User1, B));
+        post(Signal::User1);
+        assert_eq!((one(&first).token(), one(&second).token()), (A, B));
+    }
+
+    a_signal_that_one_queue_gave_up_can_be_had_by_another [Signal::User1] => {
+        let (first, second) = (queue(), queue());
+        apply(&first, Change::add_signal(Signal::User1, A));
+        apply(&first, Change::delete(Source::Signal(Signal::User1)));
+        apply(&second, Change::add_signal(Signal::User1, B));
+        drop(second);
+        apply(&first, Change::add_signal(Signal::User1, A));
+        post(Signal::User1);
+        assert_eq!(one(&first).token(), A);
+    }
+
+    a_signal_that_is_pending_is_reported_where_the_system_looks [Signal::User1] => {
+        post(Signal::User1);
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        if here(Difference::PendingSignal) {
+            assert_eq!(one(&queue).token(), A);
+        } else {
+            skipped(Difference::PendingSignal);
+        }
+        post(Signal::User1);
+        assert_eq!(one(&queue).token(), A);
+    }
+
+    a_signal_is_reported_while_other_threads_run [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) { thread::yield_now() });
+            }
+            for _ in 0..100 {
+                post(Signal::User1);
+                assert_eq!(one(&queue).token(), A);
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    a_child_that_ends_is_a_signal [Signal::Child] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::Child, A));
+        let mut child = std::process::Command::new("/bin/sh").args(["-c", "exit 3"]).spawn().unwrap();
+        assert_eq!(one(&queue).token(), A);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+    }
+
+    a_guard_discards_what_is_pending [Signal::Terminate, Signal::User1] => {
+        let guard = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
+        post(Signal::Terminate);
+        post(Signal::User1);
+        drop(guard);
+        unblock_everything();
+    }
+
+    a_guard_discards_what_its_queue_has_reported [Signal::Terminate] => {
+        let guard = SignalGuard::block(&[Signal::Terminate]).unwrap();
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::Terminate, A));
+        post(Signal::Terminate);
+        assert_eq!(one(&queue).token(), A);
+        drop(guard);
+        unblock_everything();
+    }
+
+    a_guard_of_every_signal_ends_whatever_was_posted [
+        Signal::Hangup, Signal::Interrupt, Signal::Quit, Signal::Pipe, Signal::Alarm, Signal::Terminate, Signal::Urgent,
+        Signal::Child, Signal::Io, Signal::WindowChange, Signal::User1
+    ] => {
+        let signals = [
+            Signal::Hangup, Signal::Pipe, Signal::Terminate, Signal::Child, Signal::WindowChange, Signal::User1,
+        ];
+        for posted in signals {
+            let guard = SignalGuard::block(&signals).unwrap();
+            post(posted);
+            drop(guard);
+        }
+        let guard = SignalGuard::block(&signals).unwrap();
+        signals.into_iter().for_each(post);
+        drop(guard);
+        unblock_everything();
+    }
+}
+
+#[test]
+fn a_guard_of_the_second_user_signal_discards_it_or_is_refused() {
+    alone("signal::a_guard_of_the_second_user_signal_discards_it_or_is_refused", || {
+        let outer = SignalGuard::block(&[Signal::User2]);
+        if !here(Difference::GuardOfUser2) {
+            skipped(Difference::GuardOfUser2);
+            assert_eq!(outer.unwrap_err().kind(), ErrorKind::Unsupported);
+            return;
+        }
+        // To this thread: there is another one in this process that does not block it.
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR2).unwrap();
+        drop(outer);
+    });
+}
+
+/// Whether a signal is blocked in this thread.
+fn is_blocked(signal: Signal) -> bool {
+    let mask = nix::sys::signal::SigSet::thread_get_mask().unwrap();
+    mask.iter().any(|blocked| blocked as i32 == signal.number())
+}
+
+#[test]
+fn a_guard_blocks_its_signals_and_restores_the_mask() {
+    alone("signal::a_guard_blocks_its_signals_and_restores_the_mask", || {
+        let outer = SignalGuard::block(&[Signal::Hangup]).unwrap();
+        let inner = SignalGuard::block(&[Signal::Hangup, Signal::User1]).unwrap();
+        assert!(is_blocked(Signal::Hangup) && is_blocked(Signal::User1) && !is_blocked(Signal::Interrupt));
+        drop(inner);
+        assert!(is_blocked(Signal::Hangup) && !is_blocked(Signal::User1));
+        drop(outer);
+        assert!(!is_blocked(Signal::Hangup));
+    });
+}
+
+#[test]
+fn threads_inherit_the_mask_of_the_guard() {
+    alone("signal::threads_inherit_the_mask_of_the_guard", || {
+        let _guard = SignalGuard::block(&[Signal::User1]).unwrap();
+        assert!(thread::spawn(|| is_blocked(Signal::User1)).join().unwrap());
+    });
+}
+
+#[test]
+fn an_interrupted_wait_returns_to_the_caller() {
+    alone("signal::an_interrupted_wait_returns_to_the_caller", || {
+        let handled = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(Signal::User1.number(), Arc::clone(&handled)).unwrap();
+        let queue = queue();
+        // Other threads of the test have to leave the signal to the one that waits.
+        let _guard = SignalGuard::block(&[Signal::User1]).unwrap();
+        let waits = thread::spawn(move || {
+            nix::sys::signal::SigSet::from_iter([nix::sys::signal::Signal::SIGUSR1]).thread_unblock().unwrap();
+            let mut events = Events::with_capacity(8);
+            let waited = queue.wait(&mut events, Some(PATIENCE));
+            (waited.map_err(|error| error.kind()), events.len())
+        });
+        // Posted again and again, because once could be before the wait has begun.
+        use std::os::unix::thread::JoinHandleExt;
+        while !waits.is_finished() {
+            nix::sys::pthread::pthread_kill(waits.as_pthread_t(), nix::sys::signal::Signal::SIGUSR1).unwrap();
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(waits.join().unwrap(), (Err(ErrorKind::Interrupted), 0));
+        assert!(handled.load(std::sync::atomic::Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn signals_have_the_numbers_that_are_the_same_everywhere() {
+    let numbers = [Signal::Hangup, Signal::Interrupt, Signal::Quit, Signal::Pipe, Signal::Alarm, Signal::Terminate];
+    assert_eq!(numbers.map(Signal::number), [1, 2, 3, 13, 14, 15]);
+}

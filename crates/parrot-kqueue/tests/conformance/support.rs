@@ -1,0 +1,166 @@
+//! What the tests share: queues that are waited for with a deadline, and descriptors to watch.
+
+use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Receipts, Token};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::{fd::AsFd, unix::net::UnixStream},
+    time::{Duration, Instant},
+};
+
+/// The token of most registrations.
+pub(crate) const A: Token = Token(0xA);
+pub(crate) const B: Token = Token(0xB);
+/// The token of the waker that ends a wait for nothing.
+const SENTINEL: Token = Token(usize::MAX);
+
+/// After this long, what was expected is not going to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn queue() -> Kqueue {
+    Kqueue::new().unwrap()
+}
+
+pub(crate) fn apply(queue: &Kqueue, change: Change<'_>) {
+    queue.apply(&[change]).all().unwrap();
+}
+
+/// The kinds of error in the answers to changes.
+pub(crate) fn kinds(receipts: &Receipts) -> Vec<Result<(), ErrorKind>> {
+    receipts.iter().map(|answer| answer.map_err(|error| error.kind())).collect()
+}
+
+/// The error of a single change that must fail.
+pub(crate) fn refusal(queue: &Kqueue, change: Change<'_>) -> io::Error {
+    queue.apply(&[change]).all().expect_err("the change should have been refused")
+}
+
+/// The events of one wait that brings at least one.
+pub(crate) fn wait(queue: &Kqueue) -> Vec<Event> {
+    wait_with(queue, &mut Events::with_capacity(64))
+}
+
+pub(crate) fn wait_with(queue: &Kqueue, events: &mut Events) -> Vec<Event> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.checked_duration_since(Instant::now()).expect("no event came");
+        match queue.wait(events, Some(left)) {
+            Ok(()) if events.is_empty() => {}
+            Ok(()) => return events.iter().collect(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The only event of a wait.
+pub(crate) fn one(queue: &Kqueue) -> Event {
+    let events = wait(queue);
+    assert_eq!(events.len(), 1, "{events:?}");
+    events[0]
+}
+
+/// Waits until there is an event that fits, whatever comes before it.
+pub(crate) fn until(queue: &Kqueue, fits: impl Fn(&Event) -> bool) -> Event {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(event) = wait(queue).into_iter().find(|event| fits(event)) {
+            return event;
+        }
+        assert!(Instant::now() < deadline, "other events came, but not the one expected");
+    }
+}
+
+/// What the queue has to report at this moment. A waker bounds the wait from the other side: what was there before it
+/// was used is reported with it.
+pub(crate) fn reported(queue: &Kqueue) -> Vec<Event> {
+    let waker = queue.waker(SENTINEL).unwrap();
+    waker.wake().unwrap();
+    let mut reported = Vec::new();
+    loop {
+        let (sentinel, others): (Vec<_>, Vec<_>) =
+            wait(queue).into_iter().partition(|event| event.filter() == Filter::User && event.token() == SENTINEL);
+        reported.extend(others);
+        if !sentinel.is_empty() {
+            return reported;
+        }
+    }
+}
+
+pub(crate) fn assert_quiet(queue: &Kqueue) {
+    let reported = reported(queue);
+    assert!(reported.is_empty(), "{reported:?}");
+}
+
+/// Two ends that hear of each other without a delay.
+pub(crate) fn pair() -> (UnixStream, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    (near, far)
+}
+
+/// Two ends of a TCP connection, the accepted one second.
+pub(crate) fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    near.set_nonblocking(true).unwrap();
+    far.set_nonblocking(true).unwrap();
+    (near, far)
+}
+
+/// Writes until there is no more room.
+pub(crate) fn fill(mut stream: impl Write) -> usize {
+    let mut filled = 0;
+    loop {
+        match stream.write(&[0; 4096]) {
+            Ok(written) => filled += written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return filled,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Reads until there is nothing left.
+pub(crate) fn drain(mut stream: impl Read) -> usize {
+    let mut drained = 0;
+    let mut buffer = [0; 65536];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return drained,
+            Ok(read) => drained += read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return drained,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+pub(crate) fn read(descriptor: &impl AsFd) -> Change<'_> {
+    Change::add_read(descriptor.as_fd(), A)
+}
+
+pub(crate) fn write(descriptor: &impl AsFd) -> Change<'_> {
+    Change::add_write(descriptor.as_fd(), B)
+}
+
+/// Runs a test in a process of its own, as the only test of that process: for what belongs to a whole process, such as
+/// signals and the numbers of descriptors.
+///
+/// The test calls itself: the parent starts this binary again for that one test, and the child, told by the
+/// environment, runs the body.
+pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    const MARK: &str = "PARROT_KQUEUE_ALONE";
+    if std::env::var_os(MARK).is_some_and(|alone| alone == test) {
+        return body();
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .env(MARK, test)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    let complained = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{test} alone: {}\n{said}\n{complained}", child.status);
+    assert!(said.contains("1 passed"), "{test} is not the name of one test:\n{said}");
+}

@@ -1,0 +1,230 @@
+//! The Timer filter. Lower bounds are exact, a timer is never early; upper bounds are only the suite's patience.
+
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
+use parrot_kqueue::{Change, Filter, Schedule, Source, TimerId, Token};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant, SystemTime},
+};
+
+const T: TimerId = TimerId(1);
+const FOREVER: Duration = Duration::from_secs(3600);
+
+fn after(milliseconds: u64) -> Schedule {
+    Schedule::After(Duration::from_millis(milliseconds))
+}
+
+fn every(milliseconds: u64) -> Schedule {
+    Schedule::Every(Duration::from_millis(milliseconds))
+}
+
+#[test]
+fn a_timer_fires_after_its_time_and_not_before() {
+    let queue = queue();
+    let start = Instant::now();
+    apply(&queue, Change::add_timer(T, after(30), A));
+    let event = one(&queue);
+    assert!(start.elapsed() >= Duration::from_millis(30), "{:?}", start.elapsed());
+    assert_eq!((event.token(), event.filter(), event.count()), (A, Filter::Timer, 1));
+}
+
+#[test]
+fn a_timer_that_fires_once_is_gone_afterwards() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, after(1), A));
+    one(&queue);
+    assert_quiet(&queue);
+    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_periodic_timer_fires_again_and_again() {
+    let queue = queue();
+    let start = Instant::now();
+    apply(&queue, Change::add_timer(T, every(10), A));
+    let mut expirations = 0;
+    while expirations < 5 {
+        expirations += one(&queue).count();
+    }
+    assert!(start.elapsed() >= Duration::from_millis(50), "{:?}", start.elapsed());
+}
+
+#[test]
+fn expirations_that_nobody_waited_for_are_counted() {
+    let queue = queue();
+    // Time has to pass unobserved: what is counted is bounded by a clock, not by this sleep.
+    let start = Instant::now();
+    apply(&queue, Change::add_timer(T, every(5), A));
+    std::thread::sleep(Duration::from_millis(60));
+    let event = one(&queue);
+    let most = start.elapsed().as_millis() / 5 + 1;
+    assert!(event.count() >= 2 && u128::from(event.count()) <= most, "{event:?} of at most {most}");
+}
+
+#[test]
+fn a_timer_of_no_time_fires_at_once() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, Schedule::After(Duration::ZERO), A));
+    assert_eq!(one(&queue).count(), 1);
+}
+
+#[test]
+fn a_period_of_no_time_is_refused() {
+    let refusal = refusal(&queue(), Change::add_timer(T, Schedule::Every(Duration::ZERO), A));
+    assert_eq!(refusal.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_deleted_timer_does_not_fire() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, after(1), A));
+    apply(&queue, Change::delete(Source::Timer(T)));
+    apply(&queue, Change::add_timer(TimerId(2), after(30), B));
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn a_timer_that_is_added_again_starts_again() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, after(1), A));
+    let start = Instant::now();
+    apply(&queue, Change::add_timer(T, after(40), B));
+    assert_eq!(one(&queue).token(), B);
+    assert!(start.elapsed() >= Duration::from_millis(40), "{:?}", start.elapsed());
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_timer_can_be_made_longer() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, after(1), A));
+    apply(&queue, Change::add_timer(T, Schedule::After(FOREVER), A));
+    apply(&queue, Change::add_timer(TimerId(2), after(30), B));
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_times() {
+    let queue = queue();
+    for (timer, milliseconds) in [(1, 120), (2, 40), (3, 80)] {
+        apply(&queue, Change::add_timer(TimerId(timer), after(milliseconds), Token(timer)));
+    }
+    let mut order = Vec::new();
+    while order.len() < 3 {
+        order.extend(wait(&queue).iter().map(|event| event.token().0));
+    }
+    assert_eq!(order, [2, 3, 1]);
+}
+
+#[test]
+fn a_disabled_timer_is_quiet_until_it_is_enabled() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, every(5), A).disabled());
+    apply(&queue, Change::add_timer(TimerId(2), after(40), B));
+    assert_eq!(one(&queue).token(), B);
+    apply(&queue, Change::enable(Source::Timer(T)));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_dispatched_timer_fires_once_for_each_time_it_is_enabled() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, every(5), A).dispatch());
+    assert_eq!(one(&queue).token(), A);
+    apply(&queue, Change::add_timer(TimerId(2), after(40), B));
+    assert_eq!(one(&queue).token(), B);
+    apply(&queue, Change::enable(Source::Timer(T)));
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_periodic_timer_added_as_one_shot_fires_once() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, every(5), A).one_shot());
+    assert_eq!(one(&queue).token(), A);
+    apply(&queue, Change::add_timer(TimerId(2), after(40), B));
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn a_thousand_timers_all_fire_and_none_twice() {
+    let queue = queue();
+    let changes: Vec<_> =
+        (0..1000).map(|timer| Change::add_timer(TimerId(timer), after(1 + timer as u64 % 50), Token(timer))).collect();
+    queue.apply(&changes).all().unwrap();
+    let mut fired = vec![0; 1000];
+    while fired.contains(&0) {
+        for event in wait(&queue) {
+            fired[event.token().0] += event.count();
+        }
+    }
+    assert!(fired.iter().all(|&times| times == 1));
+}
+
+#[test]
+fn timers_of_two_queues_are_two_timers() {
+    let (first, second) = (queue(), queue());
+    apply(&first, Change::add_timer(T, after(5), A));
+    apply(&second, Change::add_timer(T, after(5), B));
+    assert_eq!(one(&first).token(), A);
+    assert_eq!(one(&second).token(), B);
+}
+
+#[test]
+fn a_timer_can_be_finer_than_a_millisecond() {
+    if !here(Difference::FineTimers) {
+        return skipped(Difference::FineTimers);
+    }
+    let queue = queue();
+    let start = Instant::now();
+    apply(&queue, Change::add_timer(T, Schedule::Every(Duration::from_micros(250)), A));
+    std::thread::sleep(Duration::from_millis(20));
+    let count = one(&queue).count();
+    // With whole milliseconds there could be one for each that has passed.
+    let milliseconds = start.elapsed().as_millis();
+    assert!(u128::from(count) > 20 && u128::from(count) <= 4 * (milliseconds + 1), "{count} in {milliseconds} ms");
+}
+
+#[test]
+fn a_wall_clock_timer_fires_at_its_time() {
+    let queue = queue();
+    let time = SystemTime::now() + Duration::from_millis(40);
+    let change = Change::add_timer(T, Schedule::At(time), A);
+    if !here(Difference::WallClock) {
+        skipped(Difference::WallClock);
+        assert_eq!(refusal(&queue, change).kind(), ErrorKind::Unsupported);
+        return;
+    }
+    apply(&queue, change);
+    assert_eq!(one(&queue).token(), A);
+    // The kernel's timer may go by a clock that is read a little differently from the one `now` reads.
+    assert!(SystemTime::now() + Duration::from_millis(2) >= time);
+    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_wall_clock_timer_of_the_past_fires_at_once() {
+    if !here(Difference::WallClock) {
+        return skipped(Difference::WallClock);
+    }
+    let queue = queue();
+    for past in [SystemTime::UNIX_EPOCH, SystemTime::now() - FOREVER] {
+        apply(&queue, Change::add_timer(T, Schedule::At(past), A));
+        assert_eq!(one(&queue).token(), A);
+    }
+}
+
+#[test]
+fn a_name_is_one_timer_whatever_its_schedule() {
+    if !here(Difference::WallClock) {
+        return skipped(Difference::WallClock);
+    }
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, Schedule::At(SystemTime::now() + FOREVER), A));
+    apply(&queue, Change::add_timer(T, after(5), B));
+    assert_eq!(one(&queue).token(), B);
+    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+}

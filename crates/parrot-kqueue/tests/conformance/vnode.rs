@@ -1,0 +1,263 @@
+//! The Vnode filter.
+
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
+use parrot_kqueue::{Change, Filter, Kqueue, Source, VnodeEvents};
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::PathBuf,
+};
+use tempfile::TempDir;
+
+/// A file with a name, in a directory of its own that goes with it.
+struct Named {
+    directory: TempDir,
+    path: PathBuf,
+    file: File,
+}
+
+fn named() -> Named {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "squawk").unwrap();
+    let file = File::options().read(true).append(true).open(&path).unwrap();
+    Named { directory, path, file }
+}
+
+fn watch(file: &File, wanted: VnodeEvents) -> Change<'_> {
+    Change::add_vnode(file.as_fd(), wanted, A)
+}
+
+/// Waits until all of this was reported, in one event or in several.
+fn expect(queue: &Kqueue, expected: VnodeEvents) {
+    let mut seen = VnodeEvents::empty();
+    while !seen.contains(expected) {
+        let event = one(queue);
+        assert_eq!((event.token(), event.filter()), (A, Filter::Vnode));
+        assert!(!event.vnode_events().is_empty());
+        seen |= event.vnode_events();
+    }
+}
+
+#[test]
+fn a_write_is_reported() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let other = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&other, VnodeEvents::WRITE));
+    assert_quiet(&queue);
+    file.write_all(b"more").unwrap();
+    expect(&queue, VnodeEvents::WRITE);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_file_that_grows_is_extended() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::EXTEND));
+    file.write_all(b"more").unwrap();
+    expect(&queue, VnodeEvents::EXTEND);
+}
+
+#[test]
+fn a_change_of_mode_is_one_of_attributes() {
+    let Named { directory: _directory, path, file } = named();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::ATTRIBUTES));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
+    expect(&queue, VnodeEvents::ATTRIBUTES);
+}
+
+#[test]
+fn a_rename_is_reported() {
+    let Named { directory, path, file } = named();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::RENAME));
+    fs::rename(path, directory.path().join("elsewhere")).unwrap();
+    expect(&queue, VnodeEvents::RENAME);
+}
+
+#[test]
+fn a_new_link_is_reported() {
+    let Named { directory, path, file } = named();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::LINK));
+    fs::hard_link(path, directory.path().join("another")).unwrap();
+    expect(&queue, VnodeEvents::LINK);
+}
+
+#[test]
+fn the_removal_of_the_last_name_is_reported_while_the_file_is_open() {
+    let Named { directory: _directory, path, file } = named();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::DELETE));
+    fs::remove_file(path).unwrap();
+    expect(&queue, VnodeEvents::DELETE);
+}
+
+#[test]
+fn the_removal_of_one_name_of_several_is_reported() {
+    let Named { directory, path, file } = named();
+    fs::hard_link(&path, directory.path().join("another")).unwrap();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::DELETE));
+    fs::remove_file(path).unwrap();
+    expect(&queue, VnodeEvents::DELETE);
+}
+
+#[test]
+fn a_file_is_followed_after_it_was_renamed() {
+    let Named { directory, path, mut file } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    fs::rename(path, directory.path().join("elsewhere")).unwrap();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+    file.write_all(b"more").unwrap();
+    expect(&queue, VnodeEvents::WRITE);
+}
+
+#[test]
+fn a_file_without_a_name_can_be_watched() {
+    let mut file = tempfile::tempfile().unwrap();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+    file.write_all(b"more").unwrap();
+    expect(&queue, VnodeEvents::WRITE);
+}
+
+#[test]
+fn a_directory_is_written_to_when_an_entry_comes_or_goes() {
+    let Named { directory, path, .. } = named();
+    let opened = File::open(directory.path()).unwrap();
+    let queue = queue();
+    apply(&queue, watch(&opened, VnodeEvents::WRITE));
+    fs::write(directory.path().join("new"), "").unwrap();
+    expect(&queue, VnodeEvents::WRITE);
+    assert_quiet(&queue);
+    fs::remove_file(path).unwrap();
+    expect(&queue, VnodeEvents::WRITE);
+}
+
+#[test]
+fn what_is_not_wanted_is_not_reported() {
+    let Named { directory: _directory, path, mut file } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::RENAME));
+    file.write_all(b"more").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
+fn what_happened_before_a_wait_is_one_event() {
+    let Named { directory, path, mut file } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    let wanted = VnodeEvents::WRITE | VnodeEvents::RENAME | VnodeEvents::ATTRIBUTES;
+    apply(&queue, watch(&watched, wanted));
+    file.write_all(b"more").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    fs::rename(path, directory.path().join("elsewhere")).unwrap();
+    assert_eq!(one(&queue).vnode_events(), wanted);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn two_descriptors_of_one_file_are_two_registrations() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let (first, second) = (file.try_clone().unwrap(), file.try_clone().unwrap());
+    let queue = queue();
+    apply(&queue, watch(&first, VnodeEvents::WRITE));
+    apply(&queue, Change::add_vnode(second.as_fd(), VnodeEvents::WRITE | VnodeEvents::ATTRIBUTES, B));
+    file.write_all(b"more").unwrap();
+    let mut tokens: Vec<_> = reported(&queue).iter().map(|event| event.token()).collect();
+    tokens.sort();
+    assert_eq!(tokens, [A, B]);
+    apply(&queue, Change::delete(Source::Vnode(second.as_fd())));
+    file.write_all(b"more").unwrap();
+    assert_eq!(one(&queue).token(), A);
+}
+
+#[test]
+fn a_one_shot_file_is_reported_once() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE).one_shot());
+    file.write_all(b"more").unwrap();
+    expect(&queue, VnodeEvents::WRITE);
+    file.write_all(b"more").unwrap();
+    assert_quiet(&queue);
+    assert_eq!(refusal(&queue, Change::delete(Source::Vnode(watched.as_fd()))).kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_disabled_file_is_reported_when_it_is_enabled() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+    apply(&queue, Change::disable(Source::Vnode(watched.as_fd())));
+    file.write_all(b"more").unwrap();
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Vnode(watched.as_fd())));
+    expect(&queue, VnodeEvents::WRITE);
+}
+
+#[test]
+fn a_deleted_file_registration_is_not_reported() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+    apply(&queue, Change::delete(Source::Vnode(watched.as_fd())));
+    file.write_all(b"more").unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
+fn many_files_are_reported_through_a_short_list() {
+    let queue = queue();
+    let mut files: Vec<_> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
+    for (index, file) in files.iter().enumerate() {
+        apply(&queue, Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, parrot_kqueue::Token(index)));
+    }
+    for file in &mut files {
+        file.write_all(b"more").unwrap();
+    }
+    let mut events = parrot_kqueue::Events::with_capacity(3);
+    let mut seen = std::collections::HashSet::new();
+    while seen.len() < files.len() {
+        seen.extend(wait_with(&queue, &mut events).iter().map(|event| event.token()));
+    }
+    assert_quiet(&queue);
+}
+
+#[test]
+fn revoke_can_be_asked_for_or_is_refused() {
+    let file = tempfile::tempfile().unwrap();
+    let queue = queue();
+    if here(Difference::Revoke) {
+        apply(&queue, watch(&file, VnodeEvents::REVOKE));
+        assert_quiet(&queue);
+    } else {
+        skipped(Difference::Revoke);
+        let refusal = refusal(&queue, watch(&file, VnodeEvents::REVOKE));
+        assert_eq!(refusal.kind(), ErrorKind::Unsupported);
+        assert!(refusal.to_string().contains("revoke"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_socket_is_not_a_file() {
+    let (near, _far) = pair();
+    refusal(&queue(), Change::add_vnode(near.as_fd(), VnodeEvents::WRITE, A));
+}

@@ -1,0 +1,242 @@
+//! The Write filter.
+
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
+use parrot_kqueue::{Change, Filter, Source};
+use std::{
+    io::{ErrorKind, Write},
+    net::TcpListener,
+    os::fd::AsFd,
+};
+
+#[test]
+fn a_fresh_socket_has_room() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near));
+    let event = one(&queue);
+    assert_eq!((event.token(), event.filter()), (B, Filter::Write));
+    assert!(!event.is_eof() && !event.is_error());
+}
+
+#[test]
+fn a_full_socket_is_not_reported_until_its_peer_reads() {
+    let (near, far) = pair();
+    fill(&near);
+    let queue = queue();
+    apply(&queue, write(&near));
+    assert_quiet(&queue);
+    drain(&far);
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn room_is_reported_for_as_long_as_it_is_there() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near));
+    assert_eq!(one(&queue).filter(), Filter::Write);
+    assert_eq!(one(&queue).filter(), Filter::Write);
+    fill(&near);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn an_edge_of_room_is_reported_once_and_again_after_the_socket_was_full() {
+    let (near, far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near).edge());
+    assert_eq!(one(&queue).filter(), Filter::Write);
+    assert_quiet(&queue);
+    fill(&near);
+    reported(&queue);
+    drain(&far);
+    assert_eq!(one(&queue).filter(), Filter::Write);
+}
+
+#[test]
+fn a_one_shot_for_room_fires_once() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near).one_shot());
+    assert_eq!(one(&queue).token(), B);
+    assert_quiet(&queue);
+    assert_eq!(refusal(&queue, Change::enable(Source::Write(near.as_fd()))).kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_dispatched_registration_for_room_waits_until_it_is_enabled() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near).dispatch());
+    for _ in 0..3 {
+        assert_eq!(one(&queue).token(), B);
+        assert_quiet(&queue);
+        apply(&queue, Change::enable(Source::Write(near.as_fd())));
+    }
+}
+
+#[test]
+fn a_disabled_registration_for_room_is_quiet_until_it_is_enabled() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near));
+    apply(&queue, Change::disable(Source::Write(near.as_fd())));
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(Source::Write(near.as_fd())));
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn a_deleted_registration_for_room_is_not_reported() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, write(&near));
+    apply(&queue, Change::delete(Source::Write(near.as_fd())));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn both_directions_of_a_socket_are_two_events_with_two_tokens() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    queue.apply(&[read(&near), write(&near)]).all().unwrap();
+    far.write_all(b"squawk").unwrap();
+    let events = reported(&queue);
+    assert!(events.iter().any(|event| (event.token(), event.filter()) == (A, Filter::Read)), "{events:?}");
+    assert!(events.iter().any(|event| (event.token(), event.filter()) == (B, Filter::Write)), "{events:?}");
+}
+
+#[test]
+fn a_one_shot_in_one_direction_leaves_the_other_as_it_is() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    queue.apply(&[read(&near), write(&near).one_shot()]).all().unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Write);
+    far.write_all(b"squawk").unwrap();
+    for _ in 0..3 {
+        assert_eq!(one(&queue).filter(), Filter::Read);
+    }
+    queue.apply(&[read(&near).one_shot(), write(&near)]).all().unwrap();
+    until(&queue, |event| event.filter() == Filter::Read);
+    let events = reported(&queue);
+    assert!(events.iter().all(|event| event.filter() == Filter::Write) && !events.is_empty(), "{events:?}");
+}
+
+#[test]
+fn each_direction_keeps_its_own_mode() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    queue.apply(&[read(&near).edge(), write(&near)]).all().unwrap();
+    far.write_all(b"squawk").unwrap();
+    until(&queue, |event| event.filter() == Filter::Read);
+    let events = [wait(&queue), wait(&queue), wait(&queue)].concat();
+    assert!(events.iter().all(|event| event.filter() == Filter::Write), "{events:?}");
+}
+
+#[test]
+fn deleting_one_direction_leaves_the_other() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    queue.apply(&[read(&near), write(&near)]).all().unwrap();
+    apply(&queue, Change::delete(Source::Write(near.as_fd())));
+    far.write_all(b"squawk").unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    assert_eq!(refusal(&queue, Change::delete(Source::Write(near.as_fd()))).kind(), ErrorKind::NotFound);
+    apply(&queue, Change::delete(Source::Read(near.as_fd())));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_pipe_nobody_reads_is_reported_to_its_writer() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let queue = queue();
+    apply(&queue, write(&writer));
+    assert!(!one(&queue).is_eof());
+    drop(reader);
+    let event = one(&queue);
+    assert_eq!(event.is_eof(), here(Difference::BrokenPipeIsEof));
+    assert!(event.is_eof() || event.is_error());
+}
+
+#[test]
+fn a_socket_whose_peer_is_gone_is_reported_at_its_end() {
+    let (near, far) = pair();
+    fill(&near);
+    let queue = queue();
+    apply(&queue, write(&near));
+    assert_quiet(&queue);
+    drop(far);
+    assert!(one(&queue).is_eof());
+}
+
+#[test]
+fn a_connection_that_was_made_is_reported_as_room() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = unconnected();
+    let address = listener.local_addr().unwrap();
+    let std::net::SocketAddr::V4(address) = address else { panic!("asked for IPv4") };
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(errno) => panic!("{errno}"),
+    }
+    let queue = queue();
+    apply(&queue, write(&socket));
+    let event = one(&queue);
+    assert!(!event.is_error() && !event.is_eof(), "{event:?}");
+    assert!(rustix::net::getpeername(&socket).is_ok());
+}
+
+#[test]
+fn a_connection_that_was_refused_is_reported_in_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("asked for IPv4") };
+    drop(listener);
+    let socket = unconnected();
+    let queue = queue();
+    match rustix::net::connect(&socket, &address) {
+        Err(rustix::io::Errno::INPROGRESS) => {
+            apply(&queue, write(&socket));
+            let event = one(&queue);
+            assert!(event.is_error() || event.is_eof(), "{event:?}");
+            let refused = rustix::net::sockopt::socket_error(&socket).unwrap();
+            assert_eq!(refused, Err(rustix::io::Errno::CONNREFUSED));
+        }
+        // Some systems refuse on loopback before connect returns.
+        answered => assert_eq!(answered, Err(rustix::io::Errno::CONNREFUSED)),
+    }
+}
+
+fn unconnected() -> std::os::fd::OwnedFd {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::io::ioctl_fionbio(&socket, true).unwrap();
+    socket
+}
+
+#[test]
+fn a_low_water_mark_of_room_holds_the_report_back() {
+    if !here(Difference::LowWater) {
+        skipped(Difference::LowWater);
+        let (near, _far) = pair();
+        assert_eq!(refusal(&queue(), write(&near).low_water(4)).kind(), ErrorKind::Unsupported);
+        return;
+    }
+    let (near, _far) = tcp_pair();
+    let queue = queue();
+    apply(&queue, write(&near));
+    let room = one(&queue).available().unwrap();
+    fill(&near);
+    apply(&queue, write(&near).low_water(usize::try_from(room).unwrap()));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn the_amount_of_room_is_told_where_the_system_says_it_for_free() {
+    let (near, _far) = tcp_pair();
+    let queue = queue();
+    apply(&queue, write(&near));
+    assert_eq!(one(&queue).available().is_some_and(|room| room > 0), here(Difference::Available));
+}
