@@ -181,9 +181,10 @@ impl Connection {
         }
     }
 
-    /// The last `n` bytes received, for a log; valid until something is sent.
+    /// The last `n` bytes received, for a log; valid until something is sent. Bytes that are discarded are shown too.
     pub fn latest(&self, n: usize) -> &[u8] {
-        self.buffer.as_ref().map(|buffer| buffer.latest(n)).unwrap_or_default()
+        let Some(buffer) = &self.buffer else { return &[] };
+        if self.discards_input() { buffer.uncounted(n) } else { buffer.latest(n) }
     }
 
     /// The bytes to send next, oldest first; empty when nothing is pending.

@@ -141,16 +141,14 @@ impl Checked {
                 for byte in &mut space[..n] {
                     *byte = self.next_byte;
                     self.next_byte = self.next_byte.wrapping_add(1);
-                    if !self.shut {
-                        self.received.push(*byte);
-                    }
                 }
+                let latest = space[..n].to_vec();
                 self.connection.received(n, self.now);
                 self.active = self.now;
+                assert_eq!(self.connection.latest(n), latest, "what a log would show");
                 if !self.shut {
                     self.quiet = false;
-                    let latest: Vec<u8> = self.received[self.received.len() - n..].to_vec();
-                    assert_eq!(self.connection.latest(n), latest, "what a log would show");
+                    self.received.extend(latest);
                 }
             }
             Err(NoSpace::InputEnded) => assert!(self.ended || self.reason.is_some()),
