@@ -25,9 +25,26 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Acceptor<Listener> {
     /// In the order of their tokens; `None` once closed.
-    listeners: Vec<Option<Listener>>,
+    listeners: Vec<Option<Watched<Listener>>>,
     resume_at: Option<Instant>,
     last_warning: Option<Instant>,
+}
+
+/// A listener, and whether the queue watches it: after a pause that can succeed for one and fail for the other.
+#[derive(Debug)]
+struct Watched<Listener> {
+    listener: Listener,
+    watched: bool,
+}
+
+impl<Listener> Watched<Listener> {
+    fn unwatch<S: System<Listener = Listener>>(&mut self, system: &mut S, queue: &mut S::Queue) {
+        if std::mem::take(&mut self.watched)
+            && let Err(error) = system.unwatch(queue, Watch::Accept(&self.listener))
+        {
+            tracing::debug!(target: "parrot_server", %error, "a listener was not watched");
+        }
+    }
 }
 
 /// What an error of accept asks for.
@@ -50,6 +67,9 @@ impl From<&io::Error> for AcceptError {
             ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {
                 return AcceptError::Next;
             }
+            // macOS accepts a peer that has gone already with an address of no length (capnproto#2365), which std refuses
+            // by itself: it closes the socket, and there is no error number.
+            ErrorKind::InvalidInput if error.raw_os_error().is_none() => return AcceptError::Next,
             _ => {}
         }
         match error.raw_os_error().map(Errno::from_raw) {
@@ -82,12 +102,13 @@ impl<Listener> Acceptor<Listener> {
         for (index, listener) in listeners.iter().enumerate() {
             system.watch(queue, Watch::Accept(listener), Token(index))?;
         }
-        Ok(Acceptor { listeners: listeners.into_iter().map(Some).collect(), resume_at: None, last_warning: None })
+        let listeners = listeners.into_iter().map(|listener| Some(Watched { listener, watched: true })).collect();
+        Ok(Acceptor { listeners, resume_at: None, last_warning: None })
     }
 
     /// The listener of this token, if it is open.
     pub(crate) fn listener(&self, index: usize) -> Option<&Listener> {
-        self.listeners.get(index)?.as_ref()
+        self.listeners.get(index)?.as_ref().map(|watched| &watched.listener)
     }
 
     /// The tokens that listeners have or had.
@@ -113,12 +134,9 @@ impl<Listener> Acceptor<Listener> {
         system: &mut S,
         queue: &mut S::Queue,
     ) {
-        if self.resume_at.replace(now + PAUSE).is_none() {
-            for listener in self.listeners.iter().flatten() {
-                if let Err(error) = system.unwatch(queue, Watch::Accept(listener)) {
-                    tracing::debug!(target: "parrot_server", %error, "a listener was not watched");
-                }
-            }
+        self.resume_at = Some(now + PAUSE);
+        for listener in self.listeners.iter_mut().flatten() {
+            listener.unwatch(system, queue);
         }
         if self.last_warning.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
             self.last_warning = Some(now);
@@ -140,24 +158,25 @@ impl<Listener> Acceptor<Listener> {
         if self.resume_at.take().is_none() {
             return;
         }
-        for (index, listener) in self.listeners.iter().enumerate() {
-            if let Some(listener) = listener
-                && let Err(error) = system.watch(queue, Watch::Accept(listener), Token(index))
-            {
-                tracing::debug!(target: "parrot_server", %error, "a listener cannot be watched yet");
-                self.resume_at = Some(now + PAUSE);
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let Some(Watched { listener, watched }) = listener else { continue };
+            if *watched {
+                continue;
+            }
+            match system.watch(queue, Watch::Accept(listener), Token(index)) {
+                Ok(()) => *watched = true,
+                Err(error) => {
+                    tracing::debug!(target: "parrot_server", %error, "a listener cannot be watched yet");
+                    self.resume_at = Some(now + PAUSE);
+                }
             }
         }
     }
 
     /// Takes a listener out and closes it.
     pub(crate) fn close<S: System<Listener = Listener>>(&mut self, index: usize, system: &mut S, queue: &mut S::Queue) {
-        let Some(listener) = self.listeners.get_mut(index).and_then(Option::take) else { return };
-        if self.resume_at.is_none()
-            && let Err(error) = system.unwatch(queue, Watch::Accept(&listener))
-        {
-            tracing::debug!(target: "parrot_server", %error, "a listener was not watched");
-        }
-        system.close_listener(listener);
+        let Some(mut listener) = self.listeners.get_mut(index).and_then(Option::take) else { return };
+        listener.unwatch(system, queue);
+        system.close_listener(listener.listener);
     }
 }
