@@ -115,15 +115,22 @@ impl<Socket> Conversation<Socket> {
         self.readable = true;
     }
 
-    /// Makes the first receive of a turn: [`serve`](Conversation::serve) sends what it brought.
-    pub(crate) fn receive_ahead<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) {
+    /// Makes the first receive of a turn: [`serve`](Conversation::serve) sends what it brought, unless the system lacks
+    /// memory for the connection.
+    pub(crate) fn receive_ahead<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Served {
         if self.paused || !turn.may_borrow || !self.connection.to_send().is_empty() {
-            return;
+            return Served::Unfinished;
         }
-        // Whatever else came of it, the call that serves will meet again.
-        if let Ok(Step::Failed(reason)) = self.receive(turn) {
-            self.connection.close(reason);
+        match self.receive(turn) {
+            Ok(Step::Exhausted) => {
+                self.connection.release(turn.pool);
+                return Served::Paused;
+            }
+            Ok(Step::Failed(reason)) => self.connection.close(reason),
+            // The call that serves will meet it again.
+            _ => {}
         }
+        Served::Unfinished
     }
 
     /// Sends what is pending, receives and echoes what there is, within this turn's share.

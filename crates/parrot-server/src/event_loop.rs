@@ -308,13 +308,16 @@ impl<S: System> EventLoop<S> {
     fn receive_ahead(&mut self, key: ConnectionKey, read_on: bool, available: Option<u64>) {
         let Some(conversation) = self.connections.get_mut(key) else { return };
         conversation.note_readable(read_on, available);
-        conversation.receive_ahead(&mut Turn {
+        let received = conversation.receive_ahead(&mut Turn {
             system: &mut self.system,
             pool: &mut self.pool,
             counters: &self.shared.counters,
             now: self.now,
             may_borrow: self.starved.is_empty(),
         });
+        if received == Served::Paused {
+            return self.pause(key);
+        }
         self.ahead.push(key);
         if self.ahead.len() == RECEIVES_AHEAD {
             self.serve_ahead();
@@ -368,11 +371,16 @@ impl<S: System> EventLoop<S> {
                     self.starved.push_back(key);
                 }
             }
-            Served::Paused => {
-                conversation.paused = true;
-                self.shared.counters.retries.add(1);
-                self.deadlines.push(self.now + MEMORY_PAUSE, Due::Retry(key));
-            }
+            Served::Paused => self.pause(key),
+        }
+    }
+
+    /// Leaves a connection alone that the system lacks memory for.
+    fn pause(&mut self, key: ConnectionKey) {
+        if let Some(conversation) = self.connections.get_mut(key) {
+            conversation.paused = true;
+            self.shared.counters.retries.add(1);
+            self.deadlines.push(self.now + MEMORY_PAUSE, Due::Retry(key));
         }
     }
 
