@@ -138,7 +138,7 @@ impl<Socket> Conversation<Socket> {
         let mut budget = BYTES_PER_TURN;
         let served = loop {
             if budget == 0 {
-                break Served::Unfinished;
+                break self.connection.close_reason().map_or(Served::Unfinished, Served::Closed);
             }
             if !self.blocked && !self.connection.to_send().is_empty() {
                 match self.send(turn) {
