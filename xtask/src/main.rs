@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod rules;
 mod run;
+mod simulate;
 mod steps;
 
 use std::ffi::OsString;
@@ -23,6 +24,11 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "build", summary: "build the release binaries and say where they are", run: build::task },
     Task { name: "run", summary: "build the release server, then become it: cargo xtask run -- ARGS", run: run::task },
+    Task {
+        name: "simulate",
+        summary: "run the loop under a simulated kernel: --seeds N --profile P, or --replay SEED",
+        run: simulate::task,
+    },
     Task { name: "ci", summary: "check everything that must hold before a change lands", run: ci::task },
 ];
 

@@ -56,6 +56,11 @@ const RULES: &[Rule] = &[
     },
     Rule { name: "parrot-load", ours: &["parrot-kqueue"], others: Others::AllBut(&[LOOPS]) },
     Rule { name: "parrot-peers", ours: &[], others: Others::AllBut(&[]) },
+    Rule {
+        name: "parrot-simulator",
+        ours: &["parrot-server", "parrot-kqueue"],
+        others: Others::AllBut(&[SOCKETS, LOOPS, WRITING]),
+    },
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];
 

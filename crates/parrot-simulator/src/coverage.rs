@@ -1,0 +1,191 @@
+//! What has happened in the runs, each point with its count: a point that never happened was not tested.
+
+use std::fmt;
+
+use crate::profile::Profile;
+
+/// Which profiles have a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum In {
+    Both,
+    Only(Profile),
+}
+
+macro_rules! points {
+    (faults { $($fault:ident $fault_name:literal $fault_in:expr,)+ } outcomes { $($outcome:ident $name:literal $in:expr,)+ }) => {
+        /// Something that a run should meet now and then: a fault that the plan may ask for, or what comes of it all.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the name says it, and the table shows it in words")]
+        pub enum Point { $($fault,)+ $($outcome,)+ }
+
+        impl Point {
+            /// The points that are faults: a plan gives each of them a rate.
+            pub const FAULTS: &[Point] = &[$(Point::$fault),+];
+            /// All points.
+            pub const ALL: &[Point] = &[$(Point::$fault,)+ $(Point::$outcome,)+];
+            pub(crate) const COUNT: usize = Point::ALL.len();
+
+            /// The point in words, which are also its name on the command line (with `-` between them).
+            pub fn name(self) -> &'static str {
+                match self { $(Point::$fault => $fault_name,)+ $(Point::$outcome => $name,)+ }
+            }
+
+            fn profiles(self) -> In {
+                use In::{Both, Only};
+                use Profile::{Epoll, Kqueue};
+                match self { $(Point::$fault => $fault_in,)+ $(Point::$outcome => $in,)+ }
+            }
+        }
+    };
+}
+
+points! {
+    faults {
+        WaitInterrupted "wait interrupted" Both,
+        WaitEarly "wait returns early" Both,
+        WaitShortList "list shorter than what is ready" Both,
+        WaitStale "stale event" Both,
+        WaitSpurious "event without cause" Both,
+        AcceptInterrupted "accept interrupted" Both,
+        AcceptEmpty "accept empty after all" Both,
+        AcceptAborted "accept aborted" Both,
+        AcceptNoAddress "accept without address" Only(Kqueue),
+        AcceptNetwork "accept network error" Only(Epoll),
+        AcceptTableFull "accept table full" Both,
+        AcceptNoBuffers "accept no buffers" Both,
+        AcceptNoMemory "accept no memory" Both,
+        AcceptOther "accept other error" Both,
+        SetUpFails "set-up fails" Both,
+        WatchAcceptFails "watch accept fails" Both,
+        WatchReadFails "watch read fails" Both,
+        WatchWriteFails "watch write fails" Both,
+        UnwatchAcceptFails "unwatch accept fails" Both,
+        UnwatchReadFails "unwatch read fails" Both,
+        UnwatchWriteFails "unwatch write fails" Both,
+        ReceiveInterrupted "receive interrupted" Both,
+        ReceiveEmpty "receive empty after all" Both,
+        ReceiveShort "receive short of what comes" Both,
+        ReceiveNoMemory "receive no memory" Both,
+        ReceiveFails "receive fails" Both,
+        SendInterrupted "send interrupted" Both,
+        SendFull "send full after all" Both,
+        SendShort "send short of room" Both,
+        SendNoBuffers "send no buffers" Both,
+        SendNoMemory "send no memory" Both,
+        SendPrototype "send wrong type" Only(Kqueue),
+        SendFails "send fails" Both,
+        ShutDownFails "shut-down fails" Both,
+        ClockJumps "clock jumps" Both,
+    }
+    outcomes {
+        NoDescriptor "out of descriptors" Both,
+        NoDescriptorDrops "out of descriptors, connection dropped" Only(Kqueue),
+        BacklogFull "backlog full" Both,
+        ConnectRefused "connect refused" Both,
+        ResetInBacklog "reset in the backlog" Both,
+        ResetWithBytes "reset with bytes unread" Both,
+        ReceiveReset "receive: reset" Both,
+        ReceiveTimedOut "receive: timed out" Both,
+        SendReset "send: reset" Both,
+        SendBrokenPipe "send: broken pipe" Both,
+        EndWithBytes "end told with bytes unread" Both,
+        EndAlone "end told after the bytes" Both,
+        UrgentStop "receive stops at urgent data" Both,
+        SocketFilled "send fills the socket" Both,
+        OutputFull "output full" Both,
+        PoolEmpty "pool empty" Both,
+        ReceiveShareUsed "share of receives used up" Both,
+        AcceptShareUsed "share of accepts used up" Both,
+        SlotReused "slot of a token used again" Both,
+        StaleForReused "stale event for a slot used again" Both,
+        AcceptPaused "accepting pauses" Both,
+        ResumedByTime "accepting resumed by time" Both,
+        ResumedByClose "accepting resumed by a close" Both,
+        MemoryRetried "retried after a want of memory" Both,
+        LogDropped "log line dropped" Both,
+        Hangup "hangup" Both,
+        Statistics "statistics asked for" Both,
+        WakeForNothing "woken for nothing" Both,
+        StopTwice "stopped twice" Both,
+        Refused "refused at the limit" Both,
+        ClosedPeerFinished "closed: peer finished" Both,
+        ClosedReset "closed: reset" Both,
+        ClosedIdleTimeout "closed: idle time-out" Both,
+        ClosedDrained "closed: drained" Both,
+        ClosedDrainTimeout "closed: drain time-out" Both,
+        ClosedFailed "closed: failed" Both,
+        DrainBySignal "drain by a signal" Both,
+        DrainByHandle "drain by a handle" Both,
+        DrainFindsNothing "drain finds nothing open" Both,
+        DrainAccepts "drain accepts from the backlog" Both,
+        DrainInPause "drain while accepting pauses" Both,
+        DrainResetsBacklog "drain resets the backlog" Both,
+        DrainShutsDown "drain shuts a quiet connection down" Both,
+        DrainEchoes "drain echoes" Both,
+        DrainDiscards "drain discards" Both,
+        EndedDrained "ended: drained" Both,
+        EndedSecondSignal "ended: second signal" Both,
+        EndedMergedSignals "ended: two signals in one" Both,
+    }
+}
+
+impl Point {
+    /// Whether runs of this profile are to meet this point.
+    pub fn is_in(self, profile: Profile) -> bool {
+        matches!(self.profiles(), In::Both) || self.profiles() == In::Only(profile)
+    }
+
+    /// The point's name as an argument.
+    pub fn argument(self) -> String {
+        self.name().replace(' ', "-").replace(',', "")
+    }
+}
+
+/// How often each point was met.
+#[derive(Debug, Clone)]
+pub struct Coverage([u64; Point::COUNT]);
+
+impl Default for Coverage {
+    fn default() -> Coverage {
+        Coverage([0; Point::COUNT])
+    }
+}
+
+impl Coverage {
+    #[inline]
+    pub(crate) fn count(&mut self, point: Point) {
+        self.0[point as usize] += 1;
+    }
+
+    /// How often this point was met.
+    pub fn of(&self, point: Point) -> u64 {
+        self.0[point as usize]
+    }
+
+    /// Adds what other runs met.
+    pub fn add(&mut self, other: &Coverage) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+
+    /// All faults put in.
+    pub fn faults(&self) -> u64 {
+        Point::FAULTS.iter().map(|point| self.of(*point)).sum()
+    }
+
+    /// The points of this profile that were never met.
+    pub fn missing(&self, profile: Profile) -> Vec<Point> {
+        Point::ALL.iter().copied().filter(|point| point.is_in(profile) && self.of(*point) == 0).collect()
+    }
+}
+
+/// The table: a line each point.
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for point in Point::ALL {
+            writeln!(f, "  {:<40} {:>14}", point.name(), self.of(*point))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! The event queue: what a wait finds, and how the loop gets it.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use parrot_kqueue::{Signal, Token};
+use parrot_server::system::Event;
+
+use crate::coverage::Point;
+use crate::kernel::{Kernel, Origin, note};
+use crate::plan::MICROSECOND;
+use crate::profile::Profile;
+
+/// The most events of one wait.
+const LIST: usize = 1024;
+/// So many times only the loop's own deadlines end a wait, before it is told to stop: it may never be at rest, as long as
+/// descriptors lack.
+pub(crate) const LONELY_WAITS: u32 = 32;
+/// How many tokens of closed connections are kept, for stale events.
+const OLD_TOKENS: usize = 8;
+
+/// Something that an event can be made of.
+#[derive(Debug, Clone, Copy)]
+enum Ready {
+    Accept(usize),
+    Read(usize),
+    Write(usize),
+    Stop,
+    Signal,
+    Wake,
+}
+
+impl Kernel {
+    /// The wait call.
+    pub(crate) fn wait_for_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let deadline = timeout.map(|timeout| self.time.saturating_add(timeout.as_nanos() as u64));
+        self.check_before_wait(timeout);
+        self.start_turn();
+        note!(self, "wait: {timeout:?}");
+        self.pass_time();
+        if self.fault(Point::WaitInterrupted) {
+            return Err(Errno::EINTR.into());
+        }
+        let mut ready = self.ready();
+        self.waited = ready.is_empty() && timeout != Some(Duration::ZERO);
+        let mut checked = false;
+        while ready.is_empty() && deadline.is_none_or(|deadline| deadline > self.time) {
+            if !std::mem::replace(&mut checked, true) {
+                self.check_blocking(timeout);
+            }
+            if self.fault(Point::WaitEarly) {
+                break;
+            }
+            let next = self.next_action();
+            match (next, deadline) {
+                (Some(next), deadline) if deadline.is_none_or(|deadline| next <= deadline) => {
+                    self.time = self.time.max(next);
+                    self.run_due();
+                }
+                (next, Some(deadline)) => {
+                    self.time = deadline;
+                    self.lonely_waits += u32::from(next.is_none());
+                    if self.lonely_waits == LONELY_WAITS {
+                        self.stop_at_the_end();
+                    }
+                }
+                (_, None) => self.stop_at_the_end(),
+            }
+            ready = self.ready();
+        }
+        // Between the first event and the loop's waking, others may come.
+        if !ready.is_empty() && self.dice.chance(64) {
+            self.time += self.dice.below(20 * MICROSECOND);
+            self.run_due();
+            ready = self.ready();
+        }
+        self.harvest(ready);
+        Ok(())
+    }
+
+    fn ready(&self) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        for (index, port) in self.ports.iter().enumerate() {
+            if port.watch.is_some() && !port.backlog.is_empty() {
+                ready.push(Ready::Accept(index));
+            }
+        }
+        for &index in &self.open {
+            let link = &self.links[index];
+            if link.watch_read.is_some() && link.edge && link.readable() {
+                ready.push(Ready::Read(index));
+            }
+            if link.watch_write.is_some() && self.writable(index) {
+                ready.push(Ready::Write(index));
+            }
+        }
+        if self.pending_stops > 0 {
+            ready.push(Ready::Stop);
+        }
+        if !self.pending_signals.is_empty() {
+            ready.push(Ready::Signal);
+        }
+        if self.pending_wake {
+            ready.push(Ready::Wake);
+        }
+        ready
+    }
+
+    /// Whether the queue calls a socket writable: there is as much room as the family wants, or an error.
+    pub(crate) fn writable(&self, index: usize) -> bool {
+        let link = &self.links[index];
+        let wanted = match self.plan.profile {
+            // SO_SNDLOWAT: sosetopt and sbspace in the BSDs.
+            Profile::Kqueue => link.plan.send_room.min(2048),
+            // sk_stream_is_writeable: a third of what is queued.
+            Profile::Epoll => (link.sent - link.read) / 2,
+        };
+        link.broken || link.room() >= wanted.max(1)
+    }
+
+    /// Turns what is ready into the events of this turn, in any order, and not always all of them.
+    fn harvest(&mut self, mut ready: Vec<Ready>) {
+        for last in (1..ready.len()).rev() {
+            let other = self.dice.below(last as u64 + 1) as usize;
+            ready.swap(last, other);
+        }
+        let room = if ready.len() > 1 && self.fault(Point::WaitShortList) {
+            1 + self.dice.below(ready.len() as u64 - 1) as usize
+        } else {
+            LIST
+        };
+        for what in ready.into_iter().take(room) {
+            let event = self.event(what);
+            self.batch.extend(event);
+        }
+        if self.fault(Point::WaitStale)
+            && let Some(event) = self.stale_event()
+        {
+            self.insert_anywhere(event);
+        }
+        if self.fault(Point::WaitSpurious)
+            && let Some(event) = self.spurious_event()
+        {
+            self.insert_anywhere(event);
+        }
+    }
+
+    fn insert_anywhere(&mut self, event: (Event, Origin)) {
+        let place = self.dice.below(self.batch.len() as u64 + 1) as usize;
+        self.batch.insert(place, event);
+    }
+
+    fn event(&mut self, what: Ready) -> Option<(Event, Origin)> {
+        Some(match what {
+            Ready::Accept(port) => {
+                let port = &self.ports[port];
+                let available = self.counted(port.backlog.len() as u64);
+                (Event::Readable { token: port.watch?, read_on: false, available }, Origin::Port)
+            }
+            Ready::Read(index) => {
+                let link = &mut self.links[index];
+                link.edge = false;
+                let link = &self.links[index];
+                let urgent = self.plan.profile == Profile::Epoll && link.urgent.is_some_and(|mark| mark < link.written);
+                let read_on = link.end_in_sight() || urgent;
+                let available = self.counted(link.waiting());
+                let told = (Event::Readable { token: link.watch_read?, read_on, available }, Origin::Link(index));
+                if link.end_in_sight() {
+                    let point = if link.waiting() > 0 { Point::EndWithBytes } else { Point::EndAlone };
+                    self.coverage.count(point);
+                }
+                told
+            }
+            Ready::Write(index) => (Event::Writable { token: self.links[index].watch_write? }, Origin::Link(index)),
+            Ready::Stop => {
+                let count = std::mem::take(&mut self.pending_stops);
+                (Event::Signal { signal: self.stop_signal(), count }, Origin::Server)
+            }
+            Ready::Signal => {
+                let (hangup, count) = self.pending_signals.pop()?;
+                let signal = if hangup { Signal::Hangup } else { Signal::User1 };
+                (Event::Signal { signal, count }, Origin::Server)
+            }
+            Ready::Wake => {
+                self.pending_wake = false;
+                (Event::Wake, Origin::Server)
+            }
+        })
+    }
+
+    /// How many bytes or connections wait, where the family counts.
+    fn counted(&self, n: u64) -> Option<u64> {
+        (self.plan.profile == Profile::Kqueue).then_some(n)
+    }
+
+    /// An event of a connection that is no more, with whatever it may have said.
+    fn stale_event(&mut self) -> Option<(Event, Origin)> {
+        let which = self.dice.below(OLD_TOKENS as u64) as usize;
+        let token = *self.old_tokens.get(which)?;
+        let reused =
+            self.open.iter().any(|&index| self.links[index].watch_read.is_some_and(|new| slot(new) == slot(token)));
+        if reused {
+            self.coverage.count(Point::StaleForReused);
+        }
+        let event = if self.dice.chance(64) {
+            Event::Writable { token }
+        } else {
+            let available = self.dice.below(1000);
+            Event::Readable { token, read_on: self.dice.chance(128), available: self.counted(available) }
+        };
+        Some((event, Origin::Stale))
+    }
+
+    /// An event of an open connection that nothing has caused.
+    fn spurious_event(&mut self) -> Option<(Event, Origin)> {
+        if self.open.is_empty() {
+            return None;
+        }
+        let index = self.open[self.dice.below(self.open.len() as u64) as usize];
+        let link = &self.links[index];
+        if let Some(token) = link.watch_write
+            && self.dice.chance(128)
+        {
+            return Some((Event::Writable { token }, Origin::Link(index)));
+        }
+        let token = link.watch_read?;
+        let available = self.counted(link.waiting());
+        Some((Event::Readable { token, read_on: link.end_in_sight(), available }, Origin::Link(index)))
+    }
+
+    /// The next event of the turn; from here on the loop may act on it.
+    pub(crate) fn deliver_event(&mut self) -> Option<Event> {
+        let (event, origin) = self.batch.pop_front()?;
+        note!(self, "event: {event:?}, {origin:?}");
+        match (event, origin) {
+            (Event::Readable { read_on, available, .. }, Origin::Link(index)) => {
+                // An edge comes once; what comes again and again must be acted on to count as work.
+                self.work += 1;
+                let link = &mut self.links[index];
+                link.hinted = !link.end_received;
+                link.read_on |= read_on;
+                link.unread = available.unwrap_or(0);
+            }
+            (Event::Writable { .. }, Origin::Link(index)) => self.links[index].blocked = false,
+            (Event::Signal { signal: Signal::Hangup, count }, _) => {
+                // Merged signals are one reason to reopen the log.
+                self.hangups += 1;
+                self.work += count;
+                self.coverage.count(Point::Hangup);
+            }
+            (Event::Signal { signal: Signal::User1, .. }, _) => {
+                self.work += 1;
+                self.coverage.count(Point::Statistics);
+            }
+            (Event::Signal { signal, count }, _) => {
+                self.work += 1;
+                if self.drain_deadline.is_some() || count > 1 {
+                    self.killed = Some(signal.number());
+                    let merged = self.drain_deadline.is_none();
+                    self.coverage.count(if merged { Point::EndedMergedSignals } else { Point::EndedSecondSignal });
+                } else {
+                    self.coverage.count(Point::DrainBySignal);
+                    self.start_drain();
+                }
+            }
+            (Event::Wake, _) => {
+                self.work += 1;
+                if !self.shared.stop.load(Ordering::Acquire) {
+                    self.coverage.count(Point::WakeForNothing);
+                } else if self.drain_deadline.is_none() {
+                    self.coverage.count(Point::DrainByHandle);
+                    self.start_drain();
+                }
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    fn start_drain(&mut self) {
+        self.drain_deadline = Some(self.turn_time + self.plan.config.drain_timeout.as_nanos() as u64);
+        if self.open.is_empty() {
+            self.coverage.count(Point::DrainFindsNothing);
+        }
+        if self.ports.iter().any(|port| port.paused.is_some()) {
+            self.coverage.count(Point::DrainInPause);
+        }
+        for &index in &self.open {
+            // A drain looks at every connection without an event.
+            let link = &mut self.links[index];
+            link.hinted = !link.end_received;
+            link.seen_empty = false;
+        }
+    }
+
+    /// Keeps the token of a connection that ends.
+    pub(crate) fn keep_old(&mut self, token: Token) {
+        if self.old_tokens.len() == OLD_TOKENS {
+            self.old_tokens.pop_front();
+        }
+        self.old_tokens.push_back(token);
+    }
+
+    /// Counts a token whose slot another connection had before.
+    pub(crate) fn count_slot(&mut self, token: Token) {
+        if self.old_tokens.iter().any(|old| slot(*old) == slot(token)) {
+            self.coverage.count(Point::SlotReused);
+        }
+    }
+}
+
+/// The part of a token that is used again: its lower half.
+fn slot(token: Token) -> usize {
+    token.0 & u32::MAX as usize
+}

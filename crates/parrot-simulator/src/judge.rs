@@ -1,0 +1,298 @@
+//! What must hold: before each wait, when a wait blocks, after each turn, at each close and at the end.
+
+use std::time::Duration;
+
+use parrot_server::system::Counters;
+use parrot_server::{CloseReason, Ended};
+
+use crate::check::Promise;
+use crate::coverage::Point;
+use crate::events::LONELY_WAITS;
+use crate::kernel::{Kernel, Tally, note};
+use crate::link::{Link, SetUp, Stage};
+use crate::plan::{MILLISECOND, SECOND};
+
+/// A connection that is ready is served within so many turns.
+const PATIENCE: u32 = 8;
+/// So many turns may follow each other without work and without a wait: the one that finds that nothing is left.
+const IDLE_TURNS: u32 = 1;
+/// The longest that a want of memory, and one of descriptors, is waited out.
+const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
+const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
+
+/// What the loop shows of itself after a turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) connections: usize,
+    pub(crate) lent: usize,
+    pub(crate) capacity: usize,
+}
+
+impl Kernel {
+    /// How many connections the loop serves.
+    pub(crate) fn served(&self) -> usize {
+        self.open.iter().filter(|index| self.links[**index].served()).count()
+    }
+
+    pub(crate) fn start_turn(&mut self) {
+        self.tally.turns += 1;
+        self.calls_in_turn = 0;
+        self.batch.clear();
+        for port in &mut self.ports {
+            port.accepts_in_turn = 0;
+        }
+    }
+
+    fn idle_due(&self, link: &Link) -> Option<u64> {
+        let idle = self.plan.config.idle_timeout?;
+        Some(link.active + idle.as_nanos() as u64)
+    }
+
+    /// When a wait with this timeout ends at the latest, on the loop's clock.
+    fn latest(&self, timeout: Option<Duration>) -> u64 {
+        timeout.map_or(u64::MAX, |timeout| self.turn_time.saturating_add(timeout.as_nanos() as u64))
+    }
+
+    pub(crate) fn check_before_wait(&mut self, timeout: Option<Duration>) {
+        let latest = self.latest(timeout);
+        if self.drain_deadline.is_some_and(|due| latest > due) {
+            self.broken(Promise::Drain, || "a wait beyond the drain time-out".to_owned());
+        }
+        let overslept = self.open.iter().copied().find(|&index| {
+            let link = &self.links[index];
+            link.served() && self.idle_due(link).is_some_and(|due| latest > due)
+        });
+        if let Some(index) = overslept {
+            self.broken(Promise::Idle, || format!("a wait beyond the idle time-out of connection {index}"));
+        }
+        let idle = self.work == self.work_before && !self.waited;
+        self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
+        self.work_before = self.work;
+        self.waited = false;
+        if self.idle_turns > IDLE_TURNS {
+            self.broken(Promise::Busy, || "turns that do nothing follow each other without a wait".to_owned());
+        }
+    }
+
+    /// Why the loop cannot receive from a connection now, although it has reason to.
+    fn may_leave_input(&self, link: &Link) -> bool {
+        let full = link.owed() > 0 && link.filled >= self.plan.config.max_output as u64;
+        let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
+        full || no_buffer || link.memory_short.is_some()
+    }
+
+    /// Nothing is ready, and the loop means to wait.
+    pub(crate) fn check_blocking(&mut self, timeout: Option<Duration>) {
+        let latest = self.latest(timeout);
+        for index in self.open.clone() {
+            let link = &self.links[index];
+            if !link.served() {
+                continue;
+            }
+            let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
+            let what = if !no_buffer && link.memory_short.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
+                "is not tried again after a want of memory"
+            } else if link.hinted && !self.may_leave_input(link) {
+                "has input, and nobody receives it"
+            } else if link.owed() > 0 && link.watch_write.is_none() && link.memory_short.is_none() {
+                "is owed bytes, and nobody waits for room"
+            } else if self.drain_deadline.is_some() && link.owed() == 0 && link.seen_empty && !link.shut {
+                "is quiet in a drain, and is not shut down"
+            } else if link.watch_read.is_none() {
+                "is not watched"
+            } else {
+                continue;
+            };
+            self.broken(Promise::Awake, || format!("connection {index} {what}, and the loop waits"));
+        }
+        let forgotten = self.ports.iter().position(|port| {
+            port.open && port.watch.is_none() && port.paused.is_none_or(|since| latest > since + LONGEST_ACCEPT_PAUSE)
+        });
+        if let Some(index) = forgotten {
+            self.broken(Promise::Awake, || format!("listener {index} is not watched, and the loop waits"));
+        }
+    }
+
+    /// Nothing will ever happen again: the run is over, and the server is told so.
+    pub(crate) fn stop_at_the_end(&mut self) {
+        if self.drain_deadline.is_none() {
+            self.stop();
+        } else if self.lonely_waits < LONELY_WAITS {
+            self.broken(Promise::Awake, || "the loop waits for ever in a drain".to_owned());
+            self.pending_wake = true;
+        }
+    }
+
+    pub(crate) fn check_close(&mut self, index: usize) {
+        self.work += 1;
+        let link = &self.links[index];
+        let watched = link.watch_read.is_some() || link.watch_write.is_some();
+        if let Some(token) = link.token {
+            self.keep_old(token);
+        }
+        if watched {
+            self.broken(Promise::Descriptors, || format!("connection {index} is closed while it is watched"));
+        }
+        let link = &self.links[index];
+        match link.set_up {
+            SetUp::NotTried => {
+                self.tally.refused += 1;
+                self.coverage.count(Point::Refused);
+                let served = self.served();
+                if self.plan.config.max_connections.is_none_or(|max| served < max) {
+                    self.broken(Promise::Limit, || format!("connection {index} is refused beside {served}"));
+                }
+            }
+            SetUp::Failed => self.tally.set_up_failures += 1,
+            SetUp::Done => self.check_end(index),
+        }
+        note!(self, "connection {index}: closed");
+        self.links[index].stage = Stage::Closed;
+        self.open.retain(|open| *open != index);
+    }
+
+    fn check_end(&mut self, index: usize) {
+        let link = &self.links[index];
+        let idle = self.idle_due(link).is_some_and(|due| due <= self.turn_time);
+        let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
+        let reason = match link.ended {
+            Some(reason) => reason,
+            None if idle => CloseReason::IdleTimeout,
+            None if late => CloseReason::DrainTimeout,
+            None => {
+                let (owed, waiting, end) = (link.owed(), link.waiting(), link.end_received);
+                return self.broken(Promise::Close, || {
+                    format!("connection {index} is closed: {owed} owed, {waiting} unread, end received: {end}")
+                });
+            }
+        };
+        let in_full = match reason {
+            CloseReason::PeerFinished => link.sent == link.received && link.waiting() == 0 && link.shut,
+            CloseReason::Drained => link.waiting() == 0 && link.shut,
+            _ => true,
+        };
+        if !in_full {
+            let (sent, received, written) = (link.sent, link.received, link.written);
+            self.broken(Promise::Bytes, || {
+                format!("connection {index} ends well with {sent} sent of {received} received of {written} written")
+            });
+        }
+        self.tally.closed[reason as usize] += 1;
+        self.coverage.count(match reason {
+            CloseReason::PeerFinished => Point::ClosedPeerFinished,
+            CloseReason::Reset => Point::ClosedReset,
+            CloseReason::IdleTimeout => Point::ClosedIdleTimeout,
+            CloseReason::Drained => Point::ClosedDrained,
+            CloseReason::DrainTimeout => Point::ClosedDrainTimeout,
+            _ => Point::ClosedFailed,
+        });
+    }
+
+    /// After a turn, but for the one in which the server was ended at once.
+    pub(crate) fn check_turn(&mut self, seen: Seen) {
+        (self.lent, self.capacity) = (seen.lent, seen.capacity);
+        let mut holders = 0;
+        for position in 0..self.open.len() {
+            let index = self.open[position];
+            let link = &self.links[index];
+            holders += usize::from(link.owed() > 0);
+            let ready = (link.hinted && link.readable() && !self.may_leave_input(link))
+                || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
+            let wait = if ready { link.unserved_turns + 1 } else { 0 };
+            let idle = self.idle_due(link).is_some_and(|due| due <= self.turn_time);
+            let (promise, what) = if let Some(reason) = link.ended {
+                (Promise::Close, format!("has ended ({reason}) and is not closed"))
+            } else if let Some(n) = link.message {
+                (Promise::Log, format!("has received {n} bytes that the log was not told"))
+            } else if link.watch_write.is_some() && link.owed() == 0 {
+                (Promise::Busy, "waits for room with nothing to send".to_owned())
+            } else if idle {
+                (Promise::Idle, "is idle and not closed".to_owned())
+            } else if wait > PATIENCE {
+                (Promise::Fair, format!("is ready and not served for {wait} turns"))
+            } else {
+                if link.owed() > 0 && link.filled >= self.plan.config.max_output as u64 {
+                    self.coverage.count(Point::OutputFull);
+                }
+                self.links[index].unserved_turns = wait;
+                continue;
+            };
+            self.broken(promise, || format!("connection {index} {what}"));
+        }
+        if seen.lent == seen.capacity {
+            self.coverage.count(Point::PoolEmpty);
+        }
+        if seen.lent != holders || seen.lent > seen.capacity {
+            self.broken(Promise::Memory, || {
+                format!("{} buffers of {} lent, {holders} connections are owed bytes", seen.lent, seen.capacity)
+            });
+        }
+        if seen.connections != self.open.len() {
+            let open = self.open.len();
+            self.broken(Promise::Descriptors, || format!("{} connections with {open} sockets", seen.connections));
+        }
+        self.check_counters();
+        if self.killed.is_some() {
+            self.broken(Promise::Ended, || "the server goes on after a second signal".to_owned());
+        }
+    }
+
+    pub(crate) fn check_counters(&mut self) {
+        let counted = read(&self.shared.counters);
+        if counted != self.tally {
+            let tally = self.tally.clone();
+            self.broken(Promise::Counters, || format!("counted {counted:?}, happened {tally:?}"));
+        }
+    }
+
+    /// After a turn that did not end the server.
+    pub(crate) fn check_goes_on(&mut self) {
+        if self.drain_deadline.is_some_and(|due| due <= self.turn_time) {
+            self.broken(Promise::Drain, || "the server goes on after the drain time-out".to_owned());
+        }
+    }
+
+    /// The server has ended.
+    pub(crate) fn check_ended(&mut self, ended: Ended) {
+        note!(self, "ended: {ended:?}");
+        match ended {
+            Ended::Signal(number) => {
+                if self.killed != Some(number) {
+                    let killed = self.killed;
+                    self.broken(Promise::Ended, || format!("ended by signal {number}, and {killed:?} came"));
+                }
+            }
+            Ended::Drained => {
+                self.coverage.count(Point::EndedDrained);
+                let ports = self.ports.iter().filter(|port| port.open).count();
+                let (open, draining) = (self.open.len(), self.drain_deadline.is_some());
+                if !draining || open > 0 || ports > 0 || self.lent > 0 {
+                    let lent = self.lent;
+                    self.broken(Promise::Ended, || {
+                        format!(
+                            "drained (asked to: {draining}) with {open} connections, {ports} listeners, {lent} buffers"
+                        )
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The loop's counters, in the words of the tally.
+fn read(counters: &Counters) -> Tally {
+    Tally {
+        accepted: counters.accepted.get(),
+        refused: counters.refused.get(),
+        set_up_failures: counters.set_up_failures.get(),
+        accept_failures: counters.accept_failures.get(),
+        accept_pauses: counters.accept_pauses.get(),
+        messages: counters.messages.get(),
+        bytes_in: counters.bytes_in.get(),
+        bytes_out: counters.bytes_out.get(),
+        bytes_discarded: counters.bytes_discarded.get(),
+        retries: counters.retries.get(),
+        turns: counters.turns.get(),
+        closed: std::array::from_fn(|index| counters.closed[index].get()),
+    }
+}

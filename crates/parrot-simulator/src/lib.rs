@@ -1,0 +1,42 @@
+//! Parrot's loop under a simulated kernel.
+//!
+//! A [`Story`] is all that happens in one run: peers that connect, write, read slowly, end their streams, reset or
+//! fall silent; calls that are interrupted, come up short or fail; events that come late, stale, or in any order; a
+//! clock that jumps; signals. A seed decides all of it, so a story that breaks a promise can be told again. The loop
+//! is the one of `parrot-server`, unchanged: it reaches the system through one trait, which [`Kernel`] implements
+//! here.
+//!
+//! ```
+//! use parrot_simulator::{Profile, Story};
+//!
+//! let outcome = Story::of_seed(Profile::Kqueue, 1512).run(false);
+//! assert!(outcome.failure.is_none());
+//! ```
+//!
+//! What is checked is in `judge`, and as far as it concerns one call, in `calls`: [`Promise`] lists it. The kernel
+//! keeps no byte: every peer's stream is known at every offset, and is compared when the loop sends it.
+//!
+//! What is absent on purpose: the network between the kernels (its delays are those of the peers), the log's writer
+//! (a thread, with tests of its own), and everything before the loop's first turn.
+
+mod calls;
+mod check;
+mod coverage;
+mod dice;
+mod events;
+mod judge;
+mod kernel;
+mod link;
+mod peer;
+mod plan;
+mod profile;
+mod run;
+mod shrink;
+mod stream;
+
+pub use calls::{Listener, Queue, Socket};
+pub use check::{Failure, Promise};
+pub use coverage::{Coverage, Point};
+pub use kernel::Kernel;
+pub use profile::Profile;
+pub use run::{Outcome, Simulated, Source, Story};

@@ -1,0 +1,118 @@
+//! The peers: each follows a small script of its own.
+
+use crate::dice::Dice;
+use crate::plan::{MICROSECOND, MILLISECOND, SECOND};
+
+/// What a peer does when all its bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Ends its stream at once and reads on.
+    HalfClose,
+    /// Reads its echo, then ends its stream.
+    ReadThenClose,
+    /// Closes: what comes then is answered with a reset.
+    Close,
+    /// Resets the connection.
+    Reset,
+    /// Says no more, and ends its stream when the server has ended its own.
+    Stay,
+    /// The same, and does not even end its stream then.
+    Linger,
+    /// Has lost its network: the server's socket fails after a while, or never.
+    Vanish,
+}
+
+/// A peer's script.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerPlan {
+    pub(crate) kind: &'static str,
+    pub(crate) connect_at: u64,
+    pub(crate) bytes: u64,
+    /// How much it writes at a time, and how long it waits then.
+    pub(crate) write: (u64, u64),
+    pub(crate) write_gap: (u64, u64),
+    /// It waits for the echo of what it has written.
+    pub(crate) lockstep: bool,
+    /// How much it reads at a time; (0, 0): it never reads.
+    pub(crate) read: (u64, u64),
+    pub(crate) read_gap: (u64, u64),
+    pub(crate) finish: Finish,
+    /// It resets the connection so long after it connected, whatever it is doing.
+    pub(crate) reset_after: Option<u64>,
+    /// The byte at this place is urgent.
+    pub(crate) urgent_at: Option<u64>,
+    /// Room in the server's socket for bytes from this peer, and to it.
+    pub(crate) receive_room: u64,
+    pub(crate) send_room: u64,
+}
+
+impl PeerPlan {
+    pub(crate) fn draw(storm: bool, most_bytes: u64, connected_within: u64, dice: &mut Dice) -> PeerPlan {
+        let quick = (0, 2 * MICROSECOND);
+        let plan = PeerPlan {
+            kind: "chatty",
+            connect_at: dice.below(connected_within + 1),
+            bytes: dice.between((1, 64)) * dice.between((1, 500)),
+            write: (1, 90),
+            write_gap: (MICROSECOND, 60 * MICROSECOND),
+            lockstep: true,
+            read: (1 << 20, 1 << 20),
+            read_gap: quick,
+            finish: dice.pick([Finish::ReadThenClose, Finish::HalfClose, Finish::Stay, Finish::ReadThenClose]),
+            reset_after: None,
+            urgent_at: if dice.chance(16) { Some(dice.below(500)) } else { None },
+            receive_room: dice.pick([65_536, 4096, 16_384, 2048, 300, 65_536, 16_384, 65_536, 4096, 7]),
+            send_room: dice.pick([65_536, 4096, 16_384, 2048, 300, 65_536, 16_384, 65_536, 4096, 7]),
+        };
+        let stream = PeerPlan {
+            bytes: dice.between((most_bytes / 3, most_bytes)).min(dice.pick([100_000, 200_000, 400_000])),
+            write: (most_bytes / 512, most_bytes / 48),
+            write_gap: (0, dice.pick([2, 10, 40]) * MICROSECOND),
+            lockstep: false,
+            ..plan.clone()
+        };
+        let script = match if storm { dice.pick([0, 7, 9, 0]) } else { dice.below(14) } {
+            0 | 1 => plan,
+            2 | 3 => PeerPlan { kind: "bulk", ..stream },
+            4 => PeerPlan {
+                kind: "slow reader",
+                read: (1, most_bytes / 8),
+                read_gap: (10 * MICROSECOND, dice.pick([100 * MICROSECOND, MILLISECOND])),
+                ..stream
+            },
+            5 => PeerPlan { kind: "half-closer", finish: Finish::HalfClose, ..stream },
+            6 => PeerPlan {
+                kind: "resetter",
+                reset_after: Some(dice.below(20 * MICROSECOND) * dice.pick([1, 20, 200])),
+                ..stream
+            },
+            7 => PeerPlan {
+                kind: "silent",
+                bytes: 0,
+                finish: dice.pick([Finish::Stay, Finish::Linger, Finish::HalfClose]),
+                reset_after: if dice.chance(64) { Some(dice.below(MILLISECOND)) } else { None },
+                ..plan
+            },
+            8 => PeerPlan { kind: "late", connect_at: dice.pick([5 * MILLISECOND, SECOND]), ..plan },
+            9 => PeerPlan { kind: "one byte", bytes: dice.between((1, 40)), write: (1, 1), ..plan },
+            10 => PeerPlan { kind: "leaver", finish: Finish::Close, read: (1, 64), ..stream },
+            11 => PeerPlan {
+                kind: "deaf",
+                read: (0, 0),
+                finish: dice.pick([Finish::Stay, Finish::HalfClose, Finish::Linger]),
+                ..stream
+            },
+            12 => PeerPlan { kind: "vanisher", bytes: stream.bytes / 2, finish: Finish::Vanish, ..stream },
+            _ => {
+                PeerPlan { kind: "abrupt", finish: dice.pick([Finish::Reset, Finish::Linger, Finish::Reset]), ..stream }
+            }
+        };
+        // At the smallest rooms the run's length is bounded by the number of bytes.
+        let least_room = script.receive_room.min(script.send_room);
+        PeerPlan {
+            bytes: script.bytes.min(least_room * 400),
+            write: (script.write.0.max(1), script.write.1.max(1)),
+            ..script
+        }
+    }
+}

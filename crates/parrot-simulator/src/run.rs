@@ -1,0 +1,191 @@
+//! One run: a story from its seed to its end.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parrot_server::system::{EventLoop, Shared, System};
+
+use crate::calls::{Listener, Queue, Socket};
+use crate::check::{Failure, Promise};
+use crate::coverage::{Coverage, Point};
+use crate::dice::Dice;
+use crate::judge::Seen;
+use crate::kernel::Kernel;
+use crate::plan::Plan;
+use crate::profile::Profile;
+
+/// So many turns are no end.
+const MOST_TURNS: u64 = 100_000;
+
+/// A system with a simulated kernel in it: the kernel itself, or a wrapper that lies to the loop.
+pub trait Simulated: System<Listener = Listener, Socket = Socket, Queue = Queue> {
+    /// The kernel in it.
+    fn kernel(&mut self) -> &mut Kernel;
+}
+
+impl Simulated for Kernel {
+    fn kernel(&mut self) -> &mut Kernel {
+        self
+    }
+}
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub struct Story {
+    /// The family of systems.
+    pub profile: Profile,
+    /// Where its decisions come from.
+    pub source: Source,
+    /// Faults left out.
+    pub without: Vec<Point>,
+    /// The peers that take part; `None`: all.
+    pub peers: Option<Vec<usize>>,
+}
+
+/// Where a story's decisions come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The seed's number.
+    Seed(u64),
+    /// A fuzzer's input.
+    Bytes(Vec<u8>),
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The promise that was broken, if one was.
+    pub failure: Option<Failure>,
+    /// What was met.
+    pub coverage: Coverage,
+    /// How many peers took part.
+    pub peers: u64,
+    /// How many bytes were received; all that were owed were sent, too.
+    pub bytes: u64,
+    /// How many turns it took.
+    pub turns: u64,
+    /// What happened, line by line, if that was wanted.
+    pub trace: Vec<String>,
+}
+
+impl Story {
+    /// The story of a seed, all of it.
+    pub fn of_seed(profile: Profile, seed: u64) -> Story {
+        Story { profile, source: Source::Seed(seed), without: Vec::new(), peers: None }
+    }
+
+    /// The plan, and the dice for what is decided on the way.
+    pub(crate) fn plan(&self) -> (Plan, Dice) {
+        let (mut plan, dice) = match &self.source {
+            Source::Seed(seed) => (Plan::draw(self.profile, &mut Dice::seeded(*seed, 0)), Dice::seeded(*seed, 1)),
+            Source::Bytes(bytes) => {
+                let mut dice = Dice::bytes(bytes);
+                (Plan::draw(self.profile, &mut dice), dice)
+            }
+        };
+        plan.without(&self.without);
+        if let Some(peers) = &self.peers {
+            plan.keep_peers(peers);
+        }
+        (plan, dice)
+    }
+
+    /// What the story is about, in a few lines: the server's configuration and the faults that may happen.
+    pub fn described(&self) -> String {
+        let (plan, _) = self.plan();
+        let faults: Vec<&str> = plan.faults().into_iter().map(Point::name).collect();
+        let (config, ending) = (&plan.config, &plan.ending);
+        let (listeners, backlog, descriptors) = (plan.listeners, plan.backlog, plan.descriptors);
+        format!(
+            "{config:?}\n{listeners} listeners, backlog {backlog}, {descriptors} descriptors\n{ending:?}\nfaults: {}",
+            faults.join(", ")
+        )
+    }
+
+    /// Runs the loop on the simulated kernel.
+    pub fn run(&self, trace: bool) -> Outcome {
+        self.run_with(trace, |kernel| kernel)
+    }
+
+    /// Runs the loop on what `wrap` makes of the kernel.
+    pub fn run_with<S: Simulated>(&self, trace: bool, wrap: impl FnOnce(Kernel) -> S) -> Outcome {
+        let (plan, dice) = self.plan();
+        let shared = Arc::new(Shared::default());
+        let config = plan.config.clone();
+        let listeners = (0..plan.listeners).map(|port| Listener { port }).collect();
+        let peers = plan.kept_peers().len() as u64;
+        let kernel = Kernel::new(plan, dice, Arc::clone(&shared), trace);
+        let hangups = Arc::new(AtomicU64::new(0));
+        let on_hangup = Box::new({
+            let hangups = Arc::clone(&hangups);
+            move || {
+                hangups.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let event_loop = EventLoop::new(wrap(kernel), Queue, listeners, config, shared, Some(on_hangup));
+        let mut event_loop = match event_loop {
+            Ok(event_loop) => event_loop,
+            Err(error) => return Outcome::unstarted(&error),
+        };
+        play(&mut event_loop);
+        let kernel = event_loop.system().kernel();
+        if kernel.hangups != hangups.load(Ordering::Relaxed) {
+            kernel.broken(Promise::Ended, || "a hangup was not passed on".to_owned());
+        }
+        Outcome {
+            failure: kernel.failure.take(),
+            coverage: kernel.coverage.clone(),
+            peers,
+            bytes: kernel.tally.bytes_in,
+            turns: kernel.tally.turns,
+            trace: kernel.trace.take().unwrap_or_default(),
+        }
+    }
+}
+
+/// Turns until the end, or until a promise is broken.
+fn play<S: Simulated>(event_loop: &mut EventLoop<S>) {
+    loop {
+        let turn = event_loop.turn();
+        let seen = Seen {
+            connections: event_loop.connections(),
+            lent: event_loop.pool().lent(),
+            capacity: event_loop.pool().capacity(),
+        };
+        let kernel = event_loop.system().kernel();
+        match turn {
+            Ok(ControlFlow::Continue(())) => {
+                kernel.check_turn(seen);
+                kernel.check_goes_on();
+            }
+            Ok(ControlFlow::Break(ended)) => {
+                if kernel.killed.is_none() {
+                    kernel.check_turn(seen);
+                }
+                return kernel.check_ended(ended);
+            }
+            Err(error) => kernel.broken(Promise::Ended, || format!("the loop gives up: {error}")),
+        }
+        if kernel.tally.turns > MOST_TURNS {
+            kernel.broken(Promise::Endless, || format!("no end after {MOST_TURNS} turns"));
+        }
+        if kernel.failure.is_some() {
+            return;
+        }
+    }
+}
+
+impl Outcome {
+    fn unstarted(error: &std::io::Error) -> Outcome {
+        let seen = format!("the loop does not start: {error}");
+        Outcome {
+            failure: Some(Failure { promise: Promise::Ended, seen, turn: 0 }),
+            coverage: Coverage::default(),
+            peers: 0,
+            bytes: 0,
+            turns: 0,
+            trace: Vec::new(),
+        }
+    }
+}
