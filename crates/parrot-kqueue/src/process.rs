@@ -85,3 +85,13 @@ flag_set! {
         EXEC = 4;
     }
 }
+
+/// A status in the encoding of wait(2), which `ExitStatus` is made from. rustix does not have it on every system.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+pub(crate) fn encoded(status: &rustix::process::WaitIdStatus) -> Option<i32> {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some((code & 0xff) << 8),
+        (_, Some(signal)) => Some(signal | if status.dumped() { 0x80 } else { 0 }),
+        _ => None,
+    }
+}

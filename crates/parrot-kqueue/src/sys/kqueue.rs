@@ -4,6 +4,7 @@
 //! is enabled or disabled, since FreeBSD overwrites both then; and a registration whose mode changes is deleted before
 //! it is added, since adding what is there leaves its mode alone. Both in `submission.rs`.
 
+mod process;
 mod report;
 mod signals;
 mod submission;
@@ -83,16 +84,23 @@ impl Queue {
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let Events { list, buffer } = events;
         list.clear();
+        let mut submission = self.submission.borrow_mut();
+        let timeout = if submission.ended().is_empty() { timeout } else { Some(Duration::ZERO) };
         let reported = match self.kqueue.kevent(&[], &mut buffer.raw, timeout.map(timespec)) {
             Ok(reported) => reported,
             // Darwin has answered a timeout that was up with an error.
             Err(Errno::ETIMEDOUT) => 0,
             Err(errno) => return Err(errno.into()),
         };
-        let mut submission = self.submission.borrow_mut();
         let mut wakers = self.wakers.borrow_mut();
         for raw in buffer.raw.iter().take(reported) {
             list.extend(report::event(&self.kqueue, raw, &mut submission, &mut wakers));
+        }
+        // What does not fit is for the next wait.
+        while list.len() < buffer.raw.len()
+            && let Some(event) = submission.ended().pop()
+        {
+            list.push(event);
         }
         Ok(())
     }

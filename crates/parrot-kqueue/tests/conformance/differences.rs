@@ -29,6 +29,8 @@ pub(crate) enum Difference {
     ExitStatus,
     /// A child that ended before it was added is reported at once.
     EndedChild,
+    /// The same, with how it ended.
+    EndedChildStatus,
     Revoke,
     /// A closed descriptor that lives on in a duplicate is still reported to its queue.
     StaleEvents,
@@ -56,7 +58,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 18] = [
+const TABLE: [Row; 19] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -146,6 +148,12 @@ const TABLE: [Row; 18] = [
         what: "a child that ended before it was added is reported at once (OpenBSD: ESRCH)",
         systems: [true, true, true, true, false, true],
         why: "OpenBSD sys/kern/kern_event.c: exiting processes can't be specified, and rustix has no waitid there",
+    },
+    Row {
+        difference: Difference::EndedChildStatus,
+        what: "the `exit_status` of a child that ended before it was added",
+        systems: [true, true, true, false, false, false],
+        why: "NetBSD sys/kern/kern_event.c does not find it any more, and rustix has no status of waitid(2) there",
     },
     Row {
         difference: Difference::Revoke,

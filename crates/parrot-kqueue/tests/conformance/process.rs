@@ -90,7 +90,7 @@ fn a_child_that_ended_before_it_was_added_is_reported_at_once() {
     apply(&queue, watch(&child));
     let event = one(&queue);
     assert_eq!((event.token(), event.process_events()), (A, ProcessEvents::EXIT));
-    if here(Difference::ExitStatus) {
+    if here(Difference::EndedChildStatus) {
         assert_eq!(event.exit_status().and_then(|status| status.code()), Some(4));
     }
     assert_quiet(&queue);

@@ -74,10 +74,5 @@ impl Processes {
 /// not a child: the kernel tells a process's status to its parent only.
 fn wait_status(process: &OwnedFd) -> Option<i32> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::PidFd(process.as_fd()), options).ok()??;
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Some((code & 0xff) << 8),
-        (_, Some(signal)) => Some(signal | if status.dumped() { 0x80 } else { 0 }),
-        _ => None,
-    }
+    crate::process::encoded(&waitid(WaitId::PidFd(process.as_fd()), options).ok()??)
 }

@@ -1,7 +1,8 @@
 //! What `kevent` says, as events.
 
 use super::{
-    submission::{PROCESS_FLAGS, Submission, VNODE_FLAGS},
+    process,
+    submission::{Submission, VNODE_FLAGS},
     wakers::Wakers,
 };
 use crate::{Event, Filter, ProcessEvents, Token, VnodeEvents, event::Flags};
@@ -11,16 +12,13 @@ use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 #[inline]
 pub(super) fn event(kqueue: &Kqueue, raw: &KEvent, submission: &mut Submission, wakers: &mut Wakers) -> Option<Event> {
     let token = Token(raw.udata().cast_unsigned());
-    let filter = match raw.filter().ok()? {
+    match raw.filter().ok()? {
         EventFilter::EVFILT_READ if wakers.owns(raw) => return wakers.fire(kqueue, raw),
         EventFilter::EVFILT_READ => return Some(of_descriptor(raw, Event::new(token, Filter::Read))),
         EventFilter::EVFILT_WRITE => return Some(of_descriptor(raw, Event::new(token, Filter::Write))),
-        EventFilter::EVFILT_TIMER => Filter::Timer,
-        EventFilter::EVFILT_SIGNAL => Filter::Signal,
-        EventFilter::EVFILT_PROC => Filter::Process,
-        EventFilter::EVFILT_VNODE => Filter::Vnode,
-        _ => return wakers.fire(kqueue, raw),
-    };
+        _ => {}
+    }
+    let Some(filter) = filter_of(raw) else { return wakers.fire(kqueue, raw) };
     let wanted = submission.fired(filter, raw);
     let happened = raw.fflags() & wanted;
     Some(match filter {
@@ -28,6 +26,17 @@ pub(super) fn event(kqueue: &Kqueue, raw: &KEvent, submission: &mut Submission, 
         Filter::Vnode => of_file(happened, Event::new(token, filter)),
         // How often it happened.
         _ => Event::new(token, filter).with_data(raw.data() as i64),
+    })
+}
+
+/// The filter of what is neither a direction of a descriptor nor a waker.
+pub(super) fn filter_of(raw: &KEvent) -> Option<Filter> {
+    Some(match raw.filter().ok()? {
+        EventFilter::EVFILT_TIMER => Filter::Timer,
+        EventFilter::EVFILT_SIGNAL => Filter::Signal,
+        EventFilter::EVFILT_PROC => Filter::Process,
+        EventFilter::EVFILT_VNODE => Filter::Vnode,
+        _ => return None,
     })
 }
 
@@ -45,7 +54,7 @@ fn of_descriptor(raw: &KEvent, event: Event) -> Event {
 }
 
 fn of_process(raw: &KEvent, happened: FilterFlag, mut event: Event) -> Event {
-    let names = PROCESS_FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
+    let names = process::FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
     let names = names.fold(ProcessEvents::empty(), |names, (name, _)| names | name);
     event.details = u32::from(names.bits());
     if names.contains(ProcessEvents::EXIT) { event.with_data(raw.data() as i64) } else { event }

@@ -1,8 +1,8 @@
 //! Changes on their way to the kernel: one list, one call, an answer for each.
 
-use super::{nothing, timers, wakers::Wakers};
+use super::{nothing, process, report, timers, wakers::Wakers};
 use crate::{
-    Change, Filter, ProcessEvents, Receipts, Source, Token, VnodeEvents,
+    Change, Event, Filter, Receipts, Source, Token, VnodeEvents,
     change::{Action, Addition, Mode, Wanted},
     receipts::Failure,
     table::{Direction, Table, Tag},
@@ -54,6 +54,7 @@ pub(super) struct Submission {
     /// What is registered besides Read and Write, and the low-water marks of those. Entries of one-shots go when they
     /// fire; an entry too many costs a delete that finds nothing.
     others: HashMap<(Filter, usize), Registration>,
+    ended: Vec<Event>,
 }
 
 impl Submission {
@@ -165,11 +166,33 @@ impl Submission {
             }
         };
         let answers = self.answers.iter().take(answered).map(error_of).chain(std::iter::repeat(libc::EIO));
-        for (&owner, error) in self.owners.iter().zip(answers) {
-            if owner != NOBODY && error != 0 {
+        for ((&owner, change), error) in self.owners.iter().zip(&self.changes).zip(answers) {
+            if owner == NOBODY || error == 0 {
+                continue;
+            }
+            let error = match process::try_again(kqueue, change, error) {
+                process::Answer::Watched => continue,
+                process::Answer::Ended(event) => {
+                    self.ended.push(event);
+                    0
+                }
+                process::Answer::Failed(error) => error,
+            };
+            // Nothing is registered, so there is nothing to be said again.
+            if change.flags().contains(EvFlags::EV_ADD)
+                && let Some(filter) = report::filter_of(change)
+            {
+                self.others.remove(&(filter, change.ident()));
+            }
+            if error != 0 {
                 receipts.fail(owner, failure(error));
             }
         }
+    }
+
+    /// Exits of children that had ended before they were added, for the next wait to report.
+    pub(super) fn ended(&mut self) -> &mut Vec<Event> {
+        &mut self.ended
     }
 
     /// What was wanted of a registration that has fired: FreeBSD reports what comes along with it as well. Forgets the
@@ -230,28 +253,9 @@ fn wanted(addition: &Addition) -> Result<(FilterFlag, isize), Failure> {
     match addition.wanted {
         Wanted::Everything | Wanted::LowWater(_) => Ok((FilterFlag::empty(), 0)),
         Wanted::Schedule(schedule) => timers::wanted(schedule),
-        Wanted::Process(wanted) => Ok((process_flags(wanted), 0)),
+        Wanted::Process(wanted) => Ok((process::flags(wanted), 0)),
         Wanted::Vnode(wanted) => Ok((vnode_flags(wanted), 0)),
     }
-}
-
-/// The names of what a process does, here and in kqueue.
-pub(super) const PROCESS_FLAGS: [(ProcessEvents, FilterFlag); 3] = [
-    (ProcessEvents::EXIT, FilterFlag::NOTE_EXIT),
-    (ProcessEvents::FORK, FilterFlag::NOTE_FORK),
-    (ProcessEvents::EXEC, FilterFlag::NOTE_EXEC),
-];
-
-fn process_flags(wanted: ProcessEvents) -> FilterFlag {
-    #[cfg_attr(not(target_vendor = "apple"), expect(unused_mut, reason = "Darwin has one flag more"))]
-    let mut flags: FilterFlag =
-        PROCESS_FLAGS.into_iter().filter(|&(event, _)| wanted.contains(event)).map(|(_, flag)| flag).collect();
-    // Darwin gives the status only to those who ask for it, and only to the parent (XNU bsd/kern/kern_event.c).
-    #[cfg(target_vendor = "apple")]
-    if wanted.contains(ProcessEvents::EXIT) {
-        flags |= FilterFlag::NOTE_EXITSTATUS;
-    }
-    flags
 }
 
 /// The names of what happens to a file, here and in kqueue.
