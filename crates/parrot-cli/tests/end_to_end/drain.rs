@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions, waitpid};
 
 use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill};
 
@@ -42,7 +42,10 @@ fn what_waits_in_the_backlog_is_served_too() {
     echo(&parrot.connect(), b"squawk");
     // Stopped, it finds connections, their bytes and the signal all at once when it goes on.
     parrot.signal(Signal::STOP);
-    let waiting: Vec<TcpStream> = (0..50).map(|_| parrot.connect()).collect();
+    let (_, status) = waitpid(Some(parrot.pid()), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped());
+    // More than it accepts in one turn, and no more than the smallest limit of a backlog (128) lets wait.
+    let waiting: Vec<TcpStream> = (0..120).map(|_| parrot.connect()).collect();
     for mut stream in &waiting {
         stream.write_all(b"was here before the end").unwrap();
     }
