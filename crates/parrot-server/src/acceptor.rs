@@ -121,6 +121,11 @@ impl<Listener> Acceptor<Listener> {
         self.listeners.iter().all(Option::is_none)
     }
 
+    /// Whether resources ran out, and nothing is accepted for the moment.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.resume_at.is_some()
+    }
+
     /// When to try again without waiting for a connection to close.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.resume_at

@@ -28,6 +28,9 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long a drain may take before the connections left are closed. Five seconds by default.
     pub drain_timeout: Duration,
+    /// After a turn with events, how long the loop asks for more without sleeping: lower latency for a core's whole
+    /// attention. `None` (the default) sleeps at once.
+    pub busy_poll: Option<Duration>,
     /// Whether [`Server::bind`](crate::Server::bind) raises the process's soft limit of descriptors to the hard one
     /// (the default).
     pub raise_descriptor_limit: bool,
@@ -47,6 +50,7 @@ impl Default for Config {
             max_buffered: 256 * 1024 * 1024,
             idle_timeout: None,
             drain_timeout: Duration::from_secs(5),
+            busy_poll: None,
             raise_descriptor_limit: true,
             on_hangup: None,
         }
@@ -64,6 +68,7 @@ impl fmt::Debug for Config {
             .field("max_buffered", &self.max_buffered)
             .field("idle_timeout", &self.idle_timeout)
             .field("drain_timeout", &self.drain_timeout)
+            .field("busy_poll", &self.busy_poll)
             .field("raise_descriptor_limit", &self.raise_descriptor_limit)
             .field("on_hangup", &self.on_hangup.as_ref().map(|_| "FnMut()"))
             .finish()

@@ -1,5 +1,7 @@
 //! The loop: one wait a turn, then its events, then what earlier turns left over, then what is due.
 
+mod drain;
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
@@ -8,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parrot_conn::{BufferPool, CloseReason};
-use parrot_kqueue::{Signal, Token};
+use parrot_kqueue::Token;
 use slotmap::{Key as _, KeyData, SlotMap, new_key_type};
 
 use crate::acceptor::{ACCEPTS_PER_TURN, AcceptError, Acceptor};
@@ -62,6 +64,8 @@ pub struct LoopConfig {
     pub idle_timeout: Option<Duration>,
     /// See [`Config::drain_timeout`](crate::Config::drain_timeout).
     pub drain_timeout: Duration,
+    /// See [`Config::busy_poll`](crate::Config::busy_poll).
+    pub busy_poll: Option<Duration>,
 }
 
 /// What is shared with handles on other threads.
@@ -92,6 +96,8 @@ pub struct EventLoop<S: System> {
     shared: Arc<Shared>,
     on_hangup: Option<Box<dyn FnMut() + Send>>,
     now: Instant,
+    /// Until when waits do not sleep, because events came lately.
+    busy_until: Option<Instant>,
     draining: bool,
     /// When the connections left are closed in the drain; `None` also for a time-out beyond what the clock can tell.
     drain_until: Option<Instant>,
@@ -142,6 +148,7 @@ impl<S: System> EventLoop<S> {
             shared,
             on_hangup,
             now,
+            busy_until: None,
             draining: false,
             drain_until: None,
             system,
@@ -181,6 +188,7 @@ impl<S: System> EventLoop<S> {
         // Counted before the events, so that what they leave over is for the next turn.
         let leftovers = self.unfinished.len().min(LEFTOVERS_PER_TURN);
         while let Some(event) = self.system.next_event(&mut self.queue) {
+            self.busy_until = self.config.busy_poll.and_then(|busy_poll| self.now.checked_add(busy_poll));
             match event {
                 Event::Readable { token, .. } if self.acceptor.tokens().contains(&token.0) => {
                     self.accept(token.0);
@@ -237,23 +245,24 @@ impl<S: System> EventLoop<S> {
 
     /// How long the next wait may take: for ever when nothing is left over and nothing will be due.
     fn timeout(&self) -> Option<Duration> {
-        let accepting_in_drain = self.draining && !self.acceptor.is_closed();
+        let accepting_in_drain = self.draining && !self.acceptor.is_closed() && !self.acceptor.is_paused();
         let can_feed = !self.starved.is_empty() && self.pool.can_lend();
-        if !self.unfinished.is_empty() || can_feed || accepting_in_drain {
+        let busy = self.busy_until.is_some_and(|until| self.now < until);
+        if !self.unfinished.is_empty() || can_feed || accepting_in_drain || busy {
             return Some(Duration::ZERO);
         }
         let next = [self.deadlines.next(), self.acceptor.next_deadline(), self.drain_until].into_iter().flatten().min();
         next.map(|due| due.saturating_duration_since(self.now))
     }
 
-    /// Accepts from one listener what this turn allows; answers whether none is left for the moment.
-    fn accept(&mut self, index: usize) -> bool {
+    /// Accepts from one listener what this turn allows.
+    fn accept(&mut self, index: usize) -> Backlog {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = self.acceptor.listener(index) else { return true };
+            let Some(listener) = self.acceptor.listener(index) else { return Backlog::Empty };
             match self.system.accept(listener) {
                 Ok((socket, peer)) => self.open(socket, peer),
                 Err(error) => match AcceptError::from(&error) {
-                    AcceptError::Empty => return true,
+                    AcceptError::Empty => return Backlog::Empty,
                     AcceptError::Next => self.shared.counters.accept_failures.add(1),
                     kind => {
                         let counters = &self.shared.counters;
@@ -262,12 +271,12 @@ impl<S: System> EventLoop<S> {
                             _ => counters.accept_failures.add(1),
                         }
                         self.acceptor.pause(&error, self.now, &mut self.system, &mut self.queue);
-                        return true;
+                        return Backlog::Unknown;
                     }
                 },
             }
         }
-        false
+        Backlog::Unknown
     }
 
     fn open(&mut self, socket: S::Socket, peer: std::net::SocketAddr) {
@@ -457,71 +466,15 @@ impl<S: System> EventLoop<S> {
             self.starved.retain(|key| self.connections.contains_key(*key));
         }
     }
+}
 
-    fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
-        match signal {
-            Signal::Interrupt | Signal::Terminate => {
-                if self.draining || count > 1 {
-                    return ControlFlow::Break(Ended::Signal(signal.number()));
-                }
-                tracing::info!(
-                    target: "parrot_server",
-                    "stopping: no new connections; {} open ones have {:?} to end (a second signal ends them at once)",
-                    self.connections.len(),
-                    self.config.drain_timeout
-                );
-                self.start_drain();
-            }
-            Signal::Hangup => {
-                if let Some(on_hangup) = &mut self.on_hangup {
-                    on_hangup();
-                }
-            }
-            // SIGUSR1, and SIGINFO where it exists.
-            _ => {
-                let statistics = self.shared.counters.snapshot();
-                tracing::info!(target: crate::STATISTICS_TARGET, "{statistics}");
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// From here on nothing new is accepted but what waits in the backlog, and every connection ends at its next pause.
-    fn start_drain(&mut self) {
-        if std::mem::replace(&mut self.draining, true) {
-            return;
-        }
-        self.drain_until = self.now.checked_add(self.config.drain_timeout);
-        let keys: Vec<ConnectionKey> = self.connections.keys().collect();
-        for key in keys {
-            if let Some(conversation) = self.connections.get_mut(key) {
-                conversation.drain();
-            }
-            self.leave_unfinished(key);
-        }
-    }
-
-    fn continue_drain(&mut self) -> ControlFlow<Ended> {
-        if !self.draining {
-            return ControlFlow::Continue(());
-        }
-        let late = self.drain_until.is_some_and(|until| until <= self.now);
-        for index in self.acceptor.tokens() {
-            if self.accept(index) || late {
-                self.acceptor.close(index, &mut self.system, &mut self.queue);
-            }
-        }
-        if late {
-            let keys: Vec<ConnectionKey> = self.connections.keys().collect();
-            for key in keys {
-                self.close(key, CloseReason::DrainTimeout);
-            }
-        }
-        match self.connections.is_empty() && self.acceptor.is_closed() {
-            true => ControlFlow::Break(Ended::Drained),
-            false => ControlFlow::Continue(()),
-        }
-    }
+/// What is known of the connections that wait to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backlog {
+    /// None waited when last asked.
+    Empty,
+    /// There may be more.
+    Unknown,
 }
 
 /// A connection's claim to a free buffer.

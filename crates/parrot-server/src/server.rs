@@ -71,6 +71,7 @@ impl Server {
             max_buffered: config.max_buffered,
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
+            busy_poll: config.busy_poll,
         };
         let event_loop = EventLoop::new(Kernel, queue, listeners, loop_config, Arc::clone(&shared), config.on_hangup)?;
         Ok(Server { event_loop, local_addresses, handle: Handle { shared, waker }, connections_wanted })

@@ -111,6 +111,7 @@ impl Plan {
         Plan {
             profile,
             config: LoopConfig {
+                busy_poll: None,
                 max_connections: if dice.chance(32) { Some(dice.between((1, count as u64)) as usize) } else { None },
                 max_output,
                 max_buffered: match dice.below(4) {

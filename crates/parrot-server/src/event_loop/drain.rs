@@ -1,0 +1,79 @@
+//! Signals, and the end that the first of them begins.
+
+use std::ops::ControlFlow;
+
+use parrot_conn::CloseReason;
+use parrot_kqueue::Signal;
+
+use super::{Backlog, ConnectionKey, EventLoop};
+use crate::server::Ended;
+use crate::system::System;
+
+impl<S: System> EventLoop<S> {
+    pub(super) fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
+        match signal {
+            Signal::Interrupt | Signal::Terminate => {
+                if self.draining || count > 1 {
+                    return ControlFlow::Break(Ended::Signal(signal.number()));
+                }
+                tracing::info!(
+                    target: "parrot_server",
+                    "stopping: no new connections; {} open ones have {:?} to end (a second signal ends them at once)",
+                    self.connections.len(),
+                    self.config.drain_timeout
+                );
+                self.start_drain();
+            }
+            Signal::Hangup => {
+                if let Some(on_hangup) = &mut self.on_hangup {
+                    on_hangup();
+                }
+            }
+            // SIGUSR1, and SIGINFO where it exists.
+            _ => {
+                let statistics = self.shared.counters.snapshot();
+                tracing::info!(target: crate::STATISTICS_TARGET, "{statistics}");
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// From here on nothing new is accepted but what waits in the backlog, and every connection ends at its next pause.
+    pub(super) fn start_drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        self.drain_until = self.now.checked_add(self.config.drain_timeout);
+        let keys: Vec<ConnectionKey> = self.connections.keys().collect();
+        for key in keys {
+            if let Some(conversation) = self.connections.get_mut(key) {
+                conversation.drain();
+            }
+            self.leave_unfinished(key);
+        }
+    }
+
+    pub(super) fn continue_drain(&mut self) -> ControlFlow<Ended> {
+        if !self.draining {
+            return ControlFlow::Continue(());
+        }
+        let late = self.drain_until.is_some_and(|until| until <= self.now);
+        for index in self.acceptor.tokens() {
+            // Out of descriptors, what waits in the backlog has until the time-out for one to become free.
+            let empty = !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty;
+            if empty || late {
+                self.acceptor.close(index, &mut self.system, &mut self.queue);
+            }
+        }
+        if late {
+            let keys: Vec<ConnectionKey> = self.connections.keys().collect();
+            for key in keys {
+                self.close(key, CloseReason::DrainTimeout);
+            }
+        }
+        match self.connections.is_empty() && self.acceptor.is_closed() {
+            true => ControlFlow::Break(Ended::Drained),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
