@@ -10,8 +10,17 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     if let Some(argument) = arguments.first() {
         bail!("build takes no argument, and was given {}", argument.display());
     }
-    let programs =
-        cargo::build(&["--release", "--workspace", "--exclude", "xtask", "--exclude", "parrot-peers", "--bins"])?;
+    let programs = cargo::build(&[
+        "--release",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--exclude",
+        "parrot-peers",
+        "--exclude",
+        "parrot-bench",
+        "--bins",
+    ])?;
     for program in programs {
         println!("{}", program.display());
     }

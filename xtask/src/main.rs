@@ -1,5 +1,6 @@
 //! Parrot's tasks, started as `cargo xtask TASK`: one file a task, and [`TASKS`] lists them.
 
+mod bench;
 mod build;
 mod cargo;
 mod ci;
@@ -28,6 +29,11 @@ const TASKS: &[Task] = &[
         name: "simulate",
         summary: "run the loop under a simulated kernel: --seeds N --profile P, or --replay SEED",
         run: simulate::task,
+    },
+    Task {
+        name: "bench",
+        summary: "measure Parrot against other echo servers: cargo xtask bench --help",
+        run: bench::task,
     },
     Task { name: "ci", summary: "check everything that must hold before a change lands", run: ci::task },
 ];

@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS]),
     },
     Rule { name: "parrot-load", ours: &["parrot-kqueue"], others: Others::AllBut(&[LOOPS]) },
+    Rule { name: "parrot-bench", ours: &["parrot-kqueue", "parrot-load"], others: Others::AllBut(&[SOCKETS, LOOPS]) },
     Rule { name: "parrot-peers", ours: &[], others: Others::AllBut(&[]) },
     Rule {
         name: "parrot-simulator",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest latency told apart, in nanoseconds; anything longer counts as this long and as clipped.
 const LONGEST: u64 = 3_600_000_000_000;
@@ -105,7 +105,7 @@ impl Latencies {
 }
 
 /// A summary of latencies, in microseconds.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Latency {
     /// How many latencies these figures summarise.
     pub count: u64,

@@ -58,7 +58,7 @@ pub use run::{Error, Sample, Stop, Watch, run};
 #[must_use]
 pub fn microseconds(value: f64) -> String {
     let (value, unit) = match value {
-        small if small < 1e3 => (small, "us"),
+        small if small < 1e3 => (small, "µs"),
         middle if middle < 1e6 => (middle / 1e3, "ms"),
         large => (large / 1e6, "s"),
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
@@ -108,7 +108,7 @@ pub struct Client {
 }
 
 /// What a reader of the figures has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
     /// The load generator had no time left: the server may be capable of more.
@@ -278,7 +278,7 @@ impl fmt::Display for Report {
             Line(&connecting.latency)
         )?;
         if let (Some(cpu), Some(busiest)) = (client.cpu_per_message, client.busiest) {
-            writeln!(formatter, "  own CPU     {cpu:.2} us/message, busiest thread {:.0} %", busiest * 100.0)?;
+            writeln!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;
         }
         write!(formatter, "  failures    {}", self.failures)?;
         for mark in &self.marks {

@@ -1,0 +1,142 @@
+//! The command line of `cargo xtask bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use crate::suite::{QUICK, SUITES, Suite};
+
+/// Measures Parrot against other echo servers, and leaves a table, results.json and report.html.
+///
+/// Exit code 0: measured. 1: it could not be, or --compare found Parrot slower. 2: wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", version)]
+pub(crate) struct Arguments {
+    /// The essential, in under two minutes: fewer suites, one short run of each
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only these suites and servers (c50, size-1m, parrot, plain ...; see --list), separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Measure with these numbers of connections instead of the suites' own (12-byte messages)
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) connections: Vec<usize>,
+    /// Runs of each server under each load, in alternating order [default: 3, with --quick 1]
+    #[arg(long, value_name = "N")]
+    repeat: Option<usize>,
+    /// Seconds measured in each run [default: 2s, with --quick 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Another echo server, started by COMMAND, in which {port} stands for its port; may be repeated
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub(crate) peer: Vec<String>,
+    /// Compare with the results of another time; exit code 1 if Parrot got slower by more than the spread
+    #[arg(long, value_name = "OLD.json")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Draw a flame graph of Parrot under load instead (perf, on Linux)
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// List the suites and servers, and measure nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Where to leave the files [default: a directory named after the time, in target/bench]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) output: Option<PathBuf>,
+    /// Where the programs are that xtask built
+    #[arg(long, value_name = "DIRECTORY", hide = true)]
+    pub(crate) programs: PathBuf,
+}
+
+impl Arguments {
+    pub(crate) fn repeats(&self) -> usize {
+        self.repeat.unwrap_or(if self.quick { 1 } else { 3 }).max(1)
+    }
+
+    pub(crate) fn window(&self) -> Duration {
+        self.duration.unwrap_or(Duration::from_secs(if self.quick { 1 } else { 2 }))
+    }
+
+    /// Enough for buffers, pools and branch predictors.
+    pub(crate) fn warmup(&self) -> Duration {
+        Duration::from_millis(if self.quick { 300 } else { 500 })
+    }
+
+    /// The suites to run. Connections besides the suites' own make suites of their own.
+    pub(crate) fn suites(&self) -> Vec<Suite> {
+        if !self.connections.is_empty() {
+            return self.connections.iter().map(|connections| Suite::of_connections(*connections)).collect();
+        }
+        let named = |suite: &&Suite| self.only.iter().any(|name| suite.name == name.as_str());
+        if SUITES.iter().any(|suite| named(&suite)) {
+            return SUITES.iter().filter(named).cloned().collect();
+        }
+        SUITES.iter().filter(|suite| !self.quick || QUICK.contains(&suite.name.as_ref())).cloned().collect()
+    }
+
+    /// Whether the server called `name` is wanted, of those called `all`.
+    pub(crate) fn wants(&self, name: &str, all: &[&str]) -> bool {
+        let narrowed = self.only.iter().any(|only| all.contains(&only.as_str()));
+        !narrowed || self.only.iter().any(|only| only == name)
+    }
+
+    /// Refuses names that are neither suite nor server.
+    pub(crate) fn check(&self, peers: &[&str]) -> Result<()> {
+        for name in &self.only {
+            if !peers.contains(&name.as_str()) && !SUITES.iter().any(|suite| suite.name == name.as_str()) {
+                bail!("--only {name}: there is neither a suite nor a server of that name here (see --list)");
+            }
+        }
+        if self.connections.contains(&0) {
+            bail!("--connections 0: there is nothing to measure without a connection");
+        }
+        Ok(())
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error} (as in 2s or 500ms)"))?;
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("there is nothing to measure in no time".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(words: &[&str]) -> Arguments {
+        Arguments::try_parse_from(["bench", "--programs", "."].iter().chain(words)).expect("arguments that parse")
+    }
+
+    fn suites(words: &[&str]) -> Vec<String> {
+        arguments(words).suites().iter().map(|suite| suite.name.to_string()).collect()
+    }
+
+    #[test]
+    fn only_narrows_suites_and_servers_each_by_its_own_names() {
+        let only = arguments(&["--only", "c50,size-1m,plain"]);
+        assert_eq!(suites(&["--only", "c50,size-1m,plain"]), ["c50", "size-1m"]);
+        assert!(only.wants("plain", &["parrot", "plain"]) && !only.wants("parrot", &["parrot", "plain"]));
+        let all = arguments(&["--only", "c50"]);
+        assert!(all.wants("plain", &["parrot", "plain"]) && all.wants("parrot", &["parrot", "plain"]));
+        assert_eq!(suites(&["--only", "plain"]).len(), SUITES.len());
+        assert!(arguments(&["--only", "c5O"]).check(&["parrot"]).is_err());
+    }
+
+    #[test]
+    fn quick_is_less_of_everything() {
+        assert_eq!(suites(&["--quick"]), QUICK);
+        let (quick, whole) = (arguments(&["--quick"]), arguments(&[]));
+        assert!(quick.repeats() < whole.repeats() && quick.window() < whole.window());
+    }
+
+    #[test]
+    fn connections_make_suites_of_their_own() {
+        let suites = arguments(&["--connections", "200,9000"]).suites();
+        assert_eq!(suites.iter().map(|suite| suite.connections).collect::<Vec<_>>(), [200, 9000]);
+        assert_eq!(suites.iter().map(|suite| suite.name.as_ref()).collect::<Vec<_>>(), ["c200", "c9000"]);
+    }
+}

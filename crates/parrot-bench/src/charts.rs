@@ -1,0 +1,269 @@
+//! The charts of the report: lines and bars, drawn with plotters' elements as SVG.
+//!
+//! Text and rules are drawn in a colour that stands for the page's own, so that a chart follows its reader from a light
+//! page to a dark one. Legends are left to the page.
+
+use anyhow::{Result, anyhow};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// The colour that [`picture`] replaces by the page's.
+const INK: RGBColor = RGBColor(1, 2, 3);
+const FONT: &str = "system-ui, sans-serif";
+const WIDTH: u32 = 860;
+const BAR: i32 = 22;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// One line of a chart: the server it is about, and its points.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// One bar, or a bar within a longer and paler one.
+#[derive(Debug)]
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    /// The end of the paler part, if there is one.
+    pub(crate) beyond: Option<f64>,
+    /// From where to where the runs went.
+    pub(crate) range: Option<(f64, f64)>,
+    pub(crate) label: String,
+}
+
+/// One direction of a chart.
+#[derive(Debug)]
+pub(crate) struct Axis {
+    pub(crate) title: &'static str,
+    pub(crate) scale: Scale,
+    pub(crate) ticks: Vec<(f64, String)>,
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+/// How an axis counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    Linear,
+    /// By factors.
+    Logarithmic,
+    /// Percentiles: every further nine takes as much room as the one before.
+    Nines,
+}
+
+impl Scale {
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear => value,
+            Scale::Logarithmic => value.max(f64::MIN_POSITIVE).log10(),
+            Scale::Nines => -(1.0 - (value / 100.0).min(0.999_999)).log10(),
+        }
+    }
+}
+
+impl Axis {
+    /// From 0 to a round number at or above `most`.
+    pub(crate) fn from_zero(title: &'static str, most: f64, label: impl Fn(f64) -> String) -> Axis {
+        let raw = (most / 5.0).max(f64::MIN_POSITIVE);
+        let magnitude = 10f64.powf(raw.log10().floor());
+        let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * magnitude).find(|step| *step >= raw);
+        let step = step.unwrap_or(raw);
+        let count = (most / step).ceil().max(1.0) as usize;
+        let ticks = (0..=count).map(|tick| (tick as f64 * step, label(tick as f64 * step))).collect();
+        Axis { title, scale: Scale::Linear, ticks, from: 0.0, to: count as f64 * step }
+    }
+
+    /// By factors, with ticks at 1, 2 and 5 in each decade that `values` touch.
+    pub(crate) fn logarithmic(
+        title: &'static str,
+        values: impl Iterator<Item = f64>,
+        label: impl Fn(f64) -> String,
+    ) -> Axis {
+        let values = values.filter(|value| *value > 0.0);
+        let (least, most) =
+            values.fold((f64::MAX, f64::MIN_POSITIVE), |(least, most), value| (least.min(value), most.max(value)));
+        let decades = (least.log10().floor() as i32)..=(most.log10().floor() as i32);
+        let places = decades.flat_map(|decade| [1.0, 2.0, 5.0, 10.0].map(|factor| factor * 10f64.powi(decade)));
+        let mut places: Vec<f64> = places.collect();
+        places.dedup_by(|left, right| (*left / *right - 1.0).abs() < 1e-9);
+        let from = places.iter().copied().rfind(|place| *place <= least).unwrap_or(least);
+        let to = places.iter().copied().find(|place| *place >= most).unwrap_or(most);
+        places.retain(|place| (from..=to).contains(place));
+        let ticks = places.into_iter().map(|place| (place, label(place))).collect();
+        Axis { title, scale: Scale::Logarithmic, ticks, from, to }
+    }
+
+    /// By factors, with a tick at each of `values`.
+    pub(crate) fn at(title: &'static str, values: &[f64], label: impl Fn(f64) -> String) -> Axis {
+        let ticks = values.iter().map(|value| (*value, label(*value))).collect();
+        let ends = (values.first().copied().unwrap_or(1.0), values.last().copied().unwrap_or(10.0));
+        Axis { title, scale: Scale::Logarithmic, ticks, from: ends.0, to: ends.1 }
+    }
+
+    /// Percentiles up to the fourth nine.
+    pub(crate) fn percentiles() -> Axis {
+        let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99].map(|percentile| (percentile, format!("{percentile} %")));
+        Axis { title: "percentile", scale: Scale::Nines, ticks: ticks.into(), from: 0.0, to: 99.99 }
+    }
+
+    /// Where `value` lies between the ends, from 0 to 1.
+    fn place(&self, value: f64) -> f64 {
+        let (from, to) = (self.scale.place(self.from), self.scale.place(self.to));
+        if to > from { ((self.scale.place(value) - from) / (to - from)).clamp(0.0, 1.0) } else { 0.5 }
+    }
+}
+
+/// A chart of lines.
+pub(crate) fn lines(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String> {
+    const HEIGHT: u32 = 400;
+    let (left, right, top, bottom) = (82, WIDTH as i32 - 30, 34, HEIGHT as i32 - 54);
+    let at_x = |value| left + (x.place(value) * f64::from(right - left)).round() as i32;
+    let at_y = |value| bottom - (y.place(value) * f64::from(bottom - top)).round() as i32;
+    picture(HEIGHT, |area| {
+        for (value, label) in &y.ticks {
+            rule(area, (left, at_y(*value)), (right, at_y(*value)))?;
+            text(area, label, (left - 10, at_y(*value)), 15, HPos::Right, VPos::Center)?;
+        }
+        for (value, label) in &x.ticks {
+            rule(area, (at_x(*value), top), (at_x(*value), bottom))?;
+            text(area, label, (at_x(*value), bottom + 10), 15, HPos::Center, VPos::Top)?;
+        }
+        text(area, y.title, (left, 4), 15, HPos::Left, VPos::Top)?;
+        text(area, x.title, (right, HEIGHT as i32 - 6), 15, HPos::Right, VPos::Bottom)?;
+        // Parrot last, so that it lies on top.
+        let (own, others): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|line| line.name == "parrot");
+        for line in others.into_iter().chain(own) {
+            let colour = colour(&line.name);
+            let within = line.points.iter().filter(|(value, _)| (x.from..=x.to).contains(value));
+            let places: Vec<(i32, i32)> = within.map(|(value, height)| (at_x(*value), at_y(*height))).collect();
+            let width = if line.name == "parrot" { 3 } else { 2 };
+            area.draw(&PathElement::new(places.clone(), colour.stroke_width(width))).map_err(failed)?;
+            if line.points.len() < 10 {
+                for place in places {
+                    area.draw(&Circle::new(place, 4, colour.filled())).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A chart of horizontal bars. A bar longer than `most` is cut and ends in a notch; its label tells the value.
+pub(crate) fn bars(bars: &[Bar], most: f64) -> Result<String> {
+    let height = bars.len() as i32 * (BAR + 8) + 8;
+    let (left, right) = (108, WIDTH as i32 - 220);
+    let at = |value: f64| left + (f64::from(right - left) * (value / most).clamp(0.0, 1.0)).round() as i32;
+    picture(height as u32, |area| {
+        for (place, bar) in bars.iter().enumerate() {
+            let top = 8 + place as i32 * (BAR + 8);
+            let (bottom, middle) = (top + BAR, top + BAR / 2);
+            let colour = colour(&bar.name);
+            let longest = bar.beyond.unwrap_or(bar.value).max(bar.value);
+            text(area, &bar.name, (left - 10, middle), 15, HPos::Right, VPos::Center)?;
+            if let Some(beyond) = bar.beyond {
+                let pale = Rectangle::new([(left, top), (at(beyond), bottom)], colour.mix(0.35).filled());
+                area.draw(&pale).map_err(failed)?;
+            }
+            area.draw(&Rectangle::new([(left, top), (at(bar.value), bottom)], colour.filled())).map_err(failed)?;
+            if let Some((least, greatest)) = bar.range {
+                let style = INK.mix(0.75).stroke_width(2);
+                area.draw(&PathElement::new([(at(least), middle), (at(greatest), middle)], style)).map_err(failed)?;
+            }
+            let end = at(longest);
+            let label = if longest > most { format!("▸ {}", bar.label) } else { bar.label.clone() };
+            text(area, &label, (end + 8, middle), 15, HPos::Left, VPos::Center)?;
+        }
+        Ok(())
+    })
+}
+
+/// The colour of a server, the same in every chart: Parrot's own stands out.
+pub(crate) fn colour(name: &str) -> RGBColor {
+    match name {
+        "parrot" => RGBColor(0x16, 0xa3, 0x4a),
+        "parrot-clf" => RGBColor(0x5c, 0xc2, 0x84),
+        "parrot-json" => RGBColor(0x98, 0xd6, 0xae),
+        "plain" => RGBColor(0x7a, 0x89, 0x9f),
+        "mio" => RGBColor(0xe0, 0x9b, 0x1a),
+        "tokio-1" => RGBColor(0xdc, 0x3b, 0x3b),
+        "tokio" => RGBColor(0xee, 0x90, 0x90),
+        "threads" => RGBColor(0x9c, 0x6b, 0x44),
+        "go" => RGBColor(0x0c, 0x9c, 0xc0),
+        "go-copy" => RGBColor(0x86, 0xd2, 0xe6),
+        "node" => RGBColor(0x86, 0x4f, 0xe8),
+        _ => RGBColor(0xdb, 0x3d, 0x84),
+    }
+}
+
+/// A colour as a page writes it.
+pub(crate) fn css(colour: RGBColor) -> String {
+    format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
+}
+
+fn picture(height: u32, draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        draw(&area)?;
+        area.present().map_err(failed)?;
+    }
+    // As wide as the page has room, and in the page's colour.
+    let size = format!("width=\"{WIDTH}\" height=\"{height}\" ");
+    Ok(svg.trim_start().replacen(&size, "role=\"img\" ", 1).replace("\"#010203\"", "\"currentColor\""))
+}
+
+fn rule(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Result<()> {
+    area.draw(&PathElement::new([from, to], INK.mix(0.14))).map_err(failed)
+}
+
+fn text(area: &Area<'_>, words: &str, at: (i32, i32), size: u32, across: HPos, down: VPos) -> Result<()> {
+    let style = TextStyle::from((FONT, size).into_font()).color(&INK).pos(Pos::new(across, down));
+    area.draw(&Text::new(words.to_string(), at, style)).map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("cannot draw a chart: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
+    }
+
+    #[test]
+    fn an_axis_from_zero_ends_at_a_round_number_above_its_values() {
+        let axis = Axis::from_zero("", 237_000.0, |value| format!("{value}"));
+        assert_eq!(labels(&axis), ["0", "50000", "100000", "150000", "200000", "250000"]);
+        assert!(Axis::from_zero("", 0.0, |value| format!("{value}")).to > 0.0);
+    }
+
+    #[test]
+    fn a_logarithmic_axis_encloses_its_values() {
+        let axis = Axis::logarithmic("", [37.0, 1800.0].into_iter(), |value| format!("{value}"));
+        assert_eq!(labels(&axis), ["20", "50", "100", "200", "500", "1000", "2000"]);
+        assert_eq!((axis.place(20.0), axis.place(2000.0)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn every_nine_takes_the_same_room() {
+        let axis = Axis::percentiles();
+        let (first, second) = (axis.place(90.0) - axis.place(0.0), axis.place(99.0) - axis.place(90.0));
+        assert!((first - second).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_picture_is_one_svg_element_in_the_colour_of_its_page() {
+        let bar = Bar { name: "a <b>".into(), value: 3.0, beyond: None, range: None, label: "3".into() };
+        let svg = bars(&[bar], 2.0).expect("a picture");
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+        assert!(svg.contains("currentColor") && !svg.contains("#010203"), "{svg}");
+        assert!(svg.contains("a &lt;b&gt;"), "names are escaped: {svg}");
+    }
+}

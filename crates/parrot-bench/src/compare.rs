@@ -1,0 +1,155 @@
+//! Two results side by side: what got faster, what got slower, and whether that is more than the spread.
+
+use std::fmt;
+
+use crate::results::{Results, Summary};
+
+/// Changes below this share are nobody's business, whatever the spread says.
+const LEAST: f64 = 0.02;
+/// With one run a side there is no spread, and only a change beyond this share is taken seriously.
+const UNREPEATED: f64 = 0.10;
+
+/// How one figure of one server under one load changed.
+#[derive(Debug)]
+pub(crate) struct Change {
+    suite: String,
+    peer: String,
+    figure: &'static str,
+    before: Summary,
+    after: Summary,
+    verdict: Verdict,
+}
+
+/// What to make of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Faster,
+    Slower,
+    /// Within the spread, or too small to care.
+    Same,
+}
+
+/// Every figure that both results have.
+pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for cell in &after.cells {
+        let Some(old) = before.cell(&cell.suite, &cell.peer) else { continue };
+        let repeated = cell.runs.len() > 1 && old.runs.len() > 1;
+        let figures = [
+            ("CPU a message", old.cpu_per_message().zip(cell.cpu_per_message()), false),
+            ("throughput", old.throughput().zip(cell.throughput()), true),
+        ];
+        for (figure, both, more_is_faster) in figures {
+            let Some((before, after)) = both else { continue };
+            let verdict = judge(before, after, more_is_faster, repeated);
+            let (suite, peer) = (cell.suite.clone(), cell.peer.clone());
+            changes.push(Change { suite, peer, figure, before, after, verdict });
+        }
+    }
+    changes
+}
+
+/// A change counts if no run of one side lies among the runs of the other, and it is not tiny.
+fn judge(before: Summary, after: Summary, more_is_faster: bool, repeated: bool) -> Verdict {
+    let share = (after.median - before.median) / before.median;
+    let apart = after.least > before.most || after.most < before.least;
+    if !apart || share.abs() < if repeated { LEAST } else { UNREPEATED } || !share.is_finite() {
+        Verdict::Same
+    } else if (share > 0.0) == more_is_faster {
+        Verdict::Faster
+    } else {
+        Verdict::Slower
+    }
+}
+
+impl Change {
+    /// Whether Parrot itself got slower. The others did not change; if they did, the machine did.
+    pub(crate) fn is_regression(&self) -> bool {
+        self.verdict == Verdict::Slower && self.peer.starts_with("parrot")
+    }
+
+    /// Whether it is worth a line.
+    pub(crate) fn is_noteworthy(&self) -> bool {
+        self.verdict != Verdict::Same
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { suite, peer, figure, before, after, verdict } = self;
+        let word = match verdict {
+            Verdict::Faster => "faster",
+            Verdict::Slower => "SLOWER",
+            Verdict::Same => "same",
+        };
+        let share = (after.median / before.median - 1.0) * 100.0;
+        let digits = if before.median < 1000.0 { 2 } else { 0 };
+        write!(
+            formatter,
+            "{word:6} {suite:12} {peer:12} {figure:13} {:.digits$} -> {:.digits$} ({share:+.1} %; runs {:.digits$} to {:.digits$}, were {:.digits$} to {:.digits$})",
+            before.median, after.median, after.least, after.most, before.least, before.most
+        )
+    }
+}
+
+/// What a reader needs besides the lines: whether the machine itself is another, or behaved like one.
+pub(crate) fn caution(before: &Results, after: &Results, changes: &[Change]) -> Option<String> {
+    let (old, new) = (&before.environment, &after.environment);
+    if (&old.cpu, &old.kernel, old.cores) != (&new.cpu, &new.kernel, new.cores) {
+        return Some(format!(
+            "these are different machines or systems: {} on {} and {} on {}",
+            old.cpu, old.kernel, new.cpu, new.kernel
+        ));
+    }
+    let others = |change: &&Change| !change.peer.starts_with("parrot");
+    let (moved, all) = (
+        changes.iter().filter(others).filter(|change| change.is_noteworthy()).count(),
+        changes.iter().filter(others).count(),
+    );
+    (all > 0 && moved * 3 > all).then(|| {
+        format!(
+            "{moved} of {all} figures of the other servers moved too: the machine was not the same, rather than Parrot"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(values: &[f64]) -> Summary {
+        Summary::of(values.iter().copied()).expect("values")
+    }
+
+    #[test]
+    fn a_change_within_the_spread_is_no_change() {
+        let (before, after) = (summary(&[3.5, 3.6, 3.7]), summary(&[3.65, 3.75, 3.8]));
+        assert_eq!(judge(before, after, false, true), Verdict::Same);
+    }
+
+    #[test]
+    fn a_change_beyond_the_spread_is_faster_or_slower_as_the_figure_means_it() {
+        let (low, high) = (summary(&[3.5, 3.55, 3.6]), summary(&[3.9, 4.0, 4.1]));
+        assert_eq!(judge(low, high, false, true), Verdict::Slower, "more CPU a message");
+        assert_eq!(judge(low, high, true, true), Verdict::Faster, "more messages a second");
+        assert_eq!(judge(high, low, false, true), Verdict::Faster);
+    }
+
+    #[test]
+    fn a_tiny_change_is_no_change_however_steady_the_runs() {
+        let (before, after) = (summary(&[100.0, 100.1]), summary(&[101.0, 101.1]));
+        assert_eq!(judge(before, after, true, true), Verdict::Same);
+    }
+
+    #[test]
+    fn single_runs_have_to_differ_much() {
+        let (before, after) = (summary(&[3.5]), summary(&[3.7]));
+        assert_eq!(judge(before, after, false, false), Verdict::Same);
+        assert_eq!(judge(before, summary(&[4.5]), false, false), Verdict::Slower);
+    }
+
+    #[test]
+    fn a_figure_of_nothing_is_no_change() {
+        assert_eq!(judge(summary(&[0.0]), summary(&[1.0]), true, true), Verdict::Same);
+    }
+}

@@ -1,0 +1,127 @@
+//! One run: a server of its own, the load, and what the server used in exactly the window.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use parrot_load::{Stop, Watch};
+
+use crate::account;
+use crate::peer::Peer;
+use crate::pin::{self, Cores};
+use crate::results::{Memory, Run};
+use crate::server::Server;
+use crate::suite::Suite;
+
+/// How long a server that has answered is left alone before its memory at rest is read.
+const REST: Duration = Duration::from_millis(100);
+
+/// How runs are made.
+#[derive(Debug)]
+pub(crate) struct Measure<'a> {
+    pub(crate) cores: Option<Cores>,
+    pub(crate) warmup: Duration,
+    pub(crate) window: Duration,
+    pub(crate) threads: usize,
+    /// Where what servers say on standard error goes.
+    pub(crate) errors: &'a Path,
+    pub(crate) stop: &'a Stop,
+}
+
+impl Measure<'_> {
+    /// Starts `peer`, puts it under the load of `suite`, and ends it. `meanwhile` is called with the server's process
+    /// when the window opens.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not start, or the load cannot be run.
+    pub(crate) fn run(&self, suite: &Suite, peer: &Peer, meanwhile: &mut dyn FnMut(u32)) -> Result<Run> {
+        if let Some(cores) = &self.cores {
+            pin::pin(&cores.server)?; // inherited by the server
+        }
+        let started = Server::start(peer, &self.errors.join(format!("{}.stderr", peer.name)));
+        if let Some(cores) = &self.cores {
+            pin::pin(&cores.client)?;
+        }
+        let server = started?;
+        thread::sleep(REST);
+        let rest = account::resident(server.id());
+        let plan = suite.plan(server.address, self.warmup, self.window, self.threads);
+        let mut meter = Meter { id: server.id(), opened: None, used: None, others: None, loaded: None, meanwhile };
+        let report = parrot_load::run(&plan, self.stop, &mut meter)?;
+        let connections = (plan.connections + plan.idle) as f64;
+        let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
+        let memory = Memory {
+            rest,
+            loaded: meter.loaded,
+            peak: account::peak(server.id()),
+            per_connection: growth.filter(|_| !suite.reconnect).map(|growth| growth / connections),
+        };
+        let cores = meter.used;
+        Ok(Run {
+            messages_per_second: report.messages_per_second,
+            cpu_per_message: cores
+                .filter(|_| report.messages > 0)
+                .map(|cores| cores * 1e6 / report.messages_per_second),
+            cores,
+            latency: report.latency,
+            curve: report.latencies.curve(),
+            memory,
+            failures: report.failures.total(),
+            failed: report.failures.to_string(),
+            client_cpu_per_message: report.client.cpu_per_message,
+            client_busiest: report.client.busiest,
+            others: meter.others,
+            marks: report.marks,
+        })
+    }
+}
+
+/// CPU time of the server, of this process and of the whole machine at one moment.
+struct Reading {
+    at: Instant,
+    server: Duration,
+    own: Option<Duration>,
+    machine: Option<Duration>,
+}
+
+impl Reading {
+    fn take(server: u32) -> Option<Reading> {
+        let (at, own) = (Instant::now(), account::cpu(std::process::id()));
+        Some(Reading { at, server: account::cpu(server)?, own, machine: account::machine() })
+    }
+}
+
+/// Reads the accounts when the window opens and closes.
+struct Meter<'a> {
+    id: u32,
+    opened: Option<Reading>,
+    /// Cores used in the window: CPU time over real time between the two readings, so that a reading that comes a
+    /// moment late does no harm.
+    used: Option<f64>,
+    /// Cores used by whoever is neither the server nor the load.
+    others: Option<f64>,
+    loaded: Option<u64>,
+    meanwhile: &'a mut dyn FnMut(u32),
+}
+
+impl Watch for Meter<'_> {
+    fn window_opens(&mut self) {
+        self.opened = Reading::take(self.id);
+        (self.meanwhile)(self.id);
+    }
+
+    fn window_closes(&mut self) {
+        if let Some((opened, closed)) = self.opened.as_ref().zip(Reading::take(self.id)) {
+            let real = closed.at.duration_since(opened.at).as_secs_f64();
+            let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / real;
+            let server = cores(opened.server, closed.server);
+            let own = opened.own.zip(closed.own).map(|(before, after)| cores(before, after));
+            let all = opened.machine.zip(closed.machine).map(|(before, after)| cores(before, after));
+            self.used = Some(server);
+            self.others = all.zip(own).map(|(all, own)| (all - own - server).max(0.0));
+        }
+        self.loaded = account::resident(self.id);
+    }
+}

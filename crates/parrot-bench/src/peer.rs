@@ -1,0 +1,185 @@
+//! Who is measured: the servers, how each is started, and what keeps one from taking part.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::suite::Field;
+
+/// A server that can be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    /// What it stands for.
+    pub(crate) about: String,
+    program: OsString,
+    /// Its arguments, in which `{port}` stands for the port.
+    arguments: Vec<String>,
+}
+
+/// What becomes of a server's name in a report.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Peer(Peer),
+    /// It cannot take part, and why.
+    Missing {
+        name: &'static str,
+        why: String,
+    },
+}
+
+impl Peer {
+    fn new(name: &str, about: &str, program: impl Into<OsString>, arguments: &[&str]) -> Peer {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Peer { name: name.into(), about: about.into(), program: program.into(), arguments }
+    }
+
+    /// A server of the caller's own: `NAME=COMMAND`, with `{port}` somewhere in the command.
+    ///
+    /// # Errors
+    ///
+    /// If it is not of that form.
+    pub(crate) fn custom(text: &str) -> Result<Peer> {
+        let (name, command) = text.split_once('=').context("a peer is NAME=COMMAND")?;
+        let mut words = command.split_whitespace().map(str::to_string);
+        let program = words.next().with_context(|| format!("the peer {name} has no command"))?;
+        if !command.contains("{port}") {
+            bail!("the command of {name} has no {{port}}: it has to be told where to listen");
+        }
+        Ok(Peer { name: name.into(), about: command.into(), program: program.into(), arguments: words.collect() })
+    }
+
+    /// The command that starts it on `port`.
+    pub(crate) fn command(&self, port: u16) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments.iter().map(|argument| argument.replace("{port}", &port.to_string())));
+        command
+    }
+
+    /// Whether it takes part under a load that is for `field`.
+    pub(crate) fn takes_part(&self, field: Field) -> bool {
+        let few = matches!(self.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1");
+        match self.name.as_str() {
+            "parrot-clf" | "parrot-json" => field == Field::Logs,
+            "go-copy" => field == Field::FewAndCopy,
+            _ => few || matches!(field, Field::All | Field::Logs),
+        }
+    }
+}
+
+/// Where programs are found and may be put.
+pub(crate) struct Places<'a> {
+    /// The workspace's release programs; Go's joins them.
+    pub(crate) programs: &'a Path,
+    /// Where this run leaves its files.
+    pub(crate) output: &'a Path,
+}
+
+/// Every server of the comparison, in the order of the report.
+pub(crate) fn all(places: &Places<'_>) -> Vec<Found> {
+    let parrot = |name, about, log: &[&str]| {
+        let base = ["--bind", "127.0.0.1", "--port", "{port}", "-q"];
+        Found::Peer(Peer::new(name, about, places.programs.join("parrot"), &[&base[..], log].concat()))
+    };
+    let ours = |name, about| {
+        let program = places.programs.join(format!("peer-{name}"));
+        Found::Peer(Peer::new(name, about, program, &["{port}"]))
+    };
+    let log = |name: &str| places.output.join(name).display().to_string();
+    let mut found = vec![
+        parrot("parrot", "this project, logging off", &["--log", "off"]),
+        parrot(
+            "parrot-clf",
+            "with a CLF line for each message, to a file",
+            &["--log", "clf", "--log-file", &log("clf.log")],
+        ),
+        parrot(
+            "parrot-json",
+            "with a JSON line for each message, to a file",
+            &["--log", "json", "--log-file", &log("json.log")],
+        ),
+        ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue"),
+        ours("mio", "the common Rust readiness library"),
+        ours("tokio-1", "tokio on one thread"),
+        ours("tokio", "tokio as people run it, a worker for each core it may use"),
+        ours("threads", "the standard library, a thread a connection"),
+    ];
+    found.extend(go(places));
+    found.push(node());
+    found
+}
+
+/// Go's server, built from its source if Go is installed: with the usual loop and, for bulk, with `io.Copy`.
+fn go(places: &Places<'_>) -> Vec<Found> {
+    let program = places.programs.join("peer-go");
+    match build_go(&program) {
+        Ok(()) => vec![
+            Found::Peer(Peer::new("go", "Go's net package, a goroutine a connection", &program, &["{port}"])),
+            Found::Peer(Peer::new("go-copy", "the same with io.Copy, which splices", &program, &["{port}", "copy"])),
+        ],
+        Err(why) => vec![Found::Missing { name: "go", why: format!("{why:#}") }],
+    }
+}
+
+fn build_go(program: &Path) -> Result<()> {
+    let mut command = Command::new("go");
+    // The installed toolchain, and nothing fetched: the source needs neither a newer one nor a module.
+    command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
+    command.arg("build").arg("-o").arg(program).arg(".").current_dir(peers().join("go"));
+    let output = command.output().context("Go is not installed")?;
+    if !output.status.success() {
+        bail!("go build failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn node() -> Found {
+    match Command::new("node").arg("--version").output() {
+        Ok(output) if output.status.success() => {
+            let script = peers().join("node/echo.js").display().to_string();
+            Found::Peer(Peer::new(
+                "node",
+                "Node's net module, the original's third server",
+                "node",
+                &[&script, "{port}"],
+            ))
+        }
+        _ => Found::Missing { name: "node", why: "Node is not installed".into() },
+    }
+}
+
+/// Where the sources of peers in other languages are.
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-peers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_of_ones_own_is_a_name_and_a_command_with_its_port() {
+        let peer = Peer::custom("socat=socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat").expect("a peer");
+        let command = peer.command(1512);
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["TCP-LISTEN:1512,fork,reuseaddr", "EXEC:cat"]);
+        assert_eq!((peer.name.as_str(), command.get_program()), ("socat", "socat".as_ref()));
+    }
+
+    #[test]
+    fn a_peer_that_cannot_be_told_its_port_is_refused() {
+        assert!(Peer::custom("echo=/bin/echo").is_err());
+        assert!(Peer::custom("no command").is_err());
+        assert!(Peer::custom("empty=").is_err());
+    }
+
+    #[test]
+    fn the_ladders_are_for_few_and_logs_are_measured_where_they_say_something() {
+        let peer = |name| Peer::new(name, "", "", &[]);
+        assert!(peer("plain").takes_part(Field::Few) && !peer("go").takes_part(Field::Few));
+        assert!(peer("parrot-clf").takes_part(Field::Logs) && !peer("parrot-clf").takes_part(Field::All));
+        assert!(peer("go-copy").takes_part(Field::FewAndCopy) && !peer("go-copy").takes_part(Field::All));
+        assert!(peer("own").takes_part(Field::All) && !peer("own").takes_part(Field::Few));
+    }
+}

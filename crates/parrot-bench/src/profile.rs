@@ -1,0 +1,69 @@
+//! A flame graph of Parrot under load: perf collects, inferno draws.
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use inferno::collapse::Collapse;
+use inferno::collapse::perf::{Folder, Options};
+
+use crate::measure::Measure;
+use crate::peer::Peer;
+use crate::suite::Suite;
+
+/// What to use where there is no perf.
+const ELSEWHERE: &str = "flame graphs are drawn with perf, which only Linux has: use `xctrace record --template 'Time Profiler'` \
+     (Instruments) on macOS, `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` or pmcstat on FreeBSD";
+
+/// Runs `peer` under the load of `suite` and writes where its time went to `output`/profile.svg.
+///
+/// # Errors
+///
+/// If there is no perf, or it may not look at the process; each with what to do.
+pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, output: &Path) -> Result<PathBuf> {
+    if !cfg!(target_os = "linux") {
+        bail!(ELSEWHERE);
+    }
+    let data = output.join("perf.data");
+    let mut recording = None;
+    let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data, measure.window)))?;
+    let mut recording = recording.context("the window never opened")??;
+    let status = recording.wait()?;
+    if !status.success() || !data.exists() {
+        bail!("perf record failed ({status}): it may need `sysctl kernel.perf_event_paranoid=1`, or root");
+    }
+    eprintln!("profiled at {:.0} messages/s", run.messages_per_second);
+    let folded = fold(&data)?;
+    let path = output.join("profile.svg");
+    let mut options = inferno::flamegraph::Options::default();
+    options.title = format!("Parrot: {}", suite.title);
+    options.subtitle = Some("width is CPU time, of Parrot and of the kernel on its behalf".into());
+    let picture = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let folded = String::from_utf8_lossy(&folded);
+    inferno::flamegraph::from_lines(&mut options, folded.lines(), picture).context("cannot draw the flame graph")?;
+    Ok(path)
+}
+
+/// Starts perf on `process` for the length of the window.
+fn record(process: u32, data: &Path, window: Duration) -> Result<Child> {
+    let mut perf = Command::new("perf");
+    perf.args(["record", "-q", "-F", "1999", "-g", "-o"]).arg(data).args(["-p", &process.to_string(), "--"]);
+    perf.args(["sleep", &window.as_secs_f64().to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+    perf.spawn().context("perf is not installed (on Debian: apt install linux-perf)")
+}
+
+/// perf's stacks, one line each.
+fn fold(data: &Path) -> Result<Vec<u8>> {
+    let mut script = Command::new("perf");
+    script.args(["script", "-i"]).arg(data).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut script = script.spawn().context("cannot start perf script")?;
+    let stacks = script.stdout.take().context("perf script has no output")?;
+    let mut folded = Vec::new();
+    Folder::from(Options::default())
+        .collapse(BufReader::new(stacks), &mut folded)
+        .context("cannot read perf's stacks")?;
+    script.wait()?;
+    Ok(folded)
+}

@@ -1,0 +1,233 @@
+//! What was measured, as it is kept in `results.json`: every run, and what a median and a spread make of several.
+
+use std::collections::BTreeMap;
+
+use parrot_load::{Latency, Mark};
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Environment;
+
+/// Name and version of the format. The version changes when a field changes its meaning or goes away.
+pub(crate) const SCHEMA: &str = "parrot-bench/1";
+
+/// Everything one call of the benchmark found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) schema: String,
+    pub(crate) environment: Environment,
+    pub(crate) method: Method,
+    /// The suites that were run, in order.
+    pub(crate) suites: Vec<SuiteInfo>,
+    /// The servers that took part, in order.
+    pub(crate) peers: Vec<PeerInfo>,
+    /// Servers that could not take part, and why.
+    pub(crate) missing: BTreeMap<String, String>,
+    pub(crate) cells: Vec<Cell>,
+    /// Whether it ended before everything was measured.
+    pub(crate) interrupted: bool,
+}
+
+/// How it was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Method {
+    /// Seconds of load before each window, and in it.
+    pub(crate) warmup: f64,
+    pub(crate) window: f64,
+    pub(crate) repeats: usize,
+    /// Cores of the server and of the client, if they were kept apart.
+    pub(crate) server_cores: Vec<usize>,
+    pub(crate) client_cores: Vec<usize>,
+    pub(crate) client_threads: usize,
+}
+
+/// A suite, as a report names it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SuiteInfo {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) load: String,
+    pub(crate) connections: usize,
+    pub(crate) idle: usize,
+    pub(crate) size: usize,
+    pub(crate) pipeline: usize,
+    pub(crate) reconnect: bool,
+}
+
+/// A server, as a report names it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PeerInfo {
+    pub(crate) name: String,
+    pub(crate) about: String,
+}
+
+/// One server under one load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) suite: String,
+    pub(crate) peer: String,
+    pub(crate) runs: Vec<Run>,
+    /// Why runs are missing.
+    pub(crate) errors: Vec<String>,
+}
+
+/// One run. Latencies in microseconds, memory in bytes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) messages_per_second: f64,
+    /// Microseconds of the server's CPU time for each message, and how many cores that was.
+    pub(crate) cpu_per_message: Option<f64>,
+    pub(crate) cores: Option<f64>,
+    pub(crate) latency: Latency,
+    /// `(percentile, microseconds)`.
+    pub(crate) curve: Vec<(f64, f64)>,
+    pub(crate) memory: Memory,
+    pub(crate) failures: u64,
+    /// What failed, in words.
+    pub(crate) failed: String,
+    pub(crate) client_cpu_per_message: Option<f64>,
+    pub(crate) client_busiest: Option<f64>,
+    /// Cores that programs used which are no part of the measurement, where the system tells.
+    pub(crate) others: Option<f64>,
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// The server's resident memory.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// Before the first connection.
+    pub(crate) rest: Option<u64>,
+    /// At the end of the window, with all connections open.
+    pub(crate) loaded: Option<u64>,
+    pub(crate) peak: Option<u64>,
+    /// What each connection added.
+    pub(crate) per_connection: Option<f64>,
+}
+
+/// The median of several runs, and how far they lie apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Summary {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
+}
+
+impl Summary {
+    /// Summarises `values`, if there are any.
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let upper = *values.get(middle)?;
+        let lower = if values.len().is_multiple_of(2) { *values.get(middle - 1)? } else { upper };
+        Some(Summary { median: f64::midpoint(lower, upper), least, most })
+    }
+
+    /// From the least to the most, as a share of the median.
+    pub(crate) fn spread(&self) -> f64 {
+        if self.median > 0.0 { (self.most - self.least) / self.median } else { 0.0 }
+    }
+}
+
+impl Cell {
+    /// The summary of one figure over the runs that have it.
+    pub(crate) fn summary(&self, figure: impl Fn(&Run) -> Option<f64>) -> Option<Summary> {
+        Summary::of(self.runs.iter().filter_map(figure))
+    }
+
+    /// The median of one figure.
+    pub(crate) fn median(&self, figure: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+        self.summary(figure).map(|summary| summary.median)
+    }
+
+    pub(crate) fn throughput(&self) -> Option<Summary> {
+        self.summary(|run| Some(run.messages_per_second))
+    }
+
+    pub(crate) fn cpu_per_message(&self) -> Option<Summary> {
+        self.summary(|run| run.cpu_per_message)
+    }
+
+    /// The run whose throughput is the median: the one a curve is shown of.
+    pub(crate) fn typical(&self) -> Option<&Run> {
+        let median = self.throughput()?.median;
+        let off = |run: &Run| (run.messages_per_second - median).abs();
+        self.runs.iter().min_by(|left, right| off(left).total_cmp(&off(right)))
+    }
+
+    /// Every mark that any run has.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        let mut marks: Vec<Mark> = Vec::new();
+        for mark in self.runs.iter().flat_map(|run| &run.marks) {
+            if !marks.contains(mark) {
+                marks.push(*mark);
+            }
+        }
+        marks
+    }
+
+    /// What went wrong, if anything.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let failed = self.runs.iter().filter(|run| run.failures > 0).map(|run| run.failed.clone());
+        let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
+        (!trouble.is_empty()).then(|| trouble.join("; "))
+    }
+}
+
+impl Results {
+    /// Cores that other programs used, on average over all runs.
+    pub(crate) fn others(&self) -> Option<f64> {
+        let others: Vec<f64> = self.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.others).collect();
+        (!others.is_empty()).then(|| others.iter().sum::<f64>() / others.len() as f64)
+    }
+
+    /// The cell of `peer` under `suite`.
+    pub(crate) fn cell(&self, suite: &str, peer: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.suite == suite && cell.peer == peer)
+    }
+
+    /// The cell of `peer` under `suite`, made if there is none.
+    pub(crate) fn cell_mut(&mut self, suite: &str, peer: &str) -> &mut Cell {
+        let place = self.cells.iter().position(|cell| cell.suite == suite && cell.peer == peer);
+        let place = place.unwrap_or_else(|| {
+            let (suite, peer) = (suite.to_string(), peer.to_string());
+            self.cells.push(Cell { suite, peer, runs: Vec::new(), errors: Vec::new() });
+            self.cells.len() - 1
+        });
+        &mut self.cells[place]
+    }
+
+    /// The cells of `suite`, in the order of the servers.
+    pub(crate) fn of_suite<'a>(&'a self, suite: &'a str) -> impl Iterator<Item = &'a Cell> {
+        self.peers.iter().filter_map(move |peer| self.cell(suite, &peer.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_the_middle_and_the_ends() {
+        let summary = Summary::of([3.0, 1.0, 2.0]).expect("values");
+        assert_eq!((summary.median, summary.least, summary.most, summary.spread()), (2.0, 1.0, 3.0, 1.0));
+        assert_eq!(Summary::of([1.0, 2.0]).map(|summary| summary.median), Some(1.5));
+        assert_eq!(Summary::of([]), None);
+    }
+
+    #[test]
+    fn a_cell_shows_the_curve_of_its_middle_run() {
+        let run = |messages_per_second| Run { messages_per_second, ..Run::default() };
+        let runs = vec![run(10.0), run(30.0), run(11.0)];
+        let cell = Cell { suite: String::new(), peer: String::new(), runs, errors: Vec::new() };
+        assert_eq!(cell.typical().map(|run| run.messages_per_second), Some(11.0));
+    }
+
+    #[test]
+    fn a_failure_in_any_run_is_not_forgotten() {
+        let bad = Run { failures: 2, failed: "2 reset".into(), ..Run::default() };
+        let cell =
+            Cell { suite: String::new(), peer: String::new(), runs: vec![Run::default(), bad], errors: Vec::new() };
+        assert_eq!(cell.trouble().as_deref(), Some("2 reset"));
+    }
+}
