@@ -320,10 +320,9 @@ impl Run<'_> {
                 let channel = &mut self.channels[channel];
                 let Some(drainer) = &channel.drainer else { return };
                 let was = std::mem::replace(&mut channel.room, Room::Empty);
-                if read(drainer, usize::MAX) > 0 && was == Room::Full {
-                    if channel.registrations[1].is_some_and(|registration| registration.enabled) {
-                        channel.note_news(Direction::Write);
-                    }
+                let enabled = channel.registrations[1].is_some_and(|registration| registration.enabled);
+                if read(drainer, usize::MAX) > 0 && was == Room::Full && enabled {
+                    channel.note_news(Direction::Write);
                 }
             }
             Step::Hang { channel } => {

@@ -1,0 +1,31 @@
+//! Tells of the signals it is sent, and ends in its own time: `signals`, then Ctrl-C, or `kill -HUP` from elsewhere.
+
+use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
+use std::io;
+
+const SIGNALS: [Signal; 5] =
+    [Signal::Hangup, Signal::User1, Signal::WindowChange, Signal::Interrupt, Signal::Terminate];
+
+fn main() -> io::Result<()> {
+    // First of all, before any thread is started that would be given the signals instead.
+    let guard = SignalGuard::block(&SIGNALS)?;
+    let queue = Kqueue::new()?;
+    let changes: Vec<_> =
+        SIGNALS.iter().enumerate().map(|(index, &signal)| Change::add_signal(signal, Token(index))).collect();
+    queue.apply(&changes).all()?;
+    println!("process {} waits for {SIGNALS:?}", std::process::id());
+    let mut events = Events::with_capacity(8);
+    'running: loop {
+        queue.wait(&mut events, None)?;
+        for event in &events {
+            let signal = SIGNALS[event.token().0];
+            println!("{signal:?} (number {}), {} time(s)", signal.number(), event.count());
+            if matches!(signal, Signal::Interrupt | Signal::Terminate) {
+                break 'running;
+            }
+        }
+    }
+    println!("ending in its own time");
+    drop(guard);
+    Ok(())
+}
