@@ -146,6 +146,17 @@ fn a_directory_is_written_to_when_an_entry_comes_or_goes() {
 }
 
 #[test]
+fn a_directory_is_not_written_to_when_a_file_in_it_is() {
+    let Named { directory, path, mut file } = named();
+    let opened = File::open(directory.path()).unwrap();
+    let queue = queue();
+    apply(&queue, watch(&opened, VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::ATTRIBUTES));
+    file.write_all(b"more").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
 fn what_is_not_wanted_is_not_reported() {
     let Named { directory: _directory, path, mut file } = named();
     let watched = file.try_clone().unwrap();

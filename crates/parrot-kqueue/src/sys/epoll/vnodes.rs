@@ -102,7 +102,7 @@ impl Vnodes {
         if FileType::from_raw_mode(stat.st_mode).is_socket() {
             return Err(Failure::Invalid("a socket is not a file: watch it with Change::add_read"));
         }
-        let watch = self.watch(&file, wanted)?;
+        let watch = self.watch(&file, &stat, wanted)?;
         let (length, links) = measures(&stat);
         let happened = VnodeEvents::empty();
         let registration = Registration { held: Held::new(addition), wanted, file, watch, length, links, happened };
@@ -167,7 +167,14 @@ impl Vnodes {
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             };
-            let (watch, flags) = (event.wd(), event.events());
+            let (watch, mut flags) = (event.wd(), event.events());
+            if event.file_name().is_some() {
+                // It happened to a file in the directory, not to the directory.
+                flags -= inotify::ReadFlags::MODIFY | inotify::ReadFlags::ATTRIB;
+            }
+            if flags.is_empty() {
+                continue;
+            }
             let lost = flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW);
             for registration in self.registrations.values_mut() {
                 if lost {
@@ -189,9 +196,9 @@ impl Vnodes {
     }
 
     /// Watches a file's inode for what is wanted in addition to what other registrations want of it.
-    fn watch(&self, file: &OwnedFd, wanted: VnodeEvents) -> Result<i32, Failure> {
+    fn watch(&self, file: &OwnedFd, stat: &Stat, wanted: VnodeEvents) -> Result<i32, Failure> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let flags = words(wanted) | inotify::WatchFlags::MASK_ADD;
+        let flags = words(stat, wanted) | inotify::WatchFlags::MASK_ADD;
         inotify::add_watch(&self.inotify, path, flags).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR => Failure::Unsupported("files without /proc: mount it to watch them"),
             errno => errno.into(),
@@ -212,14 +219,18 @@ impl Vnodes {
 }
 
 /// inotify's words for what is wanted.
-fn words(wanted: VnodeEvents) -> inotify::WatchFlags {
+fn words(stat: &Stat, wanted: VnodeEvents) -> inotify::WatchFlags {
     use inotify::WatchFlags as Flag;
-    let entries = Flag::CREATE | Flag::DELETE | Flag::MOVED_FROM | Flag::MOVED_TO;
+    let written = if FileType::from_raw_mode(stat.st_mode).is_dir() {
+        Flag::CREATE | Flag::DELETE | Flag::MOVED_FROM | Flag::MOVED_TO
+    } else {
+        Flag::MODIFY
+    };
     [
-        (VnodeEvents::WRITE, Flag::MODIFY | entries),
-        (VnodeEvents::EXTEND, Flag::MODIFY | entries),
+        (VnodeEvents::WRITE, written),
+        (VnodeEvents::EXTEND, written),
         (VnodeEvents::ATTRIBUTES, Flag::ATTRIB),
-        (VnodeEvents::LINK, Flag::ATTRIB | entries),
+        (VnodeEvents::LINK, Flag::ATTRIB | written),
         (VnodeEvents::DELETE, Flag::ATTRIB),
         (VnodeEvents::RENAME, Flag::MOVE_SELF),
     ]
