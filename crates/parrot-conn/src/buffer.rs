@@ -35,18 +35,6 @@ impl Buffer {
         self.bytes.get(self.sent as usize..self.filled as usize).unwrap_or_default()
     }
 
-    /// The last `n` bytes received, or as many as there are.
-    pub fn latest(&self, n: usize) -> &[u8] {
-        let filled = self.filled as usize;
-        self.bytes.get(filled.saturating_sub(n)..filled).unwrap_or_default()
-    }
-
-    /// The first `n` bytes of [`space`](Buffer::space), or as many as there are: what was written there and not counted.
-    pub fn uncounted(&self, n: usize) -> &[u8] {
-        let filled = self.filled as usize;
-        self.bytes.get(filled..self.bytes.len().min(filled.saturating_add(n))).unwrap_or_default()
-    }
-
     /// Counts `n` bytes at the front of [`pending`](Buffer::pending) as sent; more than it holds counts as all of it.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.pending().len()) as u32;

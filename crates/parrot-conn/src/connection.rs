@@ -181,12 +181,6 @@ impl Connection {
         }
     }
 
-    /// The last `n` bytes received, for a log; valid until something is sent. Bytes that are discarded are shown too.
-    pub fn latest(&self, n: usize) -> &[u8] {
-        let Some(buffer) = &self.buffer else { return &[] };
-        if self.discards_input() { buffer.uncounted(n) } else { buffer.latest(n) }
-    }
-
     /// The bytes to send next, oldest first; empty when nothing is pending.
     pub fn to_send(&self) -> &[u8] {
         self.buffer.as_ref().map(Buffer::pending).unwrap_or_default()

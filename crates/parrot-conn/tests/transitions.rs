@@ -39,15 +39,6 @@ fn bytes_received_are_to_be_sent_in_order_and_once() {
 }
 
 #[test]
-fn the_latest_bytes_are_those_of_the_last_receive() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
-    feed(&mut connection, &mut pool, b"abc", now);
-    feed(&mut connection, &mut pool, b"de", now);
-    assert_eq!(connection.latest(2), b"de");
-}
-
-#[test]
 fn a_full_buffer_stops_reading_until_all_of_it_is_sent() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);

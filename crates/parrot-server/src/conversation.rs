@@ -190,13 +190,13 @@ impl<Socket> Conversation<Socket> {
                 Step::Moved(0)
             }
             Ok(n) => {
+                turn.system.message(self.peer, space.get(..n).unwrap_or_default());
                 turn.counters.messages.add(1);
                 turn.counters.bytes_in.add(n as u64);
                 if self.connection.discards_input() {
                     turn.counters.bytes_discarded.add(n as u64);
                 }
                 self.connection.received(n, turn.now);
-                turn.system.message(self.peer, self.connection.latest(n));
                 // A receive also stops short at urgent data (a system that counts says that there is more).
                 self.unread = self.unread.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
                 if n < room && !self.read_on && self.unread == 0 {

@@ -1,0 +1,100 @@
+//! What an embedder's subscriber is told of messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use parrot_server::{Config, Handle, MESSAGE_TARGET, Server};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// The fields of a message's event.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Message {
+    peer: String,
+    payload: Vec<u8>,
+    bytes: u64,
+}
+
+impl Visit for Message {
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        assert_eq!(field.name(), "payload");
+        self.payload = value.to_vec();
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        assert_eq!(field.name(), "bytes");
+        self.bytes = value;
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        assert_eq!(field.name(), "peer");
+        self.peer = format!("{value:?}");
+    }
+}
+
+struct Tell(Sender<Message>);
+
+impl<S: tracing::Subscriber> Layer<S> for Tell {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == MESSAGE_TARGET {
+            let mut message = Message::default();
+            event.record(&mut message);
+            self.0.send(message).unwrap();
+        }
+    }
+}
+
+/// Runs a server under a subscriber, has `talk` talk to it, and gives what was told of it.
+fn told(talk: impl FnOnce(&mut TcpStream, &Handle)) -> Receiver<Message> {
+    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+    let (handle, address) = (server.handle(), server.local_addresses()[0]);
+    let (sender, receiver) = channel();
+    let subscriber = tracing_subscriber::registry().with(Tell(sender));
+    let thread = thread::spawn(move || tracing::subscriber::with_default(subscriber, || server.run()));
+    let mut client = TcpStream::connect(address).unwrap();
+    talk(&mut client, &handle);
+    drop(client);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+    receiver
+}
+
+fn echo(client: &mut TcpStream, bytes: &[u8]) {
+    client.write_all(bytes).unwrap();
+    client.read_exact(&mut vec![0; bytes.len()]).unwrap();
+}
+
+#[test]
+fn each_message_is_an_event_with_peer_payload_and_bytes() {
+    let mut peer = String::new();
+    let told = told(|client, _| {
+        peer = client.local_addr().unwrap().to_string();
+        echo(client, b"Hello");
+        echo(client, &[0, 255]);
+    });
+    let messages: Vec<Message> = told.iter().collect();
+    assert_eq!(messages[0], Message { peer: peer.clone(), payload: b"Hello".to_vec(), bytes: 5 });
+    assert_eq!(messages[1], Message { peer, payload: vec![0, 255], bytes: 2 });
+}
+
+#[test]
+fn what_comes_too_late_in_a_drain_to_be_sent_back_is_told_all_the_same() {
+    let told = told(|client, handle| {
+        echo(client, b"in time");
+        handle.stop();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the server finishes first");
+        client.write_all(b"too late").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        while handle.statistics().connections > 0 {
+            thread::yield_now();
+        }
+        let statistics = handle.statistics();
+        assert_eq!((statistics.bytes_in, statistics.bytes_out, statistics.bytes_discarded), (15, 7, 8));
+    });
+    let payloads: Vec<u8> = told.iter().flat_map(|message| message.payload).collect();
+    assert_eq!(payloads, b"in timetoo late");
+}
