@@ -48,6 +48,7 @@ fn serve(arguments: Arguments, signals: Signals) -> Result<ExitCode> {
         max_buffered: arguments.max_buffered,
         idle_timeout: arguments.idle_timeout,
         drain_timeout: arguments.drain_timeout,
+        busy_poll: arguments.busy_poll,
         on_hangup: reopen.map(|reopen| Box::new(move || reopen.reopen()) as Box<dyn FnMut() + Send>),
         ..Config::default()
     };

@@ -77,3 +77,19 @@ fn memory_stays_below_the_cap_however_many_do_not_read() {
     let grown = parrot.status("VmRSS").saturating_sub(before);
     assert!(grown <= 2048, "{grown} KiB more with a cap of 1 MiB");
 }
+
+#[test]
+fn busy_polling_ends_some_time_after_the_last_event() {
+    let parrot = Parrot::start(&["--busy-poll", "20ms"]);
+    let stream = parrot.connect();
+    for _ in 0..100 {
+        echo(&stream, b"squawk");
+    }
+    // Sleeping again: the processor time stands still from one look to the next.
+    eventually("it sleeps", || {
+        let before = parrot.processor_time();
+        thread::sleep(Duration::from_millis(100));
+        parrot.processor_time() == before
+    });
+    echo(&stream, b"awake");
+}
