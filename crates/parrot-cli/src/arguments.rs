@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub drain_timeout: Duration,
 
-    /// Ask for events without sleeping for this long after the last ones: less latency for a whole core
+    /// Stay awake for this long after the last event: less latency for a whole core
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub busy_poll: Option<Duration>,
 
