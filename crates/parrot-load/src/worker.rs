@@ -4,15 +4,16 @@
 //! receive that leaves room has emptied the socket. Sends are tried at once; the queue is asked for write readiness
 //! only on a connection whose socket was full.
 
+mod connecting;
+
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Source, Token};
+use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Token};
 
 use crate::clock::thread_cpu;
-use crate::dial;
 use crate::failure::Failure;
 use crate::latency::Latencies;
 use crate::link::{Link, Phase};
@@ -21,10 +22,6 @@ use crate::run::Shared;
 use crate::schedule::Schedule;
 use crate::tally::{Live, Tally};
 
-/// Connections being opened at once by one thread: below the smallest backlog that systems allow by default (128).
-const DIALING: usize = 100;
-/// How often a connection is dialed before it counts as failed: some systems refuse one spuriously (libuv#2503).
-const ATTEMPTS: u32 = 3;
 /// How often time-outs are looked for and live figures handed over, in nanoseconds.
 const TICK: u64 = 100_000_000;
 /// Events taken from the queue at once.
@@ -129,30 +126,6 @@ impl<'a> Worker<'a> {
         self.shared.now()
     }
 
-    /// Opens the connections; with a connection for each message only the idle ones. Says how many are open.
-    pub(crate) fn connect(&mut self) -> io::Result<usize> {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut next = if self.plan.reconnect.is_some() { self.sending } else { 0 };
-        loop {
-            while self.dialing < DIALING && next < self.links.len() && !self.shared.stopped() {
-                self.dial(next)?;
-                next += 1;
-            }
-            if self.dialing == 0 {
-                return Ok(self.open());
-            }
-            wait(&self.kqueue, &mut events, Duration::from_nanos(TICK))?;
-            for event in events.iter() {
-                self.handle(event)?;
-            }
-            self.give_up_slow(self.now())?;
-        }
-    }
-
-    fn open(&self) -> usize {
-        self.links.iter().filter(|link| link.phase == Phase::Open).count()
-    }
-
     /// Runs warm-up, window and drain, of which the first begins at `start`.
     pub(crate) fn run(mut self, start: u64) -> io::Result<Tally> {
         let mut events = Events::with_capacity(EVENTS);
@@ -204,110 +177,6 @@ impl<'a> Worker<'a> {
             (Phase::Closed | Phase::Dead, _) => Ok(()),
         }
     }
-
-    // --- opening and ending connections
-
-    fn dial(&mut self, index: usize) -> io::Result<()> {
-        let now = self.now();
-        let (number, reconnect) = (self.first + index, self.plan.reconnect.is_some() && index < self.sending);
-        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
-        link.dialed_at = now;
-        link.attempts += 1;
-        let stream = match dial::start(self.plan, number) {
-            Ok(stream) => stream,
-            Err(_) => return self.fail(index, Failure::Connect),
-        };
-        let stream = link.stream.insert(stream);
-        link.phase = Phase::Dialing;
-        self.dialing += 1;
-        // On loopback a connection is usually open by now, and its message can go out without waiting to be told.
-        if !reconnect || matches!(dial::connected(stream), Ok(false)) {
-            let write = Change::add_write(stream.as_fd(), Token(index));
-            link.write_armed = true;
-            return self.kqueue.apply(&[write.edge()]).all();
-        }
-        self.try_dialed(index)
-    }
-
-    /// Looks whether a connection being opened is open.
-    fn try_dialed(&mut self, index: usize) -> io::Result<()> {
-        let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Dialing) else { return Ok(()) };
-        let Some(stream) = &link.stream else { return Ok(()) };
-        match dial::connected(stream) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                let read = Change::add_read(stream.as_fd(), Token(index));
-                self.kqueue.apply(&[read.edge()]).all()?;
-                link.phase = Phase::Open;
-                self.dialing -= 1;
-                let took = self.shared.now() - link.dialed_at;
-                self.tally.connecting.record(took);
-                self.flush(index)
-            }
-            Err(_) => self.fail(index, Failure::Connect),
-        }
-    }
-
-    /// Closes the socket of `index`, if it has one, deregistered first.
-    fn close(&mut self, index: usize, phase: Phase) {
-        let Some(link) = self.links.get_mut(index) else { return };
-        self.dialing -= usize::from(link.phase == Phase::Dialing);
-        let (dialing, write_armed) = (link.phase == Phase::Dialing, link.write_armed);
-        let Some(stream) = link.reset(phase) else { return };
-        // What is not there any more need not be deleted: an answer of "not found" is as good.
-        if !dialing {
-            let _ = self.kqueue.apply(&[Change::delete(Source::Read(stream.as_fd()))]).all();
-        }
-        if write_armed {
-            let _ = self.kqueue.apply(&[Change::delete(Source::Write(stream.as_fd()))]).all();
-        }
-        dial::end(stream, self.plan.reconnect.unwrap_or(crate::Close::Finish));
-    }
-
-    /// Counts a failure and gives the connection up, or, while connections are being opened, tries again.
-    fn fail(&mut self, index: usize, failure: Failure) -> io::Result<()> {
-        let now = self.now();
-        let sends = index < self.sending;
-        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
-        let again = failure == Failure::Connect && link.attempts < ATTEMPTS && self.start == 0;
-        let lost = link.under_way();
-        if !again {
-            self.tally.failures.count(failure);
-            if sends {
-                self.charge_unanswered(index, now);
-            }
-        }
-        self.under_way -= lost;
-        if self.stage == Stage::Window {
-            self.tally.lost += lost;
-        }
-        // With a connection for each message the next one may be better off; the tick dials it.
-        let reusable = again || (sends && self.plan.reconnect.is_some());
-        self.close(index, if reusable { Phase::Closed } else { Phase::Dead });
-        if sends && !reusable {
-            self.alive -= 1;
-        }
-        if again { self.dial(index) } else { Ok(()) }
-    }
-
-    /// Fails what has taken too long.
-    fn give_up_slow(&mut self, now: u64) -> io::Result<()> {
-        let limit = self.plan.timeout.as_nanos() as u64;
-        for index in 0..self.links.len() {
-            let Some(link) = self.links.get(index) else { break };
-            let since = match link.phase {
-                Phase::Dialing => link.dialed_at,
-                Phase::Open if link.under_way() > 0 => self.asked_at(index, link.answered),
-                _ => continue,
-            };
-            if now.saturating_sub(since) > limit {
-                self.fail(index, Failure::Timeout)?;
-            }
-        }
-        Ok(())
-    }
-
-    // --- messages
 
     fn asked_at(&self, index: usize, message: u64) -> u64 {
         self.asked_at.get(self.place(index, message)).copied().unwrap_or(0)
@@ -487,8 +356,6 @@ impl<'a> Worker<'a> {
             }
         }
     }
-
-    // --- time
 
     /// Moves to the next stage if it is time, looks for what has taken too long, and hands over live figures.
     fn tick(&mut self, now: u64) -> io::Result<()> {
