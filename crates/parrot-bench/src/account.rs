@@ -83,10 +83,9 @@ mod tests {
     fn a_process_that_works_is_charged_for_it() {
         let own = std::process::id();
         let (before, begun) = (cpu(own).expect("own CPU time"), std::time::Instant::now());
-        while begun.elapsed() < Duration::from_millis(50) {
-            std::hint::spin_loop();
+        while cpu(own).expect("own CPU time") < before + Duration::from_millis(20) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "20 ms of work and no account of it");
         }
-        assert!(cpu(own).expect("own CPU time") > before + Duration::from_millis(5));
     }
 
     #[test]

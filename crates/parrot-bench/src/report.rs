@@ -375,6 +375,96 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::Environment;
+    use crate::results::{Memory, Method, PeerInfo, Run, SCHEMA};
+
+    /// Results of `suites`, in which every server was as fast as its name is long.
+    fn results(suites: &[(&str, usize)], peers: &[&str]) -> Results {
+        let mut results = Results {
+            schema: SCHEMA.into(),
+            environment: Environment::read(),
+            method: Method {
+                warmup: 0.5,
+                window: 2.0,
+                repeats: 2,
+                server_cores: vec![0],
+                client_cores: vec![1],
+                client_threads: 1,
+            },
+            suites: Vec::new(),
+            peers: Vec::new(),
+            missing: [("go".to_string(), "Go is <not> installed".to_string())].into(),
+            cells: Vec::new(),
+            interrupted: false,
+        };
+        results.peers.extend(peers.iter().map(|name| PeerInfo { name: (*name).into(), about: "a <server>".into() }));
+        for (name, connections) in suites {
+            results.suites.push(SuiteInfo {
+                name: (*name).into(),
+                title: format!("{connections} connections"),
+                load: "closed loop".into(),
+                connections: *connections,
+                idle: 0,
+                size: 12,
+                pipeline: 1,
+                reconnect: false,
+            });
+            for peer in peers {
+                let run = |factor: f64| Run {
+                    messages_per_second: factor * 1e5 / peer.len() as f64,
+                    cpu_per_message: Some(factor * peer.len() as f64),
+                    curve: vec![(0.0, 10.0), (50.0, 20.0), (99.0, 300.0)],
+                    memory: Memory {
+                        rest: Some(2 << 20),
+                        loaded: Some(3 << 20),
+                        peak: Some(4 << 20),
+                        per_connection: Some(99.0),
+                    },
+                    ..Run::default()
+                };
+                results.cell_mut(name, peer).runs.extend([run(1.0), run(1.1)]);
+            }
+        }
+        results
+    }
+
+    #[test]
+    fn every_chart_begins_a_line_of_its_own_and_the_page_needs_nothing_else() {
+        let page = html(&results(&[("c50", 50), ("c1000", 1000)], &["parrot", "plain"])).expect("a page");
+        let charts = page.matches("<svg ").count();
+        assert_eq!(page.lines().filter(|line| line.starts_with("<svg ")).count(), charts);
+        assert_eq!(charts, 6, "throughput, CPU and latency for two suites each, memory");
+        for outside in ["<script", "<link", "src=", "url(", "@import"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        for inside in ["1.20 × the bare loop", "6.30 µs", "a &lt;server&gt;", "Go is &lt;not&gt; installed"] {
+            assert!(page.contains(inside), "{inside}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_made_of_whatever_there_is() {
+        for (suites, peers) in [(&[][..], &[][..]), (&[("c50", 50)], &["own"]), (&[("c7", 7)], &["parrot"])] {
+            let page = html(&results(suites, peers)).expect("a page");
+            assert!(page.ends_with("</html>\n"));
+        }
+        let mut failed = results(&[("c50", 50)], &[]);
+        failed.peers.push(PeerInfo { name: "sulky".into(), about: String::new() });
+        failed.cell_mut("c50", "sulky").errors.push("it ended".into());
+        assert!(html(&failed).expect("a page").contains("it ended"));
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_back() {
+        let results = results(&[("c50", 50)], &["parrot"]);
+        let text = serde_json::to_string(&results).expect("JSON");
+        let again: Results = serde_json::from_str(&text).expect("the same results");
+        assert_eq!(
+            again.cell("c50", "parrot").and_then(Cell::throughput),
+            results.cell("c50", "parrot").and_then(Cell::throughput)
+        );
+        assert!(crate::compare::changes(&results, &again).iter().all(|change| !change.is_noteworthy()));
+    }
 
     #[test]
     fn nothing_from_outside_becomes_markup() {
