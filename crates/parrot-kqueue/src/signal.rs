@@ -1,6 +1,6 @@
 //! Signals as a source of events, and the guard that takes them.
 
-use crate::sys;
+use crate::{Kqueue, Token, sys};
 use std::{fmt, io, marker::PhantomData};
 
 /// Defines the signals once: name, the system's name, what it is.
@@ -104,16 +104,11 @@ impl Signal {
 /// signals was posted: there a program must not ignore SIGUSR2, and a guard of it is `Unsupported`.
 ///
 /// ```
-/// use parrot_kqueue::{Change, Events, Filter, Kqueue, Signal, SignalGuard, Token};
+/// use parrot_kqueue::{Kqueue, Signal, SignalGuard, Token};
 ///
 /// let guard = SignalGuard::block(&[Signal::Terminate, Signal::Interrupt])?;
 /// let queue = Kqueue::new()?;
-/// queue
-///     .apply(&[
-///         Change::add_signal(Signal::Terminate, Token(0)),
-///         Change::add_signal(Signal::Interrupt, Token(0)),
-///     ])
-///     .all()?;
+/// guard.add_to(&queue, &[(Signal::Terminate, Token(0)), (Signal::Interrupt, Token(0))])?;
 /// // The loop of the program runs here, and ends with the first event of Token(0).
 /// drop(guard);
 /// # std::io::Result::Ok(())
@@ -134,6 +129,31 @@ impl SignalGuard {
     /// needs one. `Unsupported` for [`Signal::User2`] on the kqueue systems.
     pub fn block(signals: &[Signal]) -> io::Result<SignalGuard> {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
+    }
+
+    /// Has the queue report these signals, also those that were posted since the guard blocked them.
+    ///
+    /// [`Change::add_signal`](crate::Change::add_signal) reports on the kqueue systems what is posted from then on.
+    /// Whatever a program does between the guard, first thing in `main`, and the queue that watches (it reads its
+    /// configuration, it opens files), a signal in that time would be blocked and never seen. With this call it is
+    /// reported, as often as it was posted; there it is posted again for that, so that another queue which has reported
+    /// the signal before will do so again.
+    ///
+    /// # Errors
+    ///
+    /// As for the answers to [`Change::add_signal`](crate::Change::add_signal).
+    ///
+    /// ```
+    /// use parrot_kqueue::{Events, Kqueue, Signal, SignalGuard, Token};
+    ///
+    /// let guard = SignalGuard::block(&[Signal::User1])?;
+    /// // Another process may post the signal now.
+    /// let queue = Kqueue::new()?;
+    /// guard.add_to(&queue, &[(Signal::User1, Token(0))])?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn add_to(&self, queue: &Kqueue, signals: &[(Signal, Token)]) -> io::Result<()> {
+        self.guard.add_to(queue, signals)
     }
 }
 

@@ -40,12 +40,9 @@ impl Queue {
         self.kqueue.waker(WAKE)
     }
 
-    /// Turns the signals that `_blocked` keeps from their usual effect into events.
-    pub(crate) fn watch_signals(&self, _blocked: &Signals) -> io::Result<()> {
-        let changes = Signals::all().iter().enumerate();
-        let changes: Vec<_> =
-            changes.map(|(index, signal)| Change::add_signal(*signal, Token(FIRST_SIGNAL + index))).collect();
-        self.kqueue.apply(&changes).all()
+    /// Turns these signals into events.
+    pub(crate) fn watch_signals(&self, signals: &Signals) -> io::Result<()> {
+        signals.add_to(&self.kqueue, FIRST_SIGNAL)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use parrot_kqueue::{Signal, SignalGuard};
+use parrot_kqueue::{Kqueue, Signal, SignalGuard, Token};
 
 /// SIGINT and SIGTERM drain (a second one ends at once), SIGHUP calls
 /// [`Config::on_hangup`](crate::Config::on_hangup), SIGUSR1 asks for statistics, and so does SIGINFO (Ctrl-T) on the
@@ -12,7 +12,7 @@ use parrot_kqueue::{Signal, SignalGuard};
 /// they reach the event queue and nothing else. Dropped, it forgets those that wait and restores the thread's mask.
 #[derive(Debug)]
 pub struct Signals {
-    _guard: SignalGuard,
+    guard: SignalGuard,
 }
 
 impl Signals {
@@ -23,7 +23,15 @@ impl Signals {
     ///
     /// What the system answers to a change of the signal mask; none is known to happen.
     pub fn take() -> io::Result<Signals> {
-        Ok(Signals { _guard: SignalGuard::block(Signals::all())? })
+        Ok(Signals { guard: SignalGuard::block(Signals::all())? })
+    }
+
+    /// Has the queue report them with tokens from `first` on, in the order of [`all`](Signals::all); also those that came
+    /// while the server was set up.
+    pub(crate) fn add_to(&self, queue: &Kqueue, first: usize) -> io::Result<()> {
+        let signals = Signals::all().iter().enumerate();
+        let signals: Vec<_> = signals.map(|(index, signal)| (*signal, Token(first + index))).collect();
+        self.guard.add_to(queue, &signals)
     }
 
     /// The signals in question on this system.

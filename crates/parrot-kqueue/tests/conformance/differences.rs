@@ -103,7 +103,7 @@ const TABLE: [Row; 19] = [
     },
     Row {
         difference: Difference::PendingSignal,
-        what: "a signal that is already pending is reported when it is added",
+        what: "a signal that is already pending is reported when it is added (`SignalGuard::add_to`: everywhere)",
         systems: ONLY_LINUX,
         why: "EVFILT_SIGNAL counts what is sent after it was added (kqueue(2))",
     },

@@ -155,6 +155,37 @@ guarded_tests! {
         assert_eq!(one(&queue).token(), A);
     }
 
+    what_was_posted_before_a_guard_was_asked_is_reported_by_its_queue [Signal::Terminate, Signal::User1] => {
+        let guard = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
+        post(Signal::Terminate);
+        post(Signal::Terminate);
+        let queue = queue();
+        guard.add_to(&queue, &[(Signal::Terminate, A), (Signal::User1, B)]).unwrap();
+        let event = one(&queue);
+        assert_eq!((event.token(), event.count()), (A, if here(Difference::SignalCounts) { 2 } else { 1 }));
+        assert_quiet(&queue);
+        post(Signal::User1);
+        assert_eq!(one(&queue).token(), B);
+        drop(guard);
+        unblock_everything();
+    }
+
+    what_is_posted_while_a_guard_is_asked_is_counted_once [Signal::User1] => {
+        for _ in 0..50 {
+            let guard = SignalGuard::block(&[Signal::User1]).unwrap();
+            let queue = queue();
+            let posts = thread::spawn(|| (0..20).for_each(|_| post(Signal::User1)));
+            guard.add_to(&queue, &[(Signal::User1, A)]).unwrap();
+            posts.join().unwrap();
+            let count: u64 = reported(&queue).iter().map(|event| event.count()).sum();
+            if here(Difference::SignalCounts) {
+                assert_eq!(count, 20);
+            } else {
+                assert_eq!(count, 1);
+            }
+        }
+    }
+
     a_signal_is_reported_while_other_threads_run [Signal::User1] => {
         let queue = queue();
         apply(&queue, Change::add_signal(Signal::User1, A));

@@ -4,7 +4,7 @@
 //! register of the whole process keeps each signal to one queue.
 
 use super::own::{Held, Kind};
-use crate::{Event, Filter, Signal, receipts::Failure};
+use crate::{Change, Event, Filter, Kqueue, Signal, Token, receipts::Failure};
 use nix::sys::{
     epoll::Epoll,
     signal::{SigSet, SigmaskHow},
@@ -118,6 +118,13 @@ impl Guard {
         let pending = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         Ok(Guard { signals, before, pending })
+    }
+
+    /// A signalfd reports what is pending already: signalfd(2).
+    #[expect(clippy::unused_self, reason = "native kqueue needs it")]
+    pub(crate) fn add_to(&self, queue: &Kqueue, signals: &[(Signal, Token)]) -> io::Result<()> {
+        let adds: Vec<_> = signals.iter().map(|&(signal, token)| Change::add_signal(signal, token)).collect();
+        queue.apply(&adds).all()
     }
 }
 

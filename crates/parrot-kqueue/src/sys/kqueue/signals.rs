@@ -5,14 +5,15 @@
 //! sent to this thread itself: the last that sigwait would take.
 
 use super::nothing;
-use crate::{Signal, receipts::Failure};
+use crate::{Change, Kqueue as Queue, Signal, Source, Token, receipts::Failure};
 use nix::sys::{
     event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
     pthread::{pthread_kill, pthread_self},
     signal::{self, SigSet, SigmaskHow},
 };
+use nix::unistd::Pid;
 use rustix::io::FdFlags;
-use std::{fmt, io};
+use std::{cell::Cell, fmt, io};
 
 /// sigwait takes the lowest number first, of what is pending for the process before or together with what is pending
 /// for the thread (FreeBSD, XNU, OpenBSD and DragonFly kern_sig.c, NetBSD sys_sig.c). No other signal
@@ -25,6 +26,8 @@ pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
     posted: Kqueue,
+    /// `posted` has reported something, which may be pending still.
+    seen: Cell<bool>,
 }
 
 impl Guard {
@@ -41,11 +44,46 @@ impl Guard {
         let watch: Vec<_> = signals.iter().map(watch).collect();
         posted.kevent(&watch, &mut [], Some(NOW))?;
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        Ok(Guard { signals, before, posted })
+        Ok(Guard { signals, before, posted, seen: Cell::new(false) })
+    }
+
+    /// EVFILT_SIGNAL counts what is posted after it was added and not what is pending (kqueue(2)), so what came before
+    /// is posted again. The counts of `posted` tell what that is, so that no post is lost and none counts twice.
+    pub(crate) fn add_to(&self, queue: &Queue, signals: &[(Signal, Token)]) -> io::Result<()> {
+        let adds: Vec<_> = signals.iter().map(|&(signal, token)| Change::add_signal(signal, token)).collect();
+        let deletes: Vec<_> = signals.iter().map(|&(signal, _)| Change::delete(Source::Signal(signal))).collect();
+        let mut before = self.take_posted()?;
+        loop {
+            queue.apply(&adds).all()?;
+            let meanwhile = self.take_posted()?;
+            if meanwhile.is_empty() {
+                break;
+            }
+            // The queue may have counted these or not: begin again, with them as what came before.
+            queue.apply(&deletes).all()?;
+            before.extend(meanwhile);
+        }
+        for (number, posts) in before {
+            let Some((signal, _)) = signals.iter().find(|(signal, _)| ident(signal.system()) == number) else {
+                continue;
+            };
+            for _ in 0..posts {
+                signal::kill(Pid::this(), signal.system())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers and counts of what was posted since this was asked last.
+    fn take_posted(&self) -> nix::Result<Vec<(usize, i64)>> {
+        let mut events = vec![nothing(); self.signals.iter().count()];
+        let reported = self.posted.kevent(&[], &mut events, Some(NOW))?;
+        self.seen.set(self.seen.get() || reported > 0);
+        Ok(events.iter().take(reported).map(|event| (event.ident(), event.data() as i64)).collect())
     }
 
     fn discard_pending(&self) -> nix::Result<()> {
-        if self.posted.kevent(&[], &mut [nothing()], Some(NOW))? == 0 {
+        if self.take_posted()?.is_empty() && !self.seen.get() {
             return Ok(());
         }
         let mut taken = self.signals;
@@ -58,8 +96,11 @@ impl Guard {
 }
 
 fn watch(signal: signal::Signal) -> KEvent {
-    let ident = (signal as i32).unsigned_abs() as usize;
-    KEvent::new(ident, EventFilter::EVFILT_SIGNAL, EvFlags::EV_ADD, FilterFlag::empty(), 0, 0)
+    KEvent::new(ident(signal), EventFilter::EVFILT_SIGNAL, EvFlags::EV_ADD, FilterFlag::empty(), 0, 0)
+}
+
+fn ident(signal: signal::Signal) -> usize {
+    (signal as i32).unsigned_abs() as usize
 }
 
 impl Drop for Guard {
