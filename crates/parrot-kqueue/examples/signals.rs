@@ -1,6 +1,6 @@
 //! Tells of the signals it is sent, and ends in its own time: `signals`, then Ctrl-C, or `kill -HUP` from elsewhere.
 
-use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
+use parrot_kqueue::{Events, Kqueue, Signal, SignalGuard, Token};
 use std::io;
 
 const SIGNALS: [Signal; 5] =
@@ -10,9 +10,8 @@ fn main() -> io::Result<()> {
     // First of all, before any thread is started that would be given the signals instead.
     let guard = SignalGuard::block(&SIGNALS)?;
     let queue = Kqueue::new()?;
-    let changes: Vec<_> =
-        SIGNALS.iter().enumerate().map(|(index, &signal)| Change::add_signal(signal, Token(index))).collect();
-    queue.apply(&changes).all()?;
+    let tokens: Vec<_> = SIGNALS.iter().enumerate().map(|(index, &signal)| (signal, Token(index))).collect();
+    guard.add_to(&queue, &tokens)?;
     println!("process {} waits for {SIGNALS:?}", std::process::id());
     let mut events = Events::with_capacity(8);
     'running: loop {

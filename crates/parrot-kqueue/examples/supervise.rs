@@ -27,9 +27,7 @@ fn main() -> io::Result<ExitCode> {
     let mut events = Events::with_capacity(8);
     loop {
         let guard = SignalGuard::block(&[Signal::Terminate, Signal::Interrupt])?;
-        queue
-            .apply(&[Change::add_signal(Signal::Terminate, STOP), Change::add_signal(Signal::Interrupt, STOP)])
-            .all()?;
+        guard.add_to(&queue, &[(Signal::Terminate, STOP), (Signal::Interrupt, STOP)])?;
         loop {
             queue.wait(&mut events, None)?;
             let happened = |token| events.iter().any(|event| event.token() == token);
