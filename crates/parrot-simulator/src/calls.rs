@@ -55,7 +55,12 @@ fn error<T>(errno: Errno) -> io::Result<T> {
 /// Why a connection has ended that failed with this.
 fn reason(errno: Errno) -> CloseReason {
     match errno {
-        Errno::ECONNRESET | Errno::EPIPE | Errno::ETIMEDOUT | Errno::ENOTCONN | Errno::EPROTOTYPE => CloseReason::Reset,
+        Errno::ECONNRESET
+        | Errno::EPIPE
+        | Errno::ETIMEDOUT
+        | Errno::EHOSTUNREACH
+        | Errno::ENOTCONN
+        | Errno::EPROTOTYPE => CloseReason::Reset,
         _ => CloseReason::Failed,
     }
 }
@@ -206,7 +211,7 @@ impl Kernel {
             return Ok(self.take_bytes(index, space));
         }
         if let Some(errno) = self.links[index].error.take() {
-            self.coverage.count(if errno == Errno::ETIMEDOUT { Point::ReceiveTimedOut } else { Point::ReceiveReset });
+            self.coverage.count(if errno == Errno::ECONNRESET { Point::ReceiveReset } else { Point::ReceiveTimedOut });
             return self.fail(index, errno);
         }
         let link = &mut self.links[index];

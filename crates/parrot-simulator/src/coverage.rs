@@ -1,7 +1,5 @@
 //! What has happened in the runs, each point with its count: a point that never happened was not tested.
 
-use std::fmt;
-
 use crate::profile::Profile;
 
 /// Which profiles have a point.
@@ -103,6 +101,8 @@ points! {
         ResumedByClose "accepting resumed by a close" Both,
         MemoryRetried "retried after a want of memory" Both,
         LogDropped "log line dropped" Both,
+        BusyPoll "asks without sleeping, as told" Both,
+        DrainKeepsBacklog "drain keeps the backlog without descriptors" Both,
         Hangup "hangup" Both,
         Statistics "statistics asked for" Both,
         WakeForNothing "woken for nothing" Both,
@@ -114,6 +114,8 @@ points! {
         ClosedDrained "closed: drained" Both,
         ClosedDrainTimeout "closed: drain time-out" Both,
         ClosedFailed "closed: failed" Both,
+        DrainOfCrowd "drain of more than a turn can serve" Both,
+        DrainWithoutEnd "drain without a time-out" Both,
         DrainBySignal "drain by a signal" Both,
         DrainByHandle "drain by a handle" Both,
         DrainFindsNothing "drain finds nothing open" Both,
@@ -125,6 +127,7 @@ points! {
         DrainDiscards "drain discards" Both,
         EndedDrained "ended: drained" Both,
         EndedSecondSignal "ended: second signal" Both,
+        EndedOtherSignal "ended: second signal of another kind" Both,
         EndedMergedSignals "ended: two signals in one" Both,
     }
 }
@@ -180,12 +183,10 @@ impl Coverage {
     }
 }
 
-/// The table: a line each point.
-impl fmt::Display for Coverage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for point in Point::ALL {
-            writeln!(f, "  {:<40} {:>14}", point.name(), self.of(*point))?;
-        }
-        Ok(())
+impl Coverage {
+    /// The table of a profile: a line each point.
+    pub fn table(&self, profile: Profile) -> String {
+        let points = Point::ALL.iter().filter(|point| point.is_in(profile));
+        points.map(|point| format!("  {:<40} {:>14}\n", point.name(), self.of(*point))).collect()
     }
 }

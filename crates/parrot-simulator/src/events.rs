@@ -10,7 +10,7 @@ use parrot_server::system::Event;
 
 use crate::coverage::Point;
 use crate::kernel::{Kernel, Origin, note};
-use crate::plan::MICROSECOND;
+use crate::plan::{MICROSECOND, Stop};
 use crate::profile::Profile;
 
 /// The most events of one wait.
@@ -18,6 +18,8 @@ const LIST: usize = 1024;
 /// So many times only the loop's own deadlines end a wait, before it is told to stop: it may never be at rest, as long as
 /// descriptors lack.
 pub(crate) const LONELY_WAITS: u32 = 32;
+/// More connections than a turn serves beside those with events.
+const CROWD: usize = 1024;
 /// How many tokens of closed connections are kept, for stale events.
 const OLD_TOKENS: usize = 8;
 
@@ -27,7 +29,7 @@ enum Ready {
     Accept(usize),
     Read(usize),
     Write(usize),
-    Stop,
+    Stop(Stop),
     Signal,
     Wake,
 }
@@ -96,8 +98,10 @@ impl Kernel {
                 ready.push(Ready::Write(index));
             }
         }
-        if self.pending_stops > 0 {
-            ready.push(Ready::Stop);
+        for signal in [Stop::Interrupt, Stop::Terminate] {
+            if self.pending_stops[signal as usize] > 0 {
+                ready.push(Ready::Stop(signal));
+            }
         }
         if !self.pending_signals.is_empty() {
             ready.push(Ready::Signal);
@@ -174,9 +178,13 @@ impl Kernel {
                 told
             }
             Ready::Write(index) => (Event::Writable { token: self.links[index].watch_write? }, Origin::Link(index)),
-            Ready::Stop => {
-                let count = std::mem::take(&mut self.pending_stops);
-                (Event::Signal { signal: self.stop_signal(), count }, Origin::Server)
+            Ready::Stop(stop) => {
+                let count = std::mem::take(&mut self.pending_stops[stop as usize]);
+                let signal = match stop {
+                    Stop::Interrupt => Signal::Interrupt,
+                    Stop::Terminate => Signal::Terminate,
+                };
+                (Event::Signal { signal, count }, Origin::Server)
             }
             Ready::Signal => {
                 let (hangup, count) = self.pending_signals.pop()?;
@@ -213,10 +221,15 @@ impl Kernel {
         Some((event, Origin::Stale))
     }
 
-    /// An event of an open connection that nothing has caused.
+    /// An event of an open connection, or of a listener that may be closed, that nothing has caused.
     fn spurious_event(&mut self) -> Option<(Event, Origin)> {
-        if self.open.is_empty() {
-            return None;
+        if self.open.is_empty() || self.dice.chance(32) {
+            let token = Token(self.dice.below(self.ports.len() as u64) as usize);
+            // A registration has one event in a list.
+            let has_one =
+                |(event, _): &(Event, Origin)| matches!(event, Event::Readable { token: other, .. } if *other == token);
+            let event = Event::Readable { token, read_on: false, available: self.counted(1) };
+            return (!self.batch.iter().any(has_one)).then_some((event, Origin::Port));
         }
         let index = self.open[self.dice.below(self.open.len() as u64) as usize];
         let link = &self.links[index];
@@ -233,6 +246,7 @@ impl Kernel {
     /// The next event of the turn; from here on the loop may act on it.
     pub(crate) fn deliver_event(&mut self) -> Option<Event> {
         let (event, origin) = self.batch.pop_front()?;
+        self.last_event = Some(self.turn_time);
         note!(self, "event: {event:?}, {origin:?}");
         match (event, origin) {
             (Event::Readable { read_on, available, .. }, Origin::Link(index)) => {
@@ -260,8 +274,12 @@ impl Kernel {
                     self.killed = Some(signal.number());
                     let merged = self.drain_deadline.is_none();
                     self.coverage.count(if merged { Point::EndedMergedSignals } else { Point::EndedSecondSignal });
+                    if self.drained_by.is_some_and(|first| first != signal) {
+                        self.coverage.count(Point::EndedOtherSignal);
+                    }
                 } else {
                     self.coverage.count(Point::DrainBySignal);
+                    self.drained_by = Some(signal);
                     self.start_drain();
                 }
             }
@@ -280,7 +298,14 @@ impl Kernel {
     }
 
     fn start_drain(&mut self) {
-        self.drain_deadline = Some(self.turn_time + self.plan.config.drain_timeout.as_nanos() as u64);
+        let within = u64::try_from(self.plan.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
+        self.drain_deadline = Some(self.turn_time.saturating_add(within));
+        if within == u64::MAX {
+            self.coverage.count(Point::DrainWithoutEnd);
+        }
+        if self.open.len() > CROWD {
+            self.coverage.count(Point::DrainOfCrowd);
+        }
         if self.open.is_empty() {
             self.coverage.count(Point::DrainFindsNothing);
         }

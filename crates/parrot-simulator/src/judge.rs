@@ -65,7 +65,14 @@ impl Kernel {
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait beyond the idle time-out of connection {index}"));
         }
-        let idle = self.work == self.work_before && !self.waited;
+        let polls = self.plan.config.busy_poll.zip(self.last_event).is_some_and(|(poll, since)| {
+            let until = since + poll.as_nanos() as u64;
+            self.turn_time < until
+        });
+        if polls {
+            self.coverage.count(Point::BusyPoll);
+        }
+        let idle = self.work == self.work_before && !self.waited && !polls;
         self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
         self.work_before = self.work;
         self.waited = false;
@@ -105,6 +112,9 @@ impl Kernel {
             };
             self.broken(Promise::Awake, || format!("connection {index} {what}, and the loop waits"));
         }
+        if self.drain_deadline.is_some() && self.ports.iter().any(|port| port.open && !port.backlog.is_empty()) {
+            self.coverage.count(Point::DrainKeepsBacklog);
+        }
         let forgotten = self.ports.iter().position(|port| {
             port.open && port.watch.is_none() && port.paused.is_none_or(|since| latest > since + LONGEST_ACCEPT_PAUSE)
         });
@@ -117,6 +127,9 @@ impl Kernel {
     pub(crate) fn stop_at_the_end(&mut self) {
         if self.drain_deadline.is_none() {
             self.stop();
+        } else if self.drain_deadline == Some(u64::MAX) {
+            // Without a time-out only a signal ends a drain that somebody holds open.
+            self.pending_stops[self.plan.ending.second_signal as usize] += 1;
         } else if self.lonely_waits < LONELY_WAITS {
             self.broken(Promise::Awake, || "the loop waits for ever in a drain".to_owned());
             self.pending_wake = true;

@@ -97,10 +97,13 @@ pub struct Kernel {
     pub(crate) old_tokens: VecDeque<Token>,
     pub(crate) shared: Arc<Shared>,
 
-    pub(crate) pending_stops: u64,
+    /// Signals that end the server, posted and not told yet, by kind.
+    pub(crate) pending_stops: [u64; 2],
     pub(crate) pending_signals: Vec<(bool, u64)>,
     pub(crate) pending_wake: bool,
+    /// When the drain ends, `u64::MAX` if it has no time-out; `None` before it.
     pub(crate) drain_deadline: Option<u64>,
+    pub(crate) drained_by: Option<Signal>,
     /// The number of the signal that ends the server at once.
     pub(crate) killed: Option<i32>,
     pub(crate) hangups: u64,
@@ -114,6 +117,8 @@ pub struct Kernel {
     pub(crate) work_before: u64,
     /// The last wait has waited.
     pub(crate) waited: bool,
+    /// The time of the last turn that had an event.
+    pub(crate) last_event: Option<u64>,
     pub(crate) idle_turns: u32,
     /// How often a wait was ended by nothing but the loop's own deadline, with nothing else to come.
     pub(crate) lonely_waits: u32,
@@ -153,10 +158,11 @@ impl Kernel {
             batch: VecDeque::new(),
             old_tokens: VecDeque::new(),
             shared,
-            pending_stops: 0,
+            pending_stops: [0; 2],
             pending_signals: Vec::new(),
             pending_wake: false,
             drain_deadline: None,
+            drained_by: None,
             killed: None,
             hangups: 0,
             log_used: 0,
@@ -166,6 +172,7 @@ impl Kernel {
             work: 0,
             work_before: 0,
             waited: true,
+            last_event: None,
             idle_turns: 0,
             lonely_waits: 0,
             last_call_closed: false,
@@ -258,14 +265,17 @@ impl Kernel {
             Action::Write(link) => self.write(link),
             Action::Read(link) => self.read(link),
             Action::Reset(link) => self.break_link(link, Errno::ECONNRESET),
-            Action::TimeOut(link) => self.break_link(link, Errno::ETIMEDOUT),
+            Action::TimeOut(link) => {
+                let errno = self.dice.pick([Errno::ETIMEDOUT, Errno::ETIMEDOUT, Errno::EHOSTUNREACH]);
+                self.break_link(link, errno);
+            }
             Action::Stop => self.stop(),
             Action::StopAgain => {
                 self.coverage.count(Point::StopTwice);
                 self.shared.stop.store(true, Ordering::Release);
                 self.pending_wake = true;
             }
-            Action::SecondSignal => self.pending_stops += 1,
+            Action::SecondSignal => self.pending_stops[self.plan.ending.second_signal as usize] += 1,
             Action::Signal { hangup } => self.pending_signals.push((hangup, 1)),
             Action::Wake => self.pending_wake = true,
         }
@@ -276,7 +286,7 @@ impl Kernel {
         let ending = self.plan.ending.clone();
         note!(self, "the server is told to stop");
         if ending.by_signal {
-            self.pending_stops += 1;
+            self.pending_stops[ending.signal as usize] += 1;
         } else {
             self.shared.stop.store(true, Ordering::Release);
             self.pending_wake = true;
@@ -466,14 +476,14 @@ impl Kernel {
             self.log_used += 1;
         }
     }
-
-    /// The signal that ends the server in this run.
-    pub(crate) fn stop_signal(&self) -> Signal {
-        if self.plan.peers.len().is_multiple_of(2) { Signal::Terminate } else { Signal::Interrupt }
-    }
 }
 
 /// Stands for a peer that takes no part.
 fn absent(plan: &Plan) -> crate::peer::PeerPlan {
-    crate::peer::PeerPlan::draw(false, plan.config.max_output.max(160) as u64, 0, &mut Dice::seeded(0, 0))
+    crate::peer::PeerPlan::draw(
+        crate::peer::Scene::Usual,
+        plan.config.max_output.max(160) as u64,
+        0,
+        &mut Dice::seeded(0, 0),
+    )
 }

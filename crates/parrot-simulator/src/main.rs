@@ -148,7 +148,7 @@ fn run(profile: Profile, arguments: &Arguments) -> Result<()> {
     println!("  {:.1} s on {threads} threads: {:.0} seeds/s", elapsed, arguments.seeds as f64 / elapsed);
     println!("  a seed in the median: {peers} peers, {bytes} bytes, {turns} turns");
     println!("  in all: {} turns, {} bytes, {} faults", totals.turns, totals.bytes, totals.coverage.faults());
-    print!("{}", totals.coverage);
+    print!("{}", totals.coverage.table(profile));
     let missing = totals.coverage.missing(profile);
     if arguments.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() {
         let names: Vec<&str> = missing.into_iter().map(Point::name).collect();

@@ -3,6 +3,17 @@
 use crate::dice::Dice;
 use crate::plan::{MICROSECOND, MILLISECOND, SECOND};
 
+/// How many peers there are in a story, and of what kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scene {
+    /// A few of every kind.
+    Usual,
+    /// More than are accepted in a turn, with little to say.
+    Storm,
+    /// More than are served in a turn, silent.
+    Crowd,
+}
+
 /// What a peer does when all its bytes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish {
@@ -47,7 +58,7 @@ pub(crate) struct PeerPlan {
 }
 
 impl PeerPlan {
-    pub(crate) fn draw(storm: bool, most_bytes: u64, connected_within: u64, dice: &mut Dice) -> PeerPlan {
+    pub(crate) fn draw(scene: Scene, most_bytes: u64, connected_within: u64, dice: &mut Dice) -> PeerPlan {
         let quick = (0, 2 * MICROSECOND);
         let plan = PeerPlan {
             kind: "chatty",
@@ -71,7 +82,11 @@ impl PeerPlan {
             lockstep: false,
             ..plan.clone()
         };
-        let script = match if storm { dice.pick([0, 7, 9, 0]) } else { dice.below(14) } {
+        let script = match match scene {
+            Scene::Usual => dice.below(14),
+            Scene::Storm => dice.pick([0, 7, 9, 0]),
+            Scene::Crowd => 7,
+        } {
             0 | 1 => plan,
             2 | 3 => PeerPlan { kind: "bulk", ..stream },
             4 => PeerPlan {
@@ -89,8 +104,15 @@ impl PeerPlan {
             7 => PeerPlan {
                 kind: "silent",
                 bytes: 0,
-                finish: dice.pick([Finish::Stay, Finish::Linger, Finish::HalfClose]),
-                reset_after: if dice.chance(64) { Some(dice.below(MILLISECOND)) } else { None },
+                finish: match scene {
+                    Scene::Crowd => Finish::Stay,
+                    _ => dice.pick([Finish::Stay, Finish::Linger, Finish::HalfClose]),
+                },
+                reset_after: if scene != Scene::Crowd && dice.chance(64) {
+                    Some(dice.below(MILLISECOND))
+                } else {
+                    None
+                },
                 ..plan
             },
             8 => PeerPlan { kind: "late", connect_at: dice.pick([5 * MILLISECOND, SECOND]), ..plan },

@@ -6,7 +6,7 @@ use parrot_server::system::LoopConfig;
 
 use crate::coverage::Point;
 use crate::dice::Dice;
-use crate::peer::PeerPlan;
+use crate::peer::{PeerPlan, Scene};
 use crate::profile::Profile;
 
 pub(crate) const MICROSECOND: u64 = 1_000;
@@ -24,7 +24,7 @@ impl Rates {
     }
 
     fn draw(profile: Profile, dice: &mut Dice) -> Rates {
-        let mut rates = [0; Point::COUNT];
+        let mut rates = Rates([0; Point::COUNT]);
         // One seed in eight is calm; in a stormy one a fault happens up to every other call.
         let (share, highest): (u8, [u8; 4]) = match dice.below(8) {
             0 => (0, [0; 4]),
@@ -34,7 +34,7 @@ impl Rates {
         };
         for fault in Point::FAULTS.iter().filter(|fault| fault.is_in(profile)) {
             if dice.chance(share) {
-                rates[*fault as usize] = dice.pick(highest);
+                rates.0[*fault as usize] = dice.pick(highest);
             }
         }
         // What ends a connection or stops the clock's peace for long is rarer, or there would be little else to see.
@@ -55,10 +55,21 @@ impl Rates {
             (Point::WatchReadFails, 64),
             (Point::SetUpFails, 64),
         ] {
-            rates[fault as usize] = rates[fault as usize].min(most);
+            rates.limit(fault, most);
         }
-        Rates(rates)
+        rates
     }
+
+    fn limit(&mut self, fault: Point, most: u8) {
+        self.0[fault as usize] = self.of(fault).min(most);
+    }
+}
+
+/// A signal that ends the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    Interrupt,
+    Terminate,
 }
 
 /// How and when the server is told to end.
@@ -70,6 +81,8 @@ pub(crate) struct Ending {
     pub(crate) by_signal: bool,
     /// How long after the first a second signal comes.
     pub(crate) second_after: Option<u64>,
+    pub(crate) signal: Stop,
+    pub(crate) second_signal: Stop,
     /// How long after the first a handle stops what stops already.
     pub(crate) again_after: Option<u64>,
 }
@@ -95,24 +108,39 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(profile: Profile, dice: &mut Dice) -> Plan {
-        let rates = Rates::draw(profile, dice);
-        let storm = dice.chance(6);
-        let count = if storm { dice.between((70, 160)) } else { dice.pick([1, 4, 5, 6, 8, 8, 12, 16]) } as usize;
-        let max_output =
-            dice.pick([1, 3, 16, 64, 256, 700, 1024, 1024, 2048, 4096, 4096, 4096, 8192, 8192, 16_384, 131_072]);
-        // In a storm, and in small steps, the number of bytes is what a run's length comes from.
-        let most_bytes = if storm { 512 } else { max_output.clamp(1, 2048) * 300 } as u64;
-        let connected_within = if storm {
-            dice.pick([0, 0, 20, MILLISECOND])
-        } else {
-            dice.pick([0, 50 * MICROSECOND, MILLISECOND, 10 * MILLISECOND])
+        let mut rates = Rates::draw(profile, dice);
+        let busy_poll = dice.chance(12).then(|| Duration::from_nanos(dice.pick([3, 15]) * MICROSECOND));
+        if busy_poll.is_some() {
+            // Events for nothing would keep the loop awake for ever.
+            rates.limit(Point::WaitStale, 2);
+            rates.limit(Point::WaitSpurious, 2);
+        }
+        let scene = match dice.chance(6) {
+            false => Scene::Usual,
+            true if dice.chance(24) => Scene::Crowd,
+            true => Scene::Storm,
         };
-        let peers = (0..count).map(|_| Some(PeerPlan::draw(storm, most_bytes, connected_within, dice))).collect();
+        let count = match scene {
+            Scene::Usual => dice.pick([1, 4, 5, 6, 8, 8, 12, 16]),
+            Scene::Storm => dice.between((70, 160)),
+            Scene::Crowd => dice.between((1050, 1300)),
+        };
+        let max_output: u64 =
+            dice.pick([1, 3, 16, 64, 256, 700, 1024, 1024, 2048, 4096, 4096, 4096, 8192, 8192, 16_384, 131_072]);
+        // In small steps, and with many peers, the number of bytes is what a run's length comes from.
+        let most_bytes = if scene == Scene::Usual { max_output.clamp(1, 2048) * 300 } else { 512 };
+        let connected_within = match scene {
+            Scene::Usual => dice.pick([0, 50 * MICROSECOND, MILLISECOND, 10 * MILLISECOND]),
+            Scene::Storm => dice.pick([0, 0, 20, MILLISECOND]),
+            Scene::Crowd => 0,
+        };
+        let peers = (0..count).map(|_| Some(PeerPlan::draw(scene, most_bytes, connected_within, dice))).collect();
+        let (max_output, drain_for_ever) = (max_output as usize, dice.chance(6));
         Plan {
             profile,
             config: LoopConfig {
-                busy_poll: None,
-                max_connections: if dice.chance(32) { Some(dice.between((1, count as u64)) as usize) } else { None },
+                busy_poll,
+                max_connections: if dice.chance(32) { Some(dice.between((1, count)) as usize) } else { None },
                 max_output,
                 max_buffered: match dice.below(4) {
                     0 => dice.between((0, 3)) as usize * max_output,
@@ -128,27 +156,32 @@ impl Plan {
                 } else {
                     None
                 },
-                drain_timeout: Duration::from_nanos(dice.pick([
-                    5 * SECOND,
-                    5 * SECOND,
-                    20 * MILLISECOND,
-                    MILLISECOND,
-                    0,
-                ])),
+                drain_timeout: match drain_for_ever {
+                    true => Duration::MAX,
+                    false => {
+                        Duration::from_nanos(dice.pick([5 * SECOND, 5 * SECOND, 20 * MILLISECOND, MILLISECOND, 0]))
+                    }
+                },
             },
-            listeners: dice.pick([2, 1, if storm { 1 } else { 2 }]),
-            backlog: dice.pick([128, 128, 128, if storm { 100 } else { 4 }, 1]),
-            descriptors: if dice.chance(40) { dice.between((1, count as u64)) as usize } else { usize::MAX },
+            listeners: dice.pick([2, 1]),
+            backlog: match scene {
+                Scene::Usual => dice.pick([128, 128, 128, 4, 1]),
+                Scene::Storm => dice.pick([128, 128, 128, 4]),
+                Scene::Crowd => 2048,
+            },
+            descriptors: if dice.chance(40) { dice.between((1, count)) as usize } else { usize::MAX },
             log_lines: dice.pick([u64::MAX, 4, 64]),
             log_interval: dice.pick([MICROSECOND, 50 * MICROSECOND, MILLISECOND]),
             ending: Ending {
                 at: if dice.chance(64) { Some(dice.below(MILLISECOND) * dice.pick([1, 10, 40])) } else { None },
                 by_signal: dice.chance(128),
-                second_after: if dice.chance(40) {
-                    Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND]))
-                } else {
-                    None
+                // A drain without a time-out may have no end of its own.
+                second_after: match dice.chance(40) {
+                    true => Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND])),
+                    false => drain_for_ever.then_some(50 * MILLISECOND),
                 },
+                signal: dice.pick([Stop::Terminate, Stop::Interrupt]),
+                second_signal: dice.pick([Stop::Terminate, Stop::Interrupt]),
                 again_after: if dice.chance(40) { Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND])) } else { None },
             },
             signals: (0..dice.pick([0, 0, 0, 2])).map(|_| (dice.below(5 * MILLISECOND), dice.chance(128))).collect(),
