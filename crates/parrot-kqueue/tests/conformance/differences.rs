@@ -11,6 +11,8 @@ pub(crate) enum Difference {
     SocketError,
     /// A pipe whose reader is gone is reported to its writer as at its end (else as in error).
     BrokenPipeIsEof,
+    /// A pipe whose reader is already gone may be refused.
+    BrokenPipeRefused,
     LowWater,
     RegularFiles,
     /// `Event::count` of a signal counts posts.
@@ -58,7 +60,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 19] = [
+const TABLE: [Row; 20] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -76,6 +78,12 @@ const TABLE: [Row; 19] = [
         what: "a pipe without a reader: `is_eof` for its writer (Linux: `is_error`)",
         systems: ALL_BUT_LINUX,
         why: "poll(2), POLLERR; kqueue(2), EVFILT_WRITE",
+    },
+    Row {
+        difference: Difference::BrokenPipeRefused,
+        what: "adding Write of a pipe whose reader is gone may be answered with `BrokenPipe`",
+        systems: ALL_BUT_LINUX,
+        why: "pipe_kqfilter in FreeBSD sys/kern/sys_pipe.c and its kin",
     },
     Row {
         difference: Difference::LowWater,

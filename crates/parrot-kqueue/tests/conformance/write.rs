@@ -162,6 +162,24 @@ fn a_pipe_nobody_reads_is_reported_to_its_writer() {
 }
 
 #[test]
+fn a_pipe_nobody_reads_any_more_is_reported_or_refused_when_it_is_added() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let queue = queue();
+    match queue.apply(&[write(&writer)]).all() {
+        Ok(()) => {
+            let event = one(&queue);
+            assert!(event.is_eof() || event.is_error());
+        }
+        Err(error) => {
+            assert!(here(Difference::BrokenPipeRefused), "{error}");
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+            assert_quiet(&queue);
+        }
+    }
+}
+
+#[test]
 fn a_socket_whose_peer_is_gone_is_reported_at_its_end() {
     let (near, far) = pair();
     fill(&near);
