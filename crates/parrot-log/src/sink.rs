@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
 
 /// The pause before another try where the system says "writable" and then "would block", or cannot say at all.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -119,8 +120,11 @@ impl Sink {
     }
 }
 
+/// Opens without waiting: a named pipe that nobody reads is an error (ENXIO, open(2)), not a program that hangs with its
+/// signals blocked. The flag is this open file's own, and only pipes and devices know it.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    let without_waiting = OFlags::NONBLOCK.bits() as i32;
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(without_waiting).open(path)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Writer {
     }
 
     /// A log at the end of the file at `path`, which is created readable by its owner only (mode 0600) if it is not
-    /// there. A named pipe without a reader blocks here until there is one.
+    /// there. A named pipe without a reader is an error.
     ///
     /// The thread that writes starts here, see [`Writer::stdout`].
     ///

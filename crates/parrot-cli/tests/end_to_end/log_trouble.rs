@@ -1,13 +1,14 @@
 //! A log that is in trouble costs lines, never an echo.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, parrot, skip};
+use crate::support::{Parrot, data, echo, parrot, scratch, skip};
 
 /// More lines than a pipe and the log's own buffers hold.
 const MANY: usize = 10_000;
@@ -83,6 +84,22 @@ fn keeps_echoing_and_warns_once(parrot: Parrot) {
     let summary = parrot.stop();
     assert!(summary.contains("; 0 log lines written"), "{summary}");
     assert!(summary.contains(&format!(" {} dropped", MANY + 1)), "{summary}");
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_a_log() {
+    let path = scratch("pipe.log");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let ended = parrot(&["--log-file"]).arg(&path).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("cannot log to"));
+
+    // Open for both, so that opening it does not wait for the server.
+    let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let parrot = Parrot::spawn(parrot(&["--log-file"]).arg(&path));
+    echo(&parrot.connect(), b"squawk");
+    let line = BufReader::new(reader).lines().next().unwrap().unwrap();
+    assert!(line.ends_with("\"squawk\" 6"), "{line}");
 }
 
 #[test]
