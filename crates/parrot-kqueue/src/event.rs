@@ -91,12 +91,40 @@ impl Event {
     }
 
     /// The token of the registration.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert_eq!(event.token(), Token(5));
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
     /// What kind of source the event is from.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert_eq!(event.filter(), parrot_kqueue::Filter::Read);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn filter(&self) -> Filter {
         self.filter
@@ -106,6 +134,20 @@ impl Event {
     /// was made. `None` where the system does not say it for free: on Linux, and for other filters.
     ///
     /// It may be out of date when it is read, so let it size a buffer, not end a loop.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert!(event.available().is_none_or(|bytes| bytes == 6));
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn available(&self) -> Option<u64> {
         match self.filter {
@@ -118,6 +160,20 @@ impl Event {
 
     /// Read: the other side will send no more, but bytes may still wait to be read. Write: the other side takes no
     /// more. A hint: read on until a read gives 0.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert!(!event.is_eof()); // the writer is still there
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn is_eof(&self) -> bool {
         self.flags.contains(Flags::EOF)
@@ -125,6 +181,20 @@ impl Event {
 
     /// The descriptor is in error, and the next call on it will say which. On Linux it also stands for a pipe whose
     /// reader is gone.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert!(!event.is_error());
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.flags.contains(Flags::ERROR)
@@ -134,6 +204,22 @@ impl Event {
     ///
     /// Looking here does not take the error away; `take_error` of `std`'s sockets asks the socket itself on every
     /// system.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     if let Some(error) = event.socket_error() {
+    ///         eprintln!("the connection ended: {error}");
+    ///     }
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn socket_error(&self) -> Option<io::Error> {
         match self.filter {
@@ -146,6 +232,20 @@ impl Event {
 
     /// Urgent data stands in the stream, so that a short read may end before it with more to come. Only Linux says so,
     /// on Read; where it is `false` and there is a count, [`available`](Event::available) tells what is left.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
+    /// # writer.write_all(b"squawk")?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert!(!event.is_urgent());
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.flags.contains(Flags::URGENT)
@@ -154,6 +254,18 @@ impl Event {
     /// How often it happened since it was last reported: expirations of a timer, posts of a signal, uses of a waker.
     /// At least 1. Linux merges the posts of a signal and kqueue merges the uses of a waker into one. 1 for other
     /// filters.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Schedule, TimerId, Token};
+    /// # use std::time::Duration;
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # queue.apply(&[Change::add_timer(TimerId(1), Schedule::After(Duration::ZERO), Token(5))]).all()?;
+    /// # queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert_eq!(event.count(), 1);
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn count(&self) -> u64 {
         match self.filter {
@@ -163,6 +275,19 @@ impl Event {
     }
 
     /// What the process did; empty for other filters.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, ProcessEvents, ProcessId, Token};
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// let mut child = std::process::Command::new("sleep").arg("0.1").spawn()?;
+    /// queue.apply(&[Change::add_process(ProcessId::of(&child)?, ProcessEvents::EXIT, Token(5))]).all()?;
+    /// queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert_eq!(event.process_events(), ProcessEvents::EXIT);
+    /// }
+    /// child.wait()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn process_events(&self) -> ProcessEvents {
         match self.filter {
@@ -172,6 +297,19 @@ impl Event {
     }
 
     /// How the process ended, where the system says so. The process is not reaped: `wait` of its parent still works.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, ProcessEvents, ProcessId, Token};
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// let mut child = std::process::Command::new("sleep").arg("0.1").spawn()?;
+    /// queue.apply(&[Change::add_process(ProcessId::of(&child)?, ProcessEvents::EXIT, Token(5))]).all()?;
+    /// queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert!(event.exit_status().is_none_or(|status| status.success()));
+    /// }
+    /// child.wait()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         let ended = self.process_events().contains(ProcessEvents::EXIT) && self.flags.contains(Flags::DATA);
@@ -179,6 +317,22 @@ impl Event {
     }
 
     /// What happened to the file; empty for other filters.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Events, Kqueue, Token, VnodeEvents};
+    /// # use std::{io::Write, os::fd::AsFd};
+    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
+    /// # let path = std::env::temp_dir().join(format!("parrot-kqueue-{}", std::process::id()));
+    /// let mut file = std::fs::File::create(&path)?;
+    /// queue.apply(&[Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, Token(5))]).all()?;
+    /// file.write_all(b"squawk")?;
+    /// queue.wait(&mut events, None)?;
+    /// for event in &events {
+    ///     assert_eq!(event.vnode_events(), VnodeEvents::WRITE);
+    /// }
+    /// # std::fs::remove_file(path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn vnode_events(&self) -> VnodeEvents {
         match self.filter {
@@ -232,6 +386,11 @@ impl Events {
     /// Room for this many events a wait, at least one. What does not fit is reported by the next wait.
     ///
     /// A descriptor can have two events in one wait, of Read and of Write.
+    ///
+    /// ```
+    /// let events = parrot_kqueue::Events::with_capacity(1024);
+    /// # drop(events);
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Events {
         let capacity = capacity.max(1);
@@ -262,12 +421,24 @@ impl Events {
     }
 
     /// How many events the last wait brought.
+    ///
+    /// ```
+    /// # use parrot_kqueue::Events;
+    /// let events = Events::with_capacity(8);
+    /// assert!(events.is_empty() && events.len() == 0);
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
     /// Whether the last wait brought none.
+    ///
+    /// ```
+    /// # use parrot_kqueue::Events;
+    /// let events = Events::with_capacity(8);
+    /// assert!(events.is_empty() && events.len() == 0);
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -290,6 +461,11 @@ impl<'a> IntoIterator for &'a Events {
 }
 
 /// The events of one wait, by value. Made by [`Events::iter`].
+///
+/// ```
+/// let events = parrot_kqueue::Events::with_capacity(8);
+/// assert_eq!(events.iter().len(), 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Iter<'a>(std::iter::Copied<std::slice::Iter<'a, Event>>);
 

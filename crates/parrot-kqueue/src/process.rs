@@ -24,6 +24,12 @@ impl ProcessId {
     /// # Errors
     ///
     /// `InvalidInput` for 0 and for what no system uses as the number of a process.
+    ///
+    /// ```
+    /// # use parrot_kqueue::ProcessId;
+    /// assert!(ProcessId::new(std::process::id()).is_ok());
+    /// assert!(ProcessId::new(u32::MAX).is_err());
+    /// ```
     pub fn new(number: u32) -> io::Result<ProcessId> {
         i32::try_from(number).ok().and_then(rustix::process::Pid::from_raw).map(ProcessId).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the number of a process is between 1 and 2147483647")
@@ -49,6 +55,12 @@ impl ProcessId {
     }
 
     /// The number as the system and `std` know it.
+    ///
+    /// ```
+    /// # use parrot_kqueue::ProcessId;
+    /// assert_eq!(ProcessId::new(1)?.number(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[must_use]
     pub fn number(self) -> u32 {
         self.0.as_raw_nonzero().get().unsigned_abs()

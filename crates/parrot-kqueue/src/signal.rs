@@ -84,6 +84,10 @@ signals! {
 
 impl Signal {
     /// The system's number of the signal.
+    ///
+    /// ```
+    /// assert_eq!(parrot_kqueue::Signal::Hangup.number(), 1);
+    /// ```
     #[must_use]
     pub fn number(self) -> i32 {
         self.system() as i32
@@ -127,6 +131,14 @@ impl SignalGuard {
     ///
     /// What the system answers: in practice `EMFILE` or `ENFILE` when it is out of descriptors, of which the guard
     /// needs one. `Unsupported` for [`Signal::User2`] on the kqueue systems.
+    ///
+    /// ```
+    /// use parrot_kqueue::{Signal, SignalGuard};
+    ///
+    /// let guard = SignalGuard::block(&[Signal::Terminate, Signal::Interrupt])?;
+    /// # drop(guard);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn block(signals: &[Signal]) -> io::Result<SignalGuard> {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
     }
