@@ -23,6 +23,12 @@ pub struct Parrot {
     stderr: Arc<Mutex<String>>,
 }
 
+/// What a server has counted so far.
+pub struct Bytes {
+    pub received: usize,
+    pub sent: usize,
+}
+
 /// The binary, on any free port of 127.0.0.1 and with the tester's own environment kept out.
 pub fn parrot(arguments: &[&str]) -> Command {
     let mut command = bare_parrot(&["--port", "0", "--bind", "127.0.0.1"]);
@@ -111,6 +117,22 @@ impl Parrot {
             thread::sleep(Duration::from_millis(2));
         }
         found.unwrap()
+    }
+
+    /// Asks for the line of statistics and waits for it.
+    pub fn bytes(&self) -> Bytes {
+        let lines = || self.stderr().lines().filter(|line| line.contains(" bytes in, ")).count();
+        let before = lines();
+        self.signal(Signal::USR1);
+        eventually("it tells its statistics", || lines() > before);
+        let stderr = self.stderr();
+        let line = stderr.lines().rfind(|line| line.contains(" bytes in, ")).unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let count = |what: &str| {
+            let at = words.windows(2).position(|pair| pair[0] == "bytes" && pair[1].starts_with(what)).unwrap();
+            words[at - 1].parse().unwrap()
+        };
+        Bytes { received: count("in,"), sent: count("out") }
     }
 
     pub fn stdout(&mut self) -> std::process::ChildStdout {
