@@ -230,6 +230,11 @@ impl Connection {
         self.draining = true;
     }
 
+    /// Whether [`drain`](Connection::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// When the connection will have been idle for `idle`: the next time to call
     /// [`handle_timeout`](Connection::handle_timeout). Moves later with every byte received or sent.
     pub fn next_timeout(&self, idle: Duration) -> Option<Instant> {

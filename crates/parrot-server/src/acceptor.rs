@@ -145,10 +145,14 @@ impl<Listener> Acceptor<Listener> {
         }
         if self.last_warning.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
             self.last_warning = Some(now);
+            // EMFILE alone is the process's own limit.
+            let advice = match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EMFILE) => " (ulimit -n raises the limit of descriptors)",
+                _ => "",
+            };
             tracing::warn!(
                 target: "parrot_server",
-                "cannot accept for the moment: {error}; new connections wait in the backlog until one closes \
-                 (ulimit -n shows the limit of descriptors)"
+                "cannot accept for the moment: {error}{advice}; new connections wait in the backlog"
             );
         }
     }

@@ -10,9 +10,9 @@ use parrot_conn::{BufferPool, CloseReason, Connection, NoSpace};
 use crate::statistics::Counters;
 use crate::system::System;
 
-/// The most that is received from one connection in one turn, so that one fast peer leaves room for the others. Two
-/// full buffers: enough that a stream is limited by the system calls and not by the turns.
-const BYTES_PER_TURN: usize = 256 * 1024;
+/// What a connection may receive each time it is served: a full buffer, so that one fast peer leaves room for the others
+/// and a stream is still limited by the system calls and not by the turns.
+const BYTES_PER_SERVING: usize = 128 * 1024;
 
 /// What a receive call counts for at least, so that calls that move nothing (interrupted, a byte each) end a turn too.
 const LEAST_PER_CALL: usize = 4 * 1024;
@@ -104,6 +104,11 @@ impl<Socket> Conversation<Socket> {
         self.blocked = false;
     }
 
+    /// Tries to send although no room was reported: a system may wait with that until there is much of it.
+    pub(crate) fn try_again(&mut self) {
+        self.blocked = false;
+    }
+
     /// Whether bytes are pending that the socket has no room for.
     pub(crate) fn waits_for_room(&self) -> bool {
         self.blocked && self.connection.interest().write
@@ -135,15 +140,13 @@ impl<Socket> Conversation<Socket> {
 
     /// Sends what is pending, receives and echoes what there is, within this turn's share.
     pub(crate) fn serve<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Served {
-        let mut budget = BYTES_PER_TURN;
+        let mut budget = BYTES_PER_SERVING;
         let served = loop {
-            if budget == 0 {
-                break self.connection.close_reason().map_or(Served::Unfinished, Served::Closed);
-            }
             if !self.blocked && !self.connection.to_send().is_empty() {
                 match self.send(turn) {
                     Step::Moved(_) => {}
                     Step::Blocked => self.blocked = true,
+                    Step::Interrupted if budget == 0 => break Served::Unfinished,
                     Step::Interrupted => {
                         budget = budget.saturating_sub(LEAST_PER_CALL);
                         continue;
@@ -161,15 +164,16 @@ impl<Socket> Conversation<Socket> {
             if !self.readable {
                 break Served::Waiting;
             }
-            if !turn.may_borrow && !self.connection.holds_buffer() {
-                break Served::Starved;
+            if budget == 0 {
+                break Served::Unfinished;
             }
-            match self.receive(turn) {
+            match self.receive_in_turn(turn) {
                 Ok(Step::Moved(n)) => budget = budget.saturating_sub(n.max(LEAST_PER_CALL)),
                 Ok(Step::Blocked) => {}
                 Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),
                 Ok(Step::Exhausted) => break Served::Paused,
                 Ok(Step::Failed(reason)) => self.connection.close(reason),
+                Err(NoSpace::PoolEmpty) if self.looks_ended(turn) => {}
                 Err(NoSpace::PoolEmpty) => break Served::Starved,
                 // Room to send will be reported, and then there is space again.
                 Err(NoSpace::OutputFull) => break Served::Waiting,
@@ -180,13 +184,43 @@ impl<Socket> Conversation<Socket> {
         served
     }
 
+    /// Receives, unless others wait for a buffer and this connection owes nothing: then the next is theirs.
+    fn receive_in_turn<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Result<Step, NoSpace> {
+        if !turn.may_borrow && self.connection.to_send().is_empty() {
+            return Err(NoSpace::PoolEmpty);
+        }
+        self.receive(turn)
+    }
+
+    /// Without a buffer, still finds out that the peer has gone, or that a drain is at its end: such a connection must
+    /// not hold its descriptor until a buffer is free. Answers whether there is no byte to wait for a buffer for.
+    fn looks_ended<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> bool {
+        if !self.read_on && !self.connection.is_draining() {
+            return false;
+        }
+        match turn.system.peek(&self.socket) {
+            Ok(0) => self.end(),
+            Ok(_) => return false,
+            Err(error) => match Step::from(&error) {
+                Step::Blocked => self.emptied(),
+                Step::Failed(reason) => self.connection.close(reason),
+                _ => return false,
+            },
+        }
+        true
+    }
+
+    fn end(&mut self) {
+        self.readable = false;
+        self.connection.received_end();
+    }
+
     fn receive<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Result<Step, NoSpace> {
         let space = self.connection.receive_space(turn.pool)?;
         let room = space.len();
         Ok(match turn.system.receive(&self.socket, space) {
             Ok(0) => {
-                self.readable = false;
-                self.connection.received_end();
+                self.end();
                 Step::Moved(0)
             }
             Ok(n) => {

@@ -98,6 +98,8 @@ pub struct EventLoop<S: System> {
     now: Instant,
     /// Until when waits do not sleep, because events came lately.
     busy_until: Option<Instant>,
+    /// A signal has asked for the end: the next one does not ask.
+    signalled: bool,
     draining: bool,
     /// When the connections left are closed in the drain; `None` also for a time-out beyond what the clock can tell.
     drain_until: Option<Instant>,
@@ -149,6 +151,7 @@ impl<S: System> EventLoop<S> {
             on_hangup,
             now,
             busy_until: None,
+            signalled: false,
             draining: false,
             drain_until: None,
             system,
@@ -421,6 +424,25 @@ impl<S: System> EventLoop<S> {
         }
     }
 
+    /// Closes a connection that was idle for too long, or looks again when it will have been.
+    fn handle_idle(&mut self, key: ConnectionKey, idle: Duration) {
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        // A peer that reads slowly is not idle, but Linux reports room only once a third of the socket's buffer is free
+        // (sk_stream_is_writeable in include/net/sock.h): what it takes now counts.
+        let is_due = conversation.connection.next_timeout(idle).is_some_and(|due| due <= self.now);
+        if is_due && conversation.waits_for_room() {
+            conversation.try_again();
+            self.serve(key, Borrow::InTurn);
+        }
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        conversation.connection.handle_timeout(self.now, idle);
+        if let Some(reason) = conversation.connection.close_reason() {
+            self.close(key, reason);
+        } else if let Some(due) = conversation.connection.next_timeout(idle) {
+            self.deadlines.push(due, Due::Idle(key));
+        }
+    }
+
     fn handle_deadlines(&mut self) {
         while let Some(due) = self.deadlines.pop_due(self.now) {
             let key = due.connection();
@@ -430,14 +452,7 @@ impl<S: System> EventLoop<S> {
                     conversation.paused = false;
                     self.serve(key, Borrow::InTurn);
                 }
-                (Due::Idle(_), Some(idle)) => {
-                    conversation.connection.handle_timeout(self.now, idle);
-                    if let Some(reason) = conversation.connection.close_reason() {
-                        self.close(key, reason);
-                    } else if let Some(due) = conversation.connection.next_timeout(idle) {
-                        self.deadlines.push(due, Due::Idle(key));
-                    }
-                }
+                (Due::Idle(_), Some(idle)) => self.handle_idle(key, idle),
                 (Due::Idle(_), None) => {}
             }
         }

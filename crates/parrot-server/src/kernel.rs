@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Token, Waker};
-use rustix::net::sockopt;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::Signals;
 use crate::system::{Event, System, Watch};
@@ -117,9 +117,20 @@ impl System for Kernel {
         socket.set_nonblocking(true)?;
         // An echo that waits to be joined by more bytes is late: RFC 896, RFC 1122 section 4.2.3.4.
         socket.set_nodelay(true)?;
-        // Urgent bytes are bytes of the stream (RFC 6093), so they are echoed in their place.
-        sockopt::set_socket_oobinline(socket, true)?;
         Ok(())
+    }
+
+    fn is_waiting(&mut self, listener: &TcpListener) -> io::Result<bool> {
+        let mut descriptors = [PollFd::new(listener, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        Ok(rustix::event::poll(&mut descriptors, Some(&now))? > 0)
+    }
+
+    fn peek(&mut self, socket: &TcpStream) -> io::Result<usize> {
+        match socket.take_error()? {
+            Some(error) => Err(error),
+            None => socket.peek(&mut [0]),
+        }
     }
 
     #[inline]
@@ -148,5 +159,53 @@ impl System for Kernel {
     #[inline]
     fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
         tracing::info!(target: crate::MESSAGE_TARGET, peer = %peer, payload, bytes = payload.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use rustix::fs::{OFlags, fcntl_getfl};
+    use rustix::io::{FdFlags, fcntl_getfd};
+    use rustix::net::sockopt;
+
+    use super::*;
+    use crate::listen;
+
+    #[test]
+    fn an_accepted_socket_is_non_blocking_without_delay_closed_on_exec_and_has_urgent_bytes_in_line() {
+        let listener = &listen::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = loop {
+            match Kernel.accept(listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => break accepted.unwrap(),
+            }
+        };
+        Kernel.set_up(&socket).unwrap();
+        assert!(fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
+        assert!(sockopt::socket_oobinline(&socket).unwrap());
+    }
+
+    #[test]
+    fn listener_and_queue_are_closed_on_exec() {
+        let listener = &listen::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+        assert!(fcntl_getfd(listener).unwrap().contains(FdFlags::CLOEXEC));
+        assert!(fcntl_getfd(Queue::new().unwrap()).unwrap().contains(FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn a_listener_is_waiting_while_a_connection_is_in_its_backlog() {
+        let listener = &listen::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+        assert!(!Kernel.is_waiting(listener).unwrap());
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        while !Kernel.is_waiting(listener).unwrap() {
+            std::thread::yield_now();
+        }
+        Kernel.accept(listener).unwrap();
+        assert!(!Kernel.is_waiting(listener).unwrap());
     }
 }

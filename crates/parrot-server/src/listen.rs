@@ -60,6 +60,9 @@ fn listen_on(address: SocketAddr, backlog: Option<u32>) -> Result<TcpListener, E
     let socket = stream_socket(address)?;
     // A port whose earlier connections are in TIME_WAIT can be listened on.
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    // Urgent bytes are bytes of the stream (RFC 6093), so they are echoed in their place. Accepted sockets inherit this;
+    // set later it would come too late for an urgent byte that is there already.
+    sockopt::set_socket_oobinline(&socket, true)?;
     if address.is_ipv6() {
         // Systems differ in the default, and OpenBSD has no other value: ip6(4).
         sockopt::set_ipv6_v6only(&socket, true)?;

@@ -41,8 +41,15 @@ pub trait System {
     /// Takes the next connection that waits.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)>;
 
-    /// Makes an accepted socket fit for the loop: non-blocking, without delay, urgent data in line.
+    /// Makes an accepted socket fit for the loop: non-blocking, without delay.
     fn set_up(&mut self, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Whether connections wait to be accepted; asked when none can be, for want of descriptors.
+    fn is_waiting(&mut self, listener: &Self::Listener) -> io::Result<bool>;
+
+    /// What [`receive`](System::receive) would answer, with nothing received: 0 at the end of the peer's stream, 1 if
+    /// bytes wait; an error of the socket comes before either.
+    fn peek(&mut self, socket: &Self::Socket) -> io::Result<usize>;
 
     /// Receives into `space` (never empty): 0 is the end of the peer's stream.
     fn receive(&mut self, socket: &Self::Socket, space: &mut [u8]) -> io::Result<usize>;

@@ -3,6 +3,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -215,20 +217,130 @@ fn urgent_bytes_are_echoed_in_their_place() {
 }
 
 #[test]
-fn at_the_cap_of_buffered_bytes_a_connection_waits_until_a_buffer_is_free() {
-    let config = Config { max_output: 4096, max_buffered: 4096, ..Config::default() };
-    let server = start(config);
-    // A peer that sends and does not read, until the only buffer holds what its socket does not take.
-    let mut greedy = server.connect();
-    greedy.set_nonblocking(true).unwrap();
+fn urgent_bytes_sent_before_the_connection_is_accepted_are_echoed_too() {
+    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+    let mut client = TcpStream::connect(server.local_addresses()[0]).unwrap();
+    for urgent in [b"x", b"y"] {
+        assert_eq!(rustix::net::send(&client, urgent, SendFlags::OOB).unwrap(), 1);
+    }
+    client.write_all(b"rest").unwrap();
+    let handle = server.handle();
+    let thread = std::thread::spawn(move || server.run());
+    let mut reply = [0; 6];
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"xyrest");
+    drop(client);
+    handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+/// A peer that has sent until nothing more was taken, and reads nothing: it holds a buffer. And how much it has sent.
+fn stalled(server: &Running) -> (TcpStream, usize) {
+    let mut stalled = server.connect();
+    stalled.set_nonblocking(true).unwrap();
     let mut sent = 0;
     let mut last = Instant::now();
     while last.elapsed() < Duration::from_millis(200) {
-        match greedy.write(&[b'g'; 65_536]) {
+        match stalled.write(&[b'g'; 65_536]) {
             Ok(n) => (sent, last) = (sent + n, Instant::now()),
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
     }
+    stalled.set_nonblocking(false).unwrap();
+    (stalled, sent)
+}
+
+const ONE_BUFFER: usize = 4096;
+
+fn with_one_buffer() -> Running {
+    start(Config { max_output: ONE_BUFFER, max_buffered: ONE_BUFFER, ..Config::default() })
+}
+
+#[test]
+fn at_the_cap_peers_that_read_leave_room_for_others() {
+    let server = with_one_buffer();
+    let done = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut client, done) = (server.connect(), Arc::clone(&done));
+            let mut reader = client.try_clone().unwrap();
+            let reading = std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()).unwrap());
+            std::thread::spawn(move || {
+                let mut sent = 0;
+                while !done.load(Ordering::Relaxed) {
+                    sent += client.write(&[b'b'; 65_536]).unwrap() as u64;
+                }
+                client.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(reading.join().unwrap(), sent);
+            })
+        })
+        .collect();
+    server.until("busy", |statistics| statistics.bytes_out > 1_000_000);
+    let mut client = server.connect();
+    for _ in 0..10 {
+        echo(&mut client, b"a word");
+    }
+    done.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(client);
+    server.stop();
+}
+
+#[test]
+fn at_the_cap_the_end_of_a_peer_is_noticed_without_a_buffer() {
+    let server = with_one_buffer();
+    let (stalled, _) = stalled(&server);
+    let mut waiting: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.write_all(b"waits").unwrap());
+    let quiet: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
+    server.until("accepted", |statistics| statistics.accepted == 7);
+    for client in waiting {
+        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    }
+    drop(quiet);
+    server.until("closed", |statistics| statistics.connections == 1);
+    let statistics = server.handle.statistics();
+    assert_eq!((statistics.closed(CloseReason::Reset), statistics.closed(CloseReason::PeerFinished)), (3, 3));
+    drop(stalled);
+    server.stop();
+}
+
+#[test]
+fn at_the_cap_a_quiet_connection_is_drained_all_the_same() {
+    let server = with_one_buffer();
+    let (stalled, _) = stalled(&server);
+    let mut quiet = server.connect();
+    server.until("accepted", |statistics| statistics.accepted == 2);
+    server.handle.stop();
+    assert!(is_at_end(&mut quiet));
+    let patience = server.handle.statistics();
+    assert_eq!(patience.closed(CloseReason::DrainTimeout), 0, "ended by the drain, not by its time-out");
+    drop((stalled, quiet));
+    server.stop();
+}
+
+#[test]
+fn a_peer_that_reads_slowly_is_not_idle() {
+    let idle = Duration::from_secs(1);
+    let server = start(Config { idle_timeout: Some(idle), ..Config::default() });
+    let (mut client, sent) = stalled(&server);
+    let start = Instant::now();
+    let mut received = 0;
+    // Far too little at a time for the system to report room.
+    while start.elapsed() < idle * 3 {
+        received += client.read(&mut [0; 1024]).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    received += io::copy(&mut client, &mut io::sink()).unwrap() as usize;
+    assert_eq!(received, sent);
+    server.stop();
+}
+
+#[test]
+fn at_the_cap_of_buffered_bytes_a_connection_waits_until_a_buffer_is_free() {
+    let server = with_one_buffer();
+    let (mut greedy, sent) = stalled(&server);
     let mut patient = server.connect();
     patient.write_all(b"patience").unwrap();
     server.until("accepted", |statistics| statistics.accepted == 2);
@@ -236,7 +348,6 @@ fn at_the_cap_of_buffered_bytes_a_connection_waits_until_a_buffer_is_free() {
     let kind = patient.read(&mut [0; 8]).expect_err("no buffer is free").kind();
     assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind:?}");
 
-    greedy.set_nonblocking(false).unwrap();
     greedy.read_exact(&mut vec![0; sent]).unwrap();
     patient.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reply = [0; 8];

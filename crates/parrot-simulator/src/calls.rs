@@ -39,7 +39,7 @@ pub struct Queue;
 const FIRST_PORT: usize = 10_000;
 /// What the loop promises at most: accepts from one listener in a turn; bytes from one connection in one serving.
 const ACCEPTS_PER_TURN: u64 = 64;
-const BYTES_PER_TURN: u64 = 256 * 1024;
+const BYTES_PER_SERVING: u64 = 128 * 1024;
 const RECEIVES_PER_TURN: u32 = 64;
 /// A connection is served on its event to read, on its event to write and as a leftover: that often in a turn, at most.
 const SERVINGS_PER_TURN: u64 = 3;
@@ -274,7 +274,7 @@ impl Kernel {
     /// Checks a connection's share of the turn.
     fn count_work(&mut self, index: usize, n: u64) {
         let turn = self.tally.turns;
-        let most = SERVINGS_PER_TURN * (BYTES_PER_TURN + self.plan.config.max_output as u64);
+        let most = SERVINGS_PER_TURN * (BYTES_PER_SERVING + self.plan.config.max_output as u64);
         let link = &mut self.links[index];
         if link.turn != turn {
             (link.turn, link.receives, link.bytes_in_turn) = (turn, 0, 0);
@@ -478,6 +478,36 @@ impl System for Kernel {
         Ok(())
     }
 
+    fn is_waiting(&mut self, listener: &Listener) -> io::Result<bool> {
+        self.enter()?;
+        Ok(!self.ports[listener.port].backlog.is_empty())
+    }
+
+    fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
+        self.enter()?;
+        let index = socket.link;
+        let draining = self.drain_deadline.is_some();
+        if let Some(errno) = self.links[index].error.take() {
+            return self.fail(index, errno);
+        }
+        let link = &mut self.links[index];
+        link.unserved_turns = 0;
+        if link.waiting() > 0 {
+            return Ok(1);
+        }
+        if link.broken || link.peer_ended {
+            link.hinted = false;
+            link.end_received = true;
+            if link.shut {
+                link.ended.get_or_insert(CloseReason::Drained);
+            }
+            self.work += 1;
+            return Ok(0);
+        }
+        link.emptied(draining);
+        error(Errno::EAGAIN)
+    }
+
     fn receive(&mut self, socket: &Socket, space: &mut [u8]) -> io::Result<usize> {
         self.enter()?;
         let index = socket.link;
@@ -507,7 +537,9 @@ impl System for Kernel {
             self.broken(Promise::Bytes, || format!("connection {index}: send of {} with {owed} owed", bytes.len()));
             return error(Errno::EPIPE);
         }
-        if link.blocked {
+        // Before it is closed as idle, a peer may be tried.
+        let idle = self.idle_due(&self.links[index]).is_some_and(|due| due <= self.turn_time);
+        if self.links[index].blocked && !idle {
             self.broken(Promise::Provoked, || format!("connection {index}: send without an event for room"));
         }
         let result = self.try_send(index, bytes);

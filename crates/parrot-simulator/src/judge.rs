@@ -43,7 +43,7 @@ impl Kernel {
         }
     }
 
-    fn idle_due(&self, link: &Link) -> Option<u64> {
+    pub(crate) fn idle_due(&self, link: &Link) -> Option<u64> {
         let idle = self.plan.config.idle_timeout?;
         Some(link.active + idle.as_nanos() as u64)
     }

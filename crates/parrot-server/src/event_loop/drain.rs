@@ -13,7 +13,7 @@ impl<S: System> EventLoop<S> {
     pub(super) fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
         match signal {
             Signal::Interrupt | Signal::Terminate => {
-                if self.draining || count > 1 {
+                if std::mem::replace(&mut self.signalled, true) || count > 1 {
                     return ControlFlow::Break(Ended::Signal(signal.number()));
                 }
                 tracing::info!(
@@ -53,15 +53,27 @@ impl<S: System> EventLoop<S> {
         }
     }
 
+    /// Whether no connection waits in a listener's backlog, after accepting what can be accepted.
+    fn is_drained(&mut self, index: usize) -> bool {
+        if !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty {
+            return true;
+        }
+        // Out of descriptors, accept does not say whether any waits. Those that do have until the time-out for a
+        // descriptor to become free.
+        self.acceptor.is_paused()
+            && match self.acceptor.listener(index) {
+                Some(listener) => matches!(self.system.is_waiting(listener), Ok(false)),
+                None => true,
+            }
+    }
+
     pub(super) fn continue_drain(&mut self) -> ControlFlow<Ended> {
         if !self.draining {
             return ControlFlow::Continue(());
         }
         let late = self.drain_until.is_some_and(|until| until <= self.now);
         for index in self.acceptor.tokens() {
-            // Out of descriptors, what waits in the backlog has until the time-out for one to become free.
-            let empty = !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty;
-            if empty || late {
+            if late || self.is_drained(index) {
                 self.acceptor.close(index, &mut self.system, &mut self.queue);
             }
         }

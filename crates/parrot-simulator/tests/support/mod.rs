@@ -154,6 +154,14 @@ impl System for Liar {
         self.kernel.set_up(socket)
     }
 
+    fn is_waiting(&mut self, listener: &Listener) -> io::Result<bool> {
+        self.kernel.is_waiting(listener)
+    }
+
+    fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
+        self.kernel.peek(socket)
+    }
+
     fn receive(&mut self, socket: &Socket, space: &mut [u8]) -> io::Result<usize> {
         if self.is(Fault::ClosedAtFlag) && self.flagged.contains(&socket.link) {
             return Ok(0);
