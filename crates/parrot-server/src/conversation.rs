@@ -99,13 +99,8 @@ impl<Socket> Conversation<Socket> {
         self.unread = available.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// The queue reports room to send.
+    /// The queue reports room to send, or a try is worth a call.
     pub(crate) fn note_writable(&mut self) {
-        self.blocked = false;
-    }
-
-    /// Tries to send although no room was reported: a system may wait with that until there is much of it.
-    pub(crate) fn try_again(&mut self) {
         self.blocked = false;
     }
 

@@ -431,7 +431,7 @@ impl<S: System> EventLoop<S> {
         // (sk_stream_is_writeable in include/net/sock.h): what it takes now counts.
         let is_due = conversation.connection.next_timeout(idle).is_some_and(|due| due <= self.now);
         if is_due && conversation.waits_for_room() {
-            conversation.try_again();
+            conversation.note_writable();
             self.serve(key, Borrow::InTurn);
         }
         let Some(conversation) = self.connections.get_mut(key) else { return };
