@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use parrot_conn::{BufferPool, CloseReason};
 use parrot_kqueue::Token;
-use slotmap::{Key as _, KeyData, SlotMap, new_key_type};
+use slotmap::SlotMap;
 
 use crate::acceptor::{ACCEPTS_PER_TURN, AcceptError, Acceptor};
+use crate::connection_key::ConnectionKey;
 use crate::conversation::{Conversation, Served, Turn};
 use crate::deadlines::Deadlines;
 use crate::server::Ended;
@@ -30,26 +31,6 @@ const RECEIVES_AHEAD: usize = 32;
 
 /// How long a connection is left alone when the system lacks memory for it.
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
-
-new_key_type! {
-    /// Names a connection for as long as it is open; never used again for another (slot and generation).
-    struct ConnectionKey;
-}
-
-/// The token of a connection: its key. The generation stands in the upper 32 bits and is never 0, so that smaller
-/// numbers are free for listeners.
-impl From<ConnectionKey> for Token {
-    fn from(key: ConnectionKey) -> Token {
-        const { assert!(usize::BITS >= u64::BITS, "a token holds a slot and a generation of 32 bits each") };
-        Token(key.data().as_ffi() as usize)
-    }
-}
-
-impl From<Token> for ConnectionKey {
-    fn from(token: Token) -> ConnectionKey {
-        KeyData::from_ffi(token.0 as u64).into()
-    }
-}
 
 /// What the loop needs to know of the configuration.
 #[derive(Debug, Clone)]

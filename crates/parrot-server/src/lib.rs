@@ -43,6 +43,7 @@
 mod acceptor;
 mod bind_error;
 mod config;
+mod connection_key;
 mod conversation;
 mod deadlines;
 mod descriptors;

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use parrot_conn::CloseReason;
 use parrot_kqueue::Signal;
 
-use super::{Backlog, ConnectionKey, EventLoop};
+use super::{Backlog, EventLoop};
+use crate::connection_key::ConnectionKey;
 use crate::server::Ended;
 use crate::system::System;
 
