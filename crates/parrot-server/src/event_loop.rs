@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parrot_conn::{BufferPool, CloseReason};
-use parrot_kqueue::Token;
 use slotmap::SlotMap;
 
 use crate::acceptor::{ACCEPTS_PER_TURN, AcceptError, Acceptor};
