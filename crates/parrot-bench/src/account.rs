@@ -69,7 +69,7 @@ fn status(id: u32, name: &str) -> Option<u64> {
 fn process<T>(id: u32, what: impl FnOnce(&sysinfo::Process) -> T) -> Option<T> {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
     let id = Pid::from_u32(id);
-    let mut system = System::new();
+    let mut system = System::new().ok()?;
     let kind = ProcessRefreshKind::nothing().with_memory().with_cpu();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[id]), true, kind);
     system.process(id).map(what)

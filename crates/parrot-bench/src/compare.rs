@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::results::{Results, Summary};
+use crate::table::DISTURBED;
 
 /// Changes below this share are nobody's business, whatever the spread says.
 const LEAST: f64 = 0.02;
@@ -100,6 +101,10 @@ pub(crate) fn caution(before: &Results, after: &Results, changes: &[Change]) -> 
             "these are different machines or systems: {} on {} and {} on {}",
             old.cpu, old.kernel, new.cpu, new.kernel
         ));
+    }
+    let busy = |results: &Results| results.others().is_some_and(|others| others > DISTURBED);
+    if busy(before) || busy(after) {
+        return Some("other programs were at work during one of the two: repeat it on a quiet machine".into());
     }
     let others = |change: &&Change| !change.peer.starts_with("parrot");
     let (moved, all) = (

@@ -30,25 +30,26 @@ pub(crate) struct Measure<'a> {
 }
 
 impl Measure<'_> {
-    /// Starts `peer`, puts it under the load of `suite`, and ends it. `meanwhile` is called with the server's process
-    /// when the window opens.
+    /// Starts `peer`, puts it under the load of `suite`, and ends it. `started` is called with the server's process
+    /// before the load.
     ///
     /// # Errors
     ///
     /// If the server does not start, or the load cannot be run.
-    pub(crate) fn run(&self, suite: &Suite, peer: &Peer, meanwhile: &mut dyn FnMut(u32)) -> Result<Run> {
+    pub(crate) fn run(&self, suite: &Suite, peer: &Peer, started: &mut dyn FnMut(u32)) -> Result<Run> {
         if let Some(cores) = &self.cores {
             pin::pin(&cores.server)?; // inherited by the server
         }
-        let started = Server::start(peer, &self.errors.join(format!("{}.stderr", peer.name)));
+        let answering = Server::start(peer, &self.errors.join(format!("{}.stderr", peer.name)));
         if let Some(cores) = &self.cores {
             pin::pin(&cores.client)?;
         }
-        let server = started?;
+        let server = answering?;
+        started(server.id());
         thread::sleep(REST);
         let rest = account::resident(server.id());
         let plan = suite.plan(server.address, self.warmup, self.window, self.threads);
-        let mut meter = Meter { id: server.id(), opened: None, used: None, others: None, loaded: None, meanwhile };
+        let mut meter = Meter { id: server.id(), opened: None, used: None, others: None, loaded: None };
         let report = parrot_load::run(&plan, self.stop, &mut meter)?;
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
@@ -94,7 +95,7 @@ impl Reading {
 }
 
 /// Reads the accounts when the window opens and closes.
-struct Meter<'a> {
+struct Meter {
     id: u32,
     opened: Option<Reading>,
     /// Cores used in the window: CPU time over real time between the two readings, so that a reading that comes a
@@ -103,13 +104,11 @@ struct Meter<'a> {
     /// Cores used by whoever is neither the server nor the load.
     others: Option<f64>,
     loaded: Option<u64>,
-    meanwhile: &'a mut dyn FnMut(u32),
 }
 
-impl Watch for Meter<'_> {
+impl Watch for Meter {
     fn window_opens(&mut self) {
         self.opened = Reading::take(self.id);
-        (self.meanwhile)(self.id);
     }
 
     fn window_closes(&mut self) {

@@ -3,7 +3,8 @@
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use inferno::collapse::Collapse;
@@ -17,6 +18,9 @@ use crate::suite::Suite;
 const ELSEWHERE: &str = "flame graphs are drawn with perf, which only Linux has: use `xctrace record --template 'Time Profiler'` \
      (Instruments) on macOS, `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` or pmcstat on FreeBSD";
 
+/// How long perf may take to write what it saw, after the server has ended.
+const WRITING: Duration = Duration::from_secs(30);
+
 /// Runs `peer` under the load of `suite` and writes where its time went to `output`/profile.svg.
 ///
 /// # Errors
@@ -28,12 +32,8 @@ pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, out
     }
     let data = output.join("perf.data");
     let mut recording = None;
-    let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data, measure.window)))?;
-    let mut recording = recording.context("the window never opened")??;
-    let status = recording.wait()?;
-    if !status.success() || !data.exists() {
-        bail!("perf record failed ({status}): it may need `sysctl kernel.perf_event_paranoid=1`, or root");
-    }
+    let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data)))?;
+    finish(recording.context("the server never answered")??)?;
     eprintln!("profiled at {:.0} messages/s", run.messages_per_second);
     let folded = fold(&data)?;
     let path = output.join("profile.svg");
@@ -46,12 +46,31 @@ pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, out
     Ok(path)
 }
 
-/// Starts perf on `process` for the length of the window.
-fn record(process: u32, data: &Path, window: Duration) -> Result<Child> {
+/// Starts perf on `process`, for as long as that lives.
+fn record(process: u32, data: &Path) -> Result<Child> {
     let mut perf = Command::new("perf");
-    perf.args(["record", "-q", "-F", "1999", "-g", "-o"]).arg(data).args(["-p", &process.to_string(), "--"]);
-    perf.args(["sleep", &window.as_secs_f64().to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+    perf.args(["record", "-q", "-F", "1999", "-g", "-o"]).arg(data).args(["-p", &process.to_string()]);
+    perf.stdin(Stdio::null()).stdout(Stdio::null());
     perf.spawn().context("perf is not installed (on Debian: apt install linux-perf)")
+}
+
+/// Waits until perf has written what it saw.
+fn finish(mut perf: Child) -> Result<()> {
+    let deadline = Instant::now() + WRITING;
+    let status = loop {
+        if let Some(status) = perf.try_wait()? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            perf.kill()?;
+            break perf.wait()?;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    if !status.success() {
+        bail!("perf record failed ({status}): it may need `sysctl kernel.perf_event_paranoid=1`, or root");
+    }
+    Ok(())
 }
 
 /// perf's stacks, one line each.
