@@ -79,7 +79,7 @@ impl std::fmt::Display for Error {
             Error::Plan(impossible) => impossible.fmt(formatter),
             Error::Capacity(lacking) => lacking.fmt(formatter),
             Error::Unreachable(why) => formatter.write_str(why),
-            Error::System(error) => write!(formatter, "the load generator could not go on: {error}"),
+            Error::System(_) => formatter.write_str("the load generator could not go on"),
         }
     }
 }
@@ -87,10 +87,9 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Plan(impossible) => Some(impossible),
-            Error::Capacity(lacking) => Some(lacking),
             Error::System(error) => Some(error),
-            Error::Unreachable(_) => None,
+            // These are told in the words of what they hold.
+            Error::Plan(_) | Error::Capacity(_) | Error::Unreachable(_) => None,
         }
     }
 }

@@ -15,6 +15,7 @@ const REFRESH: Duration = Duration::from_millis(200);
 pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     lines: bool,
+    warmup: Duration,
     whole: Duration,
 }
 
@@ -33,7 +34,7 @@ impl Screen {
             Length::Time(time) => time,
             Length::Messages(_) => Duration::ZERO,
         };
-        Screen { bar, lines, whole: plan.warmup + window }
+        Screen { bar, lines, warmup: plan.warmup, whole: plan.warmup + window }
     }
 
     /// How often the run is to tell how it goes.
@@ -57,7 +58,11 @@ impl Watch for Screen {
     }
 
     fn interval(&mut self, sample: &Sample) {
-        let stage = if sample.measured { "measuring" } else { "warm-up" };
+        let stage = match sample.measured {
+            true => "measuring",
+            false if sample.elapsed < self.warmup => "warm-up",
+            false => "last ones",
+        };
         let text = format!(
             "{:8.0} messages/s  P50 {}  P99 {}  max {}  failures {}",
             sample.messages_per_second,
