@@ -120,6 +120,25 @@ enum Step {
     Wait,
 }
 
+impl Step {
+    fn channel(self) -> Option<usize> {
+        match self {
+            Step::Add { channel, .. }
+            | Step::Delete { channel, .. }
+            | Step::Enable { channel, .. }
+            | Step::Disable { channel, .. }
+            | Step::Send { channel, .. }
+            | Step::Receive { channel, .. }
+            | Step::Put { channel, .. }
+            | Step::Fill { channel }
+            | Step::Drain { channel }
+            | Step::Hang { channel }
+            | Step::Reopen { channel, .. } => Some(channel),
+            Step::Wait => None,
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let channel = 0..CHANNELS;
     let direction = prop_oneof![Just(Direction::Read), Just(Direction::Write)];
@@ -159,6 +178,8 @@ struct Registration {
     enabled: bool,
     /// Something has happened that an edge-triggered registration was not told of.
     news: bool,
+    /// It was told, and nothing whatever has been done with its channel since.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +254,7 @@ impl Channel {
             Direction::Write => Due::May,
         };
         match ready {
+            _ if registration.mode.is_edge() && registration.told => Due::MustNot,
             Due::Must if registration.mode.is_edge() && !registration.news => Due::May,
             ready => ready,
         }
@@ -252,6 +274,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn step(&mut self, step: Step) {
+        if let Some(channel) = step.channel() {
+            for registration in self.channels[channel].registrations.iter_mut().flatten() {
+                registration.told = false;
+            }
+        }
         match step {
             Step::Add { channel, direction, mode, disabled } => {
                 self.next_token += 1;
@@ -263,7 +290,7 @@ impl Run<'_> {
                 };
                 let change = if disabled { mode.of(change).disabled() } else { mode.of(change) };
                 let added = self.queue.apply(&[change]).all();
-                let registration = Registration { token, mode, enabled: !disabled, news: true };
+                let registration = Registration { token, mode, enabled: !disabled, news: true, told: false };
                 channel.registrations[direction as usize] = match added.map_err(|error| error.kind()) {
                     Ok(()) => Some(registration),
                     // A pipe that nobody reads any more may be refused (see the suite).
@@ -392,7 +419,7 @@ impl Run<'_> {
                 let Some(mut registration) = registration.filter(|_| times == 1) else { continue };
                 let name = if direction == Direction::Read { "read" } else { "write" };
                 *self.coverage.borrow_mut().entry((channel.pipe, name, registration.mode)).or_default() += 1;
-                registration.news = false;
+                (registration.news, registration.told) = (false, true);
                 channel.registrations[direction as usize] = match registration.mode {
                     Mode::OneShot | Mode::EdgeOneShot => None,
                     Mode::Dispatch | Mode::EdgeDispatch => Some(Registration { enabled: false, ..registration }),
