@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// The pause before another try where the system says "writable" and then "would block", or cannot say at all.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -75,7 +76,7 @@ impl Sink {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Whoever shares this descriptor has made it non-blocking. It stays so; this thread waits instead.
+                    // Opened that way, or made so by whoever shares this descriptor. It stays so; this thread waits.
                     if asked || !self.wait_until_writable() {
                         thread::sleep(PAUSE);
                     }
@@ -120,11 +121,20 @@ impl Sink {
     }
 }
 
-/// Opens without waiting: a named pipe that nobody reads is an error (ENXIO, open(2)), not a program that hangs with its
-/// signals blocked. The flag is this open file's own, and only pipes and devices know it.
+/// Opens without waiting, as a named pipe would have it until someone reads (open(2), ENXIO; fifo(7)). The flag stays:
+/// writing knows how to wait, and on the BSDs `/dev/stdout` is the inherited descriptor itself, whose flags are others' too.
 fn append_to(path: &Path) -> io::Result<File> {
-    let without_waiting = OFlags::NONBLOCK.bits() as i32;
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(without_waiting).open(path)
+    let at_once = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(at_once).open(path);
+    opened.map_err(|error| if lacks_a_reader(&error, path) { nobody_reads() } else { error })
+}
+
+fn lacks_a_reader(error: &io::Error, path: &Path) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NXIO) && path.metadata().is_ok_and(|file| file.file_type().is_fifo())
+}
+
+fn nobody_reads() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads this pipe yet")
 }
 
 #[cfg(test)]

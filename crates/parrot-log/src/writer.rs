@@ -71,13 +71,14 @@ impl Writer {
     }
 
     /// A log at the end of the file at `path`, which is created readable by its owner only (mode 0600) if it is not
-    /// there. A named pipe without a reader is an error.
+    /// there. It is opened without blocking, so that a named pipe does not hold up who starts or reopens a log.
     ///
     /// The thread that writes starts here, see [`Writer::stdout`].
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened for appending or the thread cannot be started.
+    /// When the file cannot be opened for appending or the thread cannot be started; of the kind
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when it is a named pipe that nobody has open for reading.
     pub fn file(path: impl AsRef<Path>) -> io::Result<(Writer, WriterGuard)> {
         Writer::start(Sink::open(path.as_ref())?)
     }

@@ -4,9 +4,10 @@
 mod support;
 
 use std::fs;
-use std::io::{self, PipeReader, PipeWriter, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{self, PipeReader, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -162,7 +163,7 @@ fn a_non_blocking_descriptor_stays_so_and_loses_no_line() {
     assert_eq!(reading.join().unwrap().lines().count(), 2000);
 }
 
-fn is_writable(pipe: &PipeWriter) -> bool {
+fn is_writable(pipe: &impl AsFd) -> bool {
     let mut descriptors = [PollFd::new(pipe, PollFlags::OUT)];
     poll(&mut descriptors, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
 }
@@ -194,6 +195,43 @@ fn a_file_that_is_there_is_appended_to() {
 fn a_path_that_cannot_be_opened_is_an_error_at_once() {
     let error = Writer::file("/nowhere/at/all/log").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_is_an_error_at_once_and_a_log_once_somebody_does() {
+    let folder = Folder::new("fifo");
+    let path = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = Writer::file(&path).unwrap_err(); // would never end if it waited for a reader
+    assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::BrokenPipe, "nobody reads this pipe yet"));
+
+    // Opened for both, a pipe has a reader without waiting for a writer; POSIX leaves that open, all six systems do it.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let (writer, guard) = Writer::file(&path).unwrap();
+    logging(writer, || log(b"read"));
+    assert_eq!(guard.close(PATIENCE).written, 1);
+    let mut line = [0; 100];
+    let length = reader.read(&mut line).unwrap();
+    assert_eq!(quoted(std::str::from_utf8(&line[..length]).unwrap()), "read");
+}
+
+#[test]
+fn a_full_named_pipe_is_waited_for() {
+    let folder = Folder::new("full-fifo");
+    let path = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let (writer, guard) = Writer::file(&path).unwrap();
+    logging(writer, || log_many(2000)); // more than a pipe holds, less than pipe and buffer
+    wait_until("the pipe is full", || !is_writable(&reader));
+    let mut text = Vec::new();
+    while text.iter().filter(|&&byte| byte == b'\n').count() < 2000 {
+        let mut piece = [0; 4096];
+        let length = reader.read(&mut piece).unwrap();
+        text.extend_from_slice(&piece[..length]);
+    }
+    let statistics = guard.close(PATIENCE);
+    assert_eq!((statistics.written, statistics.dropped, statistics.write_errors), (2000, 0, 0));
 }
 
 #[test]
