@@ -7,7 +7,7 @@ use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 /// Renders the current second in a time zone and keeps the text until the second changes.
 ///
 /// The offset is looked up with each new second, so a change to or from daylight saving time shows at once. The zone's
-/// rules are those that held when the clock was made: no file is read later, in a loop that must not wait for a disk.
+/// rules are those that held when it was given: no file is read later, in a loop that must not wait for a disk.
 #[derive(Debug)]
 pub(crate) struct LocalClock {
     zone: TimeZone,
@@ -17,16 +17,12 @@ pub(crate) struct LocalClock {
 }
 
 impl LocalClock {
-    /// A clock for the zone of this machine (TZ, /etc/localtime; UTC if there is none).
-    pub(crate) fn system(pattern: &'static str) -> LocalClock {
-        LocalClock::new(TimeZone::system(), pattern)
-    }
-
+    /// A clock whose texts are in `pattern` (strftime).
     pub(crate) fn new(zone: TimeZone, pattern: &'static str) -> LocalClock {
         LocalClock { zone, pattern, second: None, text: String::new() }
     }
 
-    /// The text for `now`, in the pattern this clock was made with (strftime).
+    /// The text for `now`.
     pub(crate) fn text(&mut self, now: SystemTime) -> &str {
         let second = match now.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, TryLockError};
 use std::time::SystemTime;
 
+use jiff::tz::TimeZone;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
@@ -78,6 +79,8 @@ struct MessageLayer {
     format: Format,
     writer: Writer,
     payload_limit: usize,
+    /// That of this machine (TZ, /etc/localtime; UTC if there is none), read once.
+    zone: TimeZone,
     scratch: Mutex<Scratch>,
 }
 
@@ -90,8 +93,8 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(format: Format) -> Scratch {
-        let clock = LocalClock::system(format.time_pattern());
+    fn new(format: Format, zone: TimeZone) -> Scratch {
+        let clock = LocalClock::new(zone, format.time_pattern());
         Scratch { record: Record::new(), clock, line: Vec::new() }
     }
 }
@@ -100,7 +103,9 @@ impl MessageLayer {
     fn new(format: Format, writer: Writer, payload_limit: usize) -> MessageLayer {
         writer.set_format(format);
         let payload_limit = payload_limit.min(MAX_PAYLOAD);
-        MessageLayer { format, writer, payload_limit, scratch: Mutex::new(Scratch::new(format)) }
+        let zone = TimeZone::system();
+        let scratch = Mutex::new(Scratch::new(format, zone.clone()));
+        MessageLayer { format, writer, payload_limit, zone, scratch }
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -112,7 +117,7 @@ impl MessageLayer {
         match self.scratch.try_lock() {
             Ok(mut scratch) => self.line(event, &mut scratch),
             Err(TryLockError::Poisoned(scratch)) => self.line(event, &mut scratch.into_inner()),
-            Err(TryLockError::WouldBlock) => self.line(event, &mut Scratch::new(self.format)),
+            Err(TryLockError::WouldBlock) => self.line(event, &mut Scratch::new(self.format, self.zone.clone())),
         }
     }
 

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime};
 
+use jiff::tz::TimeZone;
+
 use crate::clock::LocalClock;
 use crate::format::Format;
 use crate::sink::Sink;
@@ -97,7 +99,7 @@ impl Writer {
     fn start(sink: Sink) -> io::Result<(Writer, WriterGuard)> {
         let shared = Arc::new(Shared::default());
         let (ended_sender, ended) = mpsc::channel();
-        let worker = Worker { shared: Arc::clone(&shared), sink, batch: Batch::default(), unreported: 0 };
+        let worker = Worker::new(Arc::clone(&shared), sink, TimeZone::system());
         let thread = thread::Builder::new().name("parrot-log".to_owned()).spawn(move || {
             worker.run();
             drop(ended_sender);
@@ -278,12 +280,18 @@ struct Batch {
 struct Worker {
     shared: Arc<Shared>,
     sink: Sink,
+    /// Read at the start: its files may be out of reach by the time of a gap, for want of a descriptor.
+    zone: TimeZone,
     batch: Batch,
     /// Lines lost that no line in the log tells of yet.
     unreported: u64,
 }
 
 impl Worker {
+    fn new(shared: Arc<Shared>, sink: Sink, zone: TimeZone) -> Worker {
+        Worker { shared, sink, zone, batch: Batch::default(), unreported: 0 }
+    }
+
     fn run(mut self) {
         loop {
             self.take();
@@ -328,7 +336,7 @@ impl Worker {
     fn write(&mut self) {
         if self.unreported > 0 {
             let format = *self.shared.format.get().unwrap_or(&Format::Clf);
-            let mut clock = LocalClock::system(format.time_pattern());
+            let mut clock = LocalClock::new(self.zone.clone(), format.time_pattern());
             format.dropped(self.unreported, clock.text(SystemTime::now()), &mut self.batch.bytes);
         }
         let outcome = self.sink.write(&self.batch.bytes);
@@ -389,6 +397,19 @@ mod tests {
         writer.append(b"\n");
         let state = writer.shared.lock();
         assert_eq!((state.pending.len(), state.dropped), (held, 2));
+    }
+
+    #[test]
+    fn a_gap_is_stamped_in_the_zone_of_the_start() {
+        let (mut reader, end) = io::pipe().unwrap();
+        let sink = Sink::descriptor(File::from(OwnedFd::from(end)));
+        let mut worker = Worker::new(Arc::default(), sink, TimeZone::posix("MST7").unwrap());
+        worker.unreported = 17;
+        worker.write();
+        drop(worker);
+        let mut line = String::new();
+        reader.read_to_string(&mut line).unwrap();
+        assert!(line.ends_with(" -0700] \"17 lines dropped\" -\n"), "{line}");
     }
 
     #[test]
