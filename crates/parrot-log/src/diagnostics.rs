@@ -13,8 +13,9 @@ use tracing_subscriber::fmt::MakeWriter;
 ///
 /// Before each write it asks whether the descriptor has room, and it writes no more than `PIPE_BUF` bytes at once, which
 /// a pipe that has room takes without blocking (pipe(7); 512 bytes on BSD and macOS, 4096 on Linux). It can still be
-/// held up when another process fills the same pipe in between, or by the disk below a regular file. The flags of the
-/// descriptor stay as they are. What is lost is told as soon as there is room again.
+/// held up when someone else fills the same pipe in between, be it another process or the thread of a
+/// [`Writer`](crate::Writer) on the same pipe (`program 2>&1 | reader`), and by the disk below a regular file. The flags
+/// of the descriptor stay as they are. What is lost is told as soon as there is room again.
 ///
 /// ```no_run
 /// use parrot_log::Diagnostics;
