@@ -1,0 +1,39 @@
+//! `cargo xtask run` with a cargo that only says where it has put the server, as `CARGO_TARGET_DIR` wants it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const CARGO: &str = r#"#!/bin/sh
+echo "{\"reason\":\"compiler-artifact\",\"executable\":\"$CARGO_TARGET_DIR/release/parrot\"}"
+"#;
+
+const SERVER: &str = r#"#!/bin/sh
+echo "process $$ was given: $*"
+exit 7
+"#;
+
+fn script(path: PathBuf, text: &str) -> PathBuf {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn the_server_is_run_from_where_cargo_has_put_it_in_place_of_the_task() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("run.{}", std::process::id()));
+    let cargo = script(folder.join("cargo"), CARGO);
+    script(folder.join("elsewhere/release/parrot"), SERVER);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["run", "--", "--port", "0"]).env("CARGO", cargo).env("CARGO_TARGET_DIR", folder.join("elsewhere"));
+    let task = command.stdout(Stdio::piped()).spawn().unwrap();
+    let process = task.id();
+    let output = task.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("process {process} was given: --port 0\n"));
+    assert_eq!(output.status.code(), Some(7));
+    fs::remove_dir_all(folder).unwrap();
+}
