@@ -7,6 +7,9 @@ use std::path::Path;
 use anyhow::anyhow;
 use parrot_server::BindError;
 
+/// What errno(2) calls EMFILE: this number on Linux, on macOS and on each of the BSDs.
+const TOO_MANY_OPEN_FILES: i32 = 24;
+
 /// Why the server could not be bound, and what would help.
 pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
     match error.address().and_then(|address| for_address(address, error.kind())) {
@@ -18,11 +21,30 @@ pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
 /// Why the log could not be opened, and what would help.
 pub(crate) fn cannot_log(error: io::Error, path: Option<&Path>) -> anyhow::Error {
     let advice = match path {
+        Some(_) if error.kind() == ErrorKind::BrokenPipe => {
+            "start its reader first, or choose another file with --log-file"
+        }
         Some(_) => "choose another file with --log-file, or leave that out to log to stdout",
         None => "--log off goes without a log",
     };
     let what = path.map_or("stdout".into(), |path| path.display().to_string());
-    with_advice(anyhow::Error::new(error).context(format!("cannot log to {what}")), advice)
+    let error = anyhow::Error::new(error).context(format!("cannot log to {what}"));
+    if lacks_descriptors(&error) { error } else { with_advice(error, advice) }
+}
+
+/// The same error, with what would help if descriptors are what it lacks: anything can fail for that.
+pub(crate) fn on_descriptors(error: anyhow::Error) -> anyhow::Error {
+    if !lacks_descriptors(&error) {
+        return error;
+    }
+    with_advice(error, "the limit of descriptors is too low: 16 serve a few connections, `ulimit -n 1024` a thousand")
+}
+
+fn lacks_descriptors(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.raw_os_error() == Some(TOO_MANY_OPEN_FILES))
 }
 
 /// What went wrong, and on a line of its own what to do next.
@@ -77,6 +99,19 @@ mod tests {
         ] {
             assert!(for_address(low, kind).unwrap().starts_with(advice), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_recognised_wherever_it_comes_from() {
+        let lack = || io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
+        let log = cannot_log(lack(), Some(Path::new("/tmp/log")));
+        for error in [log, cannot_log(lack(), None), anyhow::Error::new(lack()).context("the event queue failed")] {
+            let text = format!("{:#}", on_descriptors(error));
+            assert_eq!(text.matches("ulimit -n").count(), 1, "{text}");
+            assert_eq!(text.lines().count(), 2, "{text}");
+        }
+        let other = io::Error::from(ErrorKind::NotFound);
+        assert!(!format!("{:#}", on_descriptors(other.into())).contains("ulimit"));
     }
 
     #[test]

@@ -11,9 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use parrot_log::{ClfLayer, JsonLayer, Writer, WriterGuard};
-use parrot_server::{Config, Ended, Server, Signals};
+use parrot_server::{Config, Ended, Server, Signals, Statistics};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -26,12 +25,12 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     // Before any thread: a thread that is there already would not have these signals blocked.
     let signals = Signals::take();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     match signals.context("the signals cannot be taken").and_then(|signals| serve(arguments, signals)) {
         Ok(code) => code,
         Err(error) => {
             // eprintln! would panic when stderr is a pipe that nobody reads.
-            let _ = writeln!(io::stderr(), "parrot: {error:#}");
+            let _ = writeln!(io::stderr(), "parrot: {:#}", advice::on_descriptors(error));
             ExitCode::FAILURE
         }
     }
@@ -39,7 +38,26 @@ fn main() -> ExitCode {
 
 fn serve(arguments: Arguments, signals: Signals) -> Result<ExitCode> {
     let log = start_logging(&arguments)?;
-    let reopen = log.as_ref().map(WriterGuard::reopen_handle);
+    let outcome = echo(arguments, signals, log.as_ref());
+    // Also after a failure: what was logged until then may tell what led to it.
+    let patience = if matches!(outcome, Ok((Ended::Signal(_), _))) { Duration::ZERO } else { LOG_PATIENCE };
+    let log = log.map(|log| log.close(patience));
+
+    let (ended, statistics) = outcome?;
+    let (how, code) = match ended {
+        Ended::Drained => ("drained".to_owned(), ExitCode::SUCCESS),
+        Ended::Signal(number) => (format!("ended at once by signal {number}"), interrupted(number)),
+    };
+    match log {
+        Some(log) => tracing::info!("{how}: {statistics}; {log}"),
+        None => tracing::info!("{how}: {statistics}"),
+    }
+    Ok(code)
+}
+
+/// Listens and serves to the end; says how that came and what was done until then.
+fn echo(arguments: Arguments, signals: Signals, log: Option<&WriterGuard>) -> Result<(Ended, Statistics)> {
+    let reopen = log.map(WriterGuard::reopen_handle);
     let config = Config {
         addresses: unique(arguments.bind),
         port: arguments.port,
@@ -57,16 +75,7 @@ fn serve(arguments: Arguments, signals: Signals) -> Result<ExitCode> {
 
     let handle = server.handle();
     let ended = server.run_with_signals(signals).context("the event queue failed")?;
-    let (how, code, patience) = match ended {
-        Ended::Drained => ("drained".to_owned(), ExitCode::SUCCESS, LOG_PATIENCE),
-        Ended::Signal(number) => (format!("ended at once by signal {number}"), interrupted(number), Duration::ZERO),
-    };
-    let statistics = handle.statistics();
-    match log.map(|log| log.close(patience)) {
-        Some(log) => tracing::info!("{how}: {statistics}; {log}"),
-        None => tracing::info!("{how}: {statistics}"),
-    }
-    Ok(code)
+    Ok((ended, handle.statistics()))
 }
 
 /// Sends diagnostics to stderr and messages to the log. The guard is that of the log, if there is one.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, eventually, expect_end, fill};
+use crate::support::{Parrot, data, echo, eventually, expect_end, fill, number};
 
 #[test]
 fn a_connection_with_no_byte_in_or_out_is_closed_after_the_timeout() {
@@ -37,7 +37,11 @@ fn a_peer_that_takes_no_byte_is_idle_too() {
     fill(&stream, data());
     eventually("the connection is closed", || {
         parrot.signal(Signal::USR1);
-        parrot.stderr().contains(" 0 connections open")
+        let said = parrot.stderr();
+        let latest = said.lines().rfind(|line| line.contains("connections open"));
+        latest.is_some_and(|line| number(line, "connections open") == 0)
     });
     drop(stream);
+    let summary = parrot.stop();
+    assert!(summary.contains("; 1 idle time-out"), "{summary}");
 }

@@ -6,9 +6,9 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{
-    Parrot, data, echo, eventually, expect, expect_end, fill, parrot, scratch, with_sixteen_descriptors,
-};
+use rustix::process::Signal;
+
+use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill, limited, parrot, scratch};
 
 #[test]
 fn an_idle_server_makes_no_wake_ups() {
@@ -47,7 +47,7 @@ fn a_half_closed_peer_that_does_not_read_costs_no_processor_time() {
 
 #[test]
 fn without_descriptors_it_neither_spins_nor_floods_its_log() {
-    let parrot = with_sixteen_descriptors();
+    let parrot = Parrot::spawn(&mut limited("-n 16", &parrot(&["--log", "off"])));
     let clients: Vec<TcpStream> = (0..40).map(|_| parrot.connect()).collect();
     eventually("it has noticed", || parrot.stderr().lines().count() > 2);
     let before = parrot.processor_time();
@@ -92,4 +92,45 @@ fn busy_polling_ends_some_time_after_the_last_event() {
         parrot.processor_time() == before
     });
     echo(&stream, b"awake");
+}
+
+#[test]
+fn every_socket_is_non_blocking_and_closed_on_exec() {
+    // What fcntl(2) shows of them on Linux.
+    const NONBLOCK: u32 = 0o4000;
+    const CLOEXEC: u32 = 0o2_000_000;
+
+    let parrot = Parrot::start(&[]);
+    let stream = parrot.connect();
+    echo(&stream, b"squawk");
+    let process = format!("/proc/{}", parrot.pid());
+    let mut sockets = 0;
+    for entry in fs::read_dir(format!("{process}/fd")).unwrap().map(Result::unwrap) {
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        if target.to_str().unwrap().starts_with("socket:") {
+            let number = entry.file_name().into_string().unwrap();
+            let details = fs::read_to_string(format!("{process}/fdinfo/{number}")).unwrap();
+            let flags = details.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            let flags = u32::from_str_radix(flags, 8).unwrap();
+            assert_eq!(flags & (NONBLOCK | CLOEXEC), NONBLOCK | CLOEXEC, "descriptor {number}: {flags:o}");
+            sockets += 1;
+        }
+    }
+    assert_eq!(sockets, 2, "the listener and the connection");
+}
+
+#[test]
+fn as_many_connections_wait_as_the_backlog_says() {
+    let parrot = Parrot::start(&["--backlog", "3"]);
+    parrot.signal(Signal::STOP);
+    let state = format!("/proc/{}/status", parrot.pid());
+    eventually("it has stopped", || fs::read_to_string(&state).unwrap().contains("State:\tT"));
+    // Linux lets one more than that wait (include/net/sock.h, sk_acceptq_is_full).
+    let waiting: Vec<TcpStream> = (0..4).map(|_| parrot.connect()).collect();
+    let late = TcpStream::connect_timeout(&parrot.address(), Duration::from_millis(200));
+    assert!(late.is_err(), "one connection more than the backlog holds");
+    parrot.signal(Signal::CONT);
+    for stream in &waiting {
+        echo(stream, b"squawk");
+    }
 }

@@ -157,12 +157,22 @@ impl Parrot {
     }
 }
 
-/// A server that may have 16 descriptors in all.
-pub fn with_sixteen_descriptors() -> Parrot {
-    let plain = parrot(&["--log", "off"]);
+/// The same command under a limit of descriptors, in the words of the shell's `ulimit`, such as `-n 16`.
+pub fn limited(limit: &str, plain: &Command) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 16; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
-    Parrot::spawn(command.env_remove("RUST_LOG").env_remove("PARROT_PORT"))
+    command
+        .args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command.env_remove("RUST_LOG").env_remove("PARROT_PORT");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// The number that stands before these words.
+pub fn number(line: &str, words: &str) -> u64 {
+    let (head, _) = line.split_once(&format!(" {words}")).unwrap_or_else(|| panic!("no {words:?} in: {line}"));
+    head.rsplit(|character: char| !character.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
 /// What Linux tells of a process.
