@@ -25,15 +25,15 @@ pub(crate) struct Filter {
 impl Filter {
     /// As RUST_LOG says, or else as verbose as asked for; with or without messages.
     pub(crate) fn new(rust_log: Option<&str>, verbose: u8, quiet: u8, messages: bool) -> Filter {
-        let asked = Targets::new()
-            .with_default(level(verbose, quiet))
-            // Who asks for statistics wants to see them, however quiet the rest is.
-            .with_target(STATISTICS_TARGET, LevelFilter::INFO);
+        let asked = Targets::new().with_default(level(verbose, quiet));
         let (targets, ignored) = match rust_log.filter(|text| !text.trim().is_empty()).map(str::parse::<Targets>) {
             None => (asked, None),
             Some(Ok(targets)) => (targets, None),
             Some(Err(error)) => (asked, Some(error)),
         };
+        // Who asks for statistics wants to see them, however quiet the rest is, unless RUST_LOG says otherwise of just them.
+        let named = targets.iter().any(|(target, _)| target == STATISTICS_TARGET);
+        let targets = if named { targets } else { targets.with_target(STATISTICS_TARGET, LevelFilter::INFO) };
         let messages = if messages { LevelFilter::INFO } else { LevelFilter::OFF };
         Filter { targets: targets.with_target(MESSAGE_TARGET, messages), ignored }
     }
@@ -111,10 +111,17 @@ mod tests {
     }
 
     #[test]
+    fn the_server_tells_of_messages_under_the_name_that_the_log_looks_for() {
+        assert_eq!(parrot_server::MESSAGE_TARGET, MESSAGE_TARGET);
+    }
+
+    #[test]
     fn messages_and_statistics_do_not_depend_on_how_much_stderr_says() {
         assert!(filter(None, 0, 2).would_enable(MESSAGE_TARGET, &Level::INFO));
         assert!(filter(Some("off"), 0, 0).would_enable(MESSAGE_TARGET, &Level::INFO));
         assert!(filter(None, 0, 2).would_enable(STATISTICS_TARGET, &Level::INFO));
+        assert!(filter(Some("warn"), 0, 0).would_enable(STATISTICS_TARGET, &Level::INFO));
+        assert!(!filter(Some("info,parrot::statistics=off"), 0, 0).would_enable(STATISTICS_TARGET, &Level::INFO));
         let silent = Filter::new(Some("trace"), 0, 0, false).targets;
         assert!(!silent.would_enable(MESSAGE_TARGET, &Level::INFO));
     }
