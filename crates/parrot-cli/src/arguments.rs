@@ -1,13 +1,15 @@
 //! The grammar of the command line: what may be asked for, and in which units.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 use jiff::SignedDuration;
+use parrot_log::MAX_PAYLOAD;
 
 /// What `--help` says after the options.
 const AFTER_HELP: &str = "\
@@ -18,8 +20,9 @@ use --log-payload 0 for no byte of a message, or --log off for no line at all.
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 
 Signals: SIGINT and SIGTERM end every connection once its bytes have been sent back, a second one
-ends at once; SIGUSR1 (and Ctrl-T where the terminal has it) prints statistics; SIGHUP opens the log
-file anew.
+ends at once (timeout(1) sends two: give it --foreground); SIGUSR1 (and Ctrl-T where the terminal has
+it) prints statistics; SIGHUP opens the log file anew and never ends parrot, so that it outlives its
+terminal.
 
 Exit code: 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, 128 + its number on a second
 signal.";
@@ -44,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Memory for bytes that wait to be sent back
+    /// Memory for bytes to be sent back, 128KiB at least
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub max_buffered: usize,
 
@@ -68,8 +71,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
 
-    /// How many bytes of a message its line may show
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    /// How many bytes of a message its line may show, 32KiB at most
+    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload)]
     pub log_payload: usize,
 
     /// Say more on stderr, -vv still more; RUST_LOG, if set, decides instead
@@ -81,6 +84,25 @@ pub(crate) struct Arguments {
     pub quiet: u8,
 }
 
+impl Arguments {
+    /// Those of the command line. Ends the program where they are wrong or only ask for help.
+    pub(crate) fn read() -> Arguments {
+        Arguments::parse().checked().unwrap_or_else(|error| error.exit())
+    }
+
+    /// Refuses an address beside the wildcard of its family, which would find its port taken by that.
+    fn checked(self) -> Result<Arguments, clap::Error> {
+        for all in self.bind.iter().filter(|address| address.is_unspecified()) {
+            let same_family = |other: &&IpAddr| *other != all && other.is_ipv4() == all.is_ipv4();
+            if let Some(one) = self.bind.iter().find(same_family) {
+                let advice = format!("--bind {all} listens on {one} too: leave out one of the two");
+                return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// How a message becomes a line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -90,9 +112,12 @@ pub(crate) enum LogFormat {
 }
 
 fn ip_address(text: &str) -> Result<IpAddr, String> {
-    let address = text
+    let address: IpAddr = text
         .parse()
         .map_err(|_| "want an IP address such as 127.0.0.1 or ::1, without brackets, port or interface".to_owned())?;
+    if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err("nobody can connect to a multicast or broadcast address".to_owned());
+    }
     if let IpAddr::V6(v6) = address {
         // IPv6 sockets take IPv6 connections only, and a link-local address means nothing without its interface.
         if let Some(v4) = v6.to_ipv4_mapped() {
@@ -107,7 +132,16 @@ fn ip_address(text: &str) -> Result<IpAddr, String> {
 
 fn size(text: &str) -> Result<usize, String> {
     let size: ByteSize = text.parse().map_err(|_| String::from("want a size such as 256MiB, 1GiB or 1048576"))?;
-    usize::try_from(size.as_u64()).map_err(|_| format!("{size} is more than this machine can address"))
+    // What is too large for its type has become the largest; no machine can address more than `isize::MAX`.
+    let addressable = isize::try_from(size.as_u64()).ok().and_then(|size| usize::try_from(size).ok());
+    addressable.ok_or_else(|| "this is more than the machine can address".to_owned())
+}
+
+fn log_payload(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        limit if limit > MAX_PAYLOAD => Err(format!("a line shows {MAX_PAYLOAD} bytes at most")),
+        limit => Ok(limit),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -125,11 +159,9 @@ fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
 
     fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(["parrot"].iter().chain(arguments))
+        Arguments::try_parse_from(["parrot"].iter().chain(arguments)).and_then(Arguments::checked)
     }
 
     #[test]
@@ -156,11 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn each_family_may_have_its_wildcard() {
+        let both = parse(&["-b", "0.0.0.0", "-b", "::", "-b", "::"]).unwrap();
+        assert_eq!(both.bind.len(), 3);
+        assert_eq!(parse(&["-b", "0.0.0.0", "-b", "::1"]).unwrap().bind.len(), 2);
+    }
+
+    #[test]
     fn sizes_are_read_in_binary_and_decimal_units() {
         for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("1kB", 1000)] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "many", "-1", "1XiB", "MiB"] {
+        for text in ["", "many", "-1", "1XiB", "MiB", "8EiB", "99999EiB", "99999999999999999999"] {
             assert!(size(text).is_err(), "{text}");
         }
     }
@@ -182,7 +221,14 @@ mod tests {
             (&["--bind", "localhost"], "such as 127.0.0.1"),
             (&["--bind", "::ffff:127.0.0.1"], "write 127.0.0.1"),
             (&["--bind", "fe80::1"], "link-local"),
+            (&["--bind", "224.0.0.1"], "multicast"),
+            (&["--bind", "ff02::1"], "multicast"),
+            (&["--bind", "255.255.255.255"], "broadcast"),
+            (&["--bind", "127.0.0.1", "--bind", "0.0.0.0"], "--bind 0.0.0.0 listens on 127.0.0.1 too"),
+            (&["--bind", "::", "--bind", "::1"], "--bind :: listens on ::1 too"),
             (&["--max-buffered", "lots"], "such as 256MiB"),
+            (&["--max-buffered", "99999EiB"], "more than the machine can address"),
+            (&["--log-payload", "32769"], "32768 bytes at most"),
             (&["--idle-timeout", "0s"], "above zero"),
             (&["--drain-timeout", "5"], "such as 5s"),
             (&["--log", "xml"], "clf"),

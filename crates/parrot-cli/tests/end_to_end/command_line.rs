@@ -38,6 +38,7 @@ fn help_says_whom_it_answers_and_what_it_logs() {
 fn wrong_usage_ends_with_2_and_shows_what_is_right() {
     fails_with(&mut bare_parrot(&["--prot", "1"]), 2, &["--port"]);
     fails_with(&mut bare_parrot(&["--bind", "localhost"]), 2, &["such as 127.0.0.1"]);
+    fails_with(&mut bare_parrot(&["--bind", "0.0.0.0", "--bind", "127.0.0.1"]), 2, &["leave out one of the two"]);
     fails_with(&mut bare_parrot(&["--max-buffered", "lots"]), 2, &["such as 256MiB"]);
     fails_with(&mut bare_parrot(&["--drain-timeout", "5"]), 2, &["such as 5s"]);
     fails_with(&mut bare_parrot(&["--log", "xml"]), 2, &["clf", "json", "off"]);
