@@ -160,10 +160,12 @@ fn finish(results: &Results, output: &Path) -> Result<()> {
     fs::write(&json, serde_json::to_vec(results)?).with_context(|| format!("cannot write {}", json.display()))?;
     let html = output.join("report.html");
     fs::write(&html, report::html(results)?).with_context(|| format!("cannot write {}", html.display()))?;
+    let tables = output.join("tables.md");
+    fs::write(&tables, table::markdown(results)).with_context(|| format!("cannot write {}", tables.display()))?;
     if results.interrupted {
         println!("\ninterrupted: this is what there was");
     }
-    println!("\n{}\n{}", json.display(), html.display());
+    println!("\n{}\n{}\n{}", json.display(), tables.display(), html.display());
     Ok(())
 }
 

@@ -126,7 +126,7 @@ fn throughput(results: &Results) -> Result<String> {
 fn cpu(results: &Results) -> Result<String> {
     let mut charts = String::new();
     let mut named = by_connections(results);
-    named.extend(results.suites.iter().filter(|info| info.idle > 0 || info.reconnect));
+    named.extend(results.suites.iter().filter(|info| info.idle > 0 || info.reconnect || info.size >= 1 << 20));
     for info in named {
         let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(|cell| cpu_bar(results, info, cell)).collect();
         bars.sort_by(|left, right| left.value.total_cmp(&right.value));

@@ -100,6 +100,23 @@ pub(crate) fn text(results: &Results, suite: &str) -> String {
     text
 }
 
+/// All tables as Markdown, to be kept with the commit they describe.
+pub(crate) fn markdown(results: &Results) -> String {
+    let mut text = String::new();
+    for info in &results.suites {
+        let _ = writeln!(text, "### {}\n\n{}\n\n| {} |", info.title, info.load, HEADINGS.join(" | "));
+        let _ = writeln!(text, "|---|{}", "--:|".repeat(HEADINGS.len() - 1));
+        for row in rows(results, &info.name) {
+            let _ = writeln!(text, "| {} |", row.columns.join(" | "));
+        }
+        for row in rows(results, &info.name).iter().filter(|row| !row.notes.is_empty()) {
+            let _ = writeln!(text, "\n{}: {}", row.columns[0], row.notes.join("; "));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// A mark in a few words.
 pub(crate) fn short(mark: Mark) -> &'static str {
     match mark {

@@ -17,6 +17,8 @@ const SCHEMA: &str = "parrot-load/1";
 const BUSY: f64 = 0.95;
 /// By how much throughput times mean latency may differ from the concurrency before it is called a contradiction.
 const TOLERANCE: f64 = 0.1;
+/// Answers on average to each message under way, below which a window is too short to judge that.
+const ANSWERS: f64 = 10.0;
 /// Share of the asked rate below which an open loop did not keep it.
 const KEPT: f64 = 0.99;
 /// Lateness of this program, in microseconds, from which on an open loop is its own limit.
@@ -197,8 +199,11 @@ impl Report {
                 if self.client.busiest.is_some_and(|busiest| busiest >= BUSY) {
                     marks.push(Mark::ClientBound);
                 }
-                // A window that ends with its last message is not full to the end.
-                if matches!(plan.length, Length::Time(_)) && (self.concurrency - asked).abs() > asked * TOLERANCE {
+                // A window that ends with its last message is not full to the end, and one of few answers to each
+                // connection is mostly its ends.
+                let whole = matches!(plan.length, Length::Time(_)) && self.messages as f64 >= asked * ANSWERS;
+                let differs = (self.concurrency - asked).abs() > asked * TOLERANCE;
+                if self.messages == 0 || (whole && differs) {
                     marks.push(Mark::Contradiction);
                 }
             }
