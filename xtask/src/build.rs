@@ -19,6 +19,8 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
         "parrot-peers",
         "--exclude",
         "parrot-bench",
+        "--exclude",
+        "parrot-torture",
         "--bins",
     ])?;
     for program in programs {

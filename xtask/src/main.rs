@@ -8,6 +8,7 @@ mod rules;
 mod run;
 mod simulate;
 mod steps;
+mod torture;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,6 +35,11 @@ const TASKS: &[Task] = &[
         name: "bench",
         summary: "measure Parrot against other echo servers: cargo xtask bench --help",
         run: bench::task,
+    },
+    Task {
+        name: "torture",
+        summary: "put the server through real faults: cargo xtask torture --list, --only NAME, --seconds N",
+        run: torture::task,
     },
     Task { name: "ci", summary: "check everything that must hold before a change lands", run: ci::task },
 ];

@@ -64,6 +64,7 @@ const RULES: &[Rule] = &[
         ours: &["parrot-server", "parrot-kqueue"],
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL, WRITING]),
     },
+    Rule { name: "parrot-torture", ours: &[], others: Others::AllBut(&[]) },
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];
 

@@ -1,0 +1,21 @@
+//! Real faults on the real binary, in their short form; `cargo xtask torture` has the long one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use parrot_torture::{Conditions, room_for_connections, run_all, scenarios};
+
+#[test]
+fn the_server_stands_every_real_fault() {
+    let conditions = Conditions {
+        server: env!("CARGO_BIN_EXE_parrot").into(),
+        output: Path::new(env!("CARGO_TARGET_TMPDIR")).join("torture"),
+        time: Duration::from_millis(300),
+        short: true,
+        room: room_for_connections(),
+    };
+    let tally = run_all(&scenarios(), &conditions, &mut std::io::stdout()).unwrap();
+    assert_eq!(tally.failed, 0, "what did not hold is told above");
+    assert!(tally.passed > 0, "nothing could run here");
+}

@@ -1,0 +1,139 @@
+//! Healthy peers beside the ill ones: they echo, check every byte and take the time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::peer::{Peer, Sockets, Trouble};
+use crate::random::Random;
+
+/// A pause between two messages, so that what is measured is the server and not these peers' own work.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Peers at work on threads of their own.
+pub(crate) struct Healthy {
+    orders: Arc<Orders>,
+    threads: Vec<JoinHandle<Result<Report, Trouble>>>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    stop: AtomicBool,
+    /// Say nothing for a while.
+    quiet: AtomicBool,
+    /// The conversation may be cut off: the server is ending, or its system calls are made to fail.
+    may_be_cut_off: AtomicBool,
+    /// Having been cut off, connect again.
+    reconnect: bool,
+}
+
+/// What became of healthy peers.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) bytes: u64,
+    pub(crate) cut_off: u64,
+    /// From the first byte sent to the last one back, in ascending order.
+    latencies: Vec<Duration>,
+}
+
+impl Report {
+    pub(crate) fn echoes(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// The latency that `per_mille` of all echoes did not exceed.
+    pub(crate) fn latency(&self, per_mille: usize) -> Duration {
+        let index = (self.latencies.len() * per_mille / 1000).min(self.latencies.len().saturating_sub(1));
+        self.latencies.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl Healthy {
+    /// Connects `count` peers, has each echo once, and lets them go on.
+    pub(crate) fn start(address: SocketAddr, count: usize, reconnect: bool) -> Result<Healthy> {
+        let orders = Arc::new(Orders { reconnect, ..Orders::default() });
+        orders.may_be_cut_off.store(reconnect, Relaxed);
+        let mut threads = Vec::new();
+        for number in 0..count {
+            let mut peer = Peer::connect(address, Sockets::Usual).context("a healthy peer cannot connect")?;
+            match peer.echo(100) {
+                Err(trouble) if !(reconnect && trouble.is_cut_off()) => {
+                    return Err(trouble).context("a healthy peer was not served at the start");
+                }
+                _ => {}
+            }
+            let orders = Arc::clone(&orders);
+            threads.push(thread::spawn(move || orders.follow(address, peer, number as u64)));
+        }
+        Ok(Healthy { orders, threads })
+    }
+
+    /// Does something while no healthy peer says anything.
+    pub(crate) fn quietly<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.orders.quiet.store(true, Relaxed);
+        // Long enough for what is under way on a machine that is not busy; a straggler costs the server next to nothing.
+        thread::sleep(Duration::from_millis(100));
+        let result = work();
+        self.orders.quiet.store(false, Relaxed);
+        result
+    }
+
+    /// From now on a conversation may end at any byte, as long as all before it were right.
+    pub(crate) fn expect_the_end(&self) {
+        self.orders.may_be_cut_off.store(true, Relaxed);
+    }
+
+    /// Waits for the peers' last echoes.
+    pub(crate) fn stop(self) -> Result<Report> {
+        self.orders.stop.store(true, Relaxed);
+        let mut all = Report::default();
+        for thread in self.threads {
+            let report = thread.join().map_err(|_| anyhow!("a healthy peer's thread panicked"))?;
+            let report = report.context("a healthy peer was not served well")?;
+            all.bytes += report.bytes;
+            all.cut_off += report.cut_off;
+            all.latencies.extend(report.latencies);
+        }
+        all.latencies.sort_unstable();
+        Ok(all)
+    }
+}
+
+impl Orders {
+    fn follow(&self, address: SocketAddr, mut peer: Peer, seed: u64) -> Result<Report, Trouble> {
+        let mut random = Random::new(seed);
+        let mut report = Report::default();
+        while !self.stop.load(Relaxed) {
+            thread::sleep(PAUSE);
+            if self.quiet.load(Relaxed) {
+                continue;
+            }
+            let most = if random.once_in(16) { 64 * 1024 } else { 512 };
+            let start = Instant::now();
+            let Err(trouble) = peer.echo(1 + random.below(most)) else {
+                report.latencies.push(start.elapsed());
+                continue;
+            };
+            if !(trouble.is_cut_off() && self.may_be_cut_off.load(Relaxed)) {
+                return Err(trouble);
+            }
+            report.cut_off += 1;
+            report.bytes += peer.received();
+            match Peer::connect(address, Sockets::Usual) {
+                Ok(next) if self.reconnect => peer = next,
+                Err(trouble) if !trouble.is_cut_off() => return Err(trouble),
+                // The server has ended, and this conversation with it.
+                _ => return Ok(report),
+            }
+        }
+        report.bytes += peer.received();
+        match peer.finish().and_then(|()| peer.receive_to_the_end()) {
+            Err(trouble) if !(trouble.is_cut_off() && self.may_be_cut_off.load(Relaxed)) => Err(trouble),
+            _ => Ok(report),
+        }
+    }
+}

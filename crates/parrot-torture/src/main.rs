@@ -1,0 +1,79 @@
+//! `parrot-torture`: the suite against one binary of the server. `cargo xtask torture` builds both and starts this.
+
+use std::io::{Write as _, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use parrot_torture::{Conditions, Scenario, room_for_connections, run_all, scenarios};
+
+/// Real faults on the real system: puts a parrot server through them and says what did not hold.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask torture", version)]
+struct Arguments {
+    /// The server's binary
+    #[arg(long, value_name = "PATH", hide = true)]
+    server: PathBuf,
+
+    /// Where plots and logs go
+    #[arg(long, value_name = "DIR", hide = true)]
+    output: PathBuf,
+
+    /// How long each storm lasts, in seconds; the soak lasts twelve times as long [default: 10, short form: 0.5]
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    seconds: Option<Duration>,
+
+    /// Only the scenarios whose names begin so; may be repeated
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+
+    /// The short form, as part of cargo test: fewer of everything
+    #[arg(long)]
+    short: bool,
+
+    /// List the scenarios and run none
+    #[arg(long)]
+    list: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "want a number of seconds, such as 10 or 0.5")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() && seconds <= 86_400.0 => Ok(duration),
+        _ => Err("want more than none and at most a day".to_owned()),
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let scenarios = chosen(&arguments.only)?;
+    if arguments.list {
+        for Scenario { name, story, .. } in scenarios {
+            writeln!(stdout(), "{name:<18} {story}")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let usual = Duration::from_millis(if arguments.short { 500 } else { 10_000 });
+    std::fs::create_dir_all(&arguments.output).context("cannot make the folder for the output")?;
+    let conditions = Conditions {
+        server: arguments.server,
+        output: arguments.output,
+        time: arguments.seconds.unwrap_or(usual),
+        short: arguments.short,
+        room: room_for_connections(),
+    };
+    let tally = run_all(&scenarios, &conditions, &mut stdout())?;
+    writeln!(stdout(), "{} passed, {} skipped, {} failed", tally.passed, tally.skipped, tally.failed)?;
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn chosen(only: &[String]) -> Result<Vec<Scenario>> {
+    let mut chosen = scenarios();
+    if let Some(unknown) = only.iter().find(|name| !chosen.iter().any(|scenario| scenario.name.starts_with(*name))) {
+        bail!("there is no scenario {unknown}: --list shows them");
+    }
+    chosen.retain(|scenario| only.is_empty() || only.iter().any(|name| scenario.name.starts_with(name)));
+    Ok(chosen)
+}

@@ -1,0 +1,124 @@
+//! What a scenario is: how the server is started, what storm it is put through, and what must hold beside and after it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::healthy::Healthy;
+use crate::peer::{Peer, Sockets, Trouble};
+use crate::random::Random;
+use crate::server::{Ending, Log, Server};
+
+/// One scenario of the suite.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What happens in it, in a sentence.
+    pub story: &'static str,
+    /// Arguments of the server.
+    pub(crate) arguments: &'static [&'static str],
+    /// The server's limit of descriptors; `None`: that of the suite.
+    pub(crate) descriptors: Option<u32>,
+    pub(crate) log: Log,
+    /// Faults for strace to inject.
+    pub(crate) inject: &'static [&'static str],
+    /// Commands that make the network it takes place in; none: the machine's own loopback.
+    pub(crate) network: &'static [&'static [&'static str]],
+    /// How many times the storm's usual time it lasts.
+    pub(crate) length: u32,
+    /// Whether the storm itself may cut off conversations.
+    pub(crate) cuts_off: bool,
+    /// Half of the healthy peers' echoes must be faster than this.
+    pub(crate) median: Duration,
+    pub(crate) storm: fn(&mut Storm<'_>) -> Result<()>,
+    /// What else must hold when the server has ended after the storm; adds to the figures.
+    pub(crate) after: fn(&Ending, &mut Vec<String>) -> Result<()>,
+}
+
+impl Scenario {
+    /// What most scenarios have in common.
+    pub(crate) const PLAIN: Scenario = Scenario {
+        name: "",
+        story: "",
+        arguments: &[],
+        descriptors: None,
+        log: Log::Off,
+        inject: &[],
+        network: &[],
+        length: 1,
+        cuts_off: false,
+        median: Duration::from_millis(100),
+        storm: |_| Ok(()),
+        after: |_, _| Ok(()),
+    };
+}
+
+/// A storm under way: what its scenario works with.
+pub(crate) struct Storm<'a> {
+    pub(crate) server: &'a mut Server,
+    pub(crate) healthy: &'a Healthy,
+    pub(crate) random: Random,
+    /// When it is to blow over.
+    pub(crate) until: Instant,
+    /// In the short form everything is less.
+    pub(crate) short: bool,
+    /// Connections the suite's own descriptors allow.
+    pub(crate) room: usize,
+    /// The server's limit of descriptors, if the scenario sets one.
+    pub(crate) descriptors: Option<u32>,
+    pub(crate) cuts_off: bool,
+    pub(crate) inject: &'static [&'static str],
+    pub(crate) folder: &'a std::path::Path,
+    /// What the line of this scenario tells.
+    pub(crate) figures: &'a mut Vec<String>,
+}
+
+impl Storm<'_> {
+    pub(crate) fn goes_on(&self) -> bool {
+        Instant::now() < self.until
+    }
+
+    /// `many`, or in the short form `few`, or what there are descriptors for.
+    pub(crate) fn number(&self, many: usize, few: usize) -> usize {
+        (if self.short { few } else { many }).min(self.room)
+    }
+
+    pub(crate) fn tell(&mut self, figure: String) {
+        self.figures.push(figure);
+    }
+
+    pub(crate) fn connect(&self, sockets: Sockets) -> Result<Peer, Trouble> {
+        Peer::connect(self.server.address(), sockets)
+    }
+
+    pub(crate) fn flock(&self, count: usize, sockets: Sockets) -> Result<Vec<Peer>, Trouble> {
+        (0..count).map(|_| self.connect(sockets)).collect()
+    }
+
+    /// Whether a conversation went well; where the storm may cut off conversations, being cut off is well too.
+    pub(crate) fn went_well(&self, outcome: Result<(), Trouble>) -> Result<bool> {
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(trouble) if self.cuts_off && trouble.is_cut_off() => Ok(false),
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+
+    /// Demands that the server, left alone by everyone who is well, uses next to no processor time.
+    pub(crate) fn server_rests(&mut self) -> Result<()> {
+        let window = Duration::from_secs(1);
+        let used = self.healthy.quietly(|| {
+            let before = self.server.usage()?.processor;
+            std::thread::sleep(window);
+            Some(self.server.usage()?.processor.saturating_sub(before))
+        });
+        let Some(used) = used else { return Ok(()) };
+        let share = used.as_secs_f64() / window.as_secs_f64() * 100.0;
+        if share > 2.0 {
+            bail!("with nothing to do the server used {share:.1} % of a processor");
+        }
+        self.tell(format!("processor {share:.2} % meanwhile"));
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! All scenarios, in the order in which they run.
+
+mod connections;
+mod faults;
+mod halves;
+mod logs;
+mod slow;
+mod soak;
+
+use crate::scenario::Scenario;
+
+/// Every scenario.
+pub fn all() -> Vec<Scenario> {
+    [connections::ALL, slow::ALL, halves::ALL, logs::ALL, faults::ALL, soak::ALL].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_and_a_story() {
+        let all = super::all();
+        let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), all.len());
+        assert!(all.iter().all(|scenario| !scenario.name.is_empty() && !scenario.story.is_empty()));
+    }
+}

@@ -1,0 +1,97 @@
+//! Too many connections, or too few descriptors for them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::measure::time;
+use crate::peer::Sockets;
+use crate::scenario::{Scenario, Storm};
+
+const fn few_descriptors(name: &'static str, limit: u32) -> Scenario {
+    Scenario {
+        name,
+        story: "four times as many connections at once as there are descriptors, everyone served in turn",
+        descriptors: Some(limit),
+        storm: crowd,
+        ..Scenario::PLAIN
+    }
+}
+
+pub(super) const ALL: &[Scenario] = &[
+    few_descriptors("descriptors-16", 16),
+    few_descriptors("descriptors-20", 20),
+    few_descriptors("descriptors-64", 64),
+    few_descriptors("descriptors-1024", 1024),
+    Scenario {
+        name: "reset-waves",
+        story: "connections opened and reset in waves, 10,000 at a time where descriptors allow",
+        storm: reset_waves,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "connection-limit",
+        story: "twice as many connections as --max-connections allows: those above it are closed at once",
+        arguments: &["--max-connections", "50"],
+        storm: above_the_limit,
+        ..Scenario::PLAIN
+    },
+];
+
+fn crowd(storm: &mut Storm<'_>) -> Result<()> {
+    let limit = storm.descriptors.unwrap_or(1024) as usize;
+    let count = storm.number(limit * 4, (limit * 4).min(256));
+    let (mut rounds, mut longest) = (0, Duration::ZERO);
+    while storm.goes_on() || rounds == 0 {
+        let mut peers = storm.flock(count, Sockets::Usual)?;
+        for peer in &mut peers {
+            let size = 1 + storm.random.below(2000);
+            peer.send_all(size)?;
+        }
+        let start = Instant::now();
+        // In the order in which they came: each that leaves makes room for one that waits.
+        for (number, mut peer) in peers.into_iter().enumerate() {
+            peer.receive_all().with_context(|| format!("connection {number} of {count} is not served"))?;
+        }
+        longest = longest.max(start.elapsed());
+        rounds += 1;
+    }
+    storm.tell(format!("{rounds} crowds of {count} for {limit} descriptors, each served within {}", time(longest)));
+    Ok(())
+}
+
+fn reset_waves(storm: &mut Storm<'_>) -> Result<()> {
+    let count = storm.number(10_000, 500);
+    let mut waves = 0;
+    while storm.goes_on() || waves == 0 {
+        let mut peers = storm.flock(count, Sockets::Usual)?;
+        for peer in &mut peers {
+            let size = storm.random.below(3000);
+            peer.push(size)?;
+        }
+        for peer in peers {
+            peer.reset()?;
+        }
+        waves += 1;
+    }
+    storm.tell(format!("{waves} waves of {count} resets"));
+    Ok(())
+}
+
+fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
+    let (mut served, mut refused) = (0, 0);
+    while storm.goes_on() || served == 0 {
+        for mut peer in storm.flock(100, Sockets::Usual)? {
+            match peer.echo(100) {
+                Ok(()) => served += 1,
+                Err(trouble) if trouble.is_cut_off() => refused += 1,
+                Err(trouble) => return Err(trouble.into()),
+            }
+        }
+        // Those of the next round find the places of these.
+        storm.server.wait_for_connections(2)?;
+    }
+    anyhow::ensure!(refused > 0, "nobody was refused");
+    storm.tell(format!("{served} served, {refused} refused"));
+    Ok(())
+}

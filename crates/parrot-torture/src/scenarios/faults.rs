@@ -1,0 +1,147 @@
+//! System calls that fail, and networks that are bad.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::scenario::{Scenario, Storm};
+use crate::server::Launch;
+
+use super::soak::mixed;
+
+/// Under strace every call takes long: what counts is that all comes back, not how fast.
+const SLOWLY: Duration = Duration::from_secs(2);
+
+/// Faults that cost no conversation a byte.
+const fn harmless(name: &'static str, story: &'static str, inject: &'static [&'static str]) -> Scenario {
+    Scenario { name, story, inject, median: SLOWLY, storm: injected, ..Scenario::PLAIN }
+}
+
+/// Faults that end the conversation they hit, and no other.
+const fn harmful(name: &'static str, story: &'static str, inject: &'static [&'static str]) -> Scenario {
+    Scenario { cuts_off: true, ..harmless(name, story, inject) }
+}
+
+pub(super) const ALL: &[Scenario] = &[
+    harmless(
+        "calls-interrupted",
+        "waits, accepts, receives, sends and reads are interrupted (EINTR)",
+        &[
+            "epoll_wait,epoll_pwait,epoll_pwait2:error=EINTR:when=3+5",
+            "accept4:error=EINTR:when=2+3",
+            "recvfrom,sendto:error=EINTR:when=2+3",
+            "read:error=EINTR:when=20+2",
+        ],
+    ),
+    harmless(
+        "no-memory-to-send",
+        "sends and receives meet a system without memory (ENOBUFS, ENOMEM)",
+        &["sendto:error=ENOBUFS:when=5+20", "recvfrom:error=ENOMEM:when=5+25"],
+    ),
+    harmless(
+        "sockets-full",
+        "sends find the socket full (EAGAIN) though it was said to have room",
+        &["sendto:error=EAGAIN:when=2+3"],
+    ),
+    harmless(
+        "accept-fails",
+        "accept meets connections that have gone already (ECONNABORTED)",
+        &["accept4:error=ECONNABORTED:when=4+2"],
+    ),
+    harmless(
+        "accept-exhausted",
+        "accept finds no descriptor left (EMFILE), though there is one",
+        &["accept4:error=EMFILE:when=4+9"],
+    ),
+    harmful(
+        "set-up-fails",
+        "accepted sockets cannot be set up or watched",
+        &["setsockopt:error=EINVAL:when=20+7", "ioctl:error=EINVAL:when=6+9", "epoll_ctl:error=ENOMEM:when=30+11"],
+    ),
+    harmful(
+        "peers-reset",
+        "receives and sends meet resets and broken pipes, and shutdown finds no connection",
+        &["recvfrom:error=ECONNRESET:when=20+50", "sendto:error=EPIPE:when=25+50", "shutdown:error=ENOTCONN:when=2+3"],
+    ),
+    Scenario {
+        log: crate::server::Log::File,
+        ..harmless(
+            "log-calls-fail",
+            "writes of the log find no space now and then (ENOSPC)",
+            &["write:error=ENOSPC:when=3+5"],
+        )
+    },
+    Scenario {
+        name: "small-network",
+        story: "a network of its own with packets of 600 bytes and socket buffers of a page on both sides",
+        network: &[
+            &["ip", "link", "set", "lo", "mtu", "600", "up"],
+            &["sysctl", "-qw", "net.ipv4.tcp_wmem=4096 4096 4096", "net.ipv4.tcp_rmem=4096 4096 4096"],
+        ],
+        median: SLOWLY,
+        storm: faults,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "bad-network",
+        story: "a network of its own with delay, jitter, loss, duplicates and packets out of order (netem)",
+        network: &[
+            &["ip", "link", "set", "lo", "up"],
+            &[
+                "tc",
+                "qdisc",
+                "add",
+                "dev",
+                "lo",
+                "root",
+                "netem",
+                "delay",
+                "10ms",
+                "4ms",
+                "loss",
+                "1%",
+                "duplicate",
+                "1%",
+                "reorder",
+                "5%",
+            ],
+        ],
+        median: SLOWLY,
+        storm: faults,
+        ..Scenario::PLAIN
+    },
+];
+
+fn faults(storm: &mut Storm<'_>) -> Result<()> {
+    let mixture = mixed(storm, storm.number(60, 30), |_| Ok(()))?;
+    storm.tell(mixture.to_string());
+    Ok(())
+}
+
+/// Says how many faults were injected, and demands that every kind of them was.
+fn injected(storm: &mut Storm<'_>) -> Result<()> {
+    faults(storm)?;
+    // Signals are read too; answered again and again, they are seen to get through.
+    for _ in 0..20 {
+        storm.server.connections()?;
+    }
+    let path = storm.folder.join(Launch::FAULTS);
+    let trace = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for line in trace.lines().filter(|line| line.ends_with("(INJECTED)")) {
+        // 4711 sendto(9, …) = -1 ENOBUFS (No buffer space available) (INJECTED)
+        let call = line.split_once('(').and_then(|(call, _)| call.split_whitespace().next_back()).unwrap_or_default();
+        let error =
+            line.rsplit_once(" = -1 ").and_then(|(_, error)| error.split_whitespace().next()).unwrap_or_default();
+        *counts.entry(format!("{call} {error}")).or_default() += 1;
+    }
+    for fault in storm.inject {
+        let (calls, rest) = fault.split_once(":error=").context("a fault has an error")?;
+        let (error, _) = rest.split_once(':').context("a fault has its turns")?;
+        let hit = calls.split(',').any(|call| counts.contains_key(&format!("{call} {error}")));
+        ensure!(hit, "{fault} was never injected: {counts:?}");
+    }
+    storm.tell(counts.iter().map(|(fault, count)| format!("{count} {fault}")).collect::<Vec<_>>().join(", "));
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Peers that have said all they have to say, and do not listen.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::peer::Sockets;
+use crate::scenario::{Scenario, Storm};
+
+use super::slow::all_back;
+
+/// More than the sockets between the server and a peer with tiny ones hold, and less than what the server holds.
+const HALF: usize = 100 * 1024;
+
+pub(super) const ALL: &[Scenario] = &[Scenario {
+    name: "half-closed",
+    story: "half-closed peers by the thousand that read nothing: the server uses no processor for them",
+    // Each holds a buffer of 128 KiB, and nobody is to wait for one here.
+    arguments: &["--max-buffered", "1GiB"],
+    storm: half_closed,
+    ..Scenario::PLAIN
+}];
+
+fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(storm.number(3000, 200), Sockets::Tiny)?;
+    let mut left: Vec<usize> = vec![HALF; peers.len()];
+    while left.iter().any(|&left| left > 0) {
+        for (peer, left) in peers.iter_mut().zip(&mut left) {
+            if *left > 0 {
+                *left -= peer.push(*left)?;
+                if *left == 0 {
+                    peer.finish()?;
+                }
+            }
+        }
+    }
+    // The last bytes and ends are on their way to the server.
+    thread::sleep(Duration::from_millis(300));
+    let waiting = storm.server.connections()?;
+    storm.server_rests()?;
+    while storm.goes_on() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let last = storm.server.connections()?;
+    anyhow::ensure!(last >= peers.len() as u64, "half-closed peers were given up: {waiting}, then {last}");
+    storm.tell(format!("{} half-closed peers with {HALF} bytes each", peers.len()));
+    let others = peers.split_off(peers.len() / 2);
+    for peer in others {
+        peer.reset()?;
+    }
+    all_back(peers)
+}

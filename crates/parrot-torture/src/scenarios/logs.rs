@@ -1,0 +1,192 @@
+//! A log that refuses, stalls or disappears: peers notice nothing, and every message is written or counted as lost.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use crate::peer::{Peer, Sockets};
+use crate::scenario::{Scenario, Storm};
+use crate::server::{Ending, Log, eventually};
+
+use super::slow::all_back;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "log-device-full",
+        story: "the log is /dev/full, which refuses every byte",
+        log: Log::Device("/dev/full"),
+        storm: chatter_throughout,
+        after: nothing_written,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "log-disk-full",
+        story: "the log's disk of 64 KiB fills up, is emptied, and fills up again",
+        log: Log::TinyDisk,
+        storm: full_disk,
+        after: some_written_some_lost,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "log-pipe-stalled",
+        story: "the log is a pipe that nobody reads until the storm is over",
+        log: Log::Pipe,
+        storm: stalled_pipe,
+        after: pipe_adds_up,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "log-removed",
+        story: "the log file is renamed or removed over and over, with SIGHUP after it",
+        log: Log::File,
+        storm: removed,
+        ..Scenario::PLAIN
+    },
+];
+
+/// Short messages from many peers for as long as `goes_on` says, so that the log has more to write than anything else.
+fn chatter(peers: &mut [Peer], mut goes_on: impl FnMut() -> bool) -> Result<()> {
+    while goes_on() {
+        for peer in &mut *peers {
+            peer.push(40)?;
+        }
+        for peer in &mut *peers {
+            peer.receive_all()?;
+        }
+    }
+    Ok(())
+}
+
+fn chatter_throughout(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(50, Sockets::Usual)?;
+    chatter(&mut peers, || storm.goes_on())?;
+    all_back(peers)
+}
+
+/// Each message is written or lost, and the summary knows of both.
+fn add_up(ending: &Ending, figures: &mut Vec<String>) -> Result<(u64, u64, u64)> {
+    let messages = ending.number(" messages");
+    let written = ending.number(" log lines written");
+    let dropped = ending.number(" dropped");
+    let errors = ending.number(" write errors");
+    figures.push(format!("{messages} messages: {written} written, {dropped} lost, {errors} write errors"));
+    ensure!(messages > 0 && messages == written + dropped, "the log does not add up: {}", ending.summary);
+    Ok((written, dropped, errors))
+}
+
+fn nothing_written(ending: &Ending, figures: &mut Vec<String>) -> Result<()> {
+    let (written, _, errors) = add_up(ending, figures)?;
+    ensure!(written == 0 && errors > 0, "a full device took lines: {}", ending.summary);
+    Ok(())
+}
+
+fn some_written_some_lost(ending: &Ending, figures: &mut Vec<String>) -> Result<()> {
+    let (written, dropped, errors) = add_up(ending, figures)?;
+    ensure!(written > 0 && dropped > 0 && errors > 0, "the disk was never full, or always: {}", ending.summary);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn full_disk(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(50, Sockets::Usual)?;
+    let log = storm.server.log_inside()?;
+    let length = || fs::metadata(&log).map_or(0, |log| log.len());
+    let mut times = 0;
+    while storm.goes_on() || times < 2 {
+        let filled = std::time::Instant::now();
+        chatter(&mut peers, || length() < 64 * 1024 && filled.elapsed() < crate::peer::PATIENCE)?;
+        ensure!(length() >= 64 * 1024, "the disk did not fill up: {} bytes", length());
+        let after = std::time::Instant::now();
+        chatter(&mut peers, || after.elapsed() < Duration::from_millis(50))?;
+        check_lines(&log)?;
+        fs::File::options().write(true).open(&log)?.set_len(0)?;
+        times += 1;
+    }
+    ensure!(storm.server.stderr().contains("its disk is full"), "nobody was told of the full disk");
+    storm.tell(format!("the disk was full {times} times"));
+    all_back(peers)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn full_disk(_: &mut Storm<'_>) -> Result<()> {
+    anyhow::bail!("for Linux only")
+}
+
+fn stalled_pipe(storm: &mut Storm<'_>) -> Result<()> {
+    chatter_throughout(storm)?;
+    storm.server.read_stdout();
+    Ok(())
+}
+
+/// What was read of the pipe says as much as the summary: lines, and in their gaps how many are missing.
+fn pipe_adds_up(ending: &Ending, figures: &mut Vec<String>) -> Result<()> {
+    let (written, dropped, _) = add_up(ending, figures)?;
+    let log = std::str::from_utf8(&ending.stdout).context("the log is ASCII")?;
+    ensure!(log.is_empty() || log.ends_with('\n'), "the log ends in the middle of a line");
+    let (mut lines, mut told) = (0, 0);
+    for line in log.lines() {
+        match line.strip_prefix("- dropped - ") {
+            Some(rest) => {
+                let count = rest.split_once('"').and_then(|(_, rest)| rest.split_whitespace().next());
+                told += count.context("a gap says how many are missing")?.parse::<u64>()?;
+            }
+            None => lines += 1,
+        }
+    }
+    ensure!(
+        (lines, told) == (written, dropped),
+        "the pipe held {lines} lines and {told} lost ones: {}",
+        ending.summary
+    );
+    Ok(())
+}
+
+fn removed(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(50, Sockets::Usual)?;
+    let log = storm.server.log()?.to_owned();
+    let (mut moved, mut removed) = (0, 0);
+    while storm.goes_on() || moved < 2 {
+        let kept = storm.folder.join(format!("messages.{moved}.log"));
+        let keeps = storm.random.once_in(2) || moved < 2;
+        if keeps {
+            fs::rename(&log, &kept)?;
+            moved += 1;
+        } else {
+            fs::remove_file(&log)?;
+            removed += 1;
+        }
+        let mut rounds = 0..5;
+        chatter(&mut peers, || rounds.next().is_some())?;
+        storm.server.signal(Signal::HUP)?;
+        // It is there as soon as the server has heard of it; messages go on meanwhile.
+        let start = std::time::Instant::now();
+        chatter(&mut peers, || !log.exists() && start.elapsed() < crate::peer::PATIENCE)?;
+        eventually("a new log file after SIGHUP", || Ok(log.exists().then_some(())))?;
+        thread::sleep(Duration::from_millis(20));
+        if keeps {
+            check_lines(&kept)?;
+        }
+    }
+    storm.tell(format!("{moved} renames and {removed} removals of the log"));
+    all_back(peers)?;
+    check_lines(&log)
+}
+
+/// A log of whole lines in Common Log Format, as far as it goes.
+fn check_lines(log: &Path) -> Result<()> {
+    let text = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let whole = text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    for (number, line) in whole.enumerate() {
+        // The end of a line that was cut, where what was before it is gone.
+        let ended = number == 0 && line == b"\n";
+        let ok = ended || line.starts_with(b"127.0.0.1:") || line.starts_with(b"- dropped - ");
+        let printable = line.iter().all(|&byte| byte == b'\n' || (b' '..=b'~').contains(&byte));
+        // A full disk cuts a line where it is full, and the next begins on a line of its own.
+        ensure!(ok && printable, "a strange line in {}: {}", log.display(), String::from_utf8_lossy(line));
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Peers that are slow, tiny or absent-minded, and a server that is stopped now and then.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::measure::size;
+use crate::peer::{Peer, Pulled, Sockets, Trouble};
+use crate::scenario::{Scenario, Storm};
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "slow-readers",
+        story: "peers by the hundred that send all they can and read a trickle",
+        storm: slow_readers,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "tiny-buffers",
+        story: "streams through the smallest socket buffers and segments there are",
+        storm: tiny_buffers,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "one-byte",
+        story: "peers by the hundred that send one byte at a time",
+        storm: one_byte,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "buffer-cap",
+        story: "ten times as many streams as --max-buffered has buffers for",
+        arguments: &["--max-buffered", "1MiB"],
+        // Who needs a buffer waits for one: that is what the cap is for.
+        median: Duration::from_secs(5),
+        storm: tiny_buffers,
+        ..Scenario::PLAIN
+    },
+    Scenario {
+        name: "stopped",
+        story: "SIGSTOP and SIGCONT over and over, while streams and newcomers wait",
+        storm: stopped,
+        ..Scenario::PLAIN
+    },
+];
+
+fn slow_readers(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(storm.number(300, 100), Sockets::Tiny)?;
+    while storm.goes_on() {
+        for peer in &mut peers {
+            while peer.push(16 * 1024)? > 0 {}
+            peer.pull(64)?;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let held: u64 = peers.iter().map(Peer::outstanding).sum();
+    storm.tell(format!("{} slow readers with {} on the way", peers.len(), size(held)));
+    all_back(peers)
+}
+
+fn tiny_buffers(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(storm.number(100, 80), Sockets::Tiny)?;
+    while storm.goes_on() {
+        for peer in &mut peers {
+            let most = 1 + storm.random.below(16 * 1024);
+            peer.push(most)?;
+            peer.pull(1 + storm.random.below(16 * 1024))?;
+        }
+    }
+    storm.tell(format!("{} through {} tiny sockets", size(peers.iter().map(Peer::received).sum()), peers.len()));
+    all_back(peers)
+}
+
+fn one_byte(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(storm.number(500, 100), Sockets::Usual)?;
+    while storm.goes_on() {
+        for peer in &mut peers {
+            peer.push(1)?;
+        }
+        for peer in &mut peers {
+            peer.pull(16)?;
+        }
+    }
+    storm.tell(format!("{} single bytes of {} peers", peers.iter().map(Peer::received).sum::<u64>(), peers.len()));
+    all_back(peers)
+}
+
+fn stopped(storm: &mut Storm<'_>) -> Result<()> {
+    let mut peers = storm.flock(storm.number(50, 20), Sockets::Usual)?;
+    let (mut stops, mut newcomers) = (0, Vec::new());
+    while storm.goes_on() {
+        storm.server.signal(Signal::STOP)?;
+        let stop = Duration::from_millis(20 + storm.random.below(80) as u64);
+        let start = Instant::now();
+        while start.elapsed() < stop {
+            for peer in &mut peers {
+                peer.push(4096)?;
+                peer.pull(4096)?;
+            }
+            if newcomers.len() < 100 {
+                newcomers.push(storm.connect(Sockets::Usual)?);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        storm.server.signal(Signal::CONT)?;
+        for mut newcomer in newcomers.drain(..) {
+            newcomer.echo(100)?;
+        }
+        for peer in &mut peers {
+            while matches!(peer.pull(16 * 1024)?, Pulled::Bytes(_)) {}
+        }
+        thread::sleep(Duration::from_millis(300));
+        stops += 1;
+    }
+    storm.tell(format!("{stops} stops, {} echoed", size(peers.iter().map(Peer::received).sum())));
+    all_back(peers)
+}
+
+/// Everything sent comes back, and the end of the stream behind it.
+pub(super) fn all_back(mut peers: Vec<Peer>) -> Result<()> {
+    // All at once: the turn of the last would come late after a second for each of the others.
+    for peer in &peers {
+        peer.finish()?;
+    }
+    let start = Instant::now();
+    while peers.iter().any(|peer| peer.outstanding() > 0) && start.elapsed() < crate::peer::PATIENCE {
+        for peer in &mut peers {
+            if peer.pull(16 * 1024)? == Pulled::End && peer.outstanding() > 0 {
+                return Err(Trouble::Ended.into());
+            }
+        }
+    }
+    for peer in peers {
+        peer.receive_to_the_end()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Everything at once for a long time: what the server costs is sampled meanwhile, and plotted.
+
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::measure::{Usage, size};
+use crate::peer::{Peer, Pulled, Sockets, Trouble};
+use crate::plot::{Curve, plot};
+use crate::scenario::{Scenario, Storm};
+
+pub(super) const ALL: &[Scenario] = &[Scenario {
+    name: "soak",
+    story: "peers of every kind come and go for minutes; memory, descriptors and processor are sampled and plotted",
+    arguments: &["--idle-timeout", "1h"],
+    log: crate::server::Log::File,
+    length: 12,
+    storm: soak,
+    ..Scenario::PLAIN
+}];
+
+/// How a peer of the mixture behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Sends, receives, finishes and waits for the end.
+    Polite,
+    /// One byte at a time.
+    Byte,
+    /// Sends a lot, and reads a little of it at a time.
+    Slow,
+    /// Resets in the middle.
+    Rude,
+}
+
+/// A peer of the mixture and what it is still to do.
+struct Guest {
+    peer: Peer,
+    manner: Manner,
+    left: usize,
+    finished: bool,
+}
+
+/// What became of a mixture.
+#[derive(Debug, Default)]
+pub(super) struct Mixture {
+    guests: u64,
+    bytes: u64,
+    resets: u64,
+    cut_off: u64,
+}
+
+impl fmt::Display for Mixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} mixed peers, {} echoed, {} resets", self.guests, size(self.bytes), self.resets)?;
+        if self.cut_off > 0 {
+            write!(f, ", {} cut off", self.cut_off)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps `count` peers of all manners coming and going, and calls `each_round` now and then.
+pub(super) fn mixed(
+    storm: &mut Storm<'_>,
+    count: usize,
+    mut each_round: impl FnMut(&mut Storm<'_>) -> Result<()>,
+) -> Result<Mixture> {
+    let mut mixture = Mixture::default();
+    let mut guests: Vec<Guest> = Vec::new();
+    while storm.goes_on() || !guests.is_empty() {
+        // A few at a time, so that they do not all begin and end together.
+        for _ in 0..count.saturating_sub(guests.len()).min(4) {
+            if storm.goes_on() {
+                guests.extend(welcome(storm, &mut mixture)?);
+            }
+        }
+        let mut staying = Vec::with_capacity(guests.len());
+        for mut guest in guests {
+            match guest.step(storm) {
+                Ok(true) => staying.push(guest),
+                Ok(false) => {
+                    mixture.bytes += guest.peer.received();
+                    if guest.manner == Manner::Rude {
+                        mixture.resets += 1;
+                        guest.peer.reset()?;
+                    }
+                }
+                Err(trouble) => {
+                    storm.went_well(Err(trouble))?;
+                    mixture.bytes += guest.peer.received();
+                    mixture.cut_off += 1;
+                }
+            }
+        }
+        guests = staying;
+        each_round(storm)?;
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(mixture)
+}
+
+fn welcome(storm: &mut Storm<'_>, mixture: &mut Mixture) -> Result<Option<Guest>> {
+    let sockets = if storm.random.once_in(3) { Sockets::Tiny } else { Sockets::Usual };
+    let (manner, most) = match storm.random.below(8) {
+        0..4 => (Manner::Polite, 256 * 1024),
+        4..6 => (Manner::Byte, 200),
+        6 => (Manner::Slow, 512 * 1024),
+        _ => (Manner::Rude, 64 * 1024),
+    };
+    match storm.connect(sockets) {
+        Ok(peer) => {
+            mixture.guests += 1;
+            let left = 1 + storm.random.below(most);
+            Ok(Some(Guest { peer, manner, left, finished: false }))
+        }
+        Err(trouble) => storm.went_well(Err(trouble)).map(|_| None),
+    }
+}
+
+impl Guest {
+    /// Does a little; false when there is nothing left to do.
+    fn step(&mut self, storm: &mut Storm<'_>) -> Result<bool, Trouble> {
+        let (push, pull) = match self.manner {
+            Manner::Polite | Manner::Rude => (16 * 1024, 16 * 1024),
+            Manner::Byte => (1, 16),
+            Manner::Slow => (16 * 1024, 4 * 1024),
+        };
+        if self.left > 0 {
+            self.left -= self.peer.push(push.min(self.left))?;
+        } else if self.manner == Manner::Rude && storm.random.once_in(4) {
+            return Ok(false);
+        } else if !std::mem::replace(&mut self.finished, true) && self.manner != Manner::Rude {
+            self.peer.finish()?;
+        }
+        match self.peer.pull(pull)? {
+            Pulled::End if self.peer.outstanding() > 0 || self.left > 0 => Err(Trouble::Ended),
+            Pulled::End => Ok(false),
+            Pulled::Nothing | Pulled::Bytes(_) => Ok(true),
+        }
+    }
+}
+
+fn soak(storm: &mut Storm<'_>) -> Result<()> {
+    let start = Instant::now();
+    let interval = storm.until.saturating_duration_since(start).div_f64(400.0).max(Duration::from_millis(50));
+    let mut samples: Vec<(Duration, Usage)> = Vec::new();
+    let count = storm.number(400, 40);
+    let mixture = mixed(storm, count, |storm| {
+        let now = start.elapsed();
+        if samples.last().is_none_or(|(last, _)| now - *last >= interval) {
+            samples.extend(storm.server.usage().map(|usage| (now, usage)));
+        }
+        Ok(())
+    })?;
+    storm.tell(mixture.to_string());
+    if samples.len() < 8 {
+        return Ok(());
+    }
+    let path = storm.folder.join("soak.svg");
+    std::fs::write(&path, plot("Parrot under a mixed load", &curves(&samples)))?;
+    // What memory needs it needs early: later quarters are to hold what the second held.
+    let (_, later) = samples.split_at(samples.len() / 4);
+    let (second, rest) = later.split_at(later.len() / 3);
+    let (_, last) = rest.split_at(rest.len() / 2);
+    let (second, last) = (highest(second), highest(last));
+    ensure!(
+        last <= second + (4 << 20),
+        "memory grows: {} in the second quarter, {} in the last",
+        size(second),
+        size(last)
+    );
+    storm.tell(format!("memory at most {} in the second quarter, {} in the last", size(second), size(last)));
+    storm.tell(format!("plotted in {}", path.display()));
+    Ok(())
+}
+
+fn highest(samples: &[(Duration, Usage)]) -> u64 {
+    samples.iter().map(|(_, usage)| usage.memory).max().unwrap_or_default()
+}
+
+fn curves(samples: &[(Duration, Usage)]) -> [Curve; 3] {
+    let curve = |name, value: &dyn Fn(&Usage) -> f64| Curve {
+        name,
+        points: samples.iter().map(|(time, usage)| (time.as_secs_f64(), value(usage))).collect(),
+    };
+    let processor = samples.iter().zip(samples.iter().skip(1)).map(|((before, then), (now, usage))| {
+        let used = usage.processor.saturating_sub(then.processor).as_secs_f64();
+        (now.as_secs_f64(), used / (*now - *before).as_secs_f64() * 100.0)
+    });
+    [
+        curve("resident memory, MiB", &|usage| usage.memory as f64 / 1_048_576.0),
+        curve("open descriptors", &|usage| usage.descriptors as f64),
+        Curve { name: "processor, %", points: processor.collect() },
+    ]
+}
