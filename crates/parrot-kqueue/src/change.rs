@@ -226,6 +226,8 @@ impl<'fd> Change<'fd> {
 
     /// Report once; the registration is gone with its first event. Excludes [`dispatch`](Change::dispatch).
     ///
+    /// A kqueue does not look again before it reports a one-shot: it may be for bytes that were read meanwhile.
+    ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token};
     /// # use std::os::fd::AsFd;

@@ -11,6 +11,8 @@ pub(crate) enum Difference {
     SocketError,
     /// A pipe whose reader is gone is reported to its writer as at its end (else as in error).
     BrokenPipeIsEof,
+    /// A pipe whose reader is gone is reported to its writer for as long as that is registered.
+    BrokenPipeStays,
     /// A pipe whose reader is already gone may be refused.
     BrokenPipeRefused,
     LowWater,
@@ -60,7 +62,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 20] = [
+const TABLE: [Row; 21] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -78,6 +80,12 @@ const TABLE: [Row; 20] = [
         what: "a pipe without a reader: `is_eof` for its writer (Linux: `is_error`)",
         systems: ALL_BUT_LINUX,
         why: "poll(2), POLLERR; kqueue(2), EVFILT_WRITE",
+    },
+    Row {
+        difference: Difference::BrokenPipeStays,
+        what: "such a pipe is reported until its registration is deleted (FreeBSD: once, and the registration is gone)",
+        systems: ONLY_LINUX,
+        why: "pipeclose in FreeBSD sys/kern/sys_pipe.c clears the list; not promised elsewhere",
     },
     Row {
         difference: Difference::BrokenPipeRefused,

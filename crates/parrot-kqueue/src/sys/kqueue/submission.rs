@@ -122,7 +122,8 @@ impl Submission {
         if new.has_low_water() {
             self.others.insert((filter, name.ident), registration);
         }
-        if old != new {
+        // A one-shot that was woken is reported whatever has become of it since, so that would outlive being replaced.
+        if old != new || addition.mode.contains(Mode::ONE_SHOT) {
             self.submit_later(NOBODY, name, EvFlags::EV_DELETE, Registration::with_token(Token(0)));
         }
         self.submit_later(owner, name, add_flags(addition), registration);
