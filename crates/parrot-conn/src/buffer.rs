@@ -117,10 +117,21 @@ impl BufferPool {
         self.lent = self.lent.saturating_sub(1);
         // A page at least, so that buffers that nothing was received into are not kept without end.
         buffer.touched = buffer.touched.max(1);
-        if self.resident + buffer.resident() <= SPARE_BYTES {
-            buffer.clear();
-            self.resident += buffer.resident();
-            self.spare.push(buffer);
+        buffer.clear();
+        self.resident += buffer.resident();
+        self.spare.push(buffer);
+        while self.resident > SPARE_BYTES {
+            self.free_highest();
+        }
+    }
+
+    /// Frees the spare buffer that lies highest in memory. An allocator that grows a heap can give back to the system only
+    /// what lies above everything in use: one high buffer that is kept would hold a whole burst below it.
+    fn free_highest(&mut self) {
+        let spare = self.spare.iter().enumerate();
+        let highest = spare.max_by_key(|(_, buffer)| buffer.bytes.as_ptr().addr()).map(|(index, _)| index);
+        if let Some(index) = highest {
+            self.resident -= self.spare.remove(index).resident();
         }
     }
 

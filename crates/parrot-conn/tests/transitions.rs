@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use parrot_conn::{BufferPool, CloseReason, Connection, Interest, NoSpace};
+use parrot_conn::{Buffer, BufferPool, CloseReason, Connection, Interest, NoSpace};
 
 const BUFFER: usize = 8;
 
@@ -241,4 +241,27 @@ fn every_close_reason_reads_as_words() {
         assert!(reason.to_string().chars().all(|c| c.is_ascii_lowercase() || c == ' ' || c == '-'), "{reason}");
         assert_eq!(CloseReason::ALL[reason as usize], reason);
     }
+}
+
+#[test]
+fn of_the_buffers_of_a_burst_a_pool_keeps_those_lowest_in_memory() {
+    const SIZE: usize = 128 * 1024;
+    let mut pool = BufferPool::new(SIZE, 32 * SIZE);
+    let burst: Vec<Buffer> = std::iter::from_fn(|| pool.lend()).collect();
+    let mut burst: Vec<(usize, Buffer)> = burst.into_iter().map(with_address).collect();
+    burst.sort_by_key(|(address, _)| *address);
+    let lowest: Vec<usize> = burst.iter().map(|(address, _)| *address).take(4).collect();
+    // The highest come back first, and all have been full: there is room to keep four of them.
+    for (_, mut buffer) in burst.into_iter().rev() {
+        buffer.fill(SIZE);
+        pool.give_back(buffer);
+    }
+    let again: Vec<Buffer> = std::iter::from_fn(|| pool.lend()).take(4).collect();
+    let mut kept: Vec<usize> = again.into_iter().map(|buffer| with_address(buffer).0).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, lowest);
+}
+
+fn with_address(mut buffer: Buffer) -> (usize, Buffer) {
+    (buffer.space().as_ptr().addr(), buffer)
 }

@@ -22,7 +22,7 @@ const HEALTHY: usize = 2;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Memory that may stay with the server after a storm: what its tables and its allocator keep.
-const KEPT: u64 = 32 << 20;
+const KEPT: u64 = 8 << 20;
 
 /// What all scenarios of a run have in common.
 #[derive(Debug)]
