@@ -5,17 +5,17 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pipe::PIPE_BUF;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::turn::write_at_once;
 
 /// A destination for ordinary tracing output that drops and counts what its reader does not take, instead of waiting.
 ///
 /// Before each write it asks whether the descriptor has room, and it writes no more than `PIPE_BUF` bytes at once, which
-/// a pipe that has room takes without blocking (pipe(7); 512 bytes on BSD and macOS, 4096 on Linux). It can still be
-/// held up when someone else fills the same pipe in between, be it another process or the thread of a
-/// [`Writer`](crate::Writer) on the same pipe (`program 2>&1 | reader`), and by the disk below a regular file. The flags
-/// of the descriptor stay as they are. What is lost is told as soon as there is room again.
+/// a pipe that has room takes without blocking (pipe(7); 512 bytes on BSD and macOS, 4096 on Linux). With a
+/// [`Writer`](crate::Writer) on the same pipe as standard error (`program 2>&1 | reader`) it takes turns. It can still be
+/// held up when another process fills the same pipe in between, or by the disk below a regular file. The flags of the
+/// descriptor stay as they are. What is lost is told as soon as there is room again.
 ///
 /// ```no_run
 /// use parrot_log::Diagnostics;
@@ -114,9 +114,8 @@ impl State {
     /// Writes as long as there is room; what it returns did not get through.
     fn write<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
-        while !rest.is_empty() && self.has_room() {
-            let (piece, _) = rest.split_at(rest.len().min(PIPE_BUF));
-            match self.file.write(piece) {
+        while !rest.is_empty() {
+            match write_at_once(&self.file, rest) {
                 Ok(count) if count > 0 => {
                     let (taken, left) = rest.split_at(count.min(rest.len()));
                     self.mid_record = !taken.ends_with(b"\n");
@@ -127,16 +126,5 @@ impl State {
             }
         }
         rest
-    }
-
-    fn has_room(&self) -> bool {
-        let mut descriptors = [PollFd::new(&self.file, PollFlags::OUT)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // macOS answers NVAL for devices it cannot poll (poll(2), BUGS): those are written to without asking.
-        let writable = PollFlags::OUT | PollFlags::NVAL;
-        match poll(&mut descriptors, Some(&at_once)) {
-            Ok(_) => descriptors.iter().all(|descriptor| descriptor.revents().intersects(writable)),
-            Err(_) => false,
-        }
     }
 }

@@ -84,6 +84,7 @@ mod format;
 mod layer;
 mod record;
 mod sink;
+mod turn;
 mod writer;
 
 pub use diagnostics::Diagnostics;

@@ -11,6 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::turn::{is_shared, write_at_once};
+
 /// The pause before another try where the system says "writable" and then "would block", or cannot say at all.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -19,6 +21,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Sink {
     file: File,
     path: Option<PathBuf>,
+    /// Diagnostics go the same way, and must not wait for room that the log has taken.
+    takes_turns: bool,
     mid_line: bool,
     warned: bool,
 }
@@ -26,26 +30,22 @@ pub(crate) struct Sink {
 impl Sink {
     /// Takes over an open descriptor as it is: its flags belong to everyone who shares the open file.
     pub(crate) fn descriptor(file: File) -> Sink {
-        Sink { file, path: None, mid_line: false, warned: false }
+        let takes_turns = is_shared(&file, io::stderr());
+        Sink { file, path: None, takes_turns, mid_line: false, warned: false }
     }
 
     /// Opens the log at `path` for appending; a new file is for its owner's eyes only.
     pub(crate) fn open(path: &Path) -> io::Result<Sink> {
         // The thread that reopens it may live in another directory by then.
         let path = std::path::absolute(path)?;
-        let file = append_to(&path)?;
-        Ok(Sink { file, path: Some(path), mid_line: false, warned: false })
+        Ok(Sink { path: Some(path.clone()), ..Sink::descriptor(append_to(&path)?) })
     }
 
     /// Opens the log's path anew, for who has moved the file away; keeps the old file if that fails.
     pub(crate) fn reopen(&mut self) {
         let Some(path) = &self.path else { return };
         match append_to(path) {
-            Ok(file) => {
-                self.file = file;
-                self.mid_line = false;
-                self.warned = false;
-            }
+            Ok(file) => *self = Sink { path: self.path.take(), ..Sink::descriptor(file) },
             Err(error) => {
                 let log = path.display();
                 tracing::warn!(target: "parrot_log", %log, %error, "the log could not be reopened and goes on in the \
@@ -67,7 +67,8 @@ impl Sink {
         let mut rest = bytes;
         let mut asked = false;
         while !rest.is_empty() {
-            match self.file.write(rest) {
+            let outcome = if self.takes_turns { write_at_once(&self.file, rest) } else { self.file.write(rest) };
+            match outcome {
                 Ok(count) if count > 0 => {
                     let (taken, left) = rest.split_at(count.min(rest.len()));
                     self.mid_line = !taken.ends_with(b"\n");
@@ -76,7 +77,7 @@ impl Sink {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Opened that way, or made so by whoever shares this descriptor. It stays so; this thread waits.
+                    // Opened that way, made so by whoever shares it, or full where turns are taken. This thread waits.
                     if asked || !self.wait_until_writable() {
                         thread::sleep(PAUSE);
                     }

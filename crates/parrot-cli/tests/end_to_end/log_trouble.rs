@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Parrot, data, echo, parrot, scratch, skip};
+use crate::support::{LOOPBACK, PATIENCE, Parrot, data, echo, eventually, free_port, parrot, scratch, skip};
 
 /// More lines than a pipe and the log's own buffers hold.
 const MANY: usize = 10_000;
@@ -104,6 +104,25 @@ fn a_named_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_a_log() {
 }
 
 #[test]
+fn one_pipe_for_log_and_diagnostics_that_nobody_reads_does_not_hold_the_echo_up() {
+    let port = free_port();
+    let plain = parrot(&["--port", &port.to_string()]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(plain.get_program()).args(plain.get_args());
+    let mut child = command.env_remove("RUST_LOG").stdout(Stdio::piped()).spawn().unwrap();
+    eventually("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
+    let stream = TcpStream::connect((LOOPBACK, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let pid = Pid::from_child(&child);
+    for message in data().chunks(100).take(3000) {
+        kill_process(pid, Signal::USR1).unwrap();
+        echo(&stream, message);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_stderr_that_nobody_reads_does_not_hold_the_echo_up() {
     // Started by hand: the support's own collector would read.
     let mut command = parrot(&["--log", "off", "--port", "0"]);
@@ -113,11 +132,11 @@ fn a_stderr_that_nobody_reads_does_not_hold_the_echo_up() {
     stderr.read_line(&mut banner).unwrap();
     let address = banner.split_once("listening on ").unwrap().1.split_once(" (").unwrap().0.to_owned();
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A line of statistics each, many times what a pipe holds.
-    let pid = rustix::process::Pid::from_child(&child);
+    let pid = Pid::from_child(&child);
     for _ in 0..3000 {
-        rustix::process::kill_process(pid, Signal::USR1).unwrap();
+        kill_process(pid, Signal::USR1).unwrap();
         echo(&stream, b"squawk");
     }
     child.kill().unwrap();
