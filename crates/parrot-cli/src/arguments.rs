@@ -91,7 +91,7 @@ impl Arguments {
     }
 
     /// Refuses an address beside the wildcard of its family, which would find its port taken by that.
-    fn checked(self) -> Result<Arguments, clap::Error> {
+    pub(crate) fn checked(self) -> Result<Arguments, clap::Error> {
         for all in self.bind.iter().filter(|address| address.is_unspecified()) {
             let same_family = |other: &&IpAddr| *other != all && other.is_ipv4() == all.is_ipv4();
             if let Some(one) = self.bind.iter().find(same_family) {

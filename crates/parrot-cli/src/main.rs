@@ -127,3 +127,21 @@ fn list(addresses: &[SocketAddr]) -> String {
     let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     addresses.join(" and ")
 }
+
+#[cfg(test)]
+#[path = "../../../fuzz/checks/command_line.rs"]
+mod check;
+
+#[cfg(test)]
+mod tests {
+    /// What the fuzz target found worth keeping.
+    #[test]
+    fn every_command_line_of_the_corpus_is_understood_or_refused() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/command_line");
+        let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() > 100, "{} inputs", inputs.len());
+        for input in inputs {
+            super::check::check(&std::fs::read(input).unwrap());
+        }
+    }
+}
