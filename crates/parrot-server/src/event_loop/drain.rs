@@ -45,6 +45,8 @@ impl<S: System> EventLoop<S> {
             return;
         }
         self.drain_until = self.now.checked_add(self.config.drain_timeout);
+        // Those in line for a buffer are looked at too: the quiet ones among them need none.
+        self.unfinished.extend(self.starved.drain(..));
         let keys: Vec<ConnectionKey> = self.connections.keys().collect();
         for key in keys {
             if let Some(conversation) = self.connections.get_mut(key) {
