@@ -331,6 +331,7 @@ impl Kernel {
         }
         if link.sent == link.received {
             link.filled = 0;
+            self.buffers_returned += 1;
         }
         if link.peer_closed && !link.broken {
             self.schedule(5 * MICROSECOND, crate::kernel::Action::Reset(index));
@@ -420,6 +421,9 @@ impl System for Kernel {
                 let draining = self.drain_deadline.is_some();
                 let port = &mut self.ports[listener.port];
                 let was = port.watch.take();
+                // A back-off is work: it cannot follow itself.
+                self.work += u64::from(was.is_some());
+                let port = &self.ports[listener.port];
                 if !draining && port.paused != Some(self.turn_time) {
                     self.broken(Promise::Fair, || "a listener is not watched any more for no reason".to_owned());
                 } else if !draining {
@@ -486,6 +490,7 @@ impl System for Kernel {
     fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
         self.enter()?;
         let index = socket.link;
+        self.end_memory_pause(index);
         let draining = self.drain_deadline.is_some();
         if let Some(errno) = self.links[index].error.take() {
             return self.fail(index, errno);
@@ -514,6 +519,7 @@ impl System for Kernel {
         self.end_memory_pause(index);
         let link = &mut self.links[index];
         link.unserved_turns = 0;
+        link.in_line_since = None;
         if !link.hinted || space.is_empty() {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
             self.broken(Promise::Provoked, || format!("connection {index}: receive {what}"));

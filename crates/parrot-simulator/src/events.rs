@@ -64,7 +64,7 @@ impl Kernel {
                 (next, Some(deadline)) => {
                     self.time = deadline;
                     self.lonely_waits += u32::from(next.is_none());
-                    if self.lonely_waits == LONELY_WAITS {
+                    if next.is_none() && self.lonely_waits.is_multiple_of(LONELY_WAITS) {
                         self.stop_at_the_end();
                     }
                 }

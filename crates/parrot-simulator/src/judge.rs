@@ -14,6 +14,9 @@ use crate::plan::{MILLISECOND, SECOND};
 
 /// A connection that is ready is served within so many turns.
 const PATIENCE: u32 = 8;
+/// How often a buffer may be given back before a connection moves up a place in the line for one: who has its turn may
+/// use it up with as many small messages.
+const RETURNS_A_PLACE: u64 = 80;
 /// So many turns may follow each other without work and without a wait: the one that finds that nothing is left.
 const IDLE_TURNS: u32 = 1;
 /// The longest that a want of memory, and one of descriptors, is waited out.
@@ -84,7 +87,9 @@ impl Kernel {
     /// Why the loop cannot receive from a connection now, although it has reason to.
     fn may_leave_input(&self, link: &Link) -> bool {
         let full = link.owed() > 0 && link.filled >= self.plan.config.max_output as u64;
-        let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
+        // Without a buffer it can still be found out that nothing more is to be received into one.
+        let needs_none = link.waiting() == 0 && (link.read_on || self.drain_deadline.is_some());
+        let no_buffer = link.owed() == 0 && self.lent >= self.capacity && !needs_none;
         full || no_buffer || link.memory_short.is_some()
     }
 
@@ -212,6 +217,13 @@ impl Kernel {
             let ready = (link.hinted && link.readable() && !self.may_leave_input(link))
                 || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
             let wait = if ready { link.unserved_turns + 1 } else { 0 };
+            let in_line = link.hinted
+                && link.memory_short.is_none()
+                && link.waiting() > 0
+                && link.owed() == 0
+                && seen.lent >= seen.capacity;
+            let since = if in_line { link.in_line_since.or(Some(self.buffers_returned)) } else { None };
+            let passed_over = since.map_or(0, |since| self.buffers_returned - since);
             let idle = self.idle_due(link).is_some_and(|due| due <= self.turn_time);
             let (promise, what) = if let Some(reason) = link.ended {
                 (Promise::Close, format!("has ended ({reason}) and is not closed"))
@@ -223,11 +235,14 @@ impl Kernel {
                 (Promise::Idle, "is idle and not closed".to_owned())
             } else if wait > PATIENCE {
                 (Promise::Fair, format!("is ready and not served for {wait} turns"))
+            } else if passed_over > RETURNS_A_PLACE * (self.open.len() as u64 + 1) {
+                (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
             } else {
                 if link.owed() > 0 && link.filled >= self.plan.config.max_output as u64 {
                     self.coverage.count(Point::OutputFull);
                 }
                 self.links[index].unserved_turns = wait;
+                self.links[index].in_line_since = since;
                 continue;
             };
             self.broken(promise, || format!("connection {index} {what}"));

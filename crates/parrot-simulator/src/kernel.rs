@@ -124,6 +124,8 @@ pub struct Kernel {
     pub(crate) lonely_waits: u32,
     pub(crate) last_call_closed: bool,
     pub(crate) lent: usize,
+    /// How often a connection was sent all it was owed.
+    pub(crate) buffers_returned: u64,
     pub(crate) capacity: usize,
 
     pub(crate) coverage: Coverage,
@@ -177,6 +179,7 @@ impl Kernel {
             lonely_waits: 0,
             last_call_closed: false,
             lent: 0,
+            buffers_returned: 0,
             capacity: usize::MAX,
             coverage: Coverage::default(),
             failure: None,

@@ -97,6 +97,8 @@ pub(crate) struct Link {
     pub(crate) receives: u32,
     pub(crate) bytes_in_turn: u64,
     pub(crate) unserved_turns: u32,
+    /// How many buffers had been given back when it began to wait for one.
+    pub(crate) in_line_since: Option<u64>,
 }
 
 impl Link {
@@ -139,6 +141,7 @@ impl Link {
             receives: 0,
             bytes_in_turn: 0,
             unserved_turns: 0,
+            in_line_since: None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::profile::Profile;
 
 /// So many turns are no end.
-const MOST_TURNS: u64 = 100_000;
+const MOST_TURNS: u64 = 500_000;
 
 /// A system with a simulated kernel in it: the kernel itself, or a wrapper that lies to the loop.
 pub trait Simulated: System<Listener = Listener, Socket = Socket, Queue = Queue> {
@@ -73,6 +73,13 @@ impl Story {
     /// The story of a seed, all of it.
     pub fn of_seed(profile: Profile, seed: u64) -> Story {
         Story { profile, source: Source::Seed(seed), without: Vec::new(), peers: None }
+    }
+
+    /// The story of a fuzzer's input: its first byte chooses the family of systems.
+    pub fn of_bytes(bytes: &[u8]) -> Story {
+        let (first, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
+        let profile = if first.is_multiple_of(2) { Profile::Kqueue } else { Profile::Epoll };
+        Story { profile, source: Source::Bytes(rest.to_vec()), without: Vec::new(), peers: None }
     }
 
     /// The plan, and the dice for what is decided on the way.
