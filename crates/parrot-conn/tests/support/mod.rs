@@ -70,6 +70,28 @@ impl Checked {
         }
     }
 
+    /// Plays the steps that these bytes stand for: two bytes for the buffers, then two for each step.
+    pub fn play(bytes: &[u8]) {
+        let [size, buffers, rest @ ..] = bytes else { return };
+        let mut checked = Checked::new(1 + usize::from(*size), 1 + usize::from(*buffers % 2));
+        for pair in rest.chunks_exact(2) {
+            let amount = usize::from(pair[1]);
+            checked.step(match pair[0] % 16 {
+                0..4 => Step::Receive(1 + amount),
+                4..8 => Step::Send(amount),
+                8 => Step::FindEmpty,
+                9 => Step::Release,
+                10 => Step::ShutDown,
+                11 => Step::ReceiveEnd,
+                12 => Step::ToggleOtherBorrower,
+                13 => Step::Drain,
+                14 => Step::Wait(Duration::from_millis(50 * amount as u64)),
+                _ => Step::Reset,
+            });
+        }
+        checked.finish();
+    }
+
     fn owed(&self) -> &[u8] {
         &self.received[self.sent..]
     }
