@@ -204,6 +204,15 @@ fn stalling(after: Duration, stall: Duration) -> SocketAddr {
     })
 }
 
+/// Whether the load generator says itself that it had no time to keep its timetable, as on a machine that is emulated.
+fn is_too_slow_here(report: &Report) -> bool {
+    let late = report.marks.contains(&Mark::ClientBound);
+    if late {
+        eprintln!("SKIPPED: this machine has too little time for an open loop\n{report}");
+    }
+    late
+}
+
 #[test]
 fn an_open_loop_charges_a_stall_to_every_message_it_delayed() {
     let (window, stall) = (Duration::from_secs(2), Duration::from_millis(500));
@@ -215,7 +224,11 @@ fn an_open_loop_charges_a_stall_to_every_message_it_delayed() {
     assert_eq!(report.failures, Failures::default(), "{report}");
     // A quarter of the messages fell due during the stall and waited 250 ms on average: P90 is among them.
     let milliseconds = report.latency.p90 / 1e3;
-    assert!((200.0..600.0).contains(&milliseconds), "P90 of {milliseconds} ms\n{report}");
+    let shown = (200.0..600.0).contains(&milliseconds);
+    if !shown && is_too_slow_here(&report) {
+        return;
+    }
+    assert!(shown, "P90 of {milliseconds} ms\n{report}");
     // Timed from the send only the four that were under way look slow.
     let service = report.service.unwrap();
     assert!(service.p90 < 50_000.0, "the stall is hidden from those who time the sends: {report}");
@@ -244,7 +257,8 @@ fn an_open_loop_keeps_its_rate_and_says_when_it_cannot() {
         })
     };
     let kept = rate(200.0);
-    assert!((kept.messages_per_second - 200.0).abs() < 4.0, "{kept}");
+    let near = (kept.messages_per_second - 200.0).abs() < 4.0;
+    assert!(near || is_too_slow_here(&kept), "{kept}");
     let impossible = rate(2_000_000.0);
     assert!(impossible.marks.contains(&Mark::RateNotReached), "{impossible}");
     assert!(impossible.marks.contains(&Mark::ClientBound), "it is late itself: {impossible}");
