@@ -96,9 +96,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Only when the event queue itself fails; whatever happens to a connection ends that connection.
+    /// When no descriptor is left for even one connection (EMFILE), and when the event queue itself fails; whatever
+    /// happens to a connection ends that connection.
     pub fn run(mut self) -> io::Result<Ended> {
-        self.warn_of_few_descriptors();
+        self.warn_of_few_descriptors()?;
         self.event_loop.run()
     }
 
@@ -109,13 +110,14 @@ impl Server {
     /// As for [`run`](Server::run), and when the queue cannot watch the signals.
     pub fn run_with_signals(mut self, signals: Signals) -> io::Result<Ended> {
         self.event_loop.queue().watch_signals(&signals)?;
-        self.warn_of_few_descriptors();
+        self.warn_of_few_descriptors()?;
         self.event_loop.run()
     }
 
-    /// Tells how many connections fit if that is few. Only once everything else is open is the number exact.
-    fn warn_of_few_descriptors(&mut self) {
-        let left = descriptors::left(self.event_loop.queue()).unwrap_or_default();
+    /// Tells how many connections fit if that is few, and fails if none does. Only once everything else is open is the
+    /// number exact.
+    fn warn_of_few_descriptors(&mut self) -> io::Result<()> {
+        let left = descriptors::left(self.event_loop.queue())?;
         if left < self.connections_wanted {
             tracing::warn!(
                 target: "parrot_server",
@@ -123,6 +125,7 @@ impl Server {
                  (raise it with ulimit -n)"
             );
         }
+        Ok(())
     }
 }
 

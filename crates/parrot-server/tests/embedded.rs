@@ -236,18 +236,24 @@ fn urgent_bytes_sent_before_the_connection_is_accepted_are_echoed_too() {
 
 /// A peer that has sent until nothing more was taken, and reads nothing: it holds a buffer. And how much it has sent.
 fn stalled(server: &Running) -> (TcpStream, usize) {
-    let mut stalled = server.connect();
-    stalled.set_nonblocking(true).unwrap();
+    let client = server.connect();
+    let sent = stall(&client);
+    (client, sent)
+}
+
+/// Sends until nothing more is taken.
+fn stall(mut client: &TcpStream) -> usize {
+    client.set_nonblocking(true).unwrap();
     let mut sent = 0;
     let mut last = Instant::now();
     while last.elapsed() < Duration::from_millis(200) {
-        match stalled.write(&[b'g'; 65_536]) {
+        match client.write(&[b'g'; 65_536]) {
             Ok(n) => (sent, last) = (sent + n, Instant::now()),
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
     }
-    stalled.set_nonblocking(false).unwrap();
-    (stalled, sent)
+    client.set_nonblocking(false).unwrap();
+    sent
 }
 
 const ONE_BUFFER: usize = 4096;
@@ -323,12 +329,14 @@ fn at_the_cap_a_quiet_connection_is_drained_all_the_same() {
 fn a_peer_that_reads_slowly_is_not_idle() {
     let idle = Duration::from_secs(1);
     let server = start(Config { idle_timeout: Some(idle), ..Config::default() });
-    let (mut client, sent) = stalled(&server);
+    let mut client = server.connect();
+    // A small window, so that what is read soon makes room at the sender.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&client, 32 * 1024).unwrap();
+    let sent = stall(&client);
     let start = Instant::now();
     let mut received = 0;
-    // Far too little at a time for the system to report room.
-    while start.elapsed() < idle * 3 {
-        received += client.read(&mut [0; 1024]).unwrap();
+    while start.elapsed() < idle * 3 && received < sent {
+        received += client.read(&mut [0; 4096]).unwrap();
         std::thread::sleep(Duration::from_millis(5));
     }
     client.shutdown(Shutdown::Write).unwrap();
