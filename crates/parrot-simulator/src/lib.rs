@@ -19,6 +19,7 @@
 //! What is absent on purpose: the network between the kernels (its delays are those of the peers), the log's writer
 //! (a thread, with tests of its own), and everything before the loop's first turn.
 
+mod attempts;
 mod calls;
 mod check;
 mod coverage;

@@ -1,0 +1,330 @@
+//! What accept, receive and send find when they may be made: faults, the state of the sockets, the bytes.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+use parrot_server::CloseReason;
+
+use crate::calls::Socket;
+use crate::check::Promise;
+use crate::coverage::Point;
+use crate::kernel::{Kernel, note};
+use crate::link::Stage;
+use crate::plan::{MICROSECOND, MILLISECOND};
+use crate::profile::Profile;
+use crate::stream;
+
+/// Peers are told apart by the port of their address.
+pub(crate) const FIRST_PORT: usize = 10_000;
+/// What the loop receives at most from one connection in one serving.
+const BYTES_PER_SERVING: u64 = 128 * 1024;
+const RECEIVES_PER_TURN: u32 = 64;
+/// A connection is served on its event to read, on its event to write and as a leftover: that often in a turn, at most.
+const SERVINGS_PER_TURN: u64 = 3;
+/// So many calls in a turn are a loop in the loop.
+const ENDLESS_CALLS: u32 = 1_000_000;
+/// After a want of memory, calls again sooner than this would only be refused again.
+const LEAST_PAUSE: u64 = MILLISECOND;
+
+/// An error number as a call's result.
+pub(crate) fn error<T>(errno: Errno) -> io::Result<T> {
+    Err(errno.into())
+}
+
+/// Why a connection has ended that failed with this.
+fn reason(errno: Errno) -> CloseReason {
+    match errno {
+        Errno::ECONNRESET
+        | Errno::EPIPE
+        | Errno::ETIMEDOUT
+        | Errno::EHOSTUNREACH
+        | Errno::ENOTCONN
+        | Errno::EPROTOTYPE => CloseReason::Reset,
+        _ => CloseReason::Failed,
+    }
+}
+
+impl Kernel {
+    /// What every call begins with; an error ends a loop in the loop.
+    pub(crate) fn enter(&mut self) -> io::Result<()> {
+        self.last_call_closed = false;
+        self.calls_in_turn += 1;
+        if self.calls_in_turn > ENDLESS_CALLS {
+            self.broken(Promise::Work, || format!("more than {ENDLESS_CALLS} calls in a turn"));
+            return error(Errno::EIO);
+        }
+        self.pass_time();
+        Ok(())
+    }
+
+    /// The connection fails with this, and so has ended.
+    pub(crate) fn fail<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
+        self.links[index].ended.get_or_insert(reason(errno));
+        self.work += 1;
+        note!(self, "  connection {index}: {errno}");
+        error(errno)
+    }
+
+    /// The system lacks memory for the connection.
+    pub(crate) fn starve<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
+        self.links[index].memory_short = Some(self.turn_time);
+        self.tally.retries += 1;
+        error(errno)
+    }
+
+    /// The connection is called again after such a want.
+    pub(crate) fn end_memory_pause(&mut self, index: usize) {
+        if let Some(since) = self.links[index].memory_short.take() {
+            if self.turn_time < since + LEAST_PAUSE {
+                self.broken(Promise::Busy, || format!("connection {index} is called again at once after ENOBUFS"));
+            }
+            self.coverage.count(Point::MemoryRetried);
+        }
+    }
+
+    pub(crate) fn pop_backlog(&mut self, port: usize) -> Option<usize> {
+        self.work += 1;
+        self.ports[port].backlog.pop_front()
+    }
+
+    /// Accept takes a connection off the backlog and fails because of it.
+    pub(crate) fn accept_loses<T>(&mut self, port: usize, failure: io::Error) -> io::Result<T> {
+        if let Some(index) = self.pop_backlog(port) {
+            self.links[index].stage = Stage::Lost;
+        }
+        self.tally.accept_failures += 1;
+        note!(self, "accept: {failure}");
+        Err(failure)
+    }
+
+    /// Accept fails for a reason that may last.
+    pub(crate) fn accept_pauses<T>(&mut self, port: usize, errno: Errno) -> io::Result<T> {
+        match errno {
+            Errno::EIO => self.tally.accept_failures += 1,
+            _ => self.tally.accept_pauses += 1,
+        }
+        note!(self, "accept: {errno}");
+        // Without a descriptor for one listener there is none for the other: all of them pause.
+        let _ = port;
+        for port in &mut self.ports {
+            port.paused = Some(self.turn_time);
+        }
+        error(errno)
+    }
+
+    pub(crate) fn try_accept(&mut self, port: usize) -> io::Result<(Socket, SocketAddr)> {
+        if self.fault(Point::AcceptInterrupted) {
+            self.tally.accept_failures += 1;
+            return error(Errno::EINTR);
+        }
+        let Some(&index) = self.ports[port].backlog.front() else { return error(Errno::EAGAIN) };
+        if self.fault(Point::AcceptEmpty) {
+            return error(Errno::EAGAIN);
+        }
+        if self.open.len() >= self.plan.descriptors {
+            self.coverage.count(Point::NoDescriptor);
+            // XNU takes the connection off the queue before it finds that it has no descriptor for it.
+            if self.plan.profile == Profile::Kqueue && self.dice.chance(64) {
+                self.coverage.count(Point::NoDescriptorDrops);
+                if let Some(index) = self.pop_backlog(port) {
+                    self.links[index].stage = Stage::Lost;
+                }
+            }
+            return self.accept_pauses(port, Errno::EMFILE);
+        }
+        for (fault, errno) in [
+            (Point::AcceptTableFull, Errno::ENFILE),
+            (Point::AcceptNoBuffers, Errno::ENOBUFS),
+            (Point::AcceptNoMemory, Errno::ENOMEM),
+            (Point::AcceptOther, Errno::EIO),
+        ] {
+            if self.fault(fault) {
+                return self.accept_pauses(port, errno);
+            }
+        }
+        if self.fault(Point::AcceptNetwork) {
+            let errno =
+                self.dice.pick([Errno::EPROTO, Errno::ENETDOWN, Errno::EHOSTUNREACH, Errno::ETIMEDOUT, Errno::EPERM]);
+            return self.accept_loses(port, errno.into());
+        }
+        let gone = self.links[index].broken && self.dice.chance(128);
+        if self.fault(Point::AcceptAborted) || gone {
+            return self.accept_loses(port, Errno::ECONNABORTED.into());
+        }
+        // macOS accepts a connection that is gone with an address of no length, which std has no kind of address for.
+        if self.fault(Point::AcceptNoAddress) {
+            return self.accept_loses(port, io::Error::new(ErrorKind::InvalidInput, "invalid argument"));
+        }
+        self.pop_backlog(port);
+        self.ports[port].accepts_in_turn += 1;
+        let link = &mut self.links[index];
+        link.stage = Stage::Open;
+        link.active = self.turn_time;
+        self.open.push(index);
+        if self.drain_deadline.is_some() {
+            self.coverage.count(Point::DrainAccepts);
+        }
+        note!(self, "accept: connection {index}");
+        Ok((Socket { link: index }, SocketAddr::from(([127, 0, 0, 1], (FIRST_PORT + index) as u16))))
+    }
+
+    /// What a receive that may be made finds.
+    pub(crate) fn try_receive(&mut self, index: usize, space: &mut [u8]) -> io::Result<usize> {
+        if self.fault(Point::ReceiveInterrupted) {
+            return error(Errno::EINTR);
+        }
+        if self.fault(Point::ReceiveNoMemory) {
+            let errno = self.dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
+            return self.starve(index, errno);
+        }
+        if self.fault(Point::ReceiveFails) {
+            return self.fail(index, Errno::EIO);
+        }
+        let waiting = self.links[index].waiting();
+        if waiting > 0 && self.fault(Point::ReceiveEmpty) {
+            // The bytes come right after the call: with an event of their own.
+            self.links[index].edge = true;
+            return error(Errno::EAGAIN);
+        }
+        if waiting > 0 {
+            return Ok(self.take_bytes(index, space));
+        }
+        if let Some(errno) = self.links[index].error.take() {
+            self.coverage.count(if errno == Errno::ECONNRESET { Point::ReceiveReset } else { Point::ReceiveTimedOut });
+            return self.fail(index, errno);
+        }
+        let link = &mut self.links[index];
+        if link.broken || link.peer_ended {
+            link.hinted = false;
+            link.end_received = true;
+            if link.shut {
+                link.ended.get_or_insert(CloseReason::Drained);
+            }
+            self.work += 1;
+            return Ok(0);
+        }
+        error(Errno::EAGAIN)
+    }
+
+    pub(crate) fn take_bytes(&mut self, index: usize, space: &mut [u8]) -> usize {
+        let mut n = self.links[index].waiting().min(space.len() as u64);
+        let link = &self.links[index];
+        if let Some(mark) = link.urgent
+            && (link.received + 1..link.received + n).contains(&mark)
+        {
+            n = mark - link.received;
+            self.coverage.count(Point::UrgentStop);
+        } else if n > 1 && self.fault(Point::ReceiveShort) {
+            // The others come right after the call: with an event of their own.
+            n = 1 + self.dice.below(n - 1);
+            self.links[index].edge = true;
+        }
+        let link = &mut self.links[index];
+        stream::fill(index, link.received, &mut space[..n as usize]);
+        link.received += n;
+        link.urgent = link.urgent.filter(|mark| *mark >= link.received);
+        link.active = self.turn_time;
+        link.message = Some(n);
+        link.unread = link.unread.saturating_sub(n);
+        link.seen_empty = false;
+        if n < space.len() as u64 && !link.read_on && link.unread == 0 {
+            link.emptied(self.drain_deadline.is_some());
+        }
+        self.tally.messages += 1;
+        self.tally.bytes_in += n;
+        self.work += 1;
+        if link.shut {
+            self.tally.bytes_discarded += n;
+            self.coverage.count(Point::DrainDiscards);
+        } else {
+            link.filled += n;
+            let (filled, most) = (link.filled, self.plan.config.max_output as u64);
+            if filled > most {
+                self.broken(Promise::Memory, || {
+                    format!("connection {index} has {filled} bytes of {most} in its buffer")
+                });
+            }
+            self.count_work(index, n);
+        }
+        self.wake_writer(index);
+        n as usize
+    }
+
+    /// Checks a connection's share of the turn.
+    pub(crate) fn count_work(&mut self, index: usize, n: u64) {
+        let turn = self.tally.turns;
+        let most = SERVINGS_PER_TURN * (BYTES_PER_SERVING + self.plan.config.max_output as u64);
+        let link = &mut self.links[index];
+        if link.turn != turn {
+            (link.turn, link.receives, link.bytes_in_turn) = (turn, 0, 0);
+        }
+        link.receives += 1;
+        link.bytes_in_turn += n;
+        if link.receives == RECEIVES_PER_TURN {
+            self.coverage.count(Point::ReceiveShareUsed);
+        }
+        let (receives, bytes) = (link.receives, link.bytes_in_turn);
+        if u64::from(receives) > SERVINGS_PER_TURN * u64::from(RECEIVES_PER_TURN) || bytes > most {
+            self.broken(Promise::Work, || {
+                format!("connection {index}: {receives} receives of {bytes} bytes in a turn")
+            });
+        }
+    }
+
+    pub(crate) fn try_send(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize> {
+        if self.fault(Point::SendInterrupted) {
+            return error(Errno::EINTR);
+        }
+        for (fault, errno) in [(Point::SendNoBuffers, Errno::ENOBUFS), (Point::SendNoMemory, Errno::ENOMEM)] {
+            if self.fault(fault) {
+                return self.starve(index, errno);
+            }
+        }
+        for (fault, errno) in [(Point::SendPrototype, Errno::EPROTOTYPE), (Point::SendFails, Errno::EIO)] {
+            if self.fault(fault) {
+                return self.fail(index, errno);
+            }
+        }
+        if self.links[index].broken {
+            let told = self.links[index].error.take();
+            let errno = told.filter(|_| self.dice.chance(128)).unwrap_or(Errno::EPIPE);
+            self.coverage.count(if errno == Errno::EPIPE { Point::SendBrokenPipe } else { Point::SendReset });
+            return self.fail(index, errno);
+        }
+        let link = &mut self.links[index];
+        let mut n = link.room().min(bytes.len() as u64);
+        if n == 0 || self.fault(Point::SendFull) {
+            self.links[index].blocked = true;
+            return error(Errno::EAGAIN);
+        }
+        if n > 1 && self.fault(Point::SendShort) {
+            n = 1 + self.dice.below(n - 1);
+        }
+        let link = &mut self.links[index];
+        let (from, taken) = (link.sent, &bytes[..n as usize]);
+        link.sent += n;
+        link.active = self.turn_time;
+        link.blocked = n < bytes.len() as u64;
+        if link.blocked {
+            self.coverage.count(Point::SocketFilled);
+        }
+        if link.sent == link.received {
+            link.filled = 0;
+            self.buffers_returned += 1;
+        }
+        if link.peer_closed && !link.broken {
+            self.schedule(5 * MICROSECOND, crate::kernel::Action::Reset(index));
+        }
+        if !stream::matches(index, from, taken) {
+            self.broken(Promise::Bytes, || format!("connection {index} was sent other bytes than its own at {from}"));
+        }
+        self.tally.bytes_out += n;
+        self.work += 1;
+        if self.drain_deadline.is_some() {
+            self.coverage.count(Point::DrainEchoes);
+        }
+        self.wake_reader(index);
+        Ok(n as usize)
+    }
+}
