@@ -5,6 +5,7 @@ mod arguments;
 mod diagnostics;
 
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
     // Before any thread: a thread that is there already would not have these signals blocked.
     let signals = Signals::take();
     let arguments = Arguments::read();
-    match signals.context("the signals cannot be taken").and_then(|signals| serve(arguments, signals)) {
+    // Never dropped, so blocked until the process is gone: let through, one that came while the last lines are written
+    // would end it by its own means, with another exit code.
+    let signals = signals.map(ManuallyDrop::new).context("the signals cannot be taken");
+    match signals.and_then(|signals| serve(arguments, &signals)) {
         Ok(code) => code,
         Err(error) => {
             // eprintln! would panic when stderr is a pipe that nobody reads.
@@ -36,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(arguments: Arguments, signals: Signals) -> Result<ExitCode> {
+fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
     let log = start_logging(&arguments)?;
     let outcome = echo(arguments, signals, log.as_ref());
     // Also after a failure: what was logged until then may tell what led to it.
@@ -56,7 +60,7 @@ fn serve(arguments: Arguments, signals: Signals) -> Result<ExitCode> {
 }
 
 /// Listens and serves to the end; says how that came and what was done until then.
-fn echo(arguments: Arguments, signals: Signals, log: Option<&WriterGuard>) -> Result<(Ended, Statistics)> {
+fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> Result<(Ended, Statistics)> {
     let reopen = log.map(WriterGuard::reopen_handle);
     let config = Config {
         addresses: unique(arguments.bind),

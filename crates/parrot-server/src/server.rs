@@ -103,13 +103,14 @@ impl Server {
         self.event_loop.run()
     }
 
-    /// Serves until a signal or a handle ends it; [`Signals`] says which signal does what.
+    /// Serves until a signal or a handle ends it; [`Signals`] says which signal does what. Who keeps the signals longer is
+    /// not ended by one that comes after the server's end.
     ///
     /// # Errors
     ///
     /// As for [`run`](Server::run), and when the queue cannot watch the signals.
-    pub fn run_with_signals(mut self, signals: Signals) -> io::Result<Ended> {
-        self.event_loop.queue().watch_signals(&signals)?;
+    pub fn run_with_signals(mut self, signals: &Signals) -> io::Result<Ended> {
+        self.event_loop.queue().watch_signals(signals)?;
         self.warn_of_few_descriptors()?;
         self.event_loop.run()
     }

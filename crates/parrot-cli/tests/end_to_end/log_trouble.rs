@@ -60,6 +60,26 @@ fn a_log_reader_that_never_returns_holds_the_end_up_by_a_second_at_most() {
 }
 
 #[test]
+fn signals_that_come_while_the_end_waits_for_the_log_do_not_change_it() {
+    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
+    let unread = parrot.stdout();
+    let stream = parrot.connect();
+    echo_many(&stream);
+    drop(stream);
+    parrot.signal(Signal::TERM);
+    parrot.stderr_line("stopping: ");
+    // For a second the listener and all connections are gone, and only the log is waited for.
+    while !parrot.has_ended() {
+        parrot.signal(Signal::USR1);
+        parrot.signal(Signal::HUP);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(parrot.wait().code(), Some(0));
+    parrot.stderr_line("drained: ");
+    drop(unread);
+}
+
+#[test]
 fn a_log_reader_that_goes_away_is_warned_of_once() {
     let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
     drop(parrot.stdout());
