@@ -41,6 +41,14 @@ pub(crate) fn usage(_: i32) -> Option<Usage> {
     None
 }
 
+/// What a process is doing, for who looks into a failure.
+pub(crate) fn state(pid: i32) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let status = read("status");
+    let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or("its state cannot be read");
+    format!("{state}, {} (proc_pid_wchan(5))", read("wchan"))
+}
+
 /// Bytes as people read them.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {

@@ -253,9 +253,13 @@ impl Remote {
     pub(crate) fn terminate(&self) -> Result<Duration> {
         kill_process(self.pid, Signal::TERM).context("the server cannot be signalled: has it ended?")?;
         let start = Instant::now();
-        eventually("the server ends", || {
+        let ended = eventually("the server drains", || {
             let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
             Ok(stderr.contains("drained: ").then(|| start.elapsed()))
+        });
+        ended.with_context(|| {
+            let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            format!("{}; its stderr:\n{stderr}", measure::state(self.pid.as_raw_nonzero().get()))
         })
     }
 }

@@ -205,9 +205,14 @@ fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figure
         match outcome {
             // What fails after the signal may fail because of it; but no byte may be another's.
             Err(error) if early || is_wrong(&error) => Err(error),
-            _ => took,
+            _ => Ok(took),
         }
     })?;
+    let took = match took {
+        Ok(took) => took,
+        // How it ended says more than that it did not end well.
+        Err(error) => return Err(server.end().err().unwrap_or(error)),
+    };
     server.end()?;
     healthy.stop()?;
     if took > DRAIN {
