@@ -228,6 +228,7 @@ fn is_blocked(error: &io::Error) -> bool {
 fn tiny(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     // Before the connection is made: the window that it starts with depends on it.
     sockopt::set_socket_send_buffer_size(&socket, 1024)?;
     sockopt::set_socket_recv_buffer_size(&socket, 1024)?;

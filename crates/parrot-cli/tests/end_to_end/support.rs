@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,7 +86,7 @@ impl Parrot {
 
     /// A new connection with the smallest socket buffers that the system grants the client.
     pub fn connect_with_tiny_buffers(&self) -> TcpStream {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let socket = socket_of_its_own();
         sockopt::set_socket_send_buffer_size(&socket, 1024).unwrap();
         // Before the connection is made: the window that it starts with depends on it.
         sockopt::set_socket_recv_buffer_size(&socket, 1024).unwrap();
@@ -214,6 +214,22 @@ fn status_of(path: &str, name: &str) -> u64 {
     let status = std::fs::read_to_string(path).unwrap();
     let line = status.lines().find(|line| line.split(':').next() == Some(name)).expect("a line of that name");
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A socket that no server inherits when another test starts it meanwhile.
+fn socket_of_its_own() -> OwnedFd {
+    #[cfg(not(target_os = "macos"))]
+    {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
+    }
+    // macOS has no such flag for socket(2): a moment remains in which a server can inherit it.
+    #[cfg(target_os = "macos")]
+    {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();
+        socket
+    }
 }
 
 fn with_timeouts(stream: TcpStream) -> TcpStream {
