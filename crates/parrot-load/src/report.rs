@@ -137,7 +137,7 @@ impl fmt::Display for Mark {
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, tallies: impl IntoIterator<Item = Tally>, _start: u64, took: Duration) -> Report {
+    pub(crate) fn new(plan: &Plan, tallies: impl IntoIterator<Item = Tally>, took: Duration) -> Report {
         let mut all = Tally { opened: u64::MAX, cpu: Some(Duration::ZERO), ..Tally::default() };
         let mut busiest = None::<f64>;
         for tally in tallies {
@@ -305,5 +305,44 @@ impl fmt::Display for Line<'_> {
             write!(formatter, "{gap}{name} {}", crate::microseconds(value))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    /// The report on one second of a single thread that used `cpu` of it.
+    fn second(plan: &Plan, cpu: Duration, lateness: Latencies) -> Report {
+        let tally = Tally { opened: 0, closed: 1_000_000_000, cpu: Some(cpu), open: 50, lateness, ..Tally::default() };
+        Report::new(plan, [tally], Duration::ZERO)
+    }
+
+    fn plan() -> Plan {
+        Plan::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1512)))
+    }
+
+    #[test]
+    fn a_closed_loop_whose_thread_had_no_time_left_is_client_bound() {
+        let is_marked = |milliseconds| {
+            let report = second(&plan(), Duration::from_millis(milliseconds), Latencies::default());
+            report.marks.contains(&Mark::ClientBound)
+        };
+        assert!(is_marked(960));
+        assert!(!is_marked(900));
+    }
+
+    #[test]
+    fn an_open_loop_that_came_late_itself_is_client_bound_and_one_that_only_looked_for_work_is_not() {
+        let plan = Plan { pace: Pace::Rate(1000.0), ..plan() };
+        let is_marked = |late: u64| {
+            let mut lateness = Latencies::default();
+            (0..1000).for_each(|message| lateness.record(if message < late { 50_000_000 } else { 1000 }));
+            second(&plan, Duration::from_secs(1), lateness).marks.contains(&Mark::ClientBound)
+        };
+        assert!(is_marked(20));
+        assert!(!is_marked(5));
     }
 }

@@ -182,7 +182,7 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             tallies.extend(tally?);
         }
         match connecting {
-            Some((open, took)) if open > 0 || plan.reconnect.is_some() => Ok(Report::new(plan, tallies, start, took)),
+            Some((open, took)) if open > 0 || plan.reconnect.is_some() => Ok(Report::new(plan, tallies, took)),
             _ => Err(Error::Unreachable(format!(
                 "not one connection to {} could be opened: is a server listening there?",
                 plan.target
