@@ -5,34 +5,38 @@
 /// Invariant: `sent <= filled <= bytes.len()`, and a buffer whose bytes have all been sent is empty again
 /// (`sent == filled == 0`).
 #[derive(Debug)]
-pub struct Buffer {
-    bytes: Box<[u8]>,
+pub struct Buffer<Memory = Box<[u8]>> {
+    bytes: Memory,
     sent: u32,
     filled: u32,
     /// How far the buffer has ever been filled: memory behind that has not been written to, and costs nothing yet.
     touched: u32,
 }
 
-impl Buffer {
-    fn new(size: u32) -> Buffer {
-        Buffer { bytes: vec![0; size as usize].into_boxed_slice(), sent: 0, filled: 0, touched: 0 }
+impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
+    fn new(bytes: Memory) -> Buffer<Memory> {
+        Buffer { bytes, sent: 0, filled: 0, touched: 0 }
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.as_ref().len()
     }
 
     /// Room behind the bytes received: empty when the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.filled as usize..).unwrap_or_default()
+        self.bytes.as_mut().get_mut(self.filled as usize..).unwrap_or_default()
     }
 
     /// Counts `n` bytes as written to the front of [`space`](Buffer::space); more than it holds counts as all of it.
     pub fn fill(&mut self, n: usize) {
-        let room = self.bytes.len() - self.filled as usize;
+        let room = self.size() - self.filled as usize;
         self.filled += n.min(room) as u32;
         self.touched = self.touched.max(self.filled);
     }
 
     /// The bytes received and not yet sent.
     pub fn pending(&self) -> &[u8] {
-        self.bytes.get(self.sent as usize..self.filled as usize).unwrap_or_default()
+        self.bytes.as_ref().get(self.sent as usize..self.filled as usize).unwrap_or_default()
     }
 
     /// Counts `n` bytes at the front of [`pending`](Buffer::pending) as sent; more than it holds counts as all of it.
@@ -61,7 +65,7 @@ impl Buffer {
 
     /// Whether there is no [`space`](Buffer::space): all that is pending has to be sent first.
     pub fn is_full(&self) -> bool {
-        self.filled as usize == self.bytes.len()
+        self.filled as usize == self.size()
     }
 }
 
@@ -69,9 +73,13 @@ impl Buffer {
 ///
 /// Returned buffers are kept for the next borrower, the most recently used first because it is still in the processor's
 /// cache, as far as they cost little memory; the others are freed, so that memory falls again after a burst.
+///
+/// What a buffer is made of is the caller's choice ([`with_memory`](BufferPool::with_memory)); without one it is a boxed
+/// slice.
 #[derive(Debug)]
-pub struct BufferPool {
-    spare: Vec<Buffer>,
+pub struct BufferPool<Memory = Box<[u8]>> {
+    spare: Vec<Buffer<Memory>>,
+    allocate: fn(usize) -> Memory,
     /// What the spare buffers cost, in bytes.
     resident: usize,
     lent: usize,
@@ -87,17 +95,25 @@ const PAGE: usize = 4096;
 const SPARE_BYTES: usize = 512 * 1024;
 
 impl BufferPool {
-    /// A pool of buffers of `buffer_size` bytes each that lends at most `max_bytes` bytes at a time.
+    /// A pool of buffers of `buffer_size` bytes each, on the heap, that lends at most `max_bytes` bytes at a time.
     ///
     /// Both are raised to what is needed to work at all: one buffer of one byte. A buffer is at most 4 GiB - 1.
     pub fn new(buffer_size: usize, max_bytes: usize) -> BufferPool {
+        BufferPool::with_memory(buffer_size, max_bytes, |size| vec![0; size].into_boxed_slice())
+    }
+}
+
+impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
+    /// As [`new`](BufferPool::new), with buffers of what `allocate` makes: at least as many bytes as it is asked for, of
+    /// any value.
+    pub fn with_memory(buffer_size: usize, max_bytes: usize, allocate: fn(usize) -> Memory) -> BufferPool<Memory> {
         let buffer_size = u32::try_from(buffer_size).unwrap_or(u32::MAX).max(1);
         let capacity = (max_bytes / buffer_size as usize).max(1);
-        BufferPool { spare: Vec::new(), resident: 0, lent: 0, capacity, buffer_size }
+        BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity, buffer_size }
     }
 
     /// An empty buffer, or `None` when the cap is reached; ask again after a [`give_back`](BufferPool::give_back).
-    pub fn lend(&mut self) -> Option<Buffer> {
+    pub fn lend(&mut self) -> Option<Buffer<Memory>> {
         if self.lent == self.capacity {
             return None;
         }
@@ -107,13 +123,13 @@ impl BufferPool {
                 self.resident -= buffer.resident();
                 Some(buffer)
             }
-            None => Some(Buffer::new(self.buffer_size)),
+            None => Some(Buffer::new((self.allocate)(self.buffer_size as usize))),
         }
     }
 
     /// Takes a buffer back, with whatever it holds.
-    pub fn give_back(&mut self, mut buffer: Buffer) {
-        debug_assert!(self.lent > 0 && buffer.bytes.len() == self.buffer_size as usize, "a buffer of another pool");
+    pub fn give_back(&mut self, mut buffer: Buffer<Memory>) {
+        debug_assert!(self.lent > 0 && buffer.size() == self.buffer_size as usize, "a buffer of another pool");
         self.lent = self.lent.saturating_sub(1);
         // A page at least, so that buffers that nothing was received into are not kept without end.
         buffer.touched = buffer.touched.max(1);
@@ -121,16 +137,15 @@ impl BufferPool {
         self.resident += buffer.resident();
         self.spare.push(buffer);
         while self.resident > SPARE_BYTES {
-            self.free_highest();
+            self.free_costliest();
         }
     }
 
-    /// Frees the spare buffer that lies highest in memory. An allocator that grows a heap can give back to the system only
-    /// what lies above everything in use: one high buffer that is kept would hold a whole burst below it.
-    fn free_highest(&mut self) {
+    /// Frees the spare buffer that costs most, so that a few that were full do not displace many that hold a message each.
+    fn free_costliest(&mut self) {
         let spare = self.spare.iter().enumerate();
-        let highest = spare.max_by_key(|(_, buffer)| buffer.bytes.as_ptr().addr()).map(|(index, _)| index);
-        if let Some(index) = highest {
+        let costliest = spare.max_by_key(|(_, buffer)| buffer.touched).map(|(index, _)| index);
+        if let Some(index) = costliest {
             self.resident -= self.spare.remove(index).resident();
         }
     }

@@ -14,8 +14,8 @@ use crate::buffer::{Buffer, BufferPool};
 ///
 /// Invariant: a buffer with pending bytes exists only while the write side is open.
 #[derive(Debug)]
-pub struct Connection {
-    buffer: Option<Buffer>,
+pub struct Connection<Memory = Box<[u8]>> {
+    buffer: Option<Buffer<Memory>>,
     last_activity: Instant,
     input: Input,
     write_open: bool,
@@ -117,6 +117,13 @@ impl std::error::Error for NoSpace {}
 impl Connection {
     /// A connection that was opened at `now`.
     pub fn new(now: Instant) -> Connection {
+        Connection::with_memory(now)
+    }
+}
+
+impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
+    /// As [`new`](Connection::new), for a pool made [`with_memory`](BufferPool::with_memory) of the caller's choice.
+    pub fn with_memory(now: Instant) -> Connection<Memory> {
         Connection {
             buffer: None,
             last_activity: now,
@@ -134,7 +141,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`NoSpace`] says why there is none and when to ask again.
-    pub fn receive_space(&mut self, pool: &mut BufferPool) -> Result<&mut [u8], NoSpace> {
+    pub fn receive_space(&mut self, pool: &mut BufferPool<Memory>) -> Result<&mut [u8], NoSpace> {
         if self.input == Input::Ended || self.close_reason.is_some() {
             return Err(NoSpace::InputEnded);
         }
@@ -265,7 +272,7 @@ impl Connection {
 
     /// Gives the buffer back to the pool if nothing is pending or the connection is closed; to be called at the end of
     /// each round of receiving and sending, and before the connection is dropped.
-    pub fn release(&mut self, pool: &mut BufferPool) {
+    pub fn release(&mut self, pool: &mut BufferPool<Memory>) {
         let done = self.close_reason.is_some() || self.to_send().is_empty();
         if let Some(buffer) = self.buffer.take_if(|_| done) {
             pool.give_back(buffer);

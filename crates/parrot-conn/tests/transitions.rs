@@ -1,9 +1,10 @@
 //! Each transition of a connection, one test a behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use parrot_conn::{Buffer, BufferPool, CloseReason, Connection, Interest, NoSpace};
+use parrot_conn::{BufferPool, CloseReason, Connection, Interest, NoSpace};
 
 const BUFFER: usize = 8;
 
@@ -243,25 +244,40 @@ fn every_close_reason_reads_as_words() {
     }
 }
 
-#[test]
-fn of_the_buffers_of_a_burst_a_pool_keeps_those_lowest_in_memory() {
-    const SIZE: usize = 128 * 1024;
-    let mut pool = BufferPool::new(SIZE, 32 * SIZE);
-    let burst: Vec<Buffer> = std::iter::from_fn(|| pool.lend()).collect();
-    let mut burst: Vec<(usize, Buffer)> = burst.into_iter().map(with_address).collect();
-    burst.sort_by_key(|(address, _)| *address);
-    let lowest: Vec<usize> = burst.iter().map(|(address, _)| *address).take(4).collect();
-    // The highest come back first, and all have been full: there is room to keep four of them.
-    for (_, mut buffer) in burst.into_iter().rev() {
-        buffer.fill(SIZE);
-        pool.give_back(buffer);
-    }
-    let again: Vec<Buffer> = std::iter::from_fn(|| pool.lend()).take(4).collect();
-    let mut kept: Vec<usize> = again.into_iter().map(|buffer| with_address(buffer).0).collect();
-    kept.sort_unstable();
-    assert_eq!(kept, lowest);
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
 }
 
-fn with_address(mut buffer: Buffer) -> (usize, Buffer) {
-    (buffer.space().as_ptr().addr(), buffer)
+/// How many buffers a pool has allocated until `lent` are lent at once, after it has got `returned` back, each of which
+/// was filled with so many bytes.
+fn allocated_after(returned: &[usize], lent: usize) -> usize {
+    const SIZE: usize = 128 * 1024;
+    let mut pool = BufferPool::with_memory(SIZE, 1024 * SIZE, |size| {
+        ALLOCATED.set(ALLOCATED.get() + 1);
+        vec![0; size]
+    });
+    let burst: Vec<_> = returned.iter().map_while(|_| pool.lend()).collect();
+    for (mut buffer, filled) in burst.into_iter().zip(returned) {
+        buffer.fill(*filled);
+        pool.give_back(buffer);
+    }
+    ALLOCATED.set(0);
+    let _lent: Vec<_> = (0..lent).map_while(|_| pool.lend()).collect();
+    ALLOCATED.get()
+}
+
+#[test]
+fn buffers_that_held_a_message_are_kept_for_the_next_borrowers() {
+    assert_eq!(allocated_after(&[12; 100], 100), 0);
+}
+
+#[test]
+fn memory_falls_again_after_a_burst() {
+    assert_eq!(allocated_after(&[128 * 1024; 100], 100), 96, "four full ones are kept");
+}
+
+#[test]
+fn a_few_buffers_that_were_full_do_not_displace_those_that_held_a_message() {
+    let after_streams: Vec<usize> = [128 * 1024; 4].into_iter().chain([12; 50]).collect();
+    assert_eq!(allocated_after(&after_streams, 50), 0);
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use parrot_conn::{BufferPool, CloseReason, Connection, NoSpace};
 
+use crate::pages::Pages;
 use crate::statistics::Counters;
 use crate::system::System;
 
@@ -25,7 +26,7 @@ const LEAST_PER_CALL: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct Conversation<Socket> {
     pub(crate) socket: Socket,
-    pub(crate) connection: Connection,
+    pub(crate) connection: Connection<Pages>,
     peer: SocketAddr,
     readable: bool,
     /// A receive that leaves room does not show that the socket is empty; only 0, an error or "would block" do.
@@ -45,7 +46,7 @@ pub(crate) struct Conversation<Socket> {
 /// The parts of the loop that serving a connection needs.
 pub(crate) struct Turn<'a, S: System> {
     pub(crate) system: &'a mut S,
-    pub(crate) pool: &'a mut BufferPool,
+    pub(crate) pool: &'a mut BufferPool<Pages>,
     pub(crate) counters: &'a Counters,
     pub(crate) now: Instant,
     /// Whether a connection without a buffer may take one; otherwise others are before it.
@@ -80,7 +81,7 @@ impl<Socket> Conversation<Socket> {
     pub(crate) fn new(socket: Socket, peer: SocketAddr, now: Instant) -> Conversation<Socket> {
         Conversation {
             socket,
-            connection: Connection::new(now),
+            connection: Connection::with_memory(now),
             peer,
             readable: false,
             read_on: false,

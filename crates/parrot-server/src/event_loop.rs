@@ -16,6 +16,7 @@ use crate::acceptor::{ACCEPTS_PER_TURN, AcceptError, Acceptor};
 use crate::connection_key::ConnectionKey;
 use crate::conversation::{Conversation, Served, Turn};
 use crate::deadlines::Deadlines;
+use crate::pages::Pages;
 use crate::server::Ended;
 use crate::statistics::Counters;
 use crate::system::{Event, System, Watch};
@@ -27,6 +28,10 @@ const LEFTOVERS_PER_TURN: usize = 1024;
 /// How many connections are received from before the first of them is sent to. The two calls take different ways through
 /// the kernel, and each goes the faster for having just been gone: docs/benchmarks.md has the figures.
 const RECEIVES_AHEAD: usize = 32;
+
+/// How many bytes are received ahead of their sends: what is more than this is sent while it is still in the processor's
+/// cache, and out of the buffer that the next connection receives into.
+const BYTES_AHEAD: usize = 64 * 1024;
 
 /// How long a connection is left alone when the system lacks memory for it.
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
@@ -64,9 +69,11 @@ pub struct EventLoop<S: System> {
     queue: S::Queue,
     acceptor: Acceptor<S::Listener>,
     connections: SlotMap<ConnectionKey, Conversation<S::Socket>>,
-    pool: BufferPool,
+    pool: BufferPool<Pages>,
     /// Connections of this turn whose first receive was made and whose sends were not yet.
     ahead: Vec<ConnectionKey>,
+    /// How many bytes those have received.
+    bytes_ahead: usize,
     /// Connections whose share of a turn was used up.
     unfinished: VecDeque<ConnectionKey>,
     /// Connections that wait for a buffer, the one that has waited longest first.
@@ -121,8 +128,9 @@ impl<S: System> EventLoop<S> {
         Ok(EventLoop {
             acceptor,
             connections: SlotMap::with_key(),
-            pool: BufferPool::new(config.max_output, config.max_buffered),
+            pool: BufferPool::with_memory(config.max_output, config.max_buffered, Pages::allocate),
             ahead: Vec::with_capacity(RECEIVES_AHEAD),
+            bytes_ahead: 0,
             unfinished: VecDeque::new(),
             starved: VecDeque::new(),
             deadlines: Deadlines::new(),
@@ -216,9 +224,9 @@ impl<S: System> EventLoop<S> {
         self.connections.len()
     }
 
-    /// The pool that all buffers come from.
-    pub fn pool(&self) -> &BufferPool {
-        &self.pool
+    /// How many buffers are with connections, and how many can be at most.
+    pub fn buffers(&self) -> (usize, usize) {
+        (self.pool.lent(), self.pool.capacity())
     }
 
     /// The system, for a test to look into.
@@ -310,13 +318,15 @@ impl<S: System> EventLoop<S> {
         if received == Served::Paused {
             return self.pause(key);
         }
+        self.bytes_ahead += conversation.connection.to_send().len();
         self.ahead.push(key);
-        if self.ahead.len() == RECEIVES_AHEAD {
+        if self.ahead.len() == RECEIVES_AHEAD || self.bytes_ahead >= BYTES_AHEAD {
             self.serve_ahead();
         }
     }
 
     fn serve_ahead(&mut self) {
+        self.bytes_ahead = 0;
         let mut ahead = std::mem::take(&mut self.ahead);
         for key in ahead.drain(..) {
             self.serve(key, Borrow::InTurn);

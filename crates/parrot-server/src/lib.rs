@@ -50,6 +50,7 @@ mod descriptors;
 mod event_loop;
 mod kernel;
 mod listen;
+mod pages;
 mod server;
 mod signals;
 mod statistics;

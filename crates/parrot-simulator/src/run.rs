@@ -155,11 +155,8 @@ impl Story {
 fn play<S: Simulated>(event_loop: &mut EventLoop<S>) {
     loop {
         let turn = event_loop.turn();
-        let seen = Seen {
-            connections: event_loop.connections(),
-            lent: event_loop.pool().lent(),
-            capacity: event_loop.pool().capacity(),
-        };
+        let (lent, capacity) = event_loop.buffers();
+        let seen = Seen { connections: event_loop.connections(), lent, capacity };
         let kernel = event_loop.system().kernel();
         match turn {
             Ok(ControlFlow::Continue(())) => {
