@@ -16,7 +16,7 @@ mod wakers;
 pub(crate) use signals::Guard;
 pub(crate) use wakers::Waker;
 
-use crate::{Change, Events, Receipts, Token, receipts::Failure};
+use crate::{Change, Events, Receipts, Source, Token, receipts::Failure};
 use nix::{
     errno::Errno,
     libc,
@@ -26,7 +26,7 @@ use rustix::io::FdFlags;
 use std::{
     cell::RefCell,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::Arc,
     time::Duration,
 };
@@ -71,7 +71,8 @@ impl Queue {
         let wakers = self.wakers.borrow();
         submission.clear();
         for (index, change) in changes.iter().enumerate() {
-            if let Err(failure) = change.check().and_then(|()| submission.push(index, change, &wakers)) {
+            let checked = change.check().and_then(|()| self.check(change));
+            if let Err(failure) = checked.and_then(|()| submission.push(index, change, &wakers)) {
                 receipts.fail(index, failure);
             }
         }
@@ -80,12 +81,22 @@ impl Queue {
         receipts
     }
 
+    /// XNU and Linux refuse a queue that is to watch itself; the others would have it wait for its own events.
+    fn check(&self, change: &Change<'_>) -> Result<(), Failure> {
+        match change.source {
+            Source::Read(descriptor) if descriptor.as_raw_fd() == self.kqueue.as_fd().as_raw_fd() => {
+                Err(Failure::System(libc::EINVAL))
+            }
+            _ => Ok(()),
+        }
+    }
+
     #[inline]
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let Events { list, buffer } = events;
         list.clear();
         let mut submission = self.submission.borrow_mut();
-        let timeout = if submission.ended().is_empty() { timeout } else { Some(Duration::ZERO) };
+        let timeout = if submission.exits.is_due() { Some(Duration::ZERO) } else { timeout };
         let reported = match self.kqueue.kevent(&[], &mut buffer.raw, timeout.map(timespec)) {
             Ok(reported) => reported,
             // Darwin has answered a timeout that was up with an error.
@@ -98,7 +109,7 @@ impl Queue {
         }
         // What does not fit is for the next wait.
         while list.len() < buffer.raw.len()
-            && let Some(event) = submission.ended().pop()
+            && let Some(event) = submission.exits.pop()
         {
             list.push(event);
         }

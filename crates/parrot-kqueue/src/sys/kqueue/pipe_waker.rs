@@ -29,6 +29,8 @@ struct Pipe {
     token: Token,
     /// There may be a use that was not reported yet.
     used: AtomicBool,
+    /// The registration was deleted: there is nothing to report any more.
+    deleted: AtomicBool,
 }
 
 impl Pipe {
@@ -39,6 +41,9 @@ impl Pipe {
 
 impl Waker {
     pub(crate) fn wake(&self) -> io::Result<()> {
+        if self.pipe.deleted.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.pipe.used.store(true, Ordering::Release);
         match rustix::io::write(&self.pipe.writer, &[1]) {
             // A full pipe is readable all the same.
@@ -64,10 +69,13 @@ impl Wakers {
     pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> io::Result<Waker> {
         self.drop_left();
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let pipe = Arc::new(Pipe { reader, writer, token, used: AtomicBool::new(false) });
+        let pipe =
+            Arc::new(Pipe { reader, writer, token, used: AtomicBool::new(false), deleted: AtomicBool::new(false) });
         let Name { ident, filter } = pipe.name();
         let udata = token.0.cast_signed();
-        change_one(kqueue, KEvent::new(ident, filter, EvFlags::EV_ADD, FilterFlag::empty(), 0, udata))?;
+        // EV_CLEAR: else the queue would stay readable to another one after the use was reported.
+        let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
+        change_one(kqueue, KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, udata))?;
         self.pipes.push(Arc::clone(&pipe));
         Ok(Waker { pipe })
     }
@@ -83,10 +91,20 @@ impl Wakers {
         pipe.used.store(false, Ordering::Release);
         // All uses so far are one event. A read that leaves room has emptied the pipe.
         let mut uses = [0; 512];
-        while rustix::io::read(&pipe.reader, &mut uses) == Ok(uses.len()) {}
-        let event = Event::new(pipe.token, Filter::User).with_data(1);
+        let mut read = rustix::io::read(&pipe.reader, &mut uses);
+        // A use that came while the one before it was reported may have been read with that.
+        let event = read.is_ok().then(|| Event::new(pipe.token, Filter::User).with_data(1));
+        while read == Ok(uses.len()) {
+            read = rustix::io::read(&pipe.reader, &mut uses);
+        }
         self.drop_left();
-        Some(event)
+        event
+    }
+
+    /// The waker's registration is about to be deleted.
+    pub(super) fn delete(&self, waker: &Waker) {
+        waker.pipe.deleted.store(true, Ordering::Release);
+        waker.pipe.used.store(false, Ordering::Release);
     }
 
     /// Closes the pipes that nobody is left to use, and of which every use was reported.

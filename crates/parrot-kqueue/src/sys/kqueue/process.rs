@@ -1,7 +1,7 @@
 //! Processes: what to ask for, and what to make of the system's refusals.
 
 use super::change_one;
-use crate::{Event, Filter, ProcessEvents, Token, receipts::Failure};
+use crate::{Event, Filter, ProcessEvents, Token, change::Action, receipts::Failure};
 use nix::{
     libc,
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
@@ -40,8 +40,8 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
         return Answer::Failed(error);
     }
     match error {
-        // A child that has ended can no longer be added on macOS and NetBSD, as on FreeBSD it can
-        // (filt_procattach in XNU bsd/kern/kern_event.c and NetBSD sys/kern/kern_event.c).
+        // A child that has ended can no longer be added on macOS, NetBSD and OpenBSD, as on FreeBSD and DragonFly it can
+        // (filt_procattach in kern_event.c of each).
         libc::ESRCH if change.fflags().contains(FilterFlag::NOTE_EXIT) => {
             let mut event = Event::new(Token(change.udata().cast_unsigned()), Filter::Process);
             event.details = u32::from(ProcessEvents::EXIT.bits());
@@ -68,13 +68,15 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
     }
 }
 
-/// How a child ended, in the encoding of wait(2) and where rustix tells, leaving it to be reaped by whoever waits for
-/// it. `None` for one that has not ended, and for what is not a child.
+/// How a child ended that the kernel no longer finds, in the encoding of wait(2) and where rustix tells, leaving it to be
+/// reaped by whoever waits for it. `None` for what is not a child.
+///
+/// It may be about to end: then it can be found by nobody for a moment, and this waits for that moment to pass.
 #[cfg(not(target_os = "openbsd"))]
 fn ended(process: usize) -> Option<Option<i32>> {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
     let process = Pid::from_raw(i32::try_from(process).ok()?)?;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::Pid(process), options).ok()??;
     #[cfg(not(target_os = "netbsd"))]
     let status = crate::process::encoded(&status);
@@ -83,8 +85,55 @@ fn ended(process: usize) -> Option<Option<i32>> {
     Some(status)
 }
 
-/// rustix has no waitid there.
+/// rustix has no waitid there, but a signal finds also what has ended and was not reaped (`sys_kill` in
+/// sys/kern/kern_sig.c).
 #[cfg(target_os = "openbsd")]
-fn ended(_: usize) -> Option<Option<i32>> {
-    None
+fn ended(process: usize) -> Option<Option<i32>> {
+    let process = nix::unistd::Pid::from_raw(i32::try_from(process).ok()?);
+    nix::sys::signal::kill(process, None).ok().map(|()| None)
+}
+
+/// Exits that the kernel does not report because the process had ended before it was added. They take changes as the
+/// registrations do that they stand for, until they are reported.
+#[derive(Default)]
+pub(super) struct Exits {
+    exits: Vec<Exit>,
+}
+
+struct Exit {
+    process: usize,
+    event: Event,
+    disabled: bool,
+}
+
+impl Exits {
+    /// What became of adding a process that had ended.
+    pub(super) fn add(&mut self, change: &KEvent, event: Event) {
+        let disabled = change.flags().contains(EvFlags::EV_DISABLE);
+        self.exits.push(Exit { process: change.ident(), event, disabled });
+    }
+
+    /// Makes a change of an exit that was not reported yet; `false` if there is none, or if it is to be added anew.
+    pub(super) fn take_change(&mut self, process: usize, action: &Action) -> bool {
+        let Some(index) = self.exits.iter().position(|exit| exit.process == process) else { return false };
+        match action {
+            Action::Enable => self.exits[index].disabled = false,
+            Action::Disable => self.exits[index].disabled = true,
+            Action::Delete | Action::Add(_) => drop(self.exits.swap_remove(index)),
+        }
+        !matches!(action, Action::Add(_))
+    }
+
+    /// Whether there is an exit to report.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.exits.iter().any(|exit| !exit.disabled)
+    }
+
+    /// The next exit to report.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        let index = self.exits.iter().position(|exit| !exit.disabled)?;
+        Some(self.exits.swap_remove(index).event)
+    }
 }

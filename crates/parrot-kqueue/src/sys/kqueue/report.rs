@@ -2,10 +2,10 @@
 
 use super::{
     process,
-    submission::{Submission, VNODE_FLAGS},
+    submission::{Fired, Submission, VNODE_FLAGS},
     wakers::Wakers,
 };
-use crate::{Event, Filter, ProcessEvents, Token, VnodeEvents, event::Flags};
+use crate::{Event, Filter, ProcessEvents, Token, VnodeEvents, change::Mode, event::Flags};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 
 /// The event that the kernel reports; `None` for filters that were never asked for.
@@ -19,14 +19,16 @@ pub(super) fn event(kqueue: &Kqueue, raw: &KEvent, submission: &mut Submission, 
         _ => {}
     }
     let Some(filter) = filter_of(raw) else { return wakers.fire(kqueue, raw) };
-    let wanted = submission.fired(filter, raw);
+    let Fired { wanted, mode } = submission.fired(kqueue, filter, raw);
     let happened = raw.fflags() & wanted;
-    Some(match filter {
+    match filter {
         Filter::Process => of_process(raw, happened, Event::new(token, filter)),
-        Filter::Vnode => of_file(happened, Event::new(token, filter)),
+        Filter::Vnode => Some(of_file(happened, Event::new(token, filter))),
+        // macOS counts how often a one-shot timer would have fired since (filt_timerprocess in XNU bsd/kern/kern_event.c).
+        Filter::Timer if mode.contains(Mode::ONE_SHOT) => Some(Event::new(token, filter).with_data(1)),
         // How often it happened.
-        _ => Event::new(token, filter).with_data(raw.data() as i64),
-    })
+        _ => Some(Event::new(token, filter).with_data(raw.data() as i64)),
+    }
 }
 
 /// The filter of what is neither a direction of a descriptor nor a waker.
@@ -53,11 +55,14 @@ fn of_descriptor(raw: &KEvent, event: Event) -> Event {
     event
 }
 
-fn of_process(raw: &KEvent, happened: FilterFlag, mut event: Event) -> Event {
+/// NetBSD reports the end also to those who asked for something else (knote_proc_exit in sys/kern/kern_event.c): then
+/// there is no event.
+fn of_process(raw: &KEvent, happened: FilterFlag, mut event: Event) -> Option<Event> {
     let names = process::FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
     let names = names.fold(ProcessEvents::empty(), |names, (name, _)| names | name);
     event.details = u32::from(names.bits());
-    if names.contains(ProcessEvents::EXIT) { event.with_data(raw.data() as i64) } else { event }
+    let event = if names.contains(ProcessEvents::EXIT) { event.with_data(raw.data() as i64) } else { event };
+    (!names.is_empty()).then_some(event)
 }
 
 fn of_file(happened: FilterFlag, mut event: Event) -> Event {

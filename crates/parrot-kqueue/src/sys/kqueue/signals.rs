@@ -1,24 +1,27 @@
 //! The guard that blocks signals.
 //!
 //! Neither nix nor rustix has a safe sigpending or sigtimedwait, and sigwait waits. So the guard asks a kqueue of its
-//! own whether one of its signals was posted, and if so takes with sigwait what is pending, up to a signal that it has
-//! sent to this thread itself: the last that sigwait would take.
+//! own which of its signals were posted, and takes those with sigwait.
+
+#[cfg_attr(not(target_os = "openbsd"), path = "signals/take_all.rs")]
+#[cfg_attr(target_os = "openbsd", path = "signals/take_each.rs")]
+mod take;
 
 use super::nothing;
 use crate::{Change, Kqueue as Queue, Signal, Source, Token, receipts::Failure};
 use nix::sys::{
     event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
-    pthread::{pthread_kill, pthread_self},
     signal::{self, SigSet, SigmaskHow},
 };
 use nix::unistd::Pid;
 use rustix::io::FdFlags;
 use std::{cell::Cell, fmt, io};
 
-/// sigwait takes the lowest number first, of what is pending for the process before or together with what is pending
-/// for the thread (FreeBSD, XNU, OpenBSD and DragonFly kern_sig.c, NetBSD sys_sig.c). No other signal
-/// of the crate's has a number as high as this.
+/// The guard's own, to find the end of what is pending. No other signal of the crate's has a number as high as this.
 const LAST: signal::Signal = signal::Signal::SIGUSR2;
+
+/// What stops a process unless it is handled.
+const STOPS: [signal::Signal; 3] = [signal::Signal::SIGTSTP, signal::Signal::SIGTTIN, signal::Signal::SIGTTOU];
 
 const NOW: nix::libc::timespec = nix::libc::timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -26,8 +29,8 @@ pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
     posted: Kqueue,
-    /// `posted` has reported something, which may be pending still.
-    seen: Cell<bool>,
+    /// What `posted` has reported, which may be pending still.
+    seen: Cell<SigSet>,
 }
 
 impl Guard {
@@ -44,7 +47,7 @@ impl Guard {
         let watch: Vec<_> = signals.iter().map(watch).collect();
         posted.kevent(&watch, &mut [], Some(NOW))?;
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        Ok(Guard { signals, before, posted, seen: Cell::new(false) })
+        Ok(Guard { signals, before, posted, seen: Cell::new(SigSet::empty()) })
     }
 
     /// EVFILT_SIGNAL counts what is posted after it was added and not what is pending (kqueue(2)), so what came before
@@ -78,20 +81,26 @@ impl Guard {
     fn take_posted(&self) -> nix::Result<Vec<(usize, i64)>> {
         let mut events = vec![nothing(); self.signals.iter().count()];
         let reported = self.posted.kevent(&[], &mut events, Some(NOW))?;
-        self.seen.set(self.seen.get() || reported > 0);
-        Ok(events.iter().take(reported).map(|event| (event.ident(), event.data() as i64)).collect())
+        let posts: Vec<_> = events.iter().take(reported).map(|event| (event.ident(), event.data() as i64)).collect();
+        let mut seen = self.seen.get();
+        seen.extend(self.signals.iter().filter(|&signal| posts.iter().any(|&(number, _)| number == ident(signal))));
+        self.seen.set(seen);
+        Ok(posts)
     }
 
     fn discard_pending(&self) -> nix::Result<()> {
-        if self.take_posted()?.is_empty() && !self.seen.get() {
+        self.take_posted()?;
+        let seen = self.seen.get();
+        if seen.iter().next().is_none() {
             return Ok(());
         }
-        let mut taken = self.signals;
-        taken.add(LAST);
-        taken.thread_block()?;
-        pthread_kill(pthread_self(), LAST)?;
-        while taken.wait()? != LAST {}
-        Ok(())
+        if STOPS.into_iter().any(|stop| seen.contains(stop)) {
+            // sigwait would stop the process for such a signal (`issignal` in kern_sig.c of FreeBSD, OpenBSD and
+            // DragonFly). To continue discards what is to stop it (sigaction(2)).
+            signal::kill(Pid::this(), signal::Signal::SIGCONT)?;
+        }
+        SigSet::from_iter([LAST]).thread_block()?;
+        take::pending(self.signals, seen)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Changes on their way to the kernel: one list, one call, an answer for each.
 
-use super::{nothing, process, report, timers, wakers::Wakers};
+use super::{change_one, nothing, process, report, timers, wakers::Wakers};
 use crate::{
-    Change, Event, Filter, Receipts, Source, Token, VnodeEvents,
+    Change, Filter, Receipts, Schedule, Source, Token, VnodeEvents,
     change::{Action, Addition, Mode, Wanted},
     receipts::Failure,
     table::{Direction, Table, Tag},
@@ -15,6 +15,7 @@ use nix::{
 use std::{
     collections::HashMap,
     os::fd::{AsRawFd, BorrowedFd},
+    time::Instant,
 };
 
 /// The owner of a change that no caller asked for: the delete before an add. Its answer is nobody's.
@@ -34,12 +35,33 @@ struct Registration {
     mode: Mode,
     fflags: FilterFlag,
     data: isize,
+    /// When a timer that fires once, and goes by no wall clock, will.
+    due: Option<Instant>,
 }
 
 impl Registration {
     fn with_token(token: Token) -> Self {
-        Registration { token, mode: Mode::empty(), fflags: FilterFlag::empty(), data: 0 }
+        Registration { token, mode: Mode::empty(), fflags: FilterFlag::empty(), data: 0, due: None }
     }
+
+    fn change(&self, name: Name, flags: EvFlags) -> KEvent {
+        KEvent::new(name.ident, name.filter, flags, self.fflags, self.data, self.token.0.cast_signed())
+    }
+
+    /// As it is to be said again of a registration that is there. macOS starts a timer anew with every change of it
+    /// (filt_timertouch in XNU bsd/kern/kern_event.c), so one that fires once is given the time that is left.
+    fn again(self) -> Self {
+        let Some(due) = self.due.filter(|_| cfg!(target_vendor = "apple")) else { return self };
+        let (fflags, data) = timers::in_units(due.saturating_duration_since(Instant::now()));
+        Registration { fflags, data, ..self }
+    }
+}
+
+/// What was said of a registration that has fired.
+pub(super) struct Fired {
+    /// FreeBSD reports what comes along with it as well.
+    pub(super) wanted: FilterFlag,
+    pub(super) mode: Mode,
 }
 
 /// The lists are kept from call to call, so that a change allocates nothing.
@@ -54,7 +76,8 @@ pub(super) struct Submission {
     /// What is registered besides Read and Write, and the low-water marks of those. Entries of one-shots go when they
     /// fire; an entry too many costs a delete that finds nothing.
     others: HashMap<(Filter, usize), Registration>,
-    ended: Vec<Event>,
+    /// Children that had ended before they were added.
+    pub(super) exits: process::Exits,
 }
 
 impl Submission {
@@ -65,6 +88,11 @@ impl Submission {
 
     /// Adds a change to the list.
     pub(super) fn push(&mut self, owner: usize, change: &Change<'_>, wakers: &Wakers) -> Result<(), Failure> {
+        if let Source::Process(process) = change.source
+            && self.exits.take_change(process.number() as usize, &change.action)
+        {
+            return Ok(());
+        }
         let verb = match &change.action {
             Action::Add(addition) => return self.push_add(owner, change.source, addition),
             Action::Delete => EvFlags::EV_DELETE,
@@ -76,11 +104,14 @@ impl Submission {
             Source::Write(descriptor) => self.known_descriptor(descriptor, Direction::Write),
             Source::User(waker) => {
                 let (name, token) = waker.waker.registration(wakers)?;
+                if verb == EvFlags::EV_DELETE {
+                    wakers.delete(&waker.waker);
+                }
                 (name, Registration::with_token(token))
             }
             source => {
                 let (filter, name) = identify(source)?;
-                (name, *self.others.get(&(filter, name.ident)).ok_or(Failure::NotFound)?)
+                (name, self.others.get(&(filter, name.ident)).ok_or(Failure::NotFound)?.again())
             }
         };
         if verb == EvFlags::EV_DELETE
@@ -99,7 +130,11 @@ impl Submission {
             source => {
                 let (filter, name) = identify(source)?;
                 let (fflags, data) = wanted(addition)?;
-                let registration = Registration { token: addition.token, mode: addition.mode, fflags, data };
+                let due = match addition.wanted {
+                    Wanted::Schedule(Schedule::After(time)) => Instant::now().checked_add(time),
+                    _ => None,
+                };
+                let registration = Registration { token: addition.token, mode: addition.mode, fflags, data, due };
                 if self.others.insert((filter, name.ident), registration).is_some() {
                     self.submit_later(NOBODY, name, EvFlags::EV_DELETE, Registration::with_token(Token(0)));
                 }
@@ -115,7 +150,7 @@ impl Submission {
             Wanted::LowWater(bytes) => (FilterFlag::NOTE_LOWAT, isize::try_from(bytes).unwrap_or(isize::MAX)),
             _ => (FilterFlag::empty(), 0),
         };
-        let registration = Registration { token: addition.token, mode: addition.mode, fflags, data };
+        let registration = Registration { token: addition.token, mode: addition.mode, fflags, data, due: None };
         let entry = self.table.entry(descriptor);
         let (old, new) = (entry.tag(direction), Tag::new(addition.mode, !fflags.is_empty()));
         entry.set(direction, addition.token, new);
@@ -141,9 +176,7 @@ impl Submission {
     }
 
     fn submit_later(&mut self, owner: usize, name: Name, flags: EvFlags, registration: Registration) {
-        let Registration { token, fflags, data, .. } = registration;
-        let flags = flags | EvFlags::EV_RECEIPT;
-        self.changes.push(KEvent::new(name.ident, name.filter, flags, fflags, data, token.0.cast_signed()));
+        self.changes.push(registration.change(name, flags | EvFlags::EV_RECEIPT));
         self.owners.push(owner);
     }
 
@@ -174,7 +207,7 @@ impl Submission {
             let error = match process::try_again(kqueue, change, error) {
                 process::Answer::Watched => continue,
                 process::Answer::Ended(event) => {
-                    self.ended.push(event);
+                    self.exits.add(change, event);
                     0
                 }
                 process::Answer::Failed(error) => error,
@@ -186,26 +219,31 @@ impl Submission {
                 self.others.remove(&(filter, change.ident()));
             }
             if error != 0 {
-                receipts.fail(owner, failure(error));
+                receipts.fail(owner, failure(change, error));
             }
         }
     }
 
-    /// Exits of children that had ended before they were added, for the next wait to report.
-    pub(super) fn ended(&mut self) -> &mut Vec<Event> {
-        &mut self.ended
-    }
-
-    /// What was wanted of a registration that has fired: FreeBSD reports what comes along with it as well. Forgets the
-    /// registration if it is gone from the kernel with its event, as one-shots are and what has ended.
-    pub(super) fn fired(&mut self, filter: Filter, raw: &KEvent) -> FilterFlag {
+    /// What was said of a registration that has fired. Forgets the registration if it is gone from the kernel with its
+    /// event, as one-shots are and what has ended.
+    pub(super) fn fired(&mut self, kqueue: &Kqueue, filter: Filter, raw: &KEvent) -> Fired {
         let key = (filter, raw.ident());
-        let Some(&Registration { mode, fflags, .. }) = self.others.get(&key) else { return FilterFlag::all() };
-        let ended = filter == Filter::Process && raw.fflags().contains(FilterFlag::NOTE_EXIT);
+        let Some(&registration) = self.others.get(&key) else {
+            return Fired { wanted: FilterFlag::all(), mode: Mode::empty() };
+        };
+        let Registration { mode, fflags, .. } = registration;
+        let ended = filter == Filter::Process && raw.flags().contains(EvFlags::EV_EOF);
         if ended || mode.contains(Mode::ONE_SHOT) {
             self.others.remove(&key);
+        } else if cfg!(target_os = "netbsd") && mode.contains(Mode::DISPATCH) {
+            // NetBSD looks for EV_DISPATCH only where there is no EV_CLEAR, which these filters always have
+            // (kqueue_scan in sys/kern/kern_event.c).
+            let _ = raw.filter().map(|filter| {
+                let name = Name { ident: raw.ident(), filter };
+                change_one(kqueue, registration.change(name, EvFlags::EV_DISABLE))
+            });
         }
-        fflags
+        Fired { wanted: fflags, mode }
     }
 }
 
@@ -246,6 +284,11 @@ fn add_flags(addition: &Addition) -> EvFlags {
             flags |= flag;
         }
     }
+    // NetBSD looks for EV_DISPATCH only where there is no EV_CLEAR (kqueue_scan in sys/kern/kern_event.c). What is
+    // disabled until it is enabled, and then looked at again, is edge-triggered anyway.
+    if cfg!(target_os = "netbsd") && flags.contains(EvFlags::EV_DISPATCH) {
+        flags.remove(EvFlags::EV_CLEAR);
+    }
     flags
 }
 
@@ -280,6 +323,14 @@ fn error_of(answer: &KEvent) -> i32 {
     if answer.flags().contains(EvFlags::EV_ERROR) { i32::try_from(answer.data()).unwrap_or(libc::EIO) } else { 0 }
 }
 
-fn failure(error: i32) -> Failure {
-    if error == libc::ENOENT { Failure::NotFound } else { Failure::System(error) }
+fn failure(change: &KEvent, error: i32) -> Failure {
+    match error {
+        libc::ENOENT => Failure::NotFound,
+        // NetBSD has no better word for a pipe that nobody reads (pipe_kqfilter in sys/kern/sys_pipe.c); the descriptor
+        // itself was borrowed and is open.
+        libc::EBADF if cfg!(target_os = "netbsd") && change.filter() == Ok(EventFilter::EVFILT_WRITE) => {
+            Failure::System(libc::EPIPE)
+        }
+        error => Failure::System(error),
+    }
 }

@@ -42,7 +42,7 @@ pub(super) fn wanted(schedule: Schedule) -> Result<(FilterFlag, isize), Failure>
 /// The unit that holds the duration, and how many of it, rounded up and at least one (NetBSD refuses zero).
 ///
 /// Whole milliseconds are given as such: that is what every release of every system understands.
-fn in_units(duration: Duration) -> (FilterFlag, isize) {
+pub(super) fn in_units(duration: Duration) -> (FilterFlag, isize) {
     let nanoseconds = duration.as_nanos().max(1);
     if let Some(unit) = NANOSECONDS
         && !nanoseconds.is_multiple_of(1_000_000)

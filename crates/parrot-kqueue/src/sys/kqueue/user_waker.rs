@@ -92,6 +92,10 @@ impl Wakers {
         Ok(Waker { registration })
     }
 
+    /// The waker's registration is about to be deleted, of which the kernel alone has to know.
+    #[expect(clippy::unused_self, reason = "the other kind of waker needs it")]
+    pub(super) fn delete(&self, _: &Waker) {}
+
     /// Whether a readable descriptor is a waker's: never, where wakers have a filter of their own.
     #[expect(clippy::unused_self, reason = "the other kind of waker needs it")]
     pub(super) fn owns(&self, _: &KEvent) -> bool {

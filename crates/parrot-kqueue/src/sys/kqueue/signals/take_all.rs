@@ -1,0 +1,19 @@
+//! Taking what is pending, up to a signal that the thread has sent to itself.
+//!
+//! sigwait takes the lowest number first, of what is pending for the process before or together with what is pending
+//! for the thread (`kern_sigtimedwait` in FreeBSD and DragonFly kern_sig.c, `sigtimedwait1` in NetBSD sys_sig.c,
+//! `__sigwait_nocancel` in XNU kern_sig.c), so that the last comes last.
+
+use super::LAST;
+use nix::sys::{
+    pthread::{pthread_kill, pthread_self},
+    signal::SigSet,
+};
+
+/// Takes what is pending of `signals`, which are blocked, as is `LAST`.
+pub(super) fn pending(mut signals: SigSet, _seen: SigSet) -> nix::Result<()> {
+    signals.add(LAST);
+    pthread_kill(pthread_self(), LAST)?;
+    while signals.wait()? != LAST {}
+    Ok(())
+}
