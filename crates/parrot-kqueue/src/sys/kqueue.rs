@@ -68,11 +68,11 @@ impl Queue {
     pub(crate) fn apply(&self, changes: &[Change<'_>]) -> Receipts {
         let mut receipts = Receipts::new(changes.len());
         let mut submission = self.submission.borrow_mut();
-        let wakers = self.wakers.borrow();
+        let mut wakers = self.wakers.borrow_mut();
         submission.clear();
         for (index, change) in changes.iter().enumerate() {
             let checked = change.check().and_then(|()| self.check(change));
-            if let Err(failure) = checked.and_then(|()| submission.push(index, change, &wakers)) {
+            if let Err(failure) = checked.and_then(|()| submission.push(index, change, &mut wakers)) {
                 receipts.fail(index, failure);
             }
         }

@@ -10,10 +10,7 @@ use rustix::{
 use std::{
     io,
     os::fd::OwnedFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Clones are the same waker. The queue keeps the eventfd until the last use is reported, so that a thread may use its
@@ -25,13 +22,21 @@ pub(crate) struct Waker {
 
 struct Shared {
     descriptor: OwnedFd,
-    /// There may be a use that was not reported yet.
-    used: AtomicBool,
+    /// There is a use in the eventfd that was not reported yet. Held while the eventfd is written or read, so that the
+    /// two never disagree.
+    used: Mutex<bool>,
+}
+
+impl Shared {
+    fn used(&self) -> MutexGuard<'_, bool> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Waker {
     pub(crate) fn wake(&self) -> io::Result<()> {
-        self.shared.used.store(true, Ordering::Release);
+        let mut used = self.shared.used();
+        *used = true;
         match rustix::io::write(&self.shared.descriptor, &1u64.to_ne_bytes()) {
             // Full to the brim: the queue will see it all the same.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
@@ -53,9 +58,11 @@ struct Place {
 }
 
 impl Place {
-    /// Nobody is left to use it, and every use was reported.
+    /// Nobody is left to use it, and no use is left to be reported: disabled, it can never be enabled again.
+    ///
+    /// The count is asked first: whoever let go of a clone had used it before, so its use is seen under the lock.
     fn is_left(&self) -> bool {
-        Arc::strong_count(&self.shared) == 1 && !self.shared.used.load(Ordering::Acquire)
+        Arc::strong_count(&self.shared) == 1 && (!self.enabled || !*self.shared.used())
     }
 }
 
@@ -71,7 +78,7 @@ impl Wakers {
         });
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         outer.add(&descriptor, interest(index)?)?;
-        let shared = Arc::new(Shared { descriptor, used: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { descriptor, used: Mutex::new(false) });
         if let Some(place) = self.places.get_mut(index) {
             *place = Some(Place { shared: Arc::clone(&shared), token, enabled: true });
         }
@@ -106,10 +113,13 @@ impl Wakers {
     pub(super) fn fire(&mut self, index: u32) -> Option<Event> {
         let place = self.places.get_mut(index as usize)?;
         let Place { shared, token, .. } = place.as_ref()?;
-        shared.used.store(false, Ordering::Release);
-        let mut uses = [0; 8];
-        let read = rustix::io::read(&shared.descriptor, &mut uses);
         let event = Event::new(*token, Filter::User);
+        let mut uses = [0; 8];
+        let read = {
+            let mut used = shared.used();
+            *used = false;
+            rustix::io::read(&shared.descriptor, &mut uses)
+        };
         // Closed with its last use reported, it leaves the epoll set.
         place.take_if(|place| place.is_left());
         read.ok()?;
@@ -129,4 +139,22 @@ impl Wakers {
 
 fn interest(index: usize) -> Result<EpollEvent, Errno> {
     u32::try_from(index).map(|index| Kind::Waker.interest(index)).map_err(|_| Errno::MFILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::epoll::EpollCreateFlags;
+
+    #[test]
+    fn a_waker_that_was_disabled_and_used_gives_its_descriptor_back() {
+        let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        let mut wakers = Wakers::default();
+        for _ in 0..3 {
+            let waker = wakers.add(&outer, Token(1)).unwrap();
+            wakers.set_enabled(&outer, &waker, false).unwrap();
+            waker.wake().unwrap();
+        }
+        assert_eq!(wakers.places.len(), 1);
+    }
 }

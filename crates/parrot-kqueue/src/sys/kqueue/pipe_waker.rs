@@ -1,7 +1,7 @@
 //! Wakers where nix does not know EVFILT_USER (NetBSD has it from 10, OpenBSD from 7.8): a pipe to oneself.
 
 use super::{change_one, submission::Name};
-use crate::{Event, Filter, Token, receipts::Failure};
+use crate::{Event, Filter, Token, change::Action, receipts::Failure};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use rustix::{
     io::Errno,
@@ -10,10 +10,7 @@ use rustix::{
 use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Clones are the same waker. The queue keeps the pipe until the last use is reported, so that a thread may use its
@@ -27,24 +24,25 @@ struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
     token: Token,
-    /// There may be a use that was not reported yet.
-    used: AtomicBool,
-    /// The registration was deleted: there is nothing to report any more.
-    deleted: AtomicBool,
+    /// There is a use in the pipe that was not reported yet. Held while the pipe is written or read, so that the two
+    /// never disagree.
+    used: Mutex<bool>,
 }
 
 impl Pipe {
     fn name(&self) -> Name {
         Name { ident: self.reader.as_raw_fd().unsigned_abs() as usize, filter: EventFilter::EVFILT_READ }
     }
+
+    fn used(&self) -> MutexGuard<'_, bool> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Waker {
     pub(crate) fn wake(&self) -> io::Result<()> {
-        if self.pipe.deleted.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.pipe.used.store(true, Ordering::Release);
+        let mut used = self.pipe.used();
+        *used = true;
         match rustix::io::write(&self.pipe.writer, &[1]) {
             // A full pipe is readable all the same.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
@@ -54,7 +52,7 @@ impl Waker {
 
     /// The registration, if it is one of this queue.
     pub(super) fn registration(&self, wakers: &Wakers) -> Result<(Name, Token), Failure> {
-        let mine = wakers.pipes.iter().any(|pipe| Arc::ptr_eq(pipe, &self.pipe));
+        let mine = wakers.places.iter().any(|place| Arc::ptr_eq(&place.pipe, &self.pipe));
         if mine { Ok((self.pipe.name(), self.pipe.token)) } else { Err(Failure::NotFound) }
     }
 }
@@ -62,33 +60,50 @@ impl Waker {
 /// The wakers of one queue.
 #[derive(Default)]
 pub(super) struct Wakers {
-    pipes: Vec<Arc<Pipe>>,
+    places: Vec<Place>,
+}
+
+struct Place {
+    /// The number of the pipe's reader, beside each other for all wakers: every event of Read is compared with them.
+    ident: usize,
+    pipe: Arc<Pipe>,
+    enabled: bool,
+}
+
+impl Place {
+    /// Nobody is left to use it, and no use is left to be reported: disabled, it can never be enabled again.
+    ///
+    /// The count is asked first: whoever let go of a clone had used it before, so its use is seen under the lock.
+    fn is_left(&self) -> bool {
+        Arc::strong_count(&self.pipe) == 1 && (!self.enabled || !*self.pipe.used())
+    }
 }
 
 impl Wakers {
     pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> io::Result<Waker> {
         self.drop_left();
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let pipe =
-            Arc::new(Pipe { reader, writer, token, used: AtomicBool::new(false), deleted: AtomicBool::new(false) });
+        let pipe = Arc::new(Pipe { reader, writer, token, used: Mutex::new(false) });
         let Name { ident, filter } = pipe.name();
         let udata = token.0.cast_signed();
         // EV_CLEAR: else the queue would stay readable to another one after the use was reported.
         let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
         change_one(kqueue, KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, udata))?;
-        self.pipes.push(Arc::clone(&pipe));
+        self.places.push(Place { ident, pipe: Arc::clone(&pipe), enabled: true });
         Ok(Waker { pipe })
     }
 
     /// Whether a readable descriptor is a waker's.
+    #[inline]
     pub(super) fn owns(&self, raw: &KEvent) -> bool {
-        self.pipes.iter().any(|pipe| pipe.name().ident == raw.ident())
+        self.places.iter().any(|place| place.ident == raw.ident())
     }
 
     /// The event of a waker that was used.
     pub(super) fn fire(&mut self, _: &Kqueue, raw: &KEvent) -> Option<Event> {
-        let pipe = self.pipes.iter().find(|pipe| pipe.name().ident == raw.ident())?;
-        pipe.used.store(false, Ordering::Release);
+        let Place { pipe, .. } = self.places.iter().find(|place| place.ident == raw.ident())?;
+        let mut used = pipe.used();
+        *used = false;
         // All uses so far are one event. A read that leaves room has emptied the pipe.
         let mut uses = [0; 512];
         let mut read = rustix::io::read(&pipe.reader, &mut uses);
@@ -97,18 +112,23 @@ impl Wakers {
         while read == Ok(uses.len()) {
             read = rustix::io::read(&pipe.reader, &mut uses);
         }
+        drop(used);
         self.drop_left();
         event
     }
 
-    /// The waker's registration is about to be deleted.
-    pub(super) fn delete(&self, waker: &Waker) {
-        waker.pipe.deleted.store(true, Ordering::Release);
-        waker.pipe.used.store(false, Ordering::Release);
+    /// Takes note of a change that is about to be made of the waker's registration. Once that is deleted the pipe lives
+    /// on with the waker, and nobody listens to it.
+    pub(super) fn note(&mut self, waker: &Waker, action: &Action) {
+        let Some(index) = self.places.iter().position(|place| Arc::ptr_eq(&place.pipe, &waker.pipe)) else { return };
+        match action {
+            Action::Delete => drop(self.places.swap_remove(index)),
+            action => self.places[index].enabled = !matches!(action, Action::Disable),
+        }
     }
 
     /// Closes the pipes that nobody is left to use, and of which every use was reported.
     fn drop_left(&mut self) {
-        self.pipes.retain(|pipe| Arc::strong_count(pipe) > 1 || pipe.used.load(Ordering::Acquire));
+        self.places.retain(|place| !place.is_left());
     }
 }

@@ -87,7 +87,7 @@ impl Submission {
     }
 
     /// Adds a change to the list.
-    pub(super) fn push(&mut self, owner: usize, change: &Change<'_>, wakers: &Wakers) -> Result<(), Failure> {
+    pub(super) fn push(&mut self, owner: usize, change: &Change<'_>, wakers: &mut Wakers) -> Result<(), Failure> {
         if let Source::Process(process) = change.source
             && self.exits.take_change(process.number() as usize, &change.action)
         {
@@ -104,9 +104,7 @@ impl Submission {
             Source::Write(descriptor) => self.known_descriptor(descriptor, Direction::Write),
             Source::User(waker) => {
                 let (name, token) = waker.waker.registration(wakers)?;
-                if verb == EvFlags::EV_DELETE {
-                    wakers.delete(&waker.waker);
-                }
+                wakers.note(&waker.waker, &change.action);
                 (name, Registration::with_token(token))
             }
             source => {

@@ -1,16 +1,17 @@
 //! Wakers where the system has EVFILT_USER and nix knows it: macOS, FreeBSD, DragonFly.
 
 use super::{change_one, submission::Name};
-use crate::{Event, Filter, Token, receipts::Failure};
+use crate::{Event, Filter, Token, change::Action, receipts::Failure};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use std::{
     collections::HashMap,
     io,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
+
+/// The bits of `fflags` that are the program's own: an event carries what the last trigger put there (NOTE_FFCOPY and
+/// NOTE_FFLAGSMASK of kqueue(2)). It is the number of the use, so that the event of one use never stands for the next.
+const NUMBER: FilterFlag = FilterFlag::NOTE_FFLAGSMASK;
 
 /// Clones are the same waker; the last of them deletes the registration. If there may be a use that was not reported
 /// yet, that is left to the report, so that a thread may use its waker and end.
@@ -23,11 +24,23 @@ struct Registration {
     kqueue: Weak<Kqueue>,
     ident: usize,
     token: Token,
-    /// There may be a use that was not reported yet.
-    used: AtomicBool,
+    uses: Mutex<Uses>,
+}
+
+/// The number of the last use and of the last one reported. While they differ, there is an event to come, unless it is
+/// disabled.
+#[derive(Clone, Copy, Default)]
+struct Uses {
+    made: u32,
+    reported: u32,
+    disabled: bool,
 }
 
 impl Registration {
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change(&self, flags: EvFlags, fflags: FilterFlag) -> Result<(), Failure> {
         let Some(kqueue) = self.kqueue.upgrade() else { return Ok(()) };
         change(&kqueue, self.ident, self.token, flags, fflags)
@@ -44,7 +57,8 @@ fn change(kqueue: &Kqueue, ident: usize, token: Token, flags: EvFlags, fflags: F
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if !self.used.load(Ordering::Acquire) {
+        let Uses { made, reported, disabled } = *self.uses();
+        if disabled || made == reported {
             // The queue may be gone, or the registration; either way there is nothing left to do.
             let _ = self.change(EvFlags::EV_DELETE, FilterFlag::empty());
         }
@@ -53,8 +67,11 @@ impl Drop for Registration {
 
 impl Waker {
     pub(crate) fn wake(&self) -> io::Result<()> {
-        self.registration.used.store(true, Ordering::Release);
-        Ok(self.registration.change(EvFlags::empty(), FilterFlag::NOTE_TRIGGER)?)
+        // Held until the kernel has it, so that the numbers reach it in order.
+        let mut uses = self.registration.uses();
+        uses.made = uses.made.wrapping_add(1) & NUMBER.bits();
+        let number = FilterFlag::from_bits_retain(uses.made);
+        Ok(self.registration.change(EvFlags::empty(), FilterFlag::NOTE_TRIGGER | FilterFlag::NOTE_FFCOPY | number)?)
     }
 
     /// The registration, if it is one of this queue.
@@ -83,8 +100,8 @@ impl Wakers {
         self.kqueue = Arc::downgrade(kqueue);
         self.registrations.retain(|_, registration| registration.strong_count() > 0);
         let ident = self.next_ident;
-        let used = AtomicBool::new(false);
-        let registration = Arc::new(Registration { kqueue: Arc::downgrade(kqueue), ident, token, used });
+        let uses = Mutex::default();
+        let registration = Arc::new(Registration { kqueue: Arc::downgrade(kqueue), ident, token, uses });
         // EV_CLEAR: reported once, however often it was triggered.
         registration.change(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty())?;
         self.next_ident += 1;
@@ -92,9 +109,11 @@ impl Wakers {
         Ok(Waker { registration })
     }
 
-    /// The waker's registration is about to be deleted, of which the kernel alone has to know.
+    /// Takes note of a change that is about to be made of the waker's registration.
     #[expect(clippy::unused_self, reason = "the other kind of waker needs it")]
-    pub(super) fn delete(&self, _: &Waker) {}
+    pub(super) fn note(&mut self, waker: &Waker, action: &Action) {
+        waker.registration.uses().disabled = matches!(action, Action::Disable);
+    }
 
     /// Whether a readable descriptor is a waker's: never, where wakers have a filter of their own.
     #[expect(clippy::unused_self, reason = "the other kind of waker needs it")]
@@ -109,7 +128,7 @@ impl Wakers {
         }
         let (ident, token) = (raw.ident(), Token(raw.udata().cast_unsigned()));
         match self.registrations.get(&ident).and_then(Weak::upgrade) {
-            Some(registration) => registration.used.store(false, Ordering::Release),
+            Some(registration) => registration.uses().reported = raw.fflags().bits() & NUMBER.bits(),
             // Its last clone has left this to the report.
             None => change(kqueue, ident, token, EvFlags::EV_DELETE, FilterFlag::empty()).ok()?,
         }
