@@ -4,7 +4,8 @@
 //! name is the one in /proc/self/fd. inotify says less than kqueue: that links or attributes changed, not which. So a
 //! registration holds a duplicate of its file and compares length and number of links with what they were.
 //!
-//! Registrations of one inode, through whichever descriptors, share inotify's watch of it.
+//! Registrations of one inode, through whichever descriptors, share inotify's watch of it. What is due is reported in the
+//! order in which it became due, so that a short list leaves nobody out.
 
 use super::own::{Held, Kind};
 use crate::{
@@ -19,7 +20,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
@@ -29,8 +30,17 @@ pub(super) struct Vnodes {
     inotify: OwnedFd,
     /// Readable while there are events to report that inotify no longer has.
     left_over: OwnedFd,
-    /// By the number of the caller's descriptor.
+    files: Files,
+}
+
+/// What is registered, by the number of the caller's descriptor.
+#[derive(Default)]
+struct Files {
     registrations: HashMap<i32, Registration>,
+    /// The registrations of each inode, by inotify's name of it.
+    watches: HashMap<i32, Vec<i32>>,
+    /// What may be due, the longest first. One that is not due when its turn comes was disabled since.
+    due: VecDeque<i32>,
 }
 
 struct Registration {
@@ -44,11 +54,20 @@ struct Registration {
     links: u64,
     /// What has happened and is wanted, but not reported yet.
     happened: VnodeEvents,
+    /// It stands in `Files::due`.
+    queued: bool,
 }
 
 impl Registration {
     fn is_due(&self) -> bool {
         self.held.enabled && !self.happened.is_empty()
+    }
+
+    /// Takes its place among those that are due, if it is due and has none.
+    fn queue_up(&mut self, number: i32, due: &mut VecDeque<i32>) {
+        if self.is_due() && !std::mem::replace(&mut self.queued, true) {
+            due.push_back(number);
+        }
     }
 
     /// Adds to what has happened, from inotify's words and from what the file looks like now.
@@ -72,8 +91,7 @@ impl Registration {
             if links != self.links {
                 happened |= VnodeEvents::LINK;
             }
-            // The links of a directory are its directories; it loses its name only with all of them.
-            if links == 0 || links < self.links && !FileType::from_raw_mode(now.st_mode).is_dir() {
+            if links < self.links {
                 happened |= VnodeEvents::DELETE;
             }
             (self.length, self.links) = (length, links);
@@ -88,76 +106,71 @@ impl Vnodes {
         let left_over = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         outer.add(&inotify, Kind::Vnodes.interest(0))?;
         outer.add(&left_over, Kind::Vnodes.interest(1))?;
-        Ok(Vnodes { inotify, left_over, registrations: HashMap::new() })
+        Ok(Vnodes { inotify, left_over, files: Files::default() })
     }
 
     pub(super) fn add(&mut self, file: BorrowedFd<'_>, addition: &Addition) -> Result<(), Failure> {
         let Wanted::Vnode(wanted) = addition.wanted else { return Ok(()) };
-        if wanted.contains(VnodeEvents::REVOKE) {
-            return Err(Failure::Unsupported("revoke: Linux has no such call, so there is nothing to report"));
-        }
         let number = file.as_raw_fd();
         let file = rustix::io::fcntl_dupfd_cloexec(file, 0)?;
         let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode).is_socket() {
-            return Err(Failure::Invalid("a socket is not a file: watch it with Change::add_read"));
-        }
+        check(FileType::from_raw_mode(stat.st_mode), wanted)?;
+        // What has happened so far belongs to those who were registered then.
+        self.read()?;
         let watch = self.watch(&file, &stat, wanted)?;
         let (length, links) = measures(&stat);
-        let happened = VnodeEvents::empty();
-        let registration = Registration { held: Held::new(addition), wanted, file, watch, length, links, happened };
-        if let Some(replaced) = self.registrations.insert(number, registration) {
-            self.unwatch(replaced.watch)?;
-        }
-        Ok(())
+        let (held, happened, queued) = (Held::new(addition), VnodeEvents::empty(), false);
+        let registration = Registration { held, wanted, file, watch, length, links, happened, queued };
+        let unused = self.files.insert(number, registration);
+        self.unwatch(unused)?;
+        Ok(self.come_again_if_due()?)
     }
 
     pub(super) fn delete(&mut self, file: BorrowedFd<'_>) -> Result<(), Failure> {
-        let deleted = self.registrations.remove(&file.as_raw_fd()).ok_or(Failure::NotFound)?;
-        self.unwatch(deleted.watch)
+        let number = file.as_raw_fd();
+        if !self.files.registrations.contains_key(&number) {
+            return Err(Failure::NotFound);
+        }
+        let unused = self.files.remove(number);
+        Ok(self.unwatch(unused)?)
     }
 
     /// What happens to a disabled registration is kept and reported when it is enabled.
     pub(super) fn set_enabled(&mut self, file: BorrowedFd<'_>, enabled: bool) -> Result<(), Failure> {
-        let registration = self.registrations.get_mut(&file.as_raw_fd()).ok_or(Failure::NotFound)?;
+        let number = file.as_raw_fd();
+        let registration = self.files.registrations.get_mut(&number).ok_or(Failure::NotFound)?;
         registration.held.enabled = enabled;
-        if registration.is_due() {
-            self.come_again()?;
-        }
-        Ok(())
+        registration.queue_up(number, &mut self.files.due);
+        if enabled { Ok(self.come_again_if_due()?) } else { Ok(()) }
     }
 
     pub(super) fn collect(&mut self, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
         self.read()?;
         let full = list.len() + room;
-        let mut gone = Vec::new();
-        for (number, registration) in self.registrations.iter_mut().filter(|(_, registration)| registration.is_due()) {
-            if list.len() == full {
-                break;
+        while list.len() < full
+            && let Some(number) = self.files.due.pop_front()
+        {
+            let Some(registration) = self.files.registrations.get_mut(&number) else { continue };
+            registration.queued = false;
+            if !registration.is_due() {
+                continue;
             }
             let mut event = Event::new(registration.held.token, Filter::Vnode);
             event.details = u32::from(std::mem::take(&mut registration.happened).bits());
             list.push(event);
             if registration.held.is_gone_after_firing() {
-                gone.push(*number);
+                let unused = self.files.remove(number);
+                self.unwatch(unused)?;
             }
         }
-        for number in gone {
-            if let Some(registration) = self.registrations.remove(&number) {
-                self.unwatch(registration.watch)?;
-            }
-        }
-        if self.registrations.values().any(Registration::is_due) {
-            self.come_again()?;
-        }
-        Ok(())
+        Ok(self.come_again_if_due()?)
     }
 
     /// Takes what inotify has, so that nothing is left that would be reported again.
-    fn read(&mut self) -> io::Result<()> {
+    fn read(&mut self) -> Result<(), Errno> {
         match rustix::io::read(&self.left_over, &mut [0; 8]) {
             Ok(_) | Err(Errno::AGAIN) => {}
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => return Err(errno),
         }
         let mut buffer = [const { MaybeUninit::uninit() }; 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
@@ -165,33 +178,29 @@ impl Vnodes {
             let event = match reader.next() {
                 Ok(event) => event,
                 Err(Errno::AGAIN) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => return Err(errno),
             };
             let (watch, mut flags) = (event.wd(), event.events());
             if event.file_name().is_some() {
                 // It happened to a file in the directory, not to the directory.
                 flags -= inotify::ReadFlags::MODIFY | inotify::ReadFlags::ATTRIB;
             }
-            if flags.is_empty() {
-                continue;
-            }
-            let lost = flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW);
-            for registration in self.registrations.values_mut() {
-                if lost {
-                    // Anything may have happened; a hint too many is better than one that is missing.
-                    registration.note(inotify::ReadFlags::MODIFY | inotify::ReadFlags::ATTRIB);
-                } else if registration.watch == watch {
-                    registration.note(flags);
-                }
+            if flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
+                self.files.note_all();
+            } else if !flags.is_empty() {
+                self.files.note(watch, flags);
             }
         }
     }
 
     /// Lets the next wait report what is left over.
-    fn come_again(&self) -> Result<(), Failure> {
+    fn come_again_if_due(&self) -> Result<(), Errno> {
+        if self.files.due.is_empty() {
+            return Ok(());
+        }
         match rustix::io::write(&self.left_over, &1u64.to_ne_bytes()) {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -205,16 +214,76 @@ impl Vnodes {
         })
     }
 
-    /// Ends inotify's watch with the last registration that needs it. Until then it may say more than is wanted.
-    fn unwatch(&self, watch: i32) -> Result<(), Failure> {
-        if self.registrations.values().any(|registration| registration.watch == watch) {
-            return Ok(());
-        }
+    /// Ends inotify's watch of an inode that no registration needs any more. Until then it may say more than is wanted.
+    fn unwatch(&self, unused: Option<i32>) -> Result<(), Errno> {
+        let Some(watch) = unused else { return Ok(()) };
         match inotify::remove_watch(&self.inotify, watch) {
             // The inode has gone, and its watch with it.
             Ok(()) | Err(Errno::INVAL) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(errno),
         }
+    }
+}
+
+impl Files {
+    /// Enters a registration in place of what there is; answers with the watch that nobody needs any more.
+    fn insert(&mut self, number: i32, registration: Registration) -> Option<i32> {
+        // First, so that a watch that stays in use is not given up.
+        self.watches.entry(registration.watch).or_default().push(number);
+        let unused = self.remove(number);
+        self.registrations.insert(number, registration);
+        unused
+    }
+
+    /// Ends a registration, if there is one; answers with the watch that nobody needs any more.
+    fn remove(&mut self, number: i32) -> Option<i32> {
+        let Registration { watch, queued, .. } = self.registrations.remove(&number)?;
+        if queued {
+            self.due.retain(|&due| due != number);
+        }
+        let sharing = self.watches.get_mut(&watch)?;
+        if let Some(index) = sharing.iter().position(|&shared| shared == number) {
+            sharing.swap_remove(index);
+        }
+        let unused = sharing.is_empty().then_some(watch);
+        if unused.is_some() {
+            self.watches.remove(&watch);
+        }
+        unused
+    }
+
+    /// Adds to what has happened to the files of one inode.
+    fn note(&mut self, watch: i32, flags: inotify::ReadFlags) {
+        for &number in self.watches.get(&watch).into_iter().flatten() {
+            if let Some(registration) = self.registrations.get_mut(&number) {
+                registration.note(flags);
+                registration.queue_up(number, &mut self.due);
+            }
+        }
+    }
+
+    /// inotify has lost count, so anything may have happened: a hint too many is better than one that is missing.
+    fn note_all(&mut self) {
+        for (&number, registration) in &mut self.registrations {
+            registration.note(inotify::ReadFlags::MODIFY | inotify::ReadFlags::ATTRIB);
+            registration.queue_up(number, &mut self.due);
+        }
+    }
+}
+
+/// What can be watched of such a file.
+fn check(kind: FileType, wanted: VnodeEvents) -> Result<(), Failure> {
+    match kind {
+        FileType::Fifo | FileType::Socket | FileType::Unknown => Err(Failure::Invalid(
+            "this is no file but a pipe, a socket or the like: watch it with Change::add_read or Change::add_write",
+        )),
+        _ if wanted.contains(VnodeEvents::REVOKE) => {
+            Err(Failure::Unsupported("revoke: Linux has no such call, so there is nothing to report"))
+        }
+        FileType::Directory if wanted.contains(VnodeEvents::DELETE) => Err(Failure::Unsupported(
+            "the removal of a directory: Linux tells nobody who has it open. Watch the directory that it is in for WRITE",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -243,4 +312,40 @@ fn words(stat: &Stat, wanted: VnodeEvents) -> inotify::WatchFlags {
 #[allow(clippy::unnecessary_cast, reason = "their types differ from one architecture to the other")]
 fn measures(stat: &Stat) -> (i64, u64) {
     (stat.st_size as i64, stat.st_nlink as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Change, Events, Kqueue, Token, VnodeEvents};
+    use std::{collections::HashSet, io::Write, os::fd::AsFd, time::Duration};
+
+    #[test]
+    fn files_that_are_always_written_to_take_turns_in_a_short_list() {
+        let queue = Kqueue::new().unwrap();
+        let mut files: Vec<_> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
+        for (index, file) in files.iter().enumerate() {
+            queue.apply(&[Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, Token(index))]).all().unwrap();
+        }
+        let mut events = Events::with_capacity(4);
+        let mut reported = HashSet::new();
+        for _ in 0..5 {
+            files.iter_mut().for_each(|file| file.write_all(b"more").unwrap());
+            queue.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            reported.extend(events.iter().map(|event| event.token()));
+        }
+        assert_eq!(reported.len(), files.len());
+    }
+
+    #[test]
+    fn what_happened_before_a_file_was_added_is_reported_only_to_those_who_were_there() {
+        let queue = Kqueue::new().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        let (early, late) = (file.try_clone().unwrap(), file.try_clone().unwrap());
+        queue.apply(&[Change::add_vnode(early.as_fd(), VnodeEvents::WRITE, Token(1))]).all().unwrap();
+        file.write_all(b"more").unwrap();
+        queue.apply(&[Change::add_vnode(late.as_fd(), VnodeEvents::WRITE, Token(2))]).all().unwrap();
+        let mut events = Events::with_capacity(4);
+        queue.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(1)]);
+    }
 }
