@@ -7,7 +7,10 @@ use crate::{
     receipts::Failure,
 };
 use nix::sys::epoll::Epoll;
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::{
+    io::Errno,
+    process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
+};
 use std::{
     collections::HashMap,
     os::fd::{AsFd, OwnedFd},
@@ -31,7 +34,11 @@ impl Processes {
         {
             return Err(Failure::Unsupported("fork and exec: a pidfd reports the exit of a process only"));
         }
-        let descriptor = pidfd_open(process.pid(), PidfdFlags::NONBLOCK)?;
+        // Nothing ever reads from a pidfd, so it need not be non-blocking, which Linux before 5.10 does not know.
+        let descriptor = pidfd_open(process.pid(), PidfdFlags::empty()).map_err(|errno| match errno {
+            Errno::NOSYS => Failure::Unsupported("processes: pidfd_open(2) came with Linux 5.3"),
+            errno => errno.into(),
+        })?;
         let held = Held::new(addition);
         if held.enabled {
             outer.add(&descriptor, Kind::Process.interest(process.number()))?;
@@ -71,7 +78,8 @@ impl Processes {
 }
 
 /// How a child ended, in the encoding of wait(2), leaving it to be reaped by whoever waits for it. `None` for what is
-/// not a child: the kernel tells a process's status to its parent only.
+/// not a child, since the kernel tells a process's status to its parent only, and on Linux 5.3 (P_PIDFD of waitid(2)
+/// came with 5.4).
 fn wait_status(process: &OwnedFd) -> Option<i32> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     crate::process::encoded(&waitid(WaitId::PidFd(process.as_fd()), options).ok()??)

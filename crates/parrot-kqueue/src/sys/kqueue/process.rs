@@ -14,11 +14,12 @@ pub(super) const FLAGS: [(ProcessEvents, FilterFlag); 3] = [
     (ProcessEvents::EXEC, FilterFlag::NOTE_EXEC),
 ];
 
-/// Darwin gives the status only to those who ask for it.
+/// Darwin gives the status only to those who ask for it, and marks the event that has it (filt_procevent in XNU
+/// bsd/kern/kern_event.c). The others always give it.
 #[cfg(target_vendor = "apple")]
-const STATUS: FilterFlag = FilterFlag::NOTE_EXITSTATUS;
+pub(super) const STATUS: FilterFlag = FilterFlag::NOTE_EXITSTATUS;
 #[cfg(not(target_vendor = "apple"))]
-const STATUS: FilterFlag = FilterFlag::empty();
+pub(super) const STATUS: FilterFlag = FilterFlag::empty();
 
 pub(super) fn flags(wanted: ProcessEvents) -> FilterFlag {
     let flags: FilterFlag =

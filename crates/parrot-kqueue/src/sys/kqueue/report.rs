@@ -61,7 +61,9 @@ fn of_process(raw: &KEvent, happened: FilterFlag, mut event: Event) -> Option<Ev
     let names = process::FLAGS.into_iter().filter(|&(_, flag)| happened.contains(flag));
     let names = names.fold(ProcessEvents::empty(), |names, (name, _)| names | name);
     event.details = u32::from(names.bits());
-    let event = if names.contains(ProcessEvents::EXIT) { event.with_data(raw.data() as i64) } else { event };
+    // Darwin says that it gives the status, where it does; else `data` is 0, which would be a success.
+    let has_status = names.contains(ProcessEvents::EXIT) && raw.fflags().contains(process::STATUS);
+    let event = if has_status { event.with_data(raw.data() as i64) } else { event };
     (!names.is_empty()).then_some(event)
 }
 
