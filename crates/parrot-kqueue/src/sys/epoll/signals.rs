@@ -7,7 +7,7 @@ use super::own::{Held, Kind};
 use crate::{Change, Event, Filter, Kqueue, Signal, Token, receipts::Failure};
 use nix::sys::{
     epoll::Epoll,
-    signal::{SigSet, SigmaskHow},
+    signal::SigSet,
     signalfd::{SfdFlags, SignalFd},
 };
 use std::{
@@ -31,6 +31,12 @@ impl Signals {
     }
 
     pub(super) fn add(&mut self, signal: Signal, held: Held) -> Result<(), Failure> {
+        if !SigSet::thread_get_mask()?.contains(signal.system()) {
+            return Err(Failure::Invalid(
+                "the signal is not blocked in this thread, so on Linux no queue would ever see it: block it with a \
+                 SignalGuard first",
+            ));
+        }
         match self.held.iter_mut().find(|(held_signal, _)| *held_signal == signal) {
             Some((_, place)) => *place = held,
             None => {
@@ -108,15 +114,18 @@ fn bit(signal: Signal) -> u64 {
 pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
-    /// Reads what is pending, without waiting, when the guard goes.
+    /// Reads what is pending, without waiting, when the guard goes: of the signals that were not blocked before it,
+    /// because others belong to whoever blocked them.
     pending: SignalFd,
 }
 
 impl Guard {
     pub(crate) fn block(signals: &[Signal]) -> io::Result<Self> {
         let signals = SigSet::from_iter(signals.iter().map(|signal| signal.system()));
-        let pending = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let before = SigSet::thread_get_mask()?;
+        let own = signals.iter().filter(|&signal| !before.contains(signal)).collect();
+        let pending = SignalFd::with_flags(&own, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        signals.thread_block()?;
         Ok(Guard { signals, before, pending })
     }
 
@@ -139,5 +148,30 @@ impl Drop for Guard {
 impl fmt::Debug for Guard {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.signals.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{self, raise};
+
+    #[test]
+    fn an_inner_guard_leaves_to_the_outer_one_what_is_pending_for_it() {
+        let outer = Guard::block(&[Signal::User1]).unwrap();
+        let inner = Guard::block(&[Signal::User1, Signal::User2]).unwrap();
+        // To this thread, so that other tests do not see them.
+        raise(signal::Signal::SIGUSR1).unwrap();
+        raise(signal::Signal::SIGUSR2).unwrap();
+        drop(inner);
+        let pending = outer.pending.read_signal().unwrap().map(|posted| posted.ssi_signo);
+        assert_eq!(pending, Some(signal::Signal::SIGUSR1 as u32));
+    }
+
+    #[test]
+    fn a_signal_that_is_not_blocked_is_refused() {
+        let refused = Kqueue::new().unwrap().apply(&[Change::add_signal(Signal::Alarm, Token(1))]).all().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        assert!(refused.to_string().contains("SignalGuard"), "{refused}");
     }
 }

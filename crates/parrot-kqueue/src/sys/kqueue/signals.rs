@@ -28,8 +28,10 @@ const NOW: nix::libc::timespec = nix::libc::timespec { tv_sec: 0, tv_nsec: 0 };
 pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
+    /// Those of `signals` that were not blocked before. What is pending of the others belongs to whoever blocked them.
+    own: SigSet,
     posted: Kqueue,
-    /// What `posted` has reported, which may be pending still.
+    /// What `posted` has reported of `own`, which may be pending still.
     seen: Cell<SigSet>,
 }
 
@@ -47,7 +49,8 @@ impl Guard {
         let watch: Vec<_> = signals.iter().map(watch).collect();
         posted.kevent(&watch, &mut [], Some(NOW))?;
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        Ok(Guard { signals, before, posted, seen: Cell::new(SigSet::empty()) })
+        let own = signals.iter().filter(|&signal| !before.contains(signal)).collect();
+        Ok(Guard { signals, before, own, posted, seen: Cell::new(SigSet::empty()) })
     }
 
     /// EVFILT_SIGNAL counts what is posted after it was added and not what is pending (kqueue(2)), so what came before
@@ -83,7 +86,7 @@ impl Guard {
         let reported = self.posted.kevent(&[], &mut events, Some(NOW))?;
         let posts: Vec<_> = events.iter().take(reported).map(|event| (event.ident(), event.data() as i64)).collect();
         let mut seen = self.seen.get();
-        seen.extend(self.signals.iter().filter(|&signal| posts.iter().any(|&(number, _)| number == ident(signal))));
+        seen.extend(self.own.iter().filter(|&signal| posts.iter().any(|&(number, _)| number == ident(signal))));
         self.seen.set(seen);
         Ok(posts)
     }
@@ -100,7 +103,7 @@ impl Guard {
             signal::kill(Pid::this(), signal::Signal::SIGCONT)?;
         }
         SigSet::from_iter([LAST]).thread_block()?;
-        take::pending(self.signals, seen)
+        take::pending(self.own, seen)
     }
 }
 
