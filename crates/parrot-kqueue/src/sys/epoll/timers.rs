@@ -27,6 +27,8 @@ pub(super) struct Timers {
     /// away when it comes up.
     heap: BinaryHeap<Reverse<(Instant, u64, TimerId)>>,
     next_generation: u64,
+    /// What the timerfd is armed to, 0 if to nothing; unknown once it has expired.
+    armed: Option<Instant>,
 }
 
 struct Timer {
@@ -45,7 +47,14 @@ impl Timers {
         };
         let descriptor = timerfd_create(timerfd_clock, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         outer.add(&descriptor, kind.interest(0))?;
-        Ok(Timers { descriptor, clock, timers: HashMap::new(), heap: BinaryHeap::new(), next_generation: 0 })
+        Ok(Timers {
+            descriptor,
+            clock,
+            timers: HashMap::new(),
+            heap: BinaryHeap::new(),
+            next_generation: 0,
+            armed: Some(0),
+        })
     }
 
     pub(super) fn has(&self, id: TimerId) -> bool {
@@ -92,6 +101,8 @@ impl Timers {
                 self.queue_up(id);
             }
         }
+        // Set anew, it is no longer readable.
+        self.armed = None;
         self.arm().map_err(Into::into)
     }
 
@@ -123,17 +134,22 @@ impl Timers {
         }
     }
 
-    /// Arms the timerfd to the earliest deadline, which also takes back an expiration that was reported.
+    /// Arms the timerfd to the earliest deadline, if it is not yet. Most changes of timers leave that as it is.
     fn arm(&mut self) -> Result<(), Failure> {
         self.drop_left_over();
         // All zero disarms, so a deadline at the beginning of time is moved by a nanosecond.
         let deadline = self.heap.peek().map_or(0, |&Reverse((deadline, ..))| deadline.max(1));
+        if self.armed == Some(deadline) {
+            return Ok(());
+        }
         let it_value = Timespec {
             tv_sec: i64::try_from(deadline / NANOSECONDS).unwrap_or(i64::MAX),
             tv_nsec: (deadline % NANOSECONDS) as _,
         };
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.armed = None;
         timerfd_settime(&self.descriptor, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval, it_value })?;
+        self.armed = Some(deadline);
         Ok(())
     }
 
