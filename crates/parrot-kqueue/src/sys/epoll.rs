@@ -60,6 +60,8 @@ pub(crate) struct Queue {
     table: RefCell<Table>,
     own: RefCell<Own>,
     stale: Cell<u64>,
+    /// The kinds that had more events than there was room for in the last list.
+    crowded: Cell<Ready>,
 }
 
 impl Queue {
@@ -67,7 +69,14 @@ impl Queue {
         let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let inner = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         outer.add(&inner.0, Kind::Writes.interest(0))?;
-        Ok(Queue { outer, inner, table: RefCell::default(), own: RefCell::default(), stale: Cell::new(0) })
+        Ok(Queue {
+            outer,
+            inner,
+            table: RefCell::default(),
+            own: RefCell::default(),
+            stale: Cell::new(0),
+            crowded: Cell::default(),
+        })
     }
 
     pub(crate) fn apply(&self, changes: &[Change<'_>]) -> Receipts {
@@ -84,8 +93,12 @@ impl Queue {
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         let Events { list, buffer } = events;
         list.clear();
-        let reported = self.outer.wait(&mut buffer.raw, milliseconds(timeout))?;
-        let mut ready = Ready::default();
+        let (places, mut ready) = if self.crowded.get().any() {
+            self.share(&mut buffer.raw)
+        } else {
+            (buffer.raw.as_mut_slice(), Ready::default())
+        };
+        let reported = self.outer.wait(places, milliseconds(timeout))?;
         let mut table = self.table.borrow_mut();
         for raw in buffer.raw.iter().take(reported) {
             let data = raw.data();
@@ -248,25 +261,48 @@ impl Queue {
         }
     }
 
-    /// Fetches the events of those of the queue's own descriptors that stand for many: each had a place in the list,
-    /// so each of them gets at least that one.
+    /// Fetches the events of those of the queue's own descriptors that stand for many. They share what room the Reads
+    /// have left: at least a place each, since each had one in the list.
     #[cold]
     fn collect(&self, mut ready: Ready, buffer: &mut Buffer, list: &mut Vec<Event>) -> io::Result<()> {
         let capacity = buffer.raw.len();
+        let mut crowded = Ready::default();
         while let Some(kind) = ready.take() {
-            let room = capacity.saturating_sub(list.len() + ready.count()).max(1);
-            if kind != Kind::Writes {
+            let room = (capacity.saturating_sub(list.len()) / (ready.count() + 1)).max(1);
+            let collected = if kind == Kind::Writes {
+                let places = buffer.raw.get_mut(..room).unwrap_or_default();
+                let reported = self.inner.wait(places, EpollTimeout::ZERO)?;
+                let mut table = self.table.borrow_mut();
+                for raw in buffer.raw.iter().take(reported) {
+                    self.deliver(&mut table, Direction::Write, raw.data(), raw.events(), list);
+                }
+                reported
+            } else {
+                let before = list.len();
                 self.own.borrow_mut().collect(kind, room, list)?;
-                continue;
-            }
-            let places = buffer.raw.get_mut(..room).unwrap_or_default();
-            let reported = self.inner.wait(places, EpollTimeout::ZERO)?;
-            let mut table = self.table.borrow_mut();
-            for raw in buffer.raw.iter().take(reported) {
-                self.deliver(&mut table, Direction::Write, raw.data(), raw.events(), list);
+                list.len() - before
+            };
+            if collected == room {
+                crowded.note(kind);
             }
         }
+        self.crowded.set(crowded);
         Ok(())
+    }
+
+    /// After a list that was too short: half of it for the outer set, and a share of the rest for the kinds that had
+    /// more. Full of Reads, a list would have a single place for all that stands behind one entry of the outer set, and
+    /// that only when the entry has its turn, be it for a thousand Writes.
+    ///
+    /// A list that has no place for every kind is not shared: each entry has its turn.
+    #[cold]
+    fn share<'a>(&self, list: &'a mut [EpollEvent]) -> (&'a mut [EpollEvent], Ready) {
+        let crowded = self.crowded.take();
+        let half = list.len() / 2;
+        if half < Ready::KINDS.len() {
+            return (list, Ready::default());
+        }
+        (list.get_mut(..half).unwrap_or_default(), crowded)
     }
 }
 
@@ -325,5 +361,70 @@ fn not_found(errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT => Failure::NotFound,
         errno => errno.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Change, Events, Kqueue, Schedule, TimerId, Token};
+    use std::{
+        collections::HashSet,
+        io::Write,
+        os::{fd::AsFd, unix::net::UnixStream},
+        time::Duration,
+    };
+
+    #[test]
+    fn each_kind_of_event_has_its_turns_in_a_list_that_is_always_full() {
+        const CAPACITY: usize = 16;
+        const COUNT: usize = 100;
+        let queue = Kqueue::new().unwrap();
+        let pairs: Vec<_> = (0..COUNT).map(|_| UnixStream::pair().unwrap()).collect();
+        for (index, (near, far)) in pairs.iter().enumerate() {
+            (&*far).write_all(b"squawk").unwrap();
+            let timer = Schedule::Every(Duration::from_nanos(1));
+            queue
+                .apply(&[
+                    Change::add_read(near.as_fd(), Token(index)),
+                    Change::add_write(near.as_fd(), Token(index)),
+                    Change::add_timer(TimerId(index), timer, Token(index)),
+                ])
+                .all()
+                .unwrap();
+        }
+        let mut events = Events::with_capacity(CAPACITY);
+        let mut reported = HashSet::new();
+        // Half of each list for one kind, a quarter for each of the other two; timers that are due again and again push
+        // nobody aside.
+        for _ in 0..2 * 4 * COUNT / CAPACITY {
+            queue.wait(&mut events, None).unwrap();
+            assert!(events.len() <= CAPACITY);
+            reported.extend(events.iter().map(|event| (event.filter(), event.token())));
+        }
+        assert_eq!(reported.len(), 3 * COUNT);
+    }
+
+    #[test]
+    fn the_shortest_list_has_turns_for_each_kind_as_well() {
+        let queue = Kqueue::new().unwrap();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(b"squawk").unwrap();
+        let timer = Schedule::Every(Duration::from_nanos(1));
+        queue
+            .apply(&[
+                Change::add_read(near.as_fd(), Token(0)),
+                Change::add_write(near.as_fd(), Token(0)),
+                Change::add_timer(TimerId(0), timer, Token(0)),
+            ])
+            .all()
+            .unwrap();
+        let mut reported = HashSet::new();
+        for capacity in [1, 2, 1, 1].into_iter().cycle().take(40) {
+            let mut events = Events::with_capacity(capacity);
+            queue.wait(&mut events, None).unwrap();
+            assert!(events.len() <= capacity);
+            reported.extend(events.iter().map(|event| event.filter()));
+        }
+        assert_eq!(reported.len(), 3);
     }
 }

@@ -52,14 +52,14 @@ impl Kind {
     }
 }
 
-/// Which of the descriptors that stand for many events were reported by a wait.
-#[derive(Default)]
+/// Which of the descriptors that stand for many events have some.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Ready(u8);
 
 impl Ready {
-    const KINDS: [Kind; 5] = [Kind::Writes, Kind::Timers, Kind::WallTimers, Kind::Signals, Kind::Vnodes];
+    pub(super) const KINDS: [Kind; 5] = [Kind::Writes, Kind::Timers, Kind::WallTimers, Kind::Signals, Kind::Vnodes];
 
-    fn note(&mut self, kind: Kind) {
+    pub(super) fn note(&mut self, kind: Kind) {
         self.0 |= 1 << kind as u8;
     }
 
