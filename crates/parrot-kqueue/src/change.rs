@@ -37,8 +37,8 @@ pub enum Source<'a> {
 ///
 /// A registration is level-triggered unless it says otherwise: [`edge`](Change::edge),
 /// [`one_shot`](Change::one_shot), [`dispatch`](Change::dispatch). Modes belong to one filter of one descriptor.
-/// Timers, signals, wakers, processes and files have no level: each of their events reports what has happened since
-/// the one before it, and `edge` changes nothing for them.
+/// Timers, signals, wakers, processes and files have no level, and so no edge either: each of their events reports what
+/// has happened since the one before it.
 ///
 /// ```
 /// use parrot_kqueue::{Change, Kqueue, Source, Token};
@@ -209,8 +209,8 @@ impl<'fd> Change<'fd> {
     /// Edge-triggered: report when something new arrives, not for as long as it is there. Read or write until the
     /// call would block, or the next event may never come.
     ///
-    /// Belongs to an add of Read or Write; on a change that is not an add it is answered with `InvalidInput`, as are
-    /// all the modes.
+    /// Belongs to an add of Read or Write; on any other change it is answered with `InvalidInput`, as are all the modes on
+    /// a change that is not an add.
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token};
@@ -308,8 +308,16 @@ impl<'fd> Change<'fd> {
             return Err(Failure::Invalid(mistake));
         }
         let Action::Add(addition) = &self.action else { return Ok(()) };
+        if addition.mode.contains(Mode::EDGE) && !matches!(self.source, Source::Read(_) | Source::Write(_)) {
+            return Err(Failure::Invalid("an edge belongs to Read or Write: others report what is new in any case"));
+        }
         if addition.mode.contains(Mode::ONE_SHOT | Mode::DISPATCH) {
-            return Err(Failure::Invalid("one-shot deletes what fired and dispatch keeps it: choose one of them"));
+            return Err(Failure::Invalid(match addition.wanted {
+                Wanted::Schedule(Schedule::After(_) | Schedule::At(_)) => {
+                    "a timer that fires once is gone when it has: there is nothing for dispatch to keep; use Every"
+                }
+                _ => "one-shot deletes what fired and dispatch keeps it: choose one of them",
+            }));
         }
         match addition.wanted {
             Wanted::Schedule(Schedule::Every(period)) if period.is_zero() => {
@@ -396,6 +404,7 @@ mod tests {
             Change::add_signal(Signal::Hangup, Token(1)).low_water(1),
             Change::add_timer(TimerId(1), Schedule::Every(Duration::ZERO), Token(1)),
             Change::add_timer(TimerId(1), Schedule::After(Duration::ZERO), Token(1)).dispatch(),
+            Change::add_timer(TimerId(1), Schedule::Every(Duration::MAX), Token(1)).edge(),
             Change::add_vnode(reader.as_fd(), VnodeEvents::empty(), Token(1)),
         ];
         for change in senseless {

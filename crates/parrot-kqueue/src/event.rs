@@ -67,7 +67,7 @@ flag_set! {
 /// }
 /// # std::io::Result::Ok(())
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     pub(crate) token: Token,
     /// Bytes, expirations, posts or a wait status, as the filter has it; valid with `Flags::DATA`.
@@ -395,6 +395,16 @@ impl Events {
     pub fn with_capacity(capacity: usize) -> Events {
         let capacity = capacity.max(1);
         Events { list: Vec::with_capacity(capacity), buffer: sys::Buffer::with_capacity(capacity) }
+    }
+
+    /// How many events a wait can bring. A wait that brought as many may have left some for the next one.
+    ///
+    /// ```
+    /// assert_eq!(parrot_kqueue::Events::with_capacity(1024).capacity(), 1024);
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// The events of the last wait, in no promised order.

@@ -1,5 +1,6 @@
 //! Processes as a source of events.
 
+use crate::sys;
 use std::{fmt, io, process::Child};
 
 /// A process, by its number.
@@ -88,14 +89,27 @@ flag_set! {
     /// assert!(wanted.contains(ProcessEvents::EXIT));
     /// assert!(!wanted.contains(ProcessEvents::EXEC));
     /// ```
-    pub ProcessEvents {
+    pub ProcessEvents(EXIT, FORK) {
         /// The process has ended. Its registration is gone with this event.
         EXIT = 1;
-        /// The process has started another one. Not on Linux.
+        /// The process has started another one. `Unsupported` on Linux.
+        #[cfg_attr(docsrs, doc(cfg(not(target_os = "linux"))))]
         FORK = 2;
-        /// The process has become another program. Not on Linux.
+        /// The process has become another program. `Unsupported` on Linux.
+        #[cfg_attr(docsrs, doc(cfg(not(target_os = "linux"))))]
         EXEC = 4;
     }
+}
+
+impl ProcessEvents {
+    /// What this system reports of processes: on Linux [`ProcessEvents::EXIT`], elsewhere everything.
+    ///
+    /// ```
+    /// use parrot_kqueue::ProcessEvents;
+    ///
+    /// assert!(ProcessEvents::SUPPORTED.contains(ProcessEvents::EXIT));
+    /// ```
+    pub const SUPPORTED: ProcessEvents = sys::PROCESS_EVENTS;
 }
 
 /// A status in the encoding of wait(2), which `ExitStatus` is made from. rustix does not have it on every system.

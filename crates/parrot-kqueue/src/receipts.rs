@@ -108,6 +108,46 @@ impl Receipts {
         }
     }
 
+    /// The changes that failed: the index of each in the list, and its error.
+    ///
+    /// ```
+    /// # use parrot_kqueue::{Change, Kqueue, Source, TimerId};
+    /// let receipts = Kqueue::new()?.apply(&[Change::delete(Source::Timer(TimerId(1)))]);
+    /// for (index, error) in receipts.failures() {
+    ///     eprintln!("change {index} was not made: {error}");
+    /// }
+    /// # assert_eq!(receipts.failures().count(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn failures(&self) -> impl Iterator<Item = (usize, io::Error)> + '_ {
+        self.failures.iter().map(|&(change, failure)| (change, failure.into()))
+    }
+
+    /// How many changes were answered.
+    ///
+    /// ```
+    /// # use parrot_kqueue::Kqueue;
+    /// let receipts = Kqueue::new()?.apply(&[]);
+    /// assert!(receipts.is_empty() && receipts.len() == 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.changes
+    }
+
+    /// Whether the list of changes was empty.
+    ///
+    /// ```
+    /// # use parrot_kqueue::Kqueue;
+    /// assert!(Kqueue::new()?.apply(&[]).is_empty());
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes == 0
+    }
+
     /// The answer to each change, in the order of the changes.
     ///
     /// ```
@@ -136,5 +176,7 @@ mod tests {
         let kinds: Vec<_> = receipts.iter().map(|answer| answer.map_err(|error| error.kind())).collect();
         assert_eq!(kinds, [Ok(()), Err(io::ErrorKind::NotFound), Ok(()), Err(io::ErrorKind::Unsupported)]);
         assert_eq!(receipts.all().map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
+        let failures: Vec<_> = receipts.failures().map(|(index, error)| (index, error.kind())).collect();
+        assert_eq!(failures, [(1, io::ErrorKind::NotFound), (3, io::ErrorKind::Unsupported)]);
     }
 }

@@ -1,5 +1,7 @@
 //! Files as a source of events.
 
+use crate::sys;
+
 flag_set! {
     /// What can happen to a file that a queue reports.
     ///
@@ -10,8 +12,9 @@ flag_set! {
     /// assert!(wanted.contains(VnodeEvents::WRITE));
     /// assert_eq!(format!("{wanted:?}"), "{DELETE, WRITE}");
     /// ```
-    pub VnodeEvents {
-        /// A name of the file was removed. On Linux not of a directory: nothing tells those who have it open.
+    pub VnodeEvents(WRITE, DELETE) {
+        /// A name of the file was removed. Of a directory this is `Unsupported` on Linux, where nothing tells those who
+        /// have it open.
         DELETE = 1;
         /// The file was written to; a directory gained, lost or renamed an entry.
         WRITE = 2;
@@ -23,7 +26,20 @@ flag_set! {
         LINK = 16;
         /// The file was renamed.
         RENAME = 32;
-        /// Access was revoked, or the file system was unmounted. Not on Linux.
+        /// Access was revoked, or the file system was unmounted. `Unsupported` on Linux.
+        #[cfg_attr(docsrs, doc(cfg(not(target_os = "linux"))))]
         REVOKE = 64;
     }
+}
+
+impl VnodeEvents {
+    /// What this system reports of files: on Linux all but [`VnodeEvents::REVOKE`], elsewhere everything.
+    ///
+    /// ```
+    /// use parrot_kqueue::VnodeEvents;
+    ///
+    /// let wanted = VnodeEvents::SUPPORTED.difference(VnodeEvents::DELETE);
+    /// assert!(wanted.contains(VnodeEvents::WRITE | VnodeEvents::RENAME));
+    /// ```
+    pub const SUPPORTED: VnodeEvents = sys::VNODE_EVENTS;
 }

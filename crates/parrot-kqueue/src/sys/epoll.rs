@@ -22,7 +22,7 @@ pub(crate) use signals::Guard;
 pub(crate) use wakers::Waker;
 
 use crate::{
-    Change, Event, Events, Filter, Receipts, Source, Token,
+    Change, Event, Events, Filter, ProcessEvents, Receipts, Source, Token, VnodeEvents,
     change::{Action, Addition, Mode, Wanted},
     event::Flags,
     receipts::Failure,
@@ -42,6 +42,8 @@ use std::{
 };
 
 pub(crate) const BACKEND: &str = "kqueue over epoll";
+pub(crate) const VNODE_EVENTS: VnodeEvents = VnodeEvents::all().difference(VnodeEvents::REVOKE);
+pub(crate) const PROCESS_EVENTS: ProcessEvents = ProcessEvents::EXIT;
 
 /// The list that `epoll_wait` writes into; it is as long as the caller's list of events.
 pub(crate) struct Buffer {
@@ -51,6 +53,10 @@ pub(crate) struct Buffer {
 impl Buffer {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Buffer { raw: vec![EpollEvent::empty(); capacity] }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.raw.len()
     }
 }
 

@@ -16,7 +16,7 @@ mod wakers;
 pub(crate) use signals::Guard;
 pub(crate) use wakers::Waker;
 
-use crate::{Change, Events, Receipts, Source, Token, receipts::Failure};
+use crate::{Change, Events, ProcessEvents, Receipts, Source, Token, VnodeEvents, receipts::Failure};
 use nix::{
     errno::Errno,
     libc,
@@ -34,6 +34,8 @@ use submission::Submission;
 use wakers::Wakers;
 
 pub(crate) const BACKEND: &str = "kqueue";
+pub(crate) const VNODE_EVENTS: VnodeEvents = VnodeEvents::all();
+pub(crate) const PROCESS_EVENTS: ProcessEvents = ProcessEvents::all();
 
 /// The list that `kevent` writes into; it is as long as the caller's list of events.
 pub(crate) struct Buffer {
@@ -43,6 +45,10 @@ pub(crate) struct Buffer {
 impl Buffer {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Buffer { raw: vec![nothing(); capacity] }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.raw.len()
     }
 }
 
