@@ -131,6 +131,8 @@ impl<'fd> Change<'fd> {
 
     /// Report when a write to this descriptor would not block: there is room, or the other side is gone.
     ///
+    /// Register a TCP socket after `connect`: Linux reports one that was never connected at once.
+    ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token};
     /// # use std::os::fd::AsFd;
@@ -144,7 +146,11 @@ impl<'fd> Change<'fd> {
         Change::add(Source::Write(descriptor), token, Wanted::Everything)
     }
 
-    /// Report something that happens to an open file or directory.
+    /// Report something that happens to an open file or directory. What this system has is
+    /// [`VnodeEvents::SUPPORTED`]; of a directory, Linux does not report [`VnodeEvents::DELETE`].
+    ///
+    /// On Linux it needs /proc, and the queue holds the file open by a duplicate. What is no file, such as a pipe or a
+    /// socket, is refused; so is a named pipe on Linux.
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token, VnodeEvents};
@@ -209,8 +215,8 @@ impl<'fd> Change<'fd> {
     /// Edge-triggered: report when something new arrives, not for as long as it is there. Read or write until the
     /// call would block, or the next event may never come.
     ///
-    /// Belongs to an add of Read or Write; on any other change it is answered with `InvalidInput`, as are all the modes on
-    /// a change that is not an add.
+    /// Belongs to an add of Read or Write; on any other change it is answered with `InvalidInput`, as are all the modes
+    /// on a change that is not an add.
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token};
@@ -274,7 +280,8 @@ impl<'fd> Change<'fd> {
 
     /// Report a descriptor as readable from this many bytes on, or as writable from this much room on.
     ///
-    /// Zero is as if nothing had been said. `Unsupported` on Linux. macOS holds the number between 1 and the size of the socket's buffer.
+    /// Zero is as if nothing had been said. `Unsupported` on Linux. macOS holds the number between 1 and the size of
+    /// the socket's buffer.
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Token};
@@ -285,6 +292,7 @@ impl<'fd> Change<'fd> {
     /// assert_eq!(receipts.all().is_ok(), cfg!(not(target_os = "linux")));
     /// # std::io::Result::Ok(())
     /// ```
+    #[cfg_attr(docsrs, doc(cfg(not(target_os = "linux"))))]
     pub fn low_water(mut self, bytes: usize) -> Self {
         match (&mut self.action, self.source) {
             (Action::Add(_), Source::Read(_) | Source::Write(_)) if bytes == 0 => {}
@@ -352,7 +360,12 @@ impl Change<'static> {
     /// Report a signal to this process. Block it first with a [`SignalGuard`](crate::SignalGuard): a queue reports
     /// signals besides what they do otherwise, which for most of them is to end the process.
     ///
-    /// On Linux one queue at a time can have a signal: another gets `AlreadyExists`.
+    /// On Linux one queue at a time can have a signal: another gets `AlreadyExists`. There a signal that is not blocked
+    /// in the thread that adds it is refused with `InvalidInput`, since no queue would ever see it, and the thread that
+    /// waits has to have it blocked as well.
+    ///
+    /// What is sent to one thread of the process (pthread_kill(3)) is not promised to be reported: on Linux it is if
+    /// that thread is the one that waits (signalfd(2)), on macOS never (`psignal_internal` in XNU bsd/kern/kern_sig.c).
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, Signal, SignalGuard, Token};
@@ -366,7 +379,15 @@ impl Change<'static> {
         Change::add(Source::Signal(signal), token, Wanted::Everything)
     }
 
-    /// Report what another process does.
+    /// Report what another process does. What this system has is [`ProcessEvents::SUPPORTED`].
+    ///
+    /// A child that has ended already and was not reaped is reported by the next wait. On macOS, NetBSD and OpenBSD
+    /// that does not make the queue readable to another one that watches it, since the kernel does not know of it.
+    ///
+    /// # Errors
+    ///
+    /// A process that is not there is answered with the system's own error (ESRCH); Linux before 5.3 answers
+    /// `Unsupported`.
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Kqueue, ProcessEvents, ProcessId, Token};

@@ -161,6 +161,10 @@ impl Event {
     /// Read: the other side will send no more, but bytes may still wait to be read. Write: the other side takes no
     /// more. A hint: read on until a read gives 0.
     ///
+    /// Once a program has shut down its own sending side, the kqueue systems say so of Write; Linux does when both
+    /// sides are shut down (EPOLLHUP). A TCP socket that was never connected is reported there as well, for Read and
+    /// for Write and with this flag: register it after `connect`.
+    ///
     /// ```
     /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
     /// # use std::{io::Write, os::fd::AsFd};
@@ -296,7 +300,8 @@ impl Event {
         }
     }
 
-    /// How the process ended, where the system says so. The process is not reaped: `wait` of its parent still works.
+    /// How the process ended, where the system says so: macOS and Linux do of one's own children only. The process is
+    /// not reaped: `wait` of its parent still works.
     ///
     /// ```
     /// # use parrot_kqueue::{Change, Events, Kqueue, ProcessEvents, ProcessId, Token};

@@ -17,8 +17,8 @@ macro_rules! code {
     };
 }
 
-/// Defines a set type with a constant for each flag. Two of the flags can be named to stand in the examples of a set that
-/// is public.
+/// Defines a set type with a constant for each flag. Two of the flags can be named to stand in the examples of a set
+/// that is public.
 macro_rules! flag_set {
     (
         $(#[$about:meta])*

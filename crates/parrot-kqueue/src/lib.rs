@@ -1,8 +1,12 @@
 //! The system's event queue in safe Rust: kqueue on macOS and the BSDs, the same contract over epoll on Linux.
 //!
-//! For programs that want kqueue itself, all of its filters and modes, and want it to mean the same on six systems.
-//! It does no input or output of its own, has no runtime and no `unsafe` code. Those who want the common denominator of
-//! many more systems are better served by mio or polling.
+//! For programs that want kqueue itself, its filters and modes, and want it to mean the same on six systems. It does no
+//! input or output of its own, has no runtime and no `unsafe` code. Those who want the common denominator of many more
+//! systems are better served by mio or polling.
+//!
+//! Left out is what only some systems have: the filters AIO, LIO, FS, EXCEPT, PROCDESC, JAIL and MACHPORT, following a
+//! process to its children (NOTE_TRACK), opening, closing and reading of files (NOTE_OPEN, NOTE_CLOSE, NOTE_READ), and
+//! a number of the program's own in the event of a waker (NOTE_FFCOPY).
 //!
 //! ```
 //! use parrot_kqueue::{Change, Events, Kqueue, Schedule, TimerId, Token};
@@ -69,8 +73,8 @@
 //! the rule is only good manners. On Linux
 //!
 //! - a descriptor of which no duplicate lives is forgotten as well;
-//! - if a duplicate lives, epoll keeps the entry. It is reported with its old token, which is why a token should carry a
-//!   generation, until the number is registered anew. From then on its events are dropped and counted
+//! - if a duplicate lives, epoll keeps the entry. It is reported with its old token, which is why a token should carry
+//!   a generation, until the number is registered anew. From then on its events are dropped and counted
 //!   ([`Kqueue::stale_events`]); as long as it stays ready, waits return early without an event;
 //! - a registration that is *disabled* when its descriptor is closed stays known until the number is registered anew:
 //!   enabling it then reports whatever has the number;
@@ -82,8 +86,11 @@
 //! # Signals, threads, programs
 //!
 //! A queue reports signals besides what they do otherwise, so block them with a [`SignalGuard`], first thing in `main`,
-//! before there are other threads. A queue belongs to one thread at a time; [`Waker`]s go to the others. A queue is
-//! not inherited over fork, and closed on exec.
+//! before there are other threads. A queue belongs to one thread at a time; [`Waker`]s go to the others.
+//!
+//! A queue is closed on exec. A child that is forked has no kqueue of its parent's; on Linux it has the same queue,
+//! whose events go to whichever of the two waits first. So do not fork with a queue open, other than to start a
+//! program.
 //!
 //! # How Linux is done
 //!
@@ -96,6 +103,11 @@
 //! inotify descriptor and an eventfd; a waker is an eventfd, a process a pidfd. All of them are made when they are
 //! first needed, so a queue takes two descriptors to begin with.
 //!
+//! Three limits are epoll's own. Four queues in a row can hold each other: a fifth is `Unsupported` (ELOOP in
+//! epoll_ctl(2)). No more than 500 descriptors of one open file can be registered for Write, fewer if the queue is in
+//! another (`path_limits` in fs/eventpoll.c): one more is `InvalidInput`. And Process needs Linux 5.3, for the status of
+//! a child 5.4 (pidfd_open(2), waitid(2)).
+//!
 //! # What differs
 //!
 //! Everything else is the same everywhere, and a suite of more than 160 tests holds it to that. It has run on Linux and
@@ -104,9 +116,11 @@
 //!
 #![doc = include_str!("../differences.md")]
 //!
-//! Limits: timeouts are cut below 24 hours (OpenBSD) and rounded up to milliseconds on Linux; NetBSD allows 4,096
-//! timers a system by default and FreeBSD as many as `kern.kq_calloutmax`, so a timer for each connection is better kept
-//! in a heap of the program's own.
+//! Limits: timeouts are cut below 24 hours (more is refused by earlier releases of OpenBSD) and rounded up to
+//! milliseconds on Linux. The number of timers is limited for the whole system to 4,096 on FreeBSD
+//! (`kern.kq_calloutmax`) and NetBSD and to 65,536 on DragonFly (`kq_calloutmax` in sys/kern/kern_event.c of each), and
+//! for a process to 1,024 on OpenBSD from 7.8 (`kq_usereventsmax`): a timer for each connection is better kept in a
+//! heap of the program's own.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -9,9 +9,9 @@ use std::{
 
 /// A queue of events: the system's own kqueue, or on Linux the same contract kept over epoll.
 ///
-/// It owns its descriptor, which is closed on exec. It can be sent to another thread but not shared between threads:
-/// one queue a thread is how kqueue is meant, and two threads that wait on one queue have raced on NetBSD. What another
-/// thread needs is a [`Waker`].
+/// It owns its descriptor, which is closed on exec. It can be sent to another thread but not shared between threads: a
+/// wait in each of two would take events from the other, and on NetBSD such waits have raced (golang/go issue 42515).
+/// What another thread needs is a [`Waker`].
 ///
 /// A queue can itself be watched for readability by another one: it is readable while it has events.
 ///
@@ -40,8 +40,10 @@ impl Kqueue {
     ///
     /// # Errors
     ///
-    /// What the system answers: `EMFILE` and `ENFILE` when descriptors have run out. A queue takes one, on Linux two,
-    /// and there one more with the first timer, signal, waker, process or file (see the crate's documentation).
+    /// What the system answers: `EMFILE` and `ENFILE` when descriptors have run out. A queue takes one, and each waker
+    /// two on NetBSD and OpenBSD. On Linux a queue takes two, and later one for the timers of each clock, one for
+    /// signals, two for files, and one for each file, process and waker; what is asked for when they have run out is
+    /// answered with the same errors.
     ///
     /// ```
     /// let queue = parrot_kqueue::Kqueue::new()?;
@@ -81,10 +83,14 @@ impl Kqueue {
     /// can do (Linux: milliseconds) and cut below 24 hours. A wait may end early without an event, so time limits are
     /// the caller's to keep, by a deadline.
     ///
+    /// What does not fit the list is for the next wait, and no kind of event is left out for long because there is
+    /// always enough of another to fill it.
+    ///
     /// # Errors
     ///
-    /// `Interrupted` when a signal handler ran: the list is empty and nothing is lost. Anything else means that the
-    /// queue is unusable, for instance because its descriptor was closed behind its back.
+    /// `Interrupted` when a signal handler ran, and on Linux also when the process was stopped and went on (signal(7)):
+    /// the list is empty, nothing is lost, and the program may wait again. Anything else means that the queue is
+    /// unusable, for instance because its descriptor was closed behind its back.
     ///
     /// ```
     /// # use parrot_kqueue::{Events, Kqueue};

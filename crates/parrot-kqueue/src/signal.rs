@@ -101,8 +101,9 @@ impl Signal {
 /// before anything has started a thread. It cannot be sent to another thread because it restores the mask of the one
 /// that made it. Programs that are started meanwhile inherit the mask as well.
 ///
-/// Dropped, it discards what is pending of its signals and restores the mask as it was. A program that is about to
-/// exit anyway may as well forget the guard and end.
+/// Dropped, it restores the mask as it was, and discards what is pending of those of its signals that were not blocked
+/// before it; the others are left to whoever blocked them, such as a guard that lives longer. A program that is about
+/// to exit anyway may as well forget the guard and end.
 ///
 /// On the kqueue systems it finds the end of what is pending by sending SIGUSR2 to its own thread, only if one of its
 /// signals was posted: there a program must not ignore SIGUSR2, and a guard of it is `Unsupported`.

@@ -18,8 +18,12 @@ pub struct TimerId(
 
 /// When a timer fires.
 ///
-/// Times are kept as finely as the system can and rounded up where it is coarser (DragonFly: milliseconds); a timer
-/// never fires early. A timer whose time has come while nobody waited fires in the next wait, and
+/// Times are kept as finely as the system can and rounded up where it is coarser; a timer never fires early. NetBSD,
+/// OpenBSD and DragonFly go by the ticks of their clock, 10 ms long unless `kern.hz` says otherwise, and fire with the
+/// one after the time has come (`filt_timercompute` in NetBSD sys/kern/kern_event.c, `filt_timeradd` in OpenBSD's,
+/// `tvtohz_high` in DragonFly's).
+///
+/// A timer whose time has come while nobody waited fires in the next wait, and
 /// [`Event::count`](crate::Event::count) says how often it would have fired.
 ///
 /// ```
@@ -35,9 +39,11 @@ pub struct TimerId(
 pub enum Schedule {
     /// Again and again, this long after the registration and after each other. Zero is `InvalidInput`.
     Every(Duration),
-    /// Once, this long after the registration; then the registration is gone. Zero fires in the next wait.
+    /// Once, this long after the registration; then the registration is gone. Zero fires in the next wait, or a tick or
+    /// two later where the system goes by ticks.
     After(Duration),
     /// Once, when the wall clock reads this; then the registration is gone. A time in the past fires in the next
     /// wait. DragonFly has no such timer and answers `Unsupported`.
+    #[cfg_attr(docsrs, doc(cfg(not(target_os = "dragonfly"))))]
     At(SystemTime),
 }

@@ -238,6 +238,10 @@ impl Queue {
                 "this kind of file: epoll takes sockets, pipes, terminals and the like. \
                  Regular files are always ready; watch what happens to them with Change::add_vnode",
             ),
+            Errno::ELOOP => Failure::Unsupported(
+                "so many queues inside each other, or queues in a circle: epoll has four in a row at most \
+                 (epoll_ctl(2)), so register in the outer queue what the inner ones are to report",
+            ),
             errno => errno.into(),
         })
     }

@@ -4,8 +4,8 @@
 //! name is the one in /proc/self/fd. inotify says less than kqueue: that links or attributes changed, not which. So a
 //! registration holds a duplicate of its file and compares length and number of links with what they were.
 //!
-//! Registrations of one inode, through whichever descriptors, share inotify's watch of it. What is due is reported in the
-//! order in which it became due, so that a short list leaves nobody out.
+//! Registrations of one inode, through whichever descriptors, share inotify's watch of it. What is due is reported in
+//! the order in which it became due, so that a short list leaves nobody out.
 
 use super::own::{Held, Kind};
 use crate::{
@@ -281,7 +281,7 @@ fn check(kind: FileType, wanted: VnodeEvents) -> Result<(), Failure> {
             Err(Failure::Unsupported("revoke: Linux has no such call, so there is nothing to report"))
         }
         FileType::Directory if wanted.contains(VnodeEvents::DELETE) => Err(Failure::Unsupported(
-            "the removal of a directory: Linux tells nobody who has it open. Watch the directory that it is in for WRITE",
+            "the removal of a directory: Linux tells nobody who has it open. Watch WRITE of the one it is in",
         )),
         _ => Ok(()),
     }

@@ -41,8 +41,8 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
         return Answer::Failed(error);
     }
     match error {
-        // A child that has ended can no longer be added on macOS, NetBSD and OpenBSD, as on FreeBSD and DragonFly it can
-        // (filt_procattach in kern_event.c of each).
+        // A child that has ended can no longer be added on macOS, NetBSD and OpenBSD, as on FreeBSD and DragonFly it
+        // can (filt_procattach in kern_event.c of each).
         libc::ESRCH if change.fflags().contains(FilterFlag::NOTE_EXIT) => {
             let mut event = Event::new(Token(change.udata().cast_unsigned()), Filter::Process);
             event.details = u32::from(ProcessEvents::EXIT.bits());
@@ -69,8 +69,8 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
     }
 }
 
-/// How a child ended that the kernel no longer finds, in the encoding of wait(2) and where rustix tells, leaving it to be
-/// reaped by whoever waits for it. `None` for what is not a child.
+/// How a child ended that the kernel no longer finds, in the encoding of wait(2) and where rustix tells, leaving it to
+/// be reaped by whoever waits for it. `None` for what is not a child.
 ///
 /// It may be about to end: then it can be found by nobody for a moment, and this waits for that moment to pass.
 #[cfg(not(target_os = "openbsd"))]

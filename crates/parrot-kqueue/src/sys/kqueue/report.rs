@@ -24,7 +24,8 @@ pub(super) fn event(kqueue: &Kqueue, raw: &KEvent, submission: &mut Submission, 
     match filter {
         Filter::Process => of_process(raw, happened, Event::new(token, filter)),
         Filter::Vnode => Some(of_file(happened, Event::new(token, filter))),
-        // macOS counts how often a one-shot timer would have fired since (filt_timerprocess in XNU bsd/kern/kern_event.c).
+        // macOS counts how often a one-shot timer would have fired since (filt_timerprocess in XNU
+        // bsd/kern/kern_event.c).
         Filter::Timer if mode.contains(Mode::ONE_SHOT) => Some(Event::new(token, filter).with_data(1)),
         // How often it happened.
         _ => Some(Event::new(token, filter).with_data(raw.data() as i64)),

@@ -1,8 +1,9 @@
 //! Taking what is pending on OpenBSD, one signal at a time.
 //!
-//! There sigwait unblocks its whole set until the thread is back in user mode, and a second pending signal of the set is
-//! delivered on the way (`sys___thrsigdivert`, `dosigsuspend` and `userret` in sys/kern/kern_sig.c). So each signal is
-//! waited for alone, with one other that is sent only if it does not come: an ignored signal is posted and never pends.
+//! There sigwait unblocks its whole set until the thread is back in user mode, and a second pending signal of the set
+//! is delivered on the way (`sys___thrsigdivert`, `dosigsuspend` and `userret` in sys/kern/kern_sig.c). So each signal
+//! is waited for alone, with one other that is sent only if it does not come: an ignored signal is posted and never
+//! pends.
 
 use super::LAST;
 use nix::sys::{
