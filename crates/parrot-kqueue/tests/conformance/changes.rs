@@ -6,7 +6,7 @@ use parrot_kqueue::{
 };
 use std::{
     io::{ErrorKind, Write},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
     time::Duration,
 };
 
@@ -61,14 +61,15 @@ fn an_error_of_one_change_does_not_hide_the_others() {
 fn each_of_a_thousand_changes_has_its_answer_in_its_place() {
     let queue = queue();
     let changes: Vec<_> = (0..1000)
-        .map(|index| match index % 3 {
-            0 => Change::delete(Source::Timer(TimerId(index))),
-            _ => Change::add_timer(TimerId(index), Schedule::After(Duration::from_secs(3600)), Token(index)),
+        .map(|index| match index % 5 {
+            // Few of them: OpenBSD allows 1,024 timers a process, and the other tests have some.
+            0 => Change::add_timer(TimerId(index), Schedule::After(Duration::from_secs(3600)), Token(index)),
+            _ => Change::delete(Source::Timer(TimerId(index))),
         })
         .collect();
     let receipts = queue.apply(&changes);
     for (index, answer) in kinds(&receipts).into_iter().enumerate() {
-        assert_eq!(answer, if index % 3 == 0 { NOT_FOUND } else { Ok(()) }, "change {index}");
+        assert_eq!(answer, if index % 5 == 0 { Ok(()) } else { NOT_FOUND }, "change {index}");
     }
 }
 
@@ -143,12 +144,13 @@ fn tokens_come_back_as_they_were_given() {
 
 #[test]
 fn descriptor_zero_is_a_descriptor_like_any_other() {
-    let queue = queue();
-    let input = std::io::stdin();
-    // Standard input may be anything, a regular file or /dev/null among them: what counts is that both agree on it.
-    match queue.apply(&[Change::add_read(input.as_fd(), A)]).all() {
-        Ok(()) => apply(&queue, Change::delete(Source::Read(input.as_fd()))),
-        Err(error) => assert_ne!(error.kind(), ErrorKind::NotFound, "{error}"),
-    }
-    assert_eq!(refusal(&queue, Change::delete(Source::Read(input.as_fd()))).kind(), ErrorKind::NotFound);
+    alone_with_input("changes::descriptor_zero_is_a_descriptor_like_any_other", b"squawk", || {
+        let (queue, input) = (queue(), std::io::stdin());
+        assert_eq!(input.as_raw_fd(), 0);
+        apply(&queue, read(&input));
+        let event = one(&queue);
+        assert_eq!((event.token(), event.filter()), (A, Filter::Read));
+        apply(&queue, Change::delete(Source::Read(input.as_fd())));
+        assert_quiet(&queue);
+    });
 }

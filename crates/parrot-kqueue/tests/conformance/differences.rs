@@ -28,18 +28,16 @@ pub(crate) enum Difference {
     WakerCounts,
     WallClock,
     FineTimers,
+    /// A periodic timer keeps its pace while it is disabled.
+    PeriodGoesOn,
     ForkAndExec,
-    /// How a child ended comes with the event.
-    ExitStatus,
-    /// A child that ended before it was added is reported at once.
-    EndedChild,
-    /// The same, with how it ended.
+    /// How a child ended is told also of one that ended before it was added.
     EndedChildStatus,
     Revoke,
+    /// The removal of one name of several is a `DELETE`.
+    OneNameOfSeveral,
     /// A closed descriptor that lives on in a duplicate is still reported to its queue.
     StaleEvents,
-    /// An edge-triggered registration that is enabled is told again of what it was told before.
-    EnabledEdge,
 }
 
 struct Row {
@@ -62,7 +60,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 21] = [
+const TABLE: [Row; 20] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -90,8 +88,8 @@ const TABLE: [Row; 21] = [
     Row {
         difference: Difference::BrokenPipeRefused,
         what: "adding Write of a pipe whose reader is gone may be answered with `BrokenPipe`",
-        systems: ALL_BUT_LINUX,
-        why: "pipe_kqfilter in FreeBSD sys/kern/sys_pipe.c and its kin",
+        systems: [false, false, true, true, false, true],
+        why: "pipe_kqfilter in sys/kern/sys_pipe.c of each; those of XNU and OpenBSD attach and report the end",
     },
     Row {
         difference: Difference::LowWater,
@@ -143,9 +141,16 @@ const TABLE: [Row; 21] = [
     },
     Row {
         difference: Difference::FineTimers,
-        what: "timers finer than a millisecond",
-        systems: [true, true, true, true, true, false],
-        why: "DragonFly sys/kern/kern_event.c: milliseconds, whatever is asked for; NetBSD from 10, OpenBSD from 7.4",
+        what: "timers finer than a tick of the system's clock (10 ms at the usual 100 Hz)",
+        systems: [true, true, true, false, false, false],
+        why: "timers go by ticks: filt_timercompute in NetBSD, filt_timeradd in OpenBSD and filt_timerreset in DragonFly \
+              sys/kern/kern_event.c; DragonFly takes whole milliseconds only",
+    },
+    Row {
+        difference: Difference::PeriodGoesOn,
+        what: "a periodic timer keeps its pace while it is disabled (macOS: each change starts its period anew)",
+        systems: [true, false, true, true, true, true],
+        why: "filt_timertouch in XNU bsd/kern/kern_event.c",
     },
     Row {
         difference: Difference::ForkAndExec,
@@ -154,22 +159,10 @@ const TABLE: [Row; 21] = [
         why: "a pidfd reports the exit only (pidfd_open(2))",
     },
     Row {
-        difference: Difference::ExitStatus,
-        what: "`exit_status` of a child",
-        systems: [true, true, true, true, true, false],
-        why: "DragonFly sys/kern/kern_event.c leaves `data` alone; on macOS and Linux only of one's own children",
-    },
-    Row {
-        difference: Difference::EndedChild,
-        what: "a child that ended before it was added is reported at once (OpenBSD: ESRCH)",
-        systems: [true, true, true, true, false, true],
-        why: "OpenBSD sys/kern/kern_event.c: exiting processes can't be specified, and rustix has no waitid there",
-    },
-    Row {
         difference: Difference::EndedChildStatus,
-        what: "the `exit_status` of a child that ended before it was added",
-        systems: [true, true, true, false, false, false],
-        why: "NetBSD sys/kern/kern_event.c does not find it any more, and rustix has no status of waitid(2) there",
+        what: "the `exit_status` of a child that ended before it was added (else `None`)",
+        systems: [true, true, true, false, false, true],
+        why: "NetBSD and OpenBSD sys/kern/kern_event.c do not find it any more; rustix has no status of waitid(2) there",
     },
     Row {
         difference: Difference::Revoke,
@@ -178,16 +171,16 @@ const TABLE: [Row; 21] = [
         why: "Linux has no revoke(2)",
     },
     Row {
+        difference: Difference::OneNameOfSeveral,
+        what: "the removal of one name of several is a `DELETE` (DragonFly's HAMMER2: only that of the last)",
+        systems: [true, true, true, true, true, false],
+        why: "DragonFly sys/vfs/hammer2/hammer2_inode.c; its UFS and tmpfs report it",
+    },
+    Row {
         difference: Difference::StaleEvents,
         what: "a descriptor closed while registered stays in the queue if a duplicate lives",
         systems: ONLY_LINUX,
         why: "an epoll entry lives as long as the open file (epoll(7), question 6); a knote goes with its descriptor",
-    },
-    Row {
-        difference: Difference::EnabledEdge,
-        what: "enabling an edge-triggered registration reports again what is there",
-        systems: [true, false, true, false, false, false],
-        why: "FreeBSD sys/kern/kern_event.c and EPOLL_CTL_MOD look again; elsewhere only what is new counts",
     },
 ];
 

@@ -1,23 +1,28 @@
 //! Many descriptors.
 
 use super::support::*;
-use parrot_kqueue::{Change, Events, Source, Token};
-use std::{collections::HashSet, io::Write, os::fd::AsFd};
+use parrot_kqueue::{Change, Events, Kqueue, Source, Token};
+use rustix::process::{Resource, getrlimit};
+use std::{
+    collections::HashSet,
+    io::Write,
+    os::{fd::AsFd, unix::net::UnixStream},
+};
 
-/// As many pairs as are asked for, or as the limit of descriptors leaves room for.
-fn many_pairs(wanted: usize) -> Vec<(std::os::unix::net::UnixStream, std::os::unix::net::UnixStream)> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = usize::try_from(limit).unwrap_or(usize::MAX) / 4;
+/// As many pairs as are asked for, or as a fifth of the limit of descriptors allows: other tests run at the same time.
+fn many_pairs(wanted: usize) -> (Kqueue, Vec<(UnixStream, UnixStream)>) {
+    let queue = queue();
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = usize::try_from(limit).unwrap_or(usize::MAX) / 10;
     if room < wanted {
         eprintln!("{room} pairs in place of {wanted}: the limit of descriptors is {limit}");
     }
-    (0..wanted.min(room)).map(|_| pair()).collect()
+    (queue, (0..wanted.min(room)).map(|_| pair()).collect())
 }
 
 #[test]
 fn thousands_of_descriptors_are_each_reported() {
-    let pairs = many_pairs(2000);
-    let queue = queue();
+    let (queue, pairs) = many_pairs(2000);
     let changes: Vec<_> = pairs
         .iter()
         .enumerate()
@@ -41,8 +46,7 @@ fn thousands_of_descriptors_are_each_reported() {
 
 #[test]
 fn one_of_thousands_is_found() {
-    let pairs = many_pairs(2000);
-    let queue = queue();
+    let (queue, pairs) = many_pairs(2000);
     for (index, (near, _)) in pairs.iter().enumerate() {
         apply(&queue, Change::add_read(near.as_fd(), Token(index)));
     }

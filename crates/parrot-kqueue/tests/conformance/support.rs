@@ -1,10 +1,13 @@
 //! What the tests share: queues that are waited for with a deadline, and descriptors to watch.
 
-use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Receipts, Token};
+use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Receipts, Source, Token};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::{fd::AsFd, unix::net::UnixStream},
+    process::{Command, Stdio},
+    sync::Once,
     time::{Duration, Instant},
 };
 
@@ -17,8 +20,24 @@ const SENTINEL: Token = Token(usize::MAX);
 /// After this long, what was expected is not going to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A queue. The first one of the process sees to it that there are descriptors enough for the suite.
 pub(crate) fn queue() -> Kqueue {
+    static DESCRIPTORS: Once = Once::new();
+    DESCRIPTORS.call_once(raise_limit_of_descriptors);
     Kqueue::new().unwrap()
+}
+
+/// Raises the soft limit of descriptors to the hard one: to begin with it is 128 on NetBSD and for root on OpenBSD, and
+/// 256 on macOS, which takes no more than OPEN_MAX (setrlimit(2)).
+fn raise_limit_of_descriptors() {
+    const OPEN_MAX: u64 = 10_240;
+    let limit = getrlimit(Resource::Nofile);
+    let most = if cfg!(target_os = "macos") {
+        Some(limit.maximum.map_or(OPEN_MAX, |most| most.min(OPEN_MAX)))
+    } else {
+        limit.maximum
+    };
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: limit.maximum }).unwrap();
 }
 
 pub(crate) fn apply(queue: &Kqueue, change: Change<'_>) {
@@ -87,6 +106,30 @@ pub(crate) fn reported(queue: &Kqueue) -> Vec<Event> {
     }
 }
 
+/// Waits until the queue has something to report, and leaves it there.
+pub(crate) fn until_pending(of: &Kqueue) {
+    let outer = queue();
+    apply(&outer, read(of).one_shot());
+    one(&outer);
+}
+
+/// What is pending of a registration of token `A` is not reported while that is disabled, and not lost by it.
+pub(crate) fn assert_can_be_put_off(queue: &Kqueue, source: Source<'_>) {
+    until_pending(queue);
+    apply(queue, Change::disable(source));
+    assert_quiet(queue);
+    apply(queue, Change::enable(source));
+    assert_eq!(one(queue).token(), A, "{source:?}");
+}
+
+/// What is pending of a registration goes with it.
+pub(crate) fn assert_can_be_taken_back(queue: &Kqueue, source: Source<'_>) {
+    until_pending(queue);
+    apply(queue, Change::delete(source));
+    assert_quiet(queue);
+    assert_eq!(refusal(queue, Change::delete(source)).kind(), ErrorKind::NotFound, "{source:?}");
+}
+
 pub(crate) fn assert_quiet(queue: &Kqueue) {
     let reported = reported(queue);
     assert!(reported.is_empty(), "{reported:?}");
@@ -150,17 +193,27 @@ pub(crate) fn write(descriptor: &impl AsFd) -> Change<'_> {
 /// The test calls itself: the parent starts this binary again for that one test, and the child, told by the
 /// environment, runs the body.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    alone_with_input(test, b"", body);
+}
+
+/// The same, with these bytes to be read from standard input, which is a pipe.
+pub(crate) fn alone_with_input(test: &str, input: &[u8], body: impl FnOnce()) {
     const MARK: &str = "PARROT_KQUEUE_ALONE";
     if std::env::var_os(MARK).is_some_and(|alone| alone == test) {
         return body();
     }
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
+    let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--test-threads=1", "--nocapture"])
         .env(MARK, test)
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
-    let complained = String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{test} alone: {}\n{said}\n{complained}", child.status);
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    let complained = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{test} alone: {}\n{said}\n{complained}", ended.status);
     assert!(said.contains("1 passed"), "{test} is not the name of one test:\n{said}");
 }

@@ -1,4 +1,7 @@
 //! The Timer filter. Lower bounds are exact, a timer is never early; upper bounds are only the suite's patience.
+//!
+//! Where timers go by ticks, one of 5 ms fires after 10 to 20 ms (see `Difference::FineTimers`). That `Schedule::At`
+//! follows changes of the clock on Linux has no test: it would have to set the clock of the machine it runs on.
 
 use super::{
     differences::{Difference, here, skipped},
@@ -58,7 +61,7 @@ fn expirations_that_nobody_waited_for_are_counted() {
     // Time has to pass unobserved: what is counted is bounded by a clock, not by this sleep.
     let start = Instant::now();
     apply(&queue, Change::add_timer(T, every(5), A));
-    std::thread::sleep(Duration::from_millis(60));
+    std::thread::sleep(Duration::from_millis(100));
     let event = one(&queue);
     let most = start.elapsed().as_millis() / 5 + 1;
     assert!(event.count() >= 2 && u128::from(event.count()) <= most, "{event:?} of at most {most}");
@@ -150,18 +153,104 @@ fn a_periodic_timer_added_as_one_shot_fires_once() {
 }
 
 #[test]
-fn a_thousand_timers_all_fire_and_none_twice() {
+fn hundreds_of_timers_all_fire_and_none_twice() {
+    // OpenBSD allows 1,024 a process, and the other tests have some.
+    const TIMERS: usize = 300;
     let queue = queue();
-    let changes: Vec<_> =
-        (0..1000).map(|timer| Change::add_timer(TimerId(timer), after(1 + timer as u64 % 50), Token(timer))).collect();
+    let changes: Vec<_> = (0..TIMERS)
+        .map(|timer| Change::add_timer(TimerId(timer), after(1 + timer as u64 % 50), Token(timer)))
+        .collect();
     queue.apply(&changes).all().unwrap();
-    let mut fired = vec![0; 1000];
+    let mut fired = [0; TIMERS];
     while fired.contains(&0) {
         for event in wait(&queue) {
             fired[event.token().0] += event.count();
         }
     }
     assert!(fired.iter().all(|&times| times == 1));
+}
+
+#[test]
+fn a_period_goes_on_while_its_timer_is_disabled() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, every(20), A).disabled());
+    apply(&queue, Change::add_timer(TimerId(2), after(120), B));
+    assert_eq!(one(&queue).token(), B);
+    apply(&queue, Change::enable(Source::Timer(T)));
+    let event = one(&queue);
+    assert_eq!(event.token(), A);
+    if here(Difference::PeriodGoesOn) {
+        assert!(event.count() >= 2, "{event:?}");
+    } else {
+        skipped(Difference::PeriodGoesOn);
+    }
+}
+
+#[test]
+fn a_timer_that_is_due_can_be_put_off_and_taken_back() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, after(1), A));
+    assert_can_be_put_off(&queue, Source::Timer(T));
+    assert_quiet(&queue);
+    apply(&queue, Change::add_timer(T, after(1), A));
+    assert_can_be_taken_back(&queue, Source::Timer(T));
+}
+
+#[test]
+fn a_timer_that_is_due_is_forgotten_when_it_is_added_again() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, after(1), A));
+    until_pending(&queue);
+    apply(&queue, Change::add_timer(T, Schedule::After(FOREVER), A));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_running_timer_that_is_added_as_it_was_starts_again() {
+    let queue = queue();
+    let mut start = Instant::now();
+    for _ in 0..3 {
+        start = Instant::now();
+        apply(&queue, Change::add_timer(T, after(40), A));
+    }
+    assert_eq!((one(&queue).token(), start.elapsed() >= Duration::from_millis(40)), (A, true));
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_period_can_be_replaced_by_another_and_by_a_single_time() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, every(5), A));
+    one(&queue);
+    let start = Instant::now();
+    apply(&queue, Change::add_timer(T, every(30), B));
+    assert_eq!((one(&queue).token(), start.elapsed() >= Duration::from_millis(30)), (B, true));
+    apply(&queue, Change::add_timer(T, after(5), A));
+    let event = one(&queue);
+    assert_eq!((event.token(), event.count()), (A, 1));
+    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_single_time_can_be_replaced_by_a_period() {
+    let queue = queue();
+    apply(&queue, Change::add_timer(T, Schedule::After(FOREVER), A));
+    apply(&queue, Change::add_timer(T, every(5), B));
+    for _ in 0..3 {
+        assert_eq!(one(&queue).token(), B);
+    }
+}
+
+#[test]
+fn a_time_of_decades_does_not_come_early() {
+    let queue = queue();
+    let decades = 30 * 365 * 24 * FOREVER;
+    apply(&queue, Change::add_timer(T, Schedule::After(decades), A));
+    apply(&queue, Change::add_timer(TimerId(2), Schedule::Every(decades), A));
+    apply(&queue, Change::add_timer(TimerId(3), after(30), B));
+    assert_eq!(one(&queue).token(), B);
+    assert_quiet(&queue);
 }
 
 #[test]
