@@ -1,8 +1,9 @@
 //! An echo server in about sixty lines: every byte comes back. `echo [ADDRESS]`, then `nc 127.0.0.1 1512`.
 //!
+//! Both directions are edge-triggered: an event says that something is new, and `echo` goes on until a call would block.
 //! It reads only while nothing is left to send back, so a peer that does not read costs no memory and no time.
 
-use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Source, Token};
+use parrot_kqueue::{Change, Events, Kqueue, Source, Token};
 use std::{
     collections::HashMap,
     io::{self, ErrorKind, Read, Write},
@@ -12,25 +13,17 @@ use std::{
 
 const LISTENER: Token = Token(0);
 
-struct Connection {
-    stream: TcpStream,
-    /// Read and not yet sent back.
-    pending: Vec<u8>,
-}
-
-impl Connection {
-    /// Goes on until the socket has no more bytes or no more room. `false` when the peer has ended.
-    fn echo(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; 4096];
-        loop {
-            while !self.pending.is_empty() {
-                let sent = self.stream.write(&self.pending)?;
-                self.pending.drain(..sent);
-            }
-            match self.stream.read(&mut buffer)? {
-                0 => return Ok(false),
-                read => self.pending.extend_from_slice(&buffer[..read]),
-            }
+/// Sends back what is pending and what comes. `Ok` at the end of the stream, an error when a call would block or failed.
+fn echo(stream: &mut TcpStream, pending: &mut Vec<u8>) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        while !pending.is_empty() {
+            let sent = stream.write(pending)?;
+            pending.drain(..sent);
+        }
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => pending.extend_from_slice(&buffer[..read]),
         }
     }
 }
@@ -43,41 +36,29 @@ fn main() -> io::Result<()> {
     queue.apply(&[Change::add_read(listener.as_fd(), LISTENER)]).all()?;
     let mut connections = HashMap::new();
     let mut events = Events::with_capacity(256);
-    for next in 1.. {
+    // One connection at most is accepted after each wait, so the number of the wait is the connection's own.
+    for token in (1..).map(Token) {
         match queue.wait(&mut events, None) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             waited => waited?,
         }
         for event in &events {
-            if event.token() != LISTENER {
-                serve(&queue, &mut connections, event)?;
-            } else if let Ok((stream, _)) = listener.accept() {
+            if event.token() == LISTENER {
+                let Ok((stream, _)) = listener.accept() else { continue };
                 stream.set_nonblocking(true)?;
-                queue.apply(&[Change::add_read(stream.as_fd(), Token(next))]).all()?;
-                connections.insert(Token(next), Connection { stream, pending: Vec::new() });
+                let both = [Change::add_read(stream.as_fd(), token), Change::add_write(stream.as_fd(), token)];
+                queue.apply(&both.map(Change::edge)).all()?;
+                connections.insert(token, (stream, Vec::new()));
+            } else if let Some((stream, pending)) = connections.get_mut(&event.token()) {
+                if echo(stream, pending).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                    continue;
+                }
+                // Deregistered before it is closed.
+                let (read, write) = (Source::Read(stream.as_fd()), Source::Write(stream.as_fd()));
+                queue.apply(&[Change::delete(read), Change::delete(write)]).all()?;
+                connections.remove(&event.token());
             }
         }
-    }
-    Ok(())
-}
-
-fn serve(queue: &Kqueue, connections: &mut HashMap<Token, Connection>, event: Event) -> io::Result<()> {
-    let Some(connection) = connections.get_mut(&event.token()) else { return Ok(()) };
-    let open = match connection.echo() {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => true,
-        ended => ended.unwrap_or(false),
-    };
-    // Either bytes are waited for or room is, never both: a descriptor is watched for what can go on.
-    let (read, write) = (connection.stream.as_fd(), connection.stream.as_fd());
-    let wanted = if connection.pending.is_empty() { Filter::Read } else { Filter::Write };
-    if !open {
-        // Deregistered before it is closed. One of the two is not there, which is no error here.
-        let _ = queue.apply(&[Change::delete(Source::Read(read)), Change::delete(Source::Write(write))]);
-        connections.remove(&event.token());
-    } else if wanted == Filter::Write && event.filter() == Filter::Read {
-        queue.apply(&[Change::delete(Source::Read(read)), Change::add_write(write, event.token())]).all()?;
-    } else if wanted == Filter::Read && event.filter() == Filter::Write {
-        queue.apply(&[Change::delete(Source::Write(write)), Change::add_read(read, event.token())]).all()?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use parrot_kqueue::{Change, Events, Kqueue, Schedule, TimerId, Token};
 use std::{
-    io,
+    io::{self, ErrorKind},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,10 @@ fn main() -> io::Result<()> {
     let start = Instant::now();
     let mut events = Events::with_capacity(8);
     loop {
-        queue.wait(&mut events, None)?;
+        match queue.wait(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            waited => waited?,
+        }
         for event in &events {
             if event.token() == END {
                 return Ok(());

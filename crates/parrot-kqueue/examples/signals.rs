@@ -1,7 +1,7 @@
 //! Tells of the signals it is sent, and ends in its own time: `signals`, then Ctrl-C, or `kill -HUP` from elsewhere.
 
 use parrot_kqueue::{Events, Kqueue, Signal, SignalGuard, Token};
-use std::io;
+use std::io::{self, ErrorKind};
 
 const SIGNALS: [Signal; 5] =
     [Signal::Hangup, Signal::User1, Signal::WindowChange, Signal::Interrupt, Signal::Terminate];
@@ -15,7 +15,10 @@ fn main() -> io::Result<()> {
     println!("process {} waits for {SIGNALS:?}", std::process::id());
     let mut events = Events::with_capacity(8);
     'running: loop {
-        queue.wait(&mut events, None)?;
+        match queue.wait(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            waited => waited?,
+        }
         for event in &events {
             let signal = SIGNALS[event.token().0];
             println!("{signal:?} (number {}), {} time(s)", signal.number(), event.count());

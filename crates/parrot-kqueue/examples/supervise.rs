@@ -1,11 +1,15 @@
 //! A process supervisor: `supervise PROGRAM [ARGUMENT...]` starts the program again whenever it fails, a little later
 //! each time. It ends when the program ends well, and ends the program when it is told to end itself.
+//!
+//! What a program starts inherits the signals it has blocked. So they are blocked only once the program runs, and
+//! unblocked again before it is started anew: told to end in between, the supervisor ends as any other program does, or
+//! has to be told again.
 
 use parrot_kqueue::{
     Change, Events, Filter, Kqueue, ProcessEvents, ProcessId, Schedule, Signal, SignalGuard, TimerId, Token,
 };
 use std::{
-    io,
+    io::{self, ErrorKind},
     process::{Child, Command, ExitCode},
     time::Duration,
 };
@@ -21,7 +25,6 @@ fn main() -> io::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     let queue = Kqueue::new()?;
-    // Started before the signals are blocked, because it would inherit that.
     let mut child = start(&queue, &command)?;
     let mut delay = Duration::from_millis(100);
     let mut events = Events::with_capacity(8);
@@ -29,7 +32,10 @@ fn main() -> io::Result<ExitCode> {
         let guard = SignalGuard::block(&[Signal::Terminate, Signal::Interrupt])?;
         guard.add_to(&queue, &[(Signal::Terminate, STOP), (Signal::Interrupt, STOP)])?;
         loop {
-            queue.wait(&mut events, None)?;
+            match queue.wait(&mut events, None) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                waited => waited?,
+            }
             let happened = |token| events.iter().any(|event| event.token() == token);
             if happened(STOP) {
                 child.kill()?;
@@ -51,6 +57,7 @@ fn main() -> io::Result<ExitCode> {
                 break;
             }
         }
+        // Takes the signals back from the child that is about to be started.
         drop(guard);
         child = start(&queue, &command)?;
     }

@@ -1,7 +1,11 @@
 //! Tells what happens to files and directories: `watch PATH...`, until it is interrupted.
 
 use parrot_kqueue::{Change, Events, Kqueue, Token, VnodeEvents};
-use std::{fs::File, io, os::fd::AsFd};
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::fd::AsFd,
+};
 
 fn main() -> io::Result<()> {
     let paths: Vec<String> = std::env::args().skip(1).collect();
@@ -10,19 +14,25 @@ fn main() -> io::Result<()> {
         std::process::exit(2);
     }
     let files = paths.iter().map(File::open).collect::<io::Result<Vec<_>>>()?;
-    let wanted = VnodeEvents::DELETE
-        | VnodeEvents::WRITE
-        | VnodeEvents::EXTEND
-        | VnodeEvents::ATTRIBUTES
-        | VnodeEvents::LINK
-        | VnodeEvents::RENAME;
     let queue = Kqueue::new()?;
-    let changes: Vec<_> =
-        files.iter().enumerate().map(|(index, file)| Change::add_vnode(file.as_fd(), wanted, Token(index))).collect();
-    queue.apply(&changes).all()?;
+    for (index, file) in files.iter().enumerate() {
+        let mut wanted = VnodeEvents::WRITE
+            | VnodeEvents::EXTEND
+            | VnodeEvents::ATTRIBUTES
+            | VnodeEvents::LINK
+            | VnodeEvents::RENAME;
+        // Linux tells nobody who has a directory open that it was removed.
+        if !(cfg!(target_os = "linux") && file.metadata()?.is_dir()) {
+            wanted |= VnodeEvents::DELETE;
+        }
+        queue.apply(&[Change::add_vnode(file.as_fd(), wanted, Token(index))]).all()?;
+    }
     let mut events = Events::with_capacity(64);
     loop {
-        queue.wait(&mut events, None)?;
+        match queue.wait(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            waited => waited?,
+        }
         for event in &events {
             println!("{}: {:?}", paths[event.token().0], event.vnode_events());
         }

@@ -1,7 +1,11 @@
 //! A thread that works while the main thread waits: results come through a channel, a waker says that there are some.
 
 use parrot_kqueue::{Events, Filter, Kqueue, Token};
-use std::{io, sync::mpsc, thread};
+use std::{
+    io::{self, ErrorKind},
+    sync::mpsc,
+    thread,
+};
 
 const RESULTS: Token = Token(0);
 
@@ -28,7 +32,10 @@ fn main() -> io::Result<()> {
     let mut events = Events::with_capacity(8);
     let mut left = 5;
     while left > 0 {
-        queue.wait(&mut events, None)?;
+        match queue.wait(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            waited => waited?,
+        }
         if events.iter().any(|event| event.filter() == Filter::User) {
             // One event may stand for several results: take all there are.
             for (number, steps) in received.try_iter() {
