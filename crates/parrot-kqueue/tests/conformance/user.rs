@@ -4,8 +4,15 @@ use super::{
     differences::{Difference, here},
     support::*,
 };
-use parrot_kqueue::{Change, Filter, Source, Token};
-use std::{io::ErrorKind, thread, time::Duration};
+use parrot_kqueue::{Change, Filter, Source, Token, Waker};
+use std::{
+    io::ErrorKind,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 #[test]
 fn a_waker_ends_a_wait_from_another_thread() {
@@ -105,21 +112,71 @@ fn threads_wake_each_other_in_turn() {
 
 #[test]
 fn no_use_of_many_threads_is_lost() {
+    const THREADS: usize = 8;
+    const MESSAGES: usize = 500;
     let queue = queue();
     let waker = queue.waker(A).unwrap();
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..8 {
+    let (sender, received) = mpsc::channel();
+    let uses: u64 = thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let sender = sender.clone();
             scope.spawn(|| {
-                done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                waker.wake().unwrap();
+                let sender = sender;
+                for message in 0..MESSAGES {
+                    sender.send(message).unwrap();
+                    waker.wake().unwrap();
+                }
             });
         }
-        // Whatever was merged: after the last use there is an event that sees all of them.
-        while done.load(std::sync::atomic::Ordering::SeqCst) < 8 {
-            one(&queue);
+        // The queue alone says when to look for messages: a use that is lost leaves the last of them where it is.
+        let (mut messages, mut uses) = (0, 0);
+        while messages < THREADS * MESSAGES {
+            uses += one(&queue).count();
+            messages += received.try_iter().count();
+        }
+        uses
+    });
+    let rest: u64 = reported(&queue).iter().map(|event| event.count()).sum();
+    if here(Difference::WakerCounts) {
+        assert_eq!(uses + rest, (THREADS * MESSAGES) as u64);
+    }
+}
+
+/// Two threads use and drop the last two clones of a waker while the queue reports them.
+#[test]
+fn the_last_use_of_a_waker_is_not_lost_to_a_report_at_the_same_time() {
+    const ROUNDS: usize = 3000;
+    let queue = queue();
+    let used = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let [first, second] = [(); 2].map(|()| {
+            let (sender, wakers) = mpsc::channel::<Waker>();
+            scope.spawn(|| {
+                for waker in wakers {
+                    used.fetch_add(1, Ordering::SeqCst);
+                    waker.wake().unwrap();
+                }
+            });
+            sender
+        });
+        for round in 1..=ROUNDS {
+            let waker = queue.waker(A).unwrap();
+            first.send(waker.clone()).unwrap();
+            second.send(waker).unwrap();
+            // An event that comes once both uses have begun is of both as far as anybody can tell, unless they are
+            // counted.
+            let mut uses = 0;
+            loop {
+                uses += wait(&queue).iter().map(|event| event.count()).sum::<u64>();
+                let counted = !here(Difference::WakerCounts) || uses == 2;
+                if used.load(Ordering::SeqCst) == 2 * round && counted {
+                    break;
+                }
+            }
         }
     });
+    reported(&queue);
+    assert_quiet(&queue);
 }
 
 #[test]
@@ -167,8 +224,65 @@ fn a_waker_outlives_its_queue_without_harm() {
 fn a_queue_goes_to_another_thread_with_its_wakers_left_behind() {
     let queue = queue();
     let waker = queue.waker(A).unwrap();
-    let thread = thread::spawn(move || one(&queue).token());
-    thread::sleep(Duration::from_millis(1));
+    let (waits, is_waiting) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        [(); 2].map(|()| {
+            waits.send(()).unwrap();
+            one(&queue).token()
+        })
+    });
+    for _ in 0..2 {
+        is_waiting.recv().unwrap();
+        waker.wake().unwrap();
+    }
+    assert_eq!(thread.join().unwrap(), [A, A]);
+}
+
+#[test]
+fn a_use_that_is_pending_can_be_put_off_and_taken_back() {
+    let queue = queue();
+    let waker = queue.waker(A).unwrap();
     waker.wake().unwrap();
-    assert_eq!(thread.join().unwrap(), A);
+    assert_can_be_put_off(&queue, Source::User(&waker));
+    waker.wake().unwrap();
+    assert_can_be_taken_back(&queue, Source::User(&waker));
+}
+
+#[test]
+fn a_waker_can_be_used_while_its_registration_is_deleted() {
+    let queue = queue();
+    for _ in 0..200 {
+        let waker = queue.waker(A).unwrap();
+        let clone = waker.clone();
+        let (started, is_used) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            for _ in 0..20 {
+                clone.wake().unwrap();
+                let _ = started.send(());
+            }
+        });
+        is_used.recv().unwrap();
+        apply(&queue, Change::delete(Source::User(&waker)));
+        assert_quiet(&queue);
+        thread.join().unwrap();
+        assert_quiet(&queue);
+    }
+}
+
+#[test]
+fn a_waker_can_be_used_while_its_queue_goes() {
+    for _ in 0..200 {
+        let queue = queue();
+        let waker = queue.waker(A).unwrap();
+        let (started, is_used) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            for _ in 0..20 {
+                waker.wake().unwrap();
+                let _ = started.send(());
+            }
+        });
+        is_used.recv().unwrap();
+        drop(queue);
+        thread.join().unwrap();
+    }
 }
