@@ -6,6 +6,7 @@
 //! else came with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod allocations;
 mod changes;
 mod differences;
 mod documentation;

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Sends a signal to this process.
-fn post(signal: Signal) {
+pub(crate) fn post(signal: Signal) {
     let signal = rustix::process::Signal::from_named_raw(signal.number()).unwrap();
     rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
 }
@@ -22,7 +22,7 @@ fn post(signal: Signal) {
 ///
 /// libtest has a thread of its own besides the test's. It has the signals blocked as well because the process is
 /// started with them blocked, and inherits that.
-fn guarded(test: &str, signals: &[Signal], body: fn()) {
+pub(crate) fn guarded(test: &str, signals: &[Signal], body: fn()) {
     let _inherited = SignalGuard::block(signals).unwrap();
     alone(test, || {
         let _guard = SignalGuard::block(signals).unwrap();
