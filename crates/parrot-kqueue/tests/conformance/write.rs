@@ -7,7 +7,7 @@ use super::{
 use parrot_kqueue::{Change, Filter, Source};
 use std::{
     io::{ErrorKind, Write},
-    net::TcpListener,
+    net::{TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
 };
 
@@ -262,4 +262,39 @@ fn the_amount_of_room_is_told_where_the_system_says_it_for_free() {
     let queue = queue();
     apply(&queue, write(&near));
     assert_eq!(one(&queue).available().is_some_and(|room| room > 0), here(Difference::Available));
+}
+
+#[test]
+fn a_datagram_socket_has_room() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let queue = queue();
+    apply(&queue, write(&socket));
+    for _ in 0..2 {
+        let event = one(&queue);
+        assert_eq!((event.token(), event.filter(), event.is_eof()), (B, Filter::Write, false));
+    }
+    apply(&queue, write(&socket).edge());
+    assert_eq!(one(&queue).token(), B);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_listener_has_no_room() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let queue = queue();
+    apply(&queue, write(&listener));
+    assert_quiet(&queue);
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert_quiet(&queue);
+}
+
+#[test]
+fn room_that_is_pending_can_be_put_off_and_taken_back() {
+    let (near, _far) = pair();
+    let queue = queue();
+    apply(&queue, Change::add_write(near.as_fd(), A));
+    assert_can_be_put_off(&queue, Source::Write(near.as_fd()));
+    assert_can_be_taken_back(&queue, Source::Write(near.as_fd()));
+    apply(&queue, Change::add_write(near.as_fd(), A).edge());
+    assert_can_be_put_off(&queue, Source::Write(near.as_fd()));
 }

@@ -1,0 +1,142 @@
+//! Descriptors of several kinds, in several queues, closed, duplicated and given out again.
+
+use super::{
+    differences::{Difference, here},
+    support::*,
+};
+use parrot_kqueue::{Change, Events, Filter, Source};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+};
+
+#[test]
+fn two_queues_watch_one_descriptor_each_with_its_own_token() {
+    let (near, mut far) = pair();
+    let (first, second) = (queue(), queue());
+    apply(&first, Change::add_read(near.as_fd(), A));
+    apply(&second, Change::add_read(near.as_fd(), B));
+    far.write_all(b"squawk").unwrap();
+    assert_eq!((one(&first).token(), one(&second).token()), (A, B));
+    apply(&first, Change::delete(Source::Read(near.as_fd())));
+    assert_quiet(&first);
+    assert_eq!(one(&second).token(), B);
+}
+
+#[test]
+fn two_queues_wait_for_room_in_one_descriptor() {
+    let (near, far) = pair();
+    fill(&near);
+    let (first, second) = (queue(), queue());
+    apply(&first, Change::add_write(near.as_fd(), A));
+    apply(&second, Change::add_write(near.as_fd(), B).one_shot());
+    assert_quiet(&first);
+    assert_quiet(&second);
+    drain(&far);
+    assert_eq!((one(&first).token(), one(&second).token()), (A, B));
+    assert_quiet(&second);
+    assert_eq!(one(&first).token(), A);
+}
+
+#[test]
+fn a_terminal_is_reported_at_both_of_its_ends() {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let (near, far) = (File::from(pty.master), File::from(pty.slave));
+    let queue = queue();
+    queue.apply(&[read(&near), Change::add_read(far.as_fd(), B), write(&near).disabled()]).all().unwrap();
+    assert_quiet(&queue);
+    // A line, because that is what a terminal hands over to whoever reads it.
+    (&near).write_all(b"squawk\n").unwrap();
+    assert_eq!(until(&queue, |event| event.token() == B).filter(), Filter::Read);
+    assert_eq!((&far).read(&mut [0; 16]).unwrap(), 7);
+    // Also the echo of what was typed.
+    assert_eq!(until(&queue, |event| event.token() == A).filter(), Filter::Read);
+    assert!((&near).read(&mut [0; 16]).unwrap() > 0);
+    apply(&queue, Change::enable(Source::Write(near.as_fd())));
+    until(&queue, |event| event.filter() == Filter::Write);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_eventfd_is_reported_when_it_counts_and_has_room() {
+    use rustix::event::{EventfdFlags, eventfd};
+    let counter = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let queue = queue();
+    queue.apply(&[read(&counter), write(&counter).one_shot()]).all().unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Write);
+    assert_quiet(&queue);
+    rustix::io::write(&counter, &7u64.to_ne_bytes()).unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    // Full, so that there is no room, until it is read.
+    rustix::io::write(&counter, &(u64::MAX - 8).to_ne_bytes()).unwrap();
+    apply(&queue, write(&counter));
+    assert_eq!(one(&queue).filter(), Filter::Read);
+    rustix::io::read(&counter, &mut [0; 8]).unwrap();
+    assert_eq!(one(&queue).filter(), Filter::Write);
+}
+
+#[test]
+fn closing_a_descriptor_ends_its_registration() {
+    let (near, far) = pair();
+    let queue = queue();
+    apply(&queue, read(&near));
+    drop(near);
+    drop(far);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn a_number_used_again_starts_without_a_registration() {
+    let queue = queue();
+    let (near, far) = pair();
+    apply(&queue, read(&near).edge());
+    drop((near, far));
+    let (near, mut far) = pair();
+    far.write_all(b"squawk").unwrap();
+    assert_quiet(&queue);
+    apply(&queue, Change::add_read(near.as_fd(), B));
+    assert_eq!(one(&queue).token(), B);
+    assert_eq!(one(&queue).token(), B);
+}
+
+#[test]
+fn a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted() {
+    alone("descriptors::a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted", stale_descriptor);
+}
+
+fn stale_descriptor() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    let duplicate = near.try_clone().unwrap();
+    apply(&queue, read(&near));
+    let number = near.as_raw_fd();
+    drop(near);
+    // Something else takes the number, and is registered under it.
+    let (other, _other_far) = pair_with_number(number);
+    apply(&queue, Change::add_read(other.as_fd(), B));
+    far.write_all(b"squawk").unwrap();
+    let mut events = Events::with_capacity(8);
+    queue.wait(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+    assert!(events.is_empty(), "{events:?}");
+    assert_eq!(queue.stale_events() > 0, here(Difference::StaleEvents));
+    drop(duplicate);
+    assert_quiet(&queue);
+}
+
+/// A pair whose near end has this number: pairs are made until it is given out.
+fn pair_with_number(number: i32) -> (UnixStream, UnixStream) {
+    let mut others = Vec::new();
+    for _ in 0..1000 {
+        let (near, far) = pair();
+        match (near.as_raw_fd(), far.as_raw_fd()) {
+            (near_number, _) if near_number == number => return (near, far),
+            (_, far_number) if far_number == number => return (far, near),
+            _ => others.push((near, far)),
+        }
+    }
+    panic!("descriptor {number} was never given out again");
+}
