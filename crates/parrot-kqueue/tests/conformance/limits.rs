@@ -1,12 +1,25 @@
-//! Many descriptors.
+//! Many descriptors, and none.
 
-use super::support::*;
-use parrot_kqueue::{Change, Events, Kqueue, Source, Token};
-use rustix::process::{Resource, getrlimit};
+use super::{
+    differences::{Difference, here},
+    signal::{guarded, post},
+    support::*,
+};
+use parrot_kqueue::{
+    Change, Events, Filter, Kqueue, ProcessEvents, ProcessId, Schedule, Signal, Source, TimerId, Token, VnodeEvents,
+};
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use std::{
     collections::HashSet,
-    io::Write,
-    os::{fd::AsFd, unix::net::UnixStream},
+    io::{self, ErrorKind, Write},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, SystemTime},
 };
 
 /// As many pairs as are asked for, or as a fifth of the limit of descriptors allows: other tests run at the same time.
@@ -56,4 +69,53 @@ fn one_of_thousands_is_found() {
         assert_eq!(one(&queue).token(), Token(index));
         drain(near);
     }
+}
+
+/// A queue takes what it needs when it first needs it, so that is when there may be none left.
+#[test]
+fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
+    guarded("limits::whoever_is_out_of_descriptors_is_told_so_and_can_try_again", &[Signal::User1], || {
+        let queue = queue();
+        let file = tempfile::tempfile().unwrap();
+        let mut child = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let hour = Duration::from_secs(3600);
+        let changes = [
+            Change::add_timer(TimerId(1), Schedule::After(hour), A),
+            Change::add_timer(TimerId(2), Schedule::At(SystemTime::now() + hour), A),
+            Change::add_signal(Signal::User1, A),
+            Change::add_process(ProcessId::of(&child).unwrap(), ProcessEvents::EXIT, A),
+            Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, A),
+        ];
+        let is_refused = |error: &io::Error| error.raw_os_error() == Some(Errno::MFILE.raw_os_error());
+
+        // The lowest number that is free is given out, so none below it is.
+        let free = file.try_clone().unwrap().as_raw_fd();
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: u64::try_from(free).ok(), ..limit.clone() }).unwrap();
+        let (another, waker, receipts) = (Kqueue::new(), queue.waker(B), queue.apply(&changes));
+        setrlimit(Resource::Nofile, limit).unwrap();
+        assert!(is_refused(&another.unwrap_err()));
+        assert!(waker.is_ok() || waker.is_err_and(|error| is_refused(&error)));
+        for (change, answer) in changes.iter().zip(receipts.iter()) {
+            if let Err(error) = answer {
+                assert!(is_refused(&error) || error.kind() == ErrorKind::Unsupported, "{error}: {change:?}");
+            }
+        }
+
+        for (change, answer) in changes.iter().zip(queue.apply(&changes).iter()) {
+            if let Err(error) = answer {
+                assert!(error.kind() == ErrorKind::Unsupported && !here(Difference::WallClock), "{error}: {change:?}");
+            }
+        }
+        let waker = queue.waker(B).unwrap();
+        waker.wake().unwrap();
+        assert_eq!(one(&queue).token(), B);
+        post(Signal::User1);
+        assert_eq!(one(&queue).filter(), Filter::Signal);
+        drop(child.stdin.take());
+        assert_eq!(one(&queue).filter(), Filter::Process);
+        child.wait().unwrap();
+        (&file).write_all(b"squawk").unwrap();
+        assert_eq!(one(&queue).filter(), Filter::Vnode);
+    });
 }

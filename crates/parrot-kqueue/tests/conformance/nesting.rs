@@ -1,7 +1,8 @@
 //! A queue in a queue.
 
 use super::support::*;
-use parrot_kqueue::{Change, Filter, Schedule, TimerId};
+use parrot_kqueue::{Change, Filter, Kqueue, Schedule, TimerId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io::{ErrorKind, Write},
     os::fd::AsFd,
@@ -53,6 +54,28 @@ fn a_waker_makes_its_queue_readable() {
     std::thread::spawn(move || waker.wake()).join().unwrap().unwrap();
     assert_eq!(one(&outer).token(), B);
     assert_eq!(one(&inner).token(), A);
+}
+
+#[test]
+fn poll_finds_a_queue_readable_while_it_has_events() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    apply(&queue, read(&near));
+    assert!(!polled(&queue));
+    far.write_all(b"squawk").unwrap();
+    assert!(polled(&queue));
+    assert_eq!(one(&queue).token(), A);
+    drain(&near);
+    assert!(reported(&queue).is_empty());
+    assert!(!polled(&queue));
+}
+
+/// What poll(2) says of a queue.
+fn polled(queue: &Kqueue) -> bool {
+    let mut polled = [PollFd::new(queue, PollFlags::IN)];
+    let found = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
+    assert_eq!(found == 1, polled[0].revents().contains(PollFlags::IN));
+    found == 1
 }
 
 #[test]

@@ -22,7 +22,8 @@ fn child(script: &str) -> Child {
 }
 
 fn go(child: &mut Child) {
-    drop(child.stdin.take());
+    // A line, and not only the end of the pipe: macOS has no way to open one that children of other threads cannot hold.
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
 }
 
 fn watch(child: &Child) -> Change<'static> {
@@ -156,6 +157,124 @@ fn a_disabled_process_is_reported_when_it_is_enabled() {
 }
 
 #[test]
+fn the_exit_of_a_child_can_be_put_off_and_taken_back() {
+    let queue = queue();
+    for put_off in [true, false] {
+        let mut child = child("exit 0");
+        let source = Source::Process(ProcessId::of(&child).unwrap());
+        apply(&queue, watch(&child));
+        go(&mut child);
+        if put_off {
+            assert_can_be_put_off(&queue, source);
+        } else {
+            assert_can_be_taken_back(&queue, source);
+        }
+        assert_quiet(&queue);
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_child_that_ended_before_it_was_added_can_be_put_off_and_taken_back() {
+    let queue = queue();
+    let mut child = ended_child("exit 5");
+    let source = Source::Process(ProcessId::of(&child).unwrap());
+    apply(&queue, watch(&child).disabled());
+    assert_quiet(&queue);
+    apply(&queue, Change::enable(source));
+    assert_status_of_ended(one(&queue), 5);
+    apply(&queue, watch(&child));
+    apply(&queue, Change::delete(source));
+    assert_quiet(&queue);
+    assert_eq!(refusal(&queue, Change::delete(source)).kind(), ErrorKind::NotFound);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_child_that_ended_before_it_was_added_again_has_its_new_token() {
+    let queue = queue();
+    let mut child = ended_child("exit 0");
+    apply(&queue, watch(&child));
+    apply(&queue, Change::add_process(ProcessId::of(&child).unwrap(), ProcessEvents::EXIT, B));
+    assert_eq!(one(&queue).token(), B);
+    assert_quiet(&queue);
+    child.wait().unwrap();
+}
+
+#[test]
+fn two_queues_watch_one_child() {
+    let mut child = child("exit 6");
+    let (first, second) = (queue(), queue());
+    apply(&first, watch(&child));
+    apply(&second, watch(&child));
+    go(&mut child);
+    for queue in [first, second] {
+        assert_eq!(one(&queue).exit_status().and_then(|status| status.code()), Some(6));
+        assert_quiet(&queue);
+    }
+    child.wait().unwrap();
+}
+
+#[test]
+fn many_children_that_end_at_once_are_each_reported() {
+    let queue = queue();
+    let mut children: Vec<_> = (0..20).map(|code| child(&format!("exit {code}"))).collect();
+    for (index, child) in children.iter().enumerate() {
+        apply(&queue, Change::add_process(ProcessId::of(child).unwrap(), ProcessEvents::EXIT, Token(index)));
+    }
+    children.iter_mut().for_each(go);
+    let mut ended = vec![None; children.len()];
+    while ended.contains(&None) {
+        for event in wait(&queue) {
+            let code = event.exit_status().and_then(|status| status.code());
+            assert_eq!(ended[event.token().0].replace(code), None);
+        }
+    }
+    for (index, child) in children.iter_mut().enumerate() {
+        assert_eq!(ended[index], Some(i32::try_from(index).ok()));
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_exit_of_a_child_is_reported_while_a_child_of_its_own_lives() {
+    // The grandchild reads the same pipe as the child, by another number: a shell gives it other input.
+    let mut child = child("exec 3<&0; (read line <&3) & exit 7");
+    let queue = queue();
+    apply(&queue, watch(&child));
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"\n").unwrap();
+    assert_eq!(one(&queue).exit_status().and_then(|status| status.code()), Some(7));
+    // Had it not outlived the child, this pipe would have no reader.
+    input.write_all(b"\n").unwrap();
+    assert_quiet(&queue);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_dispatched_process_ends_once() {
+    let mut child = child("exit 0");
+    let queue = queue();
+    apply(&queue, watch(&child).dispatch());
+    go(&mut child);
+    assert_eq!(one(&queue).process_events(), ProcessEvents::EXIT);
+    assert_quiet(&queue);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_is_added_again_has_its_new_token() {
+    let mut child = child("exit 0");
+    let queue = queue();
+    apply(&queue, watch(&child).disabled());
+    apply(&queue, Change::add_process(ProcessId::of(&child).unwrap(), ProcessEvents::EXIT, B));
+    go(&mut child);
+    assert_eq!(one(&queue).token(), B);
+    assert_quiet(&queue);
+    child.wait().unwrap();
+}
+
+#[test]
 fn fork_and_exec_are_reported_or_refused() {
     let mut child = child("/bin/sh -c : & exec /bin/cat");
     let queue = queue();
@@ -169,13 +288,14 @@ fn fork_and_exec_are_reported_or_refused() {
         return;
     }
     apply(&queue, change);
-    child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"\n").unwrap();
     let mut seen = ProcessEvents::empty();
     while !seen.contains(ProcessEvents::FORK | ProcessEvents::EXEC) {
         seen |= one(&queue).process_events();
     }
     assert!(!seen.contains(ProcessEvents::EXIT));
-    go(&mut child);
+    child.kill().unwrap();
     until(&queue, |event| event.process_events().contains(ProcessEvents::EXIT));
     child.wait().unwrap();
 }

@@ -4,7 +4,7 @@ use super::{
     differences::{Difference, here, skipped},
     support::*,
 };
-use parrot_kqueue::{Change, Events, Filter, Signal, SignalGuard, Source};
+use parrot_kqueue::{Change, Events, Filter, Schedule, Signal, SignalGuard, Source, TimerId};
 use std::{
     io::ErrorKind,
     sync::{Arc, atomic::AtomicBool},
@@ -170,6 +170,21 @@ guarded_tests! {
         apply(&first, Change::add_signal(Signal::User1, A));
         post(Signal::User1);
         assert_eq!(one(&first).token(), A);
+    }
+
+    a_queue_can_be_closed_while_its_signals_and_timers_are_active [Signal::User1] => {
+        for _ in 0..20 {
+            let queue = queue();
+            let timer = Change::add_timer(TimerId(1), Schedule::Every(Duration::from_millis(1)), B);
+            queue.apply(&[Change::add_signal(Signal::User1, A), timer]).all().unwrap();
+            post(Signal::User1);
+            until_pending(&queue);
+        }
+        let queue = queue();
+        apply(&queue, Change::add_signal(Signal::User1, A));
+        post(Signal::User1);
+        assert_eq!(one(&queue).token(), A);
+        assert_quiet(&queue);
     }
 
     a_signal_that_is_pending_is_reported_where_the_system_looks [Signal::User1] => {

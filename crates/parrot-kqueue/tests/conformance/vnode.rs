@@ -8,7 +8,10 @@ use parrot_kqueue::{Change, Filter, Kqueue, Source, VnodeEvents};
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write},
-    os::{fd::AsFd, unix::fs::PermissionsExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::PathBuf,
 };
 use tempfile::TempDir;
@@ -255,6 +258,128 @@ fn many_files_are_reported_through_a_short_list() {
         seen.extend(wait_with(&queue, &mut events).iter().map(|event| event.token()));
     }
     assert_quiet(&queue);
+}
+
+#[test]
+fn a_dispatched_file_is_reported_once_for_each_time_it_is_enabled() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE).dispatch());
+    for _ in 0..2 {
+        file.write_all(b"more").unwrap();
+        expect(&queue, VnodeEvents::WRITE);
+        assert_quiet(&queue);
+        file.write_all(b"more").unwrap();
+        assert_quiet(&queue);
+        apply(&queue, Change::enable(Source::Vnode(watched.as_fd())));
+        expect(&queue, VnodeEvents::WRITE);
+        apply(&queue, Change::enable(Source::Vnode(watched.as_fd())));
+    }
+}
+
+#[test]
+fn what_happened_to_a_file_can_be_put_off_and_taken_back() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+    file.write_all(b"more").unwrap();
+    assert_can_be_put_off(&queue, Source::Vnode(watched.as_fd()));
+    assert_quiet(&queue);
+    file.write_all(b"more").unwrap();
+    assert_can_be_taken_back(&queue, Source::Vnode(watched.as_fd()));
+}
+
+#[test]
+fn two_queues_watch_one_file() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let watched = file.try_clone().unwrap();
+    let (first, second) = (queue(), queue());
+    apply(&first, watch(&watched, VnodeEvents::WRITE));
+    apply(&second, watch(&watched, VnodeEvents::WRITE | VnodeEvents::EXTEND));
+    file.write_all(b"more").unwrap();
+    expect(&first, VnodeEvents::WRITE);
+    expect(&second, VnodeEvents::WRITE | VnodeEvents::EXTEND);
+    assert_quiet(&first);
+}
+
+#[test]
+fn a_write_in_place_does_not_extend_the_file() {
+    let Named { directory: _directory, path, file } = named();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::WRITE | VnodeEvents::EXTEND));
+    File::options().write(true).open(path).unwrap().write_all(b"SQUAWK").unwrap();
+    let happened = reported(&queue).iter().fold(VnodeEvents::empty(), |all, event| all | event.vnode_events());
+    assert_eq!(happened, VnodeEvents::WRITE);
+}
+
+#[test]
+fn a_length_that_is_set_is_reported_under_one_name_or_another() {
+    let Named { directory: _directory, path, file } = named();
+    let queue = queue();
+    // A write on Linux, a change of attributes on the BSDs.
+    apply(&queue, watch(&file, VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::ATTRIBUTES));
+    let other = File::options().write(true).open(path).unwrap();
+    for length in [0, 100] {
+        other.set_len(length).unwrap();
+        assert!(!one(&queue).vnode_events().is_empty());
+    }
+}
+
+#[test]
+fn a_file_that_another_is_renamed_over_is_deleted() {
+    let Named { directory, path, file } = named();
+    let other = directory.path().join("other");
+    fs::write(&other, "another").unwrap();
+    let queue = queue();
+    apply(&queue, watch(&file, VnodeEvents::DELETE));
+    fs::rename(other, path).unwrap();
+    expect(&queue, VnodeEvents::DELETE);
+}
+
+#[test]
+fn a_new_directory_is_a_link_to_the_one_it_is_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = File::open(directory.path()).unwrap();
+    let links = opened.metadata().unwrap().nlink();
+    let queue = queue();
+    apply(&queue, watch(&opened, VnodeEvents::WRITE | VnodeEvents::LINK));
+    fs::create_dir(directory.path().join("inner")).unwrap();
+    // Some file systems do not count these links (btrfs: always 1).
+    let counted = opened.metadata().unwrap().nlink() > links;
+    expect(&queue, if counted { VnodeEvents::WRITE | VnodeEvents::LINK } else { VnodeEvents::WRITE });
+}
+
+#[test]
+fn adding_a_file_again_replaces_what_is_wanted_of_it() {
+    let Named { directory, path, mut file } = named();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE | VnodeEvents::RENAME | VnodeEvents::ATTRIBUTES));
+    apply(&queue, Change::add_vnode(watched.as_fd(), VnodeEvents::WRITE, B));
+    fs::rename(path, directory.path().join("elsewhere")).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    assert_quiet(&queue);
+    file.write_all(b"more").unwrap();
+    let event = one(&queue);
+    assert_eq!((event.token(), event.vnode_events()), (B, VnodeEvents::WRITE));
+}
+
+#[test]
+fn a_file_that_is_closed_is_no_longer_reported_but_where_the_queue_holds_it() {
+    let Named { directory: _directory, path, mut file } = named();
+    let watched = File::open(path).unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+    drop(watched);
+    file.write_all(b"more").unwrap();
+    if here(Difference::StaleEvents) {
+        expect(&queue, VnodeEvents::WRITE);
+    } else {
+        skipped(Difference::StaleEvents);
+        assert_quiet(&queue);
+    }
 }
 
 #[test]
