@@ -20,6 +20,8 @@ pub(crate) enum Difference {
     /// `Event::count` of a signal counts posts.
     SignalCounts,
     ManyQueuesASignal,
+    /// A signal that is not blocked can be added.
+    UnblockedSignal,
     /// A signal that is pending when it is added is reported.
     PendingSignal,
     /// A guard can have SIGUSR2 among its signals.
@@ -34,6 +36,8 @@ pub(crate) enum Difference {
     /// How a child ended is told also of one that ended before it was added.
     EndedChildStatus,
     Revoke,
+    /// The removal of a directory is a `DELETE`.
+    DirectoryDelete,
     /// The removal of one name of several is a `DELETE`.
     OneNameOfSeveral,
     /// A closed descriptor that lives on in a duplicate is still reported to its queue.
@@ -60,7 +64,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 20] = [
+const TABLE: [Row; 22] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -116,6 +120,12 @@ const TABLE: [Row; 20] = [
         why: "reading a signalfd consumes the signal (signalfd(2))",
     },
     Row {
+        difference: Difference::UnblockedSignal,
+        what: "a signal that is not blocked can be added (Linux: `InvalidInput`)",
+        systems: ALL_BUT_LINUX,
+        why: "a signalfd gets what is blocked and pending (signalfd(2)); EVFILT_SIGNAL sees every post (kqueue(2))",
+    },
+    Row {
         difference: Difference::PendingSignal,
         what: "a signal that is already pending is reported when it is added (`SignalGuard::add_to`: everywhere)",
         systems: ONLY_LINUX,
@@ -169,6 +179,12 @@ const TABLE: [Row; 20] = [
         what: "revoke of a file",
         systems: ALL_BUT_LINUX,
         why: "Linux has no revoke(2)",
+    },
+    Row {
+        difference: Difference::DirectoryDelete,
+        what: "the removal of a directory",
+        systems: ALL_BUT_LINUX,
+        why: "inotify tells of the end of an inode, which an open descriptor holds back (inotify(7), IN_DELETE_SELF)",
     },
     Row {
         difference: Difference::OneNameOfSeveral,

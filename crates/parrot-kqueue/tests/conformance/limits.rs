@@ -91,7 +91,7 @@ fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
         // The lowest number that is free is given out, so none below it is.
         let free = file.try_clone().unwrap().as_raw_fd();
         let limit = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: u64::try_from(free).ok(), ..limit.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: u64::try_from(free).ok(), ..limit }).unwrap();
         let (another, waker, receipts) = (Kqueue::new(), queue.waker(B), queue.apply(&changes));
         setrlimit(Resource::Nofile, limit).unwrap();
         assert!(is_refused(&another.unwrap_err()));
@@ -117,5 +117,20 @@ fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
         child.wait().unwrap();
         (&file).write_all(b"squawk").unwrap();
         assert_eq!(one(&queue).filter(), Filter::Vnode);
+    });
+}
+
+#[test]
+fn a_waker_gives_its_descriptor_back_even_disabled_and_used() {
+    alone("limits::a_waker_gives_its_descriptor_back_even_disabled_and_used", || {
+        let queue = queue();
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();
+        for _ in 0..100 {
+            let waker = queue.waker(A).unwrap();
+            apply(&queue, Change::disable(Source::User(&waker)));
+            waker.wake().unwrap();
+        }
+        assert_quiet(&queue);
     });
 }

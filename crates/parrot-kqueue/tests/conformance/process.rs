@@ -6,7 +6,7 @@ use super::{
 };
 use parrot_kqueue::{Change, Event, Filter, ProcessEvents, ProcessId, Source, Token};
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, Stdio},
 };
@@ -248,6 +248,23 @@ fn the_exit_of_a_child_is_reported_while_a_child_of_its_own_lives() {
     // Had it not outlived the child, this pipe would have no reader.
     input.write_all(b"\n").unwrap();
     assert_quiet(&queue);
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_status_of_a_process_that_is_no_child_is_right_if_it_is_told() {
+    let mut child = child("exec 3<&0; (read line <&3; exit 7) & echo $!; wait");
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"\n").unwrap();
+    let mut number = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut number).unwrap();
+    let grandchild = ProcessId::new(number.trim().parse().unwrap()).unwrap();
+    let queue = queue();
+    apply(&queue, Change::add_process(grandchild, ProcessEvents::EXIT, A));
+    input.write_all(b"\n").unwrap();
+    let event = one(&queue);
+    assert_eq!((event.token(), event.process_events()), (A, ProcessEvents::EXIT));
+    assert!(event.exit_status().is_none_or(|status| status.code() == Some(7)), "{event:?}");
     child.wait().unwrap();
 }
 

@@ -102,26 +102,50 @@ fn a_list_that_is_too_short_gets_the_rest_in_later_waits() {
 }
 
 #[test]
-fn a_short_list_starves_neither_reads_nor_writes_nor_timers() {
+fn a_list_that_is_always_full_has_room_for_every_filter_in_turn() {
+    const EACH: usize = 60;
+    const CAPACITY: usize = 16;
     let queue = queue();
-    let pairs: Vec<_> = (0..10).map(|_| pair()).collect();
+    let pairs: Vec<_> = (0..EACH).map(|_| pair()).collect();
     for (index, (near, far)) in pairs.iter().enumerate() {
         (&*far).write_all(b"squawk").unwrap();
-        queue
-            .apply(&[Change::add_read(near.as_fd(), Token(index)), Change::add_write(near.as_fd(), Token(100 + index))])
-            .all()
-            .unwrap();
+        let timer = Schedule::After(Duration::from_millis(1));
+        let changes = [
+            Change::add_read(near.as_fd(), Token(index)),
+            Change::add_write(near.as_fd(), Token(EACH + index)),
+            Change::add_timer(TimerId(index), timer, Token(2 * EACH + index)),
+        ];
+        queue.apply(&changes).all().unwrap();
     }
-    let timers: Vec<_> = (0..10)
-        .map(|timer| Change::add_timer(TimerId(timer), Schedule::Every(Duration::from_millis(1)), Token(200 + timer)))
-        .collect();
-    queue.apply(&timers).all().unwrap();
-    let mut events = Events::with_capacity(2);
+    // When this other timer has fired, those are due.
+    let other = self::queue();
+    apply(&other, Change::add_timer(TimerId(1), Schedule::After(Duration::from_millis(50)), A));
+    one(&other);
+    let mut events = Events::with_capacity(CAPACITY);
+    let mut seen = HashSet::new();
+    // Five times as many waits as one turn of each needs.
+    for _ in 0..5 * 3 * EACH / CAPACITY {
+        seen.extend(wait_with(&queue, &mut events).iter().map(|event| event.token().0));
+    }
+    let missing: Vec<_> = (0..3 * EACH).filter(|token| !seen.contains(token)).collect();
+    assert!(missing.is_empty(), "of reads, writes and timers, {EACH} each: {missing:?}");
+}
+
+#[test]
+fn the_shortest_list_starves_neither_reads_nor_writes_nor_timers() {
+    let queue = queue();
+    let (near, mut far) = pair();
+    far.write_all(b"squawk").unwrap();
+    let timer = Change::add_timer(TimerId(1), Schedule::Every(Duration::from_millis(1)), A);
+    queue.apply(&[read(&near), write(&near), timer]).all().unwrap();
+    let mut events = Events::with_capacity(1);
     let mut seen = HashSet::new();
     let deadline = Instant::now() + PATIENCE;
-    while seen.len() < 30 {
+    while seen.len() < 3 {
         assert!(Instant::now() < deadline, "{seen:?}");
-        seen.extend(wait_with(&queue, &mut events).iter().map(|event| event.token()));
+        let reported = wait_with(&queue, &mut events);
+        assert_eq!(reported.len(), 1);
+        seen.insert(reported[0].filter());
     }
 }
 

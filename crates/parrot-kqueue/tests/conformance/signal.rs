@@ -30,7 +30,8 @@ pub(crate) fn guarded(test: &str, signals: &[Signal], body: fn()) {
     });
 }
 
-/// Ends the process if anything is pending that a signal without a handler does.
+/// Unblocks what `guarded` has blocked in this thread, so that a guard is the outermost. Ends the process if anything is
+/// pending that a signal without a handler does.
 fn unblock_everything() {
     nix::sys::signal::SigSet::all().thread_unblock().unwrap();
 }
@@ -201,6 +202,7 @@ guarded_tests! {
     }
 
     what_was_posted_before_a_guard_was_asked_is_reported_by_its_queue [Signal::Terminate, Signal::User1] => {
+        unblock_everything();
         let guard = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
         post(Signal::Terminate);
         post(Signal::Terminate);
@@ -216,6 +218,7 @@ guarded_tests! {
     }
 
     what_is_posted_while_a_guard_is_asked_is_counted_once [Signal::User1] => {
+        unblock_everything();
         for _ in 0..50 {
             let guard = SignalGuard::block(&[Signal::User1]).unwrap();
             let queue = queue();
@@ -256,6 +259,7 @@ guarded_tests! {
     }
 
     a_guard_discards_what_is_pending [Signal::Terminate, Signal::User1] => {
+        unblock_everything();
         let guard = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
         post(Signal::Terminate);
         post(Signal::User1);
@@ -264,6 +268,7 @@ guarded_tests! {
     }
 
     a_guard_discards_what_its_queue_has_reported [Signal::Terminate] => {
+        unblock_everything();
         let guard = SignalGuard::block(&[Signal::Terminate]).unwrap();
         let queue = queue();
         apply(&queue, Change::add_signal(Signal::Terminate, A));
@@ -273,10 +278,25 @@ guarded_tests! {
         unblock_everything();
     }
 
+    a_guard_within_another_leaves_what_that_has_blocked [Signal::Terminate, Signal::User1] => {
+        unblock_everything();
+        let outer = SignalGuard::block(&[Signal::Terminate]).unwrap();
+        let inner = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
+        post(Signal::Terminate);
+        post(Signal::User1);
+        drop(inner);
+        let queue = queue();
+        outer.add_to(&queue, &[(Signal::Terminate, A)]).unwrap();
+        assert_eq!(one(&queue).token(), A);
+        drop(outer);
+        unblock_everything();
+    }
+
     a_guard_of_every_signal_ends_whatever_was_posted [
         Signal::Hangup, Signal::Interrupt, Signal::Quit, Signal::Pipe, Signal::Alarm, Signal::Terminate, Signal::Urgent,
         Signal::Child, Signal::Io, Signal::WindowChange, Signal::User1
     ] => {
+        unblock_everything();
         let signals = [
             Signal::Hangup, Signal::Pipe, Signal::Terminate, Signal::Child, Signal::WindowChange, Signal::User1,
         ];
@@ -304,6 +324,25 @@ fn a_guard_of_the_second_user_signal_discards_it_or_is_refused() {
         // To this thread: there is another one in this process that does not block it.
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR2).unwrap();
         drop(outer);
+    });
+}
+
+#[test]
+fn a_signal_that_is_not_blocked_is_reported_or_refused_with_a_word_on_what_to_do() {
+    alone("signal::a_signal_that_is_not_blocked_is_reported_or_refused_with_a_word_on_what_to_do", || {
+        let queue = queue();
+        // Ignored unless it is handled.
+        let change = Change::add_signal(Signal::WindowChange, A);
+        if !here(Difference::UnblockedSignal) {
+            skipped(Difference::UnblockedSignal);
+            let refusal = refusal(&queue, change);
+            assert_eq!(refusal.kind(), ErrorKind::InvalidInput);
+            assert!(refusal.to_string().contains("SignalGuard"), "{refusal}");
+            return;
+        }
+        apply(&queue, change);
+        post(Signal::WindowChange);
+        assert_eq!(one(&queue).token(), A);
     });
 }
 

@@ -141,6 +141,46 @@ fn a_file_without_a_name_can_be_watched() {
 }
 
 #[test]
+fn a_file_without_a_name_is_not_deleted_by_being_written_to() {
+    let mut file = tempfile::tempfile().unwrap();
+    let watched = file.try_clone().unwrap();
+    let queue = queue();
+    apply(&queue, watch(&watched, VnodeEvents::WRITE | VnodeEvents::DELETE));
+    file.write_all(b"more").unwrap();
+    assert_eq!(one(&queue).vnode_events(), VnodeEvents::WRITE);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn what_happened_before_a_file_was_added_is_not_reported() {
+    let Named { directory: _directory, mut file, .. } = named();
+    let (first, second) = (file.try_clone().unwrap(), file.try_clone().unwrap());
+    let queue = queue();
+    apply(&queue, watch(&first, VnodeEvents::WRITE));
+    file.write_all(b"more").unwrap();
+    apply(&queue, Change::add_vnode(second.as_fd(), VnodeEvents::WRITE, B));
+    assert_eq!(one(&queue).token(), A);
+    assert_quiet(&queue);
+}
+
+#[test]
+fn the_removal_of_a_directory_is_reported_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = File::open(directory.path()).unwrap();
+    let queue = queue();
+    if here(Difference::DirectoryDelete) {
+        apply(&queue, watch(&opened, VnodeEvents::DELETE));
+        fs::remove_dir(directory.path()).unwrap();
+        expect(&queue, VnodeEvents::DELETE);
+    } else {
+        skipped(Difference::DirectoryDelete);
+        let refusal = refusal(&queue, watch(&opened, VnodeEvents::DELETE | VnodeEvents::WRITE));
+        assert_eq!(refusal.kind(), ErrorKind::Unsupported);
+        assert!(refusal.to_string().contains("director"), "{refusal}");
+    }
+}
+
+#[test]
 fn a_directory_is_written_to_when_an_entry_comes_or_goes() {
     let Named { directory, path, .. } = named();
     let opened = File::open(directory.path()).unwrap();
@@ -398,9 +438,12 @@ fn revoke_can_be_asked_for_or_is_refused() {
 }
 
 #[test]
-fn a_socket_is_not_a_file() {
+fn sockets_and_pipes_are_no_files() {
     let (near, _far) = pair();
     assert_is_no_file(&near);
+    let (reader, writer) = std::io::pipe().unwrap();
+    assert_is_no_file(&reader);
+    assert_is_no_file(&writer);
 }
 
 /// Refused, and as an invalid argument; DragonFly has another word for it (sokqfilter in sys/kern/uipc_socket.c).
