@@ -16,15 +16,13 @@ fn main() -> io::Result<()> {
     let files = paths.iter().map(File::open).collect::<io::Result<Vec<_>>>()?;
     let queue = Kqueue::new()?;
     for (index, file) in files.iter().enumerate() {
-        let mut wanted = VnodeEvents::WRITE
-            | VnodeEvents::EXTEND
-            | VnodeEvents::ATTRIBUTES
-            | VnodeEvents::LINK
-            | VnodeEvents::RENAME;
         // Linux tells nobody who has a directory open that it was removed.
-        if !(cfg!(target_os = "linux") && file.metadata()?.is_dir()) {
-            wanted |= VnodeEvents::DELETE;
-        }
+        let untold = if cfg!(target_os = "linux") && file.metadata()?.is_dir() {
+            VnodeEvents::DELETE
+        } else {
+            VnodeEvents::empty()
+        };
+        let wanted = VnodeEvents::SUPPORTED.difference(untold);
         queue.apply(&[Change::add_vnode(file.as_fd(), wanted, Token(index))]).all()?;
     }
     let mut events = Events::with_capacity(64);

@@ -1,6 +1,9 @@
 //! Changes and their receipts.
 
-use super::support::*;
+use super::{
+    differences::{Difference, here},
+    support::*,
+};
 use parrot_kqueue::{
     Change, Events, Filter, ProcessEvents, ProcessId, Receipts, Schedule, Signal, Source, TimerId, Token, VnodeEvents,
 };
@@ -118,6 +121,52 @@ fn a_mode_on_a_change_that_is_no_add_is_refused() {
 fn one_shot_and_dispatch_exclude_each_other() {
     let (near, _far) = pair();
     assert_eq!(refusal(&queue(), read(&near).one_shot().dispatch()).kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn an_edge_on_what_has_none_is_refused() {
+    let queue = queue();
+    let file = tempfile::tempfile().unwrap();
+    let process = ProcessId::new(std::process::id()).unwrap();
+    let edges = [
+        Change::add_timer(TimerId(1), Schedule::Every(Duration::from_secs(1)), A).edge(),
+        Change::add_signal(Signal::WindowChange, A).edge(),
+        Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, A).edge(),
+        Change::add_process(process, ProcessEvents::EXIT, A).edge(),
+    ];
+    assert_eq!(kinds(&queue.apply(&edges)), [Err(ErrorKind::InvalidInput); 4]);
+}
+
+#[test]
+fn a_timer_that_fires_once_cannot_be_dispatched() {
+    let change = Change::add_timer(TimerId(1), Schedule::After(Duration::from_secs(1)), A).dispatch();
+    let refusal = refusal(&queue(), change);
+    assert_eq!(refusal.kind(), ErrorKind::InvalidInput);
+    assert!(refusal.to_string().contains("Every"), "{refusal}");
+}
+
+#[test]
+fn what_a_system_supports_can_be_asked_and_added() {
+    assert_eq!(VnodeEvents::SUPPORTED.contains(VnodeEvents::REVOKE), here(Difference::Revoke));
+    assert_eq!(
+        ProcessEvents::SUPPORTED.contains(ProcessEvents::FORK | ProcessEvents::EXEC),
+        here(Difference::ForkAndExec)
+    );
+    let queue = queue();
+    let file = tempfile::tempfile().unwrap();
+    let mut child = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let process = ProcessId::of(&child).unwrap();
+    let supported = [
+        Change::add_vnode(file.as_fd(), VnodeEvents::SUPPORTED, A),
+        Change::add_process(process, ProcessEvents::SUPPORTED, A),
+    ];
+    queue.apply(&supported).all().unwrap();
+    if !here(Difference::Revoke) {
+        let change = Change::add_vnode(file.as_fd(), VnodeEvents::all(), A);
+        assert_eq!(refusal(&queue, change).kind(), ErrorKind::Unsupported);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
