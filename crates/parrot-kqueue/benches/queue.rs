@@ -256,7 +256,7 @@ fn one_ready_of<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
-/// All of so many descriptors are ready, and stay so. mio has no level to stay at.
+/// All of so many descriptors are ready, and stay so. mio has no level to stay at: see `all_become_ready`.
 #[divan::bench(types = [Bare, Parrot, Polling], args = [1, 100, 10_000], sample_count = 500)]
 fn all_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     let (near, far) = idle(count);
@@ -268,6 +268,24 @@ fn all_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
         while seen < count {
             seen += watcher.wait();
         }
+    });
+}
+
+/// A byte arrives at so many descriptors at once, all of them are reported, and it is read. Whoever is edge-triggered has
+/// an edge in each round.
+#[divan::bench(types = [Bare, Parrot, Mio, Polling], args = [100, 10_000], sample_count = 500)]
+fn all_become_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
+    let (near, far) = idle(count);
+    let mut watcher = W::new(count.min(1024));
+    watcher.add(&borrowed(&near));
+    let mut reader = UnixStream::from(near[0].try_clone().unwrap());
+    bencher.counter(ItemsCount::new(count)).bench_local(|| {
+        (&far).write_all(&[7]).unwrap();
+        let mut seen = 0;
+        while seen < count {
+            seen += watcher.wait();
+        }
+        reader.read_exact(&mut [0]).unwrap();
     });
 }
 
