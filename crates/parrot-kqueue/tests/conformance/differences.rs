@@ -182,9 +182,9 @@ const TABLE: [Row; 22] = [
     },
     Row {
         difference: Difference::DirectoryDelete,
-        what: "the removal of a directory",
-        systems: ALL_BUT_LINUX,
-        why: "inotify tells of the end of an inode, which an open descriptor holds back (inotify(7), IN_DELETE_SELF)",
+        what: "the removal of a directory is a `DELETE` (Linux: `Unsupported`; DragonFly: not on tmpfs)",
+        systems: [false, true, true, true, true, false],
+        why: "an open descriptor holds back IN_DELETE_SELF (inotify(7)); DragonFly sys/vfs/tmpfs/tmpfs_vnops.c",
     },
     Row {
         difference: Difference::OneNameOfSeveral,
