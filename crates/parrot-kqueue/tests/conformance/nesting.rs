@@ -57,6 +57,24 @@ fn a_waker_makes_its_queue_readable() {
 }
 
 #[test]
+fn a_queue_in_a_queue_in_a_queue_in_a_queue_is_heard_of() {
+    let queues = [(); 4].map(|()| queue());
+    for nested in queues.windows(2) {
+        apply(&nested[1], read(&nested[0]));
+    }
+    assert_quiet(&queues[3]);
+    let waker = queues[0].waker(B).unwrap();
+    waker.wake().unwrap();
+    for queue in queues[1..].iter().rev() {
+        assert_eq!(one(queue).token(), A);
+    }
+    assert_eq!(one(&queues[0]).token(), B);
+    for queue in queues.iter() {
+        assert!(reported(queue).is_empty());
+    }
+}
+
+#[test]
 fn poll_finds_a_queue_readable_while_it_has_events() {
     let queue = queue();
     let (near, mut far) = pair();
