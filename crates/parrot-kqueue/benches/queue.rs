@@ -271,8 +271,8 @@ fn all_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
-/// A byte arrives at so many descriptors at once, all of them are reported, and it is read. Whoever is edge-triggered has
-/// an edge in each round.
+/// A byte arrives at so many descriptors at once, all of them are reported, and it is read. Whoever is edge-triggered
+/// has an edge in each round.
 #[divan::bench(types = [Bare, Parrot, Mio, Polling], args = [100, 10_000], sample_count = 500)]
 fn all_become_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     let (near, far) = idle(count);

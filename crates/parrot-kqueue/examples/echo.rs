@@ -1,7 +1,7 @@
 //! An echo server in about sixty lines: every byte comes back. `echo [ADDRESS]`, then `nc 127.0.0.1 1512`.
 //!
-//! Both directions are edge-triggered: an event says that something is new, and `echo` goes on until a call would block.
-//! It reads only while nothing is left to send back, so a peer that does not read costs no memory and no time.
+//! Both directions are edge-triggered: an event says that something is new, and `echo` goes on until a call would
+//! block. It reads only while nothing is left to send back, so a peer that does not read costs no memory and no time.
 
 use parrot_kqueue::{Change, Events, Kqueue, Source, Token};
 use std::{
@@ -13,7 +13,7 @@ use std::{
 
 const LISTENER: Token = Token(0);
 
-/// Sends back what is pending and what comes. `Ok` at the end of the stream, an error when a call would block or failed.
+/// Sends back what is pending and what comes. `Ok` at the end of the stream, an error if a call would block or failed.
 fn echo(stream: &mut TcpStream, pending: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {

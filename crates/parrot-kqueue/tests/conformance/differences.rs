@@ -153,7 +153,7 @@ const TABLE: [Row; 22] = [
         difference: Difference::FineTimers,
         what: "timers finer than a tick of the system's clock (10 ms at the usual 100 Hz)",
         systems: [true, true, true, false, false, false],
-        why: "timers go by ticks: filt_timercompute in NetBSD, filt_timeradd in OpenBSD and filt_timerreset in DragonFly \
+        why: "timers go by ticks: filt_timercompute in NetBSD, filt_timeradd in OpenBSD, filt_timerreset in DragonFly \
               sys/kern/kern_event.c; DragonFly takes whole milliseconds only",
     },
     Row {
@@ -172,7 +172,7 @@ const TABLE: [Row; 22] = [
         difference: Difference::EndedChildStatus,
         what: "the `exit_status` of a child that ended before it was added (else `None`)",
         systems: [true, true, true, false, false, true],
-        why: "NetBSD and OpenBSD sys/kern/kern_event.c do not find it any more; rustix has no status of waitid(2) there",
+        why: "NetBSD and OpenBSD sys/kern/kern_event.c no longer find it; rustix has no status of waitid(2) there",
     },
     Row {
         difference: Difference::Revoke,

@@ -22,7 +22,7 @@ fn child(script: &str) -> Child {
 }
 
 fn go(child: &mut Child) {
-    // A line, and not only the end of the pipe: macOS has no way to open one that children of other threads cannot hold.
+    // A line, and not only the end of the pipe, which on macOS children of other threads may hold open.
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
 }
 

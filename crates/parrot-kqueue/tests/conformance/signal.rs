@@ -30,8 +30,8 @@ pub(crate) fn guarded(test: &str, signals: &[Signal], body: fn()) {
     });
 }
 
-/// Unblocks what `guarded` has blocked in this thread, so that a guard is the outermost. Ends the process if anything is
-/// pending that a signal without a handler does.
+/// Unblocks what `guarded` has blocked in this thread, so that a guard is the outermost. Ends the process if anything
+/// is pending that a signal without a handler does.
 fn unblock_everything() {
     nix::sys::signal::SigSet::all().thread_unblock().unwrap();
 }

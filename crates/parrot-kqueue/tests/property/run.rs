@@ -120,8 +120,8 @@ impl Run<'_> {
             Step::Reopen { channel, pipe, deregister } => {
                 let channel = &mut self.channels[channel];
                 for direction in [Direction::Read, Direction::Write] {
-                    // On Linux a registration that is disabled is nowhere but in the queue's own table: that it is to be
-                    // deleted before its descriptor is closed is more than a rule.
+                    // On Linux a disabled registration is nowhere but in the queue's own table: that it is to be deleted
+                    // before its descriptor is closed is more than a rule.
                     if let Some(registration) = channel.registrations[direction as usize]
                         && (deregister || !registration.enabled)
                     {
