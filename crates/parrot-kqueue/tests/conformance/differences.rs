@@ -40,6 +40,8 @@ pub(crate) enum Difference {
     DirectoryDelete,
     /// The removal of one name of several is a `DELETE`.
     OneNameOfSeveral,
+    /// More than four queues can be in each other.
+    DeepQueues,
     /// A closed descriptor that lives on in a duplicate is still reported to its queue.
     StaleEvents,
 }
@@ -64,7 +66,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 22] = [
+const TABLE: [Row; 23] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -191,6 +193,12 @@ const TABLE: [Row; 22] = [
         what: "the removal of one name of several is a `DELETE` (DragonFly's HAMMER2: only that of the last)",
         systems: [true, true, true, true, true, false],
         why: "DragonFly sys/vfs/hammer2/hammer2_inode.c; its UFS and tmpfs report it",
+    },
+    Row {
+        difference: Difference::DeepQueues,
+        what: "a queue that holds four in a row (Linux: `Unsupported`)",
+        systems: ALL_BUT_LINUX,
+        why: "ELOOP (epoll_ctl(2)): epoll limits how deep its sets may be in each other",
     },
     Row {
         difference: Difference::StaleEvents,

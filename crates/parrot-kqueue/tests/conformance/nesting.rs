@@ -1,6 +1,9 @@
 //! A queue in a queue.
 
-use super::support::*;
+use super::{
+    differences::{Difference, here, skipped},
+    support::*,
+};
 use parrot_kqueue::{Change, Filter, Kqueue, Schedule, TimerId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -72,6 +75,23 @@ fn a_queue_in_a_queue_in_a_queue_in_a_queue_is_heard_of() {
     for queue in queues.iter() {
         assert!(reported(queue).is_empty());
     }
+}
+
+#[test]
+fn a_fifth_queue_in_a_row_is_heard_of_or_refused() {
+    let queues = [(); 5].map(|()| queue());
+    for nested in queues[..4].windows(2) {
+        apply(&nested[1], read(&nested[0]));
+    }
+    if !here(Difference::DeepQueues) {
+        skipped(Difference::DeepQueues);
+        let refusal = refusal(&queues[4], read(&queues[3]));
+        assert_eq!(refusal.kind(), ErrorKind::Unsupported);
+        return;
+    }
+    apply(&queues[4], read(&queues[3]));
+    queues[0].waker(B).unwrap().wake().unwrap();
+    assert_eq!(one(&queues[4]).token(), A);
 }
 
 #[test]
