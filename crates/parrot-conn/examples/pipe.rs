@@ -19,7 +19,7 @@ fn main() -> io::Result<()> {
                 n => connection.received(n, Instant::now()),
             },
             Err(NoSpace::OutputFull | NoSpace::InputEnded) => {}
-            Err(error @ NoSpace::PoolEmpty) => return Err(io::Error::other(error)),
+            Err(error @ (NoSpace::PoolEmpty | NoSpace::NoMemory)) => return Err(io::Error::other(error)),
         }
         let pending = connection.to_send();
         let n = output.write(&pending[..pending.len().min(3)])?;

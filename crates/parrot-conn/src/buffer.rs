@@ -79,7 +79,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 #[derive(Debug)]
 pub struct BufferPool<Memory = Box<[u8]>> {
     spare: Vec<Buffer<Memory>>,
-    allocate: fn(usize) -> Memory,
+    allocate: fn(usize) -> Option<Memory>,
     /// What the spare buffers cost, in bytes.
     resident: usize,
     lent: usize,
@@ -99,32 +99,44 @@ impl BufferPool {
     ///
     /// Both are raised to what is needed to work at all: one buffer of one byte. A buffer is at most 4 GiB - 1.
     pub fn new(buffer_size: usize, max_bytes: usize) -> BufferPool {
-        BufferPool::with_memory(buffer_size, max_bytes, |size| vec![0; size].into_boxed_slice())
+        BufferPool::with_memory(buffer_size, max_bytes, |size| {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(size).ok()?;
+            bytes.resize(size, 0);
+            Some(bytes.into_boxed_slice())
+        })
     }
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
-    /// As [`new`](BufferPool::new), with buffers of what `allocate` makes: at least as many bytes as it is asked for, of
-    /// any value.
-    pub fn with_memory(buffer_size: usize, max_bytes: usize, allocate: fn(usize) -> Memory) -> BufferPool<Memory> {
+    /// As [`new`](BufferPool::new), with buffers of what `allocate` makes: exactly as many bytes as it is asked for, of
+    /// any value, or `None` when there is no memory for them.
+    pub fn with_memory(
+        buffer_size: usize,
+        max_bytes: usize,
+        allocate: fn(usize) -> Option<Memory>,
+    ) -> BufferPool<Memory> {
         let buffer_size = u32::try_from(buffer_size).unwrap_or(u32::MAX).max(1);
         let capacity = (max_bytes / buffer_size as usize).max(1);
         BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity, buffer_size }
     }
 
-    /// An empty buffer, or `None` when the cap is reached; ask again after a [`give_back`](BufferPool::give_back).
+    /// An empty buffer, or `None`: when the cap is reached ([`can_lend`](BufferPool::can_lend) is false), ask again after
+    /// a [`give_back`](BufferPool::give_back); otherwise there is no memory for another one, and time may bring some.
     pub fn lend(&mut self) -> Option<Buffer<Memory>> {
-        if self.lent == self.capacity {
+        if !self.can_lend() {
             return None;
         }
-        self.lent += 1;
-        match self.spare.pop() {
+        let buffer = match self.spare.pop() {
             Some(buffer) => {
                 self.resident -= buffer.resident();
-                Some(buffer)
+                buffer
             }
-            None => Some(Buffer::new((self.allocate)(self.buffer_size as usize))),
-        }
+            None => Buffer::new((self.allocate)(self.buffer_size as usize)?),
+        };
+        debug_assert_eq!(buffer.size(), self.buffer_size as usize, "memory of another size than was asked for");
+        self.lent += 1;
+        Some(buffer)
     }
 
     /// Takes a buffer back, with whatever it holds.
@@ -150,7 +162,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         }
     }
 
-    /// Whether [`lend`](BufferPool::lend) would succeed.
+    /// Whether the cap leaves room for another buffer, so that [`lend`](BufferPool::lend) can fail for want of memory only.
     pub fn can_lend(&self) -> bool {
         self.lent < self.capacity
     }

@@ -98,6 +98,8 @@ pub enum NoSpace {
     OutputFull,
     /// The pool has no buffer left: ask again after another connection has given one back.
     PoolEmpty,
+    /// There is no memory for another buffer, though the pool may lend one: ask again some time later.
+    NoMemory,
     /// The input has ended, or the connection is closed: nothing more is to be received.
     InputEnded,
 }
@@ -107,6 +109,7 @@ impl std::fmt::Display for NoSpace {
         f.write_str(match self {
             NoSpace::OutputFull => "the output buffer is full: send first",
             NoSpace::PoolEmpty => "no buffer is free: wait until another connection gives one back",
+            NoSpace::NoMemory => "there is no memory for a buffer: try again later",
             NoSpace::InputEnded => "the input has ended: nothing more is to be received",
         })
     }
@@ -146,7 +149,8 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
             return Err(NoSpace::InputEnded);
         }
         if self.buffer.is_none() {
-            self.buffer = Some(pool.lend().ok_or(NoSpace::PoolEmpty)?);
+            let lack = if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
+            self.buffer = Some(pool.lend().ok_or(lack)?);
         }
         match self.buffer.as_mut().map(Buffer::space) {
             Some(space) if !space.is_empty() => Ok(space),

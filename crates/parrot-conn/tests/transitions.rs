@@ -236,6 +236,24 @@ fn a_pool_of_too_few_bytes_still_lends_one_buffer() {
     assert!(pool.lend().is_none());
 }
 
+thread_local! {
+    static HAS_MEMORY: Cell<bool> = const { Cell::new(false) };
+}
+
+#[test]
+fn a_connection_for_which_there_is_no_memory_gets_a_buffer_later() {
+    let now = Instant::now();
+    let mut pool = BufferPool::with_memory(BUFFER, BUFFER, |size| HAS_MEMORY.get().then(|| vec![0; size]));
+    let mut connection = Connection::with_memory(now);
+    for _ in 0..3 {
+        assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::NoMemory));
+        assert_eq!(pool.lent(), 0, "a buffer that was not made is not lent");
+    }
+    HAS_MEMORY.set(true);
+    assert!(connection.receive_space(&mut pool).is_ok());
+    assert_eq!(pool.lent(), 1);
+}
+
 #[test]
 fn every_close_reason_reads_as_words() {
     for reason in CloseReason::ALL {
@@ -254,7 +272,7 @@ fn allocated_after(returned: &[usize], lent: usize) -> usize {
     const SIZE: usize = 128 * 1024;
     let mut pool = BufferPool::with_memory(SIZE, 1024 * SIZE, |size| {
         ALLOCATED.set(ALLOCATED.get() + 1);
-        vec![0; size]
+        Some(vec![0; size])
     });
     let burst: Vec<_> = returned.iter().map_while(|_| pool.lend()).collect();
     for (mut buffer, filled) in burst.into_iter().zip(returned) {

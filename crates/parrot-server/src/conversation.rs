@@ -123,7 +123,7 @@ impl<Socket> Conversation<Socket> {
             return Served::Unfinished;
         }
         match self.receive(turn) {
-            Ok(Step::Exhausted) => {
+            Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => {
                 self.connection.release(turn.pool);
                 return Served::Paused;
             }
@@ -167,9 +167,8 @@ impl<Socket> Conversation<Socket> {
                 Ok(Step::Moved(n)) => budget = budget.saturating_sub(n.max(LEAST_PER_CALL)),
                 Ok(Step::Blocked) => {}
                 Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),
-                Ok(Step::Exhausted) => break Served::Paused,
+                Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => break Served::Paused,
                 Ok(Step::Failed(reason)) => self.connection.close(reason),
-                Err(NoSpace::PoolEmpty) if self.looks_ended(turn) => {}
                 Err(NoSpace::PoolEmpty) => break Served::Starved,
                 // Room to send will be reported, and then there is space again.
                 Err(NoSpace::OutputFull) => break Served::Waiting,
@@ -180,45 +179,51 @@ impl<Socket> Conversation<Socket> {
         served
     }
 
-    /// Receives, unless others wait for a buffer and this connection owes nothing: then the next is theirs.
+    /// Receives, unless others wait for a buffer and this connection owes nothing: then the next is theirs. Without a
+    /// buffer it still finds out that the peer has gone.
     fn receive_in_turn<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Result<Step, NoSpace> {
-        if !turn.may_borrow && self.connection.to_send().is_empty() {
-            return Err(NoSpace::PoolEmpty);
+        let outcome = match turn.may_borrow || !self.connection.to_send().is_empty() {
+            true => self.receive(turn),
+            false => Err(NoSpace::PoolEmpty),
+        };
+        match outcome {
+            Err(lack @ (NoSpace::PoolEmpty | NoSpace::NoMemory)) => self.look_for_end(turn).ok_or(lack),
+            outcome => outcome,
         }
-        self.receive(turn)
     }
 
-    /// Without a buffer, still finds out that the peer has gone, or that a drain is at its end: such a connection must
-    /// not hold its descriptor until a buffer is free. Answers whether there is no byte to wait for a buffer for.
-    fn looks_ended<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> bool {
+    /// Finds out without a buffer that the peer has gone, or that a drain is at its end: such a connection must not hold
+    /// its descriptor until a buffer is free. `None` if a byte waits for a buffer, or may.
+    fn look_for_end<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Option<Step> {
         if !self.read_on && !self.connection.is_draining() {
-            return false;
+            return None;
         }
         match turn.system.peek(&self.socket) {
-            Ok(0) => self.end(),
-            Ok(_) => return false,
-            Err(error) => match Step::from(&error) {
-                Step::Blocked => self.emptied(),
-                Step::Failed(reason) => self.connection.close(reason),
-                _ => return false,
-            },
+            Ok(0) => Some(self.end()),
+            Ok(_) => None,
+            Err(error) => Some(self.not_received(&error)),
         }
-        true
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> Step {
         self.readable = false;
         self.connection.received_end();
+        Step::Moved(0)
+    }
+
+    fn not_received(&mut self, error: &io::Error) -> Step {
+        let step = Step::from(error);
+        if matches!(step, Step::Blocked) {
+            self.emptied();
+        }
+        step
     }
 
     fn receive<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Result<Step, NoSpace> {
         let space = self.connection.receive_space(turn.pool)?;
         let room = space.len();
         Ok(match turn.system.receive(&self.socket, space) {
-            Ok(0) => {
-                self.end();
-                Step::Moved(0)
-            }
+            Ok(0) => self.end(),
             Ok(n) => {
                 turn.system.message(self.peer, space.get(..n).unwrap_or_default());
                 turn.counters.messages.add(1);
@@ -234,13 +239,7 @@ impl<Socket> Conversation<Socket> {
                 }
                 Step::Moved(n)
             }
-            Err(error) => {
-                let step = Step::from(&error);
-                if matches!(step, Step::Blocked) {
-                    self.emptied();
-                }
-                step
-            }
+            Err(error) => self.not_received(&error),
         })
     }
 

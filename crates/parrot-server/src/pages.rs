@@ -15,13 +15,21 @@ pub(crate) enum Pages {
     /// Pages that hold nothing else, and cost nothing until they are written to.
     Mapped(MmapMut),
     /// A small buffer, or one for which the system had no mapping left (`vm.max_map_count` on Linux).
-    Heap(Box<[u8]>),
+    Heap(Vec<u8>),
 }
 
 impl Pages {
-    pub(crate) fn allocate(size: usize) -> Pages {
-        let mapped = Some(size).filter(|size| *size >= LEAST_MAPPED).and_then(|size| MmapMut::map_anon(size).ok());
-        mapped.map_or_else(|| Pages::Heap(vec![0; size].into_boxed_slice()), Pages::Mapped)
+    /// So many bytes, or `None` when the system has no memory for them: that must not end the process.
+    pub(crate) fn allocate(size: usize) -> Option<Pages> {
+        if size >= LEAST_MAPPED
+            && let Ok(map) = MmapMut::map_anon(size)
+        {
+            return Some(Pages::Mapped(map));
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).ok()?;
+        bytes.resize(size, 0);
+        Some(Pages::Heap(bytes))
     }
 }
 
@@ -40,5 +48,18 @@ impl AsMut<[u8]> for Pages {
             Pages::Mapped(map) => map,
             Pages::Heap(bytes) => bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_size_is_served_exactly_and_what_cannot_be_had_is_refused() {
+        for size in [1, LEAST_MAPPED - 1, LEAST_MAPPED, 128 * 1024] {
+            assert_eq!(Pages::allocate(size).unwrap().as_ref().len(), size);
+        }
+        assert!(Pages::allocate(isize::MAX as usize).is_none());
     }
 }

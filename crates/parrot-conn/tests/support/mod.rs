@@ -173,6 +173,7 @@ impl Checked {
                 }
             }
             Err(NoSpace::InputEnded) => assert!(self.ended || self.reason.is_some()),
+            Err(NoSpace::NoMemory) => panic!("there was memory"),
             Err(NoSpace::PoolEmpty) => assert!(!could_borrow, "a buffer was free"),
             Err(NoSpace::OutputFull) => assert!(!self.owed().is_empty(), "full with nothing owed waits for ever"),
         }
