@@ -74,8 +74,9 @@ impl From<&io::Error> for AcceptError {
         }
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => AcceptError::Exhausted,
-            // Errors of the connection that Linux reports through accept (accept(2), "Error handling"), and what a
-            // firewall forbids.
+            // Errors of the connection that Linux reports through accept (accept(2), "Error handling"). Not EOPNOTSUPP, and
+            // not EPERM, though it stands there too: a security module or a filter of system calls answers EPERM for as
+            // long as its rule stands and leaves the connection in the backlog.
             Some(
                 Errno::EPROTO
                 | Errno::ENOPROTOOPT
@@ -83,9 +84,7 @@ impl From<&io::Error> for AcceptError {
                 | Errno::ENETUNREACH
                 | Errno::EHOSTDOWN
                 | Errno::EHOSTUNREACH
-                | Errno::EOPNOTSUPP
-                | Errno::ETIMEDOUT
-                | Errno::EPERM,
+                | Errno::ETIMEDOUT,
             ) => AcceptError::Next,
             _ => AcceptError::Other,
         }
@@ -187,5 +186,28 @@ impl<Listener> Acceptor<Listener> {
         let Some(mut listener) = self.listeners.get_mut(index).and_then(Option::take) else { return };
         listener.unwatch(system, queue);
         system.close_listener(listener.listener);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_takes_a_connection_out_of_the_backlog_is_followed_by_the_next_accept() {
+        for (errno, expected) in [
+            (Errno::EAGAIN, AcceptError::Empty),
+            (Errno::EINTR, AcceptError::Next),
+            (Errno::ECONNABORTED, AcceptError::Next),
+            (Errno::EPROTO, AcceptError::Next),
+            (Errno::EHOSTUNREACH, AcceptError::Next),
+            (Errno::EMFILE, AcceptError::Exhausted),
+            (Errno::ENOMEM, AcceptError::Exhausted),
+            (Errno::EPERM, AcceptError::Other),
+            (Errno::EOPNOTSUPP, AcceptError::Other),
+            (Errno::EBADF, AcceptError::Other),
+        ] {
+            assert_eq!(AcceptError::from(&io::Error::from_raw_os_error(errno as i32)), expected, "{errno}");
+        }
     }
 }
