@@ -434,7 +434,9 @@ impl<S: System> EventLoop<S> {
     }
 
     fn handle_deadlines(&mut self) {
-        while let Some(due) = self.deadlines.pop_due(self.now) {
+        // Thousands may be due at once; the next turn goes on at once with what is left, after what has come meanwhile.
+        for _ in 0..LEFTOVERS_PER_TURN {
+            let Some(due) = self.deadlines.pop_due(self.now) else { break };
             let key = due.connection();
             let Some(conversation) = self.connections.get_mut(key) else { continue };
             match (due, self.config.idle_timeout) {
