@@ -9,7 +9,16 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill, limited, parrot, scratch};
+use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill, limited, number, parrot, scratch};
+
+/// Waits until no thread of the server wakes up any more.
+fn until_it_rests(parrot: &Parrot) {
+    eventually("all threads sleep", || {
+        let before = (parrot.sleeps(), parrot.processor_time());
+        thread::sleep(Duration::from_millis(100));
+        (parrot.sleeps(), parrot.processor_time()) == before
+    });
+}
 
 #[test]
 fn an_idle_server_makes_no_wake_ups() {
@@ -21,11 +30,7 @@ fn an_idle_server_makes_no_wake_ups() {
     }
     eventually("the log is written", || fs::read_to_string(&log).unwrap().lines().count() == 100);
     // The log's thread looks once more for lines that have come meanwhile.
-    eventually("all threads sleep", || {
-        let before = parrot.sleeps();
-        thread::sleep(Duration::from_millis(100));
-        parrot.sleeps() == before
-    });
+    until_it_rests(&parrot);
     let before = parrot.sleeps();
     thread::sleep(Duration::from_secs(1));
     assert_eq!(parrot.sleeps() - before, 0, "woken with nothing to do");
@@ -37,6 +42,7 @@ fn a_half_closed_peer_that_does_not_read_costs_no_processor_time() {
     let stream = parrot.connect();
     let written = fill(&stream, data());
     stream.shutdown(Shutdown::Write).unwrap();
+    until_it_rests(&parrot);
     let (before, sleeps) = (parrot.processor_time(), parrot.sleeps());
     thread::sleep(Duration::from_millis(500));
     let spent = parrot.processor_time() - before;
@@ -77,6 +83,29 @@ fn memory_stays_below_the_cap_however_many_do_not_read() {
     }
     let grown = parrot.status("VmRSS").saturating_sub(before);
     assert!(grown <= 2048, "{grown} KiB more with a cap of 1 MiB");
+}
+
+#[test]
+fn without_memory_for_buffers_it_waits_for_some_and_goes_on() {
+    // Room for the program and some two hundred buffers of 128 KiB.
+    let parrot = Parrot::spawn(&mut limited("-v 32768", &parrot(&["--log", "off"])));
+    let healthy = parrot.connect();
+    echo(&healthy, b"before");
+    let deaf: Vec<TcpStream> = (0..400).map(|_| parrot.connect_with_tiny_buffers()).collect();
+    for stream in &deaf {
+        stream.set_nonblocking(true).unwrap();
+    }
+    eventually("it has tried to get a buffer several times", || {
+        for mut stream in &deaf {
+            let _ = stream.write(&data()[..64 << 10]);
+        }
+        parrot.signal(Signal::USR1);
+        let said = parrot.stderr();
+        said.lines().rfind(|line| line.contains(" retries")).is_some_and(|line| number(line, "retries") > 1000)
+    });
+    drop(deaf);
+    echo(&healthy, b"after");
+    parrot.stop();
 }
 
 #[test]

@@ -10,6 +10,15 @@ const CONNECTIONS: usize = 5000;
 /// syncache(4)), should the server not get its turn of the processor meanwhile.
 const AT_ONCE: usize = 100;
 
+/// What a connection without a byte pending costs: its slot, its entry in the queue's table and its share of what tables
+/// keep for growing.
+#[cfg(target_os = "linux")]
+const BYTES_EACH: usize = 160;
+
+/// KiB for buffers that were in use, a page each, and for the pages that the system counts late.
+#[cfg(target_os = "linux")]
+const SLACK: u64 = 256;
+
 #[test]
 fn five_thousand_connections_are_served_and_take_little_memory() {
     if !raise_descriptor_limit(CONNECTIONS as u64 + 1000) {
@@ -36,7 +45,8 @@ fn five_thousand_connections_are_served_and_take_little_memory() {
     #[cfg(target_os = "linux")]
     {
         let grown = parrot.status("VmRSS").saturating_sub(before);
-        assert!(grown <= 1500, "{grown} KiB more for {CONNECTIONS} connections without a byte pending");
+        let most = (CONNECTIONS * BYTES_EACH).div_ceil(1024) as u64 + SLACK;
+        assert!(grown <= most, "{grown} KiB more for {CONNECTIONS} connections without a byte pending, not {most}");
     }
     drop(streams);
     let summary = parrot.stop();
