@@ -17,6 +17,10 @@ impl<T: Ord> Deadlines<T> {
         self.0.push(Reverse((due, what)));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next thing is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((due, _))| *due)

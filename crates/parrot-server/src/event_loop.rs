@@ -62,6 +62,17 @@ pub struct Shared {
     pub stop: AtomicBool,
 }
 
+/// How long the loop's own lists are, entries of connections that are no more included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListLengths {
+    /// Things due later.
+    pub deadlines: usize,
+    /// Connections whose share of a turn was used up.
+    pub unfinished: usize,
+    /// Connections that wait for a buffer.
+    pub in_line: usize,
+}
+
 /// All connections, and the order of the work on them.
 #[allow(missing_debug_implementations, reason = "a system need not be Debug")]
 pub struct EventLoop<S: System> {
@@ -128,7 +139,7 @@ impl<S: System> EventLoop<S> {
         Ok(EventLoop {
             acceptor,
             connections: SlotMap::with_key(),
-            pool: BufferPool::with_memory(config.max_output, config.max_buffered, Pages::allocate),
+            pool: BufferPool::with_memory(config.max_output, config.max_buffered, S::allocate),
             ahead: Vec::with_capacity(RECEIVES_AHEAD),
             bytes_ahead: 0,
             unfinished: VecDeque::new(),
@@ -227,6 +238,11 @@ impl<S: System> EventLoop<S> {
     /// How many buffers are with connections, and how many can be at most.
     pub fn buffers(&self) -> (usize, usize) {
         (self.pool.lent(), self.pool.capacity())
+    }
+
+    /// How long the loop's own lists are.
+    pub fn list_lengths(&self) -> ListLengths {
+        ListLengths { deadlines: self.deadlines.len(), unfinished: self.unfinished.len(), in_line: self.starved.len() }
     }
 
     /// The system, for a test to look into.

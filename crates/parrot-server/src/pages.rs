@@ -11,7 +11,7 @@ const LEAST_MAPPED: usize = 16 * 1024;
 
 /// Bytes of a buffer.
 #[derive(Debug)]
-pub(crate) enum Pages {
+pub enum Pages {
     /// Pages that hold nothing else, and cost nothing until they are written to.
     Mapped(MmapMut),
     /// A small buffer, or one for which the system had no mapping left (`vm.max_map_count` on Linux).
@@ -20,7 +20,7 @@ pub(crate) enum Pages {
 
 impl Pages {
     /// So many bytes, or `None` when the system has no memory for them: that must not end the process.
-    pub(crate) fn allocate(size: usize) -> Option<Pages> {
+    pub fn allocate(size: usize) -> Option<Pages> {
         if size >= LEAST_MAPPED
             && let Ok(map) = MmapMut::map_anon(size)
         {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use parrot_kqueue::{Signal, Token};
 
-pub use crate::event_loop::{EventLoop, LoopConfig, Shared};
+pub use crate::event_loop::{EventLoop, ListLengths, LoopConfig, Shared};
+pub use crate::pages::Pages;
 pub use crate::statistics::Counters;
 
 /// What the loop asks of the system. Calls never block but for [`wait`](System::wait).
@@ -37,6 +38,11 @@ pub trait System {
 
     /// Takes such a wish back. Always done before the descriptor is closed.
     fn unwatch(&mut self, queue: &mut Self::Queue, what: Watch<'_, Self>) -> io::Result<()>;
+
+    /// Memory for a buffer of so many bytes, of any value; `None` when there is none.
+    fn allocate(size: usize) -> Option<Pages> {
+        Pages::allocate(size)
+    }
 
     /// Takes the next connection that waits.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)>;
