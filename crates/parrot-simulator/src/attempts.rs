@@ -17,15 +17,12 @@ use crate::stream;
 
 /// Peers are told apart by the port of their address.
 pub(crate) const FIRST_PORT: usize = 10_000;
-/// What the loop receives at most from one connection in one serving.
-const BYTES_PER_SERVING: u64 = 128 * 1024;
-const RECEIVES_PER_TURN: u32 = 64;
-/// A connection is served on its event to read, on its event to write and as a leftover: that often in a turn, at most.
-const SERVINGS_PER_TURN: u64 = 3;
-/// So many calls in a turn are a loop in the loop.
-const ENDLESS_CALLS: u32 = 1_000_000;
 /// After a want of memory, calls again sooner than this would only be refused again.
 const LEAST_PAUSE: u64 = MILLISECOND;
+/// The same after accept has failed for a reason that may last, unless a connection was closed.
+const LEAST_ACCEPT_PAUSE: u64 = 50 * MILLISECOND;
+/// So many calls in a row are interrupted, when they are interrupted again and again.
+const INTERRUPTIONS: u32 = 300;
 
 /// An error number as a call's result.
 pub(crate) fn error<T>(errno: Errno) -> io::Result<T> {
@@ -46,18 +43,6 @@ fn reason(errno: Errno) -> CloseReason {
 }
 
 impl Kernel {
-    /// What every call begins with; an error ends a loop in the loop.
-    pub(crate) fn enter(&mut self) -> io::Result<()> {
-        self.last_call_closed = false;
-        self.calls_in_turn += 1;
-        if self.calls_in_turn > ENDLESS_CALLS {
-            self.broken(Promise::Work, || format!("more than {ENDLESS_CALLS} calls in a turn"));
-            return error(Errno::EIO);
-        }
-        self.pass_time();
-        Ok(())
-    }
-
     /// The connection fails with this, and so has ended.
     pub(crate) fn fail<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
         self.links[index].ended.get_or_insert(reason(errno));
@@ -70,6 +55,7 @@ impl Kernel {
     pub(crate) fn starve<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
         self.links[index].memory_short = Some(self.turn_time);
         self.tally.retries += 1;
+        self.last_shortage = Some(self.turn_time);
         error(errno)
     }
 
@@ -98,40 +84,59 @@ impl Kernel {
         Err(failure)
     }
 
-    /// Accept fails for a reason that may last.
-    pub(crate) fn accept_pauses<T>(&mut self, port: usize, errno: Errno) -> io::Result<T> {
+    /// Accept fails for a reason that may last, and the connection stays in the backlog.
+    fn accept_pauses<T>(&mut self, errno: Errno) -> io::Result<T> {
         match errno {
-            Errno::EIO => self.tally.accept_failures += 1,
-            _ => self.tally.accept_pauses += 1,
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => self.tally.accept_pauses += 1,
+            _ => self.tally.accept_failures += 1,
         }
         note!(self, "accept: {errno}");
+        self.last_pause = Some(self.turn_time);
+        self.closed_since_pause = false;
         // Without a descriptor for one listener there is none for the other: all of them pause.
-        let _ = port;
         for port in &mut self.ports {
             port.paused = Some(self.turn_time);
         }
         error(errno)
     }
 
+    /// Accept was called: not too soon after a reason to pause?
+    pub(crate) fn check_accept_pause(&mut self) {
+        let pause = self.last_pause.map_or(0..0, |since| since + 1..since + LEAST_ACCEPT_PAUSE);
+        if pause.contains(&self.turn_time) {
+            self.broken(Promise::Busy, || "accept is tried again at once, and nothing was closed".to_owned());
+        }
+    }
+
     pub(crate) fn try_accept(&mut self, port: usize) -> io::Result<(Socket, SocketAddr)> {
-        if self.fault(Point::AcceptInterrupted) {
+        let Some(&index) = self.ports[port].backlog.front() else {
+            if self.fault(Point::AcceptInterrupted) {
+                self.tally.accept_failures += 1;
+                return error(Errno::EINTR);
+            }
+            self.ports[port].seen_empty = true;
+            return error(Errno::EAGAIN);
+        };
+        self.links[index].calls += 1;
+        if self.fault_of(index, Point::AcceptInterrupted) {
             self.tally.accept_failures += 1;
             return error(Errno::EINTR);
         }
-        let Some(&index) = self.ports[port].backlog.front() else { return error(Errno::EAGAIN) };
-        if self.fault(Point::AcceptEmpty) {
+        if self.fault_of(index, Point::AcceptEmpty) {
+            // The connection comes right after the call.
+            self.ports[port].seen_empty = true;
             return error(Errno::EAGAIN);
         }
         if self.open.len() >= self.plan.descriptors {
             self.coverage.count(Point::NoDescriptor);
             // XNU takes the connection off the queue before it finds that it has no descriptor for it.
-            if self.plan.profile == Profile::Kqueue && self.dice.chance(64) {
+            if self.plan.profile == Profile::Kqueue && self.links[index].call_dice.chance(64) {
                 self.coverage.count(Point::NoDescriptorDrops);
                 if let Some(index) = self.pop_backlog(port) {
                     self.links[index].stage = Stage::Lost;
                 }
             }
-            return self.accept_pauses(port, Errno::EMFILE);
+            return self.accept_pauses(Errno::EMFILE);
         }
         for (fault, errno) in [
             (Point::AcceptTableFull, Errno::ENFILE),
@@ -139,25 +144,36 @@ impl Kernel {
             (Point::AcceptNoMemory, Errno::ENOMEM),
             (Point::AcceptOther, Errno::EIO),
         ] {
-            if self.fault(fault) {
-                return self.accept_pauses(port, errno);
+            if self.fault_of(index, fault) {
+                return self.accept_pauses(errno);
             }
         }
-        if self.fault(Point::AcceptNetwork) {
-            let errno =
-                self.dice.pick([Errno::EPROTO, Errno::ENETDOWN, Errno::EHOSTUNREACH, Errno::ETIMEDOUT, Errno::EPERM]);
+        if self.fault_of(index, Point::AcceptForbidden) {
+            // A security module, a jail or a filter of system calls.
+            let errno = self.links[index].call_dice.pick([Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP]);
+            return self.accept_pauses(errno);
+        }
+        if self.fault_of(index, Point::AcceptNetwork) {
+            let errno = self.links[index].call_dice.pick([
+                Errno::EPROTO,
+                Errno::ENOPROTOOPT,
+                Errno::ENETDOWN,
+                Errno::ENETUNREACH,
+                Errno::EHOSTDOWN,
+                Errno::EHOSTUNREACH,
+                Errno::ETIMEDOUT,
+            ]);
             return self.accept_loses(port, errno.into());
         }
-        let gone = self.links[index].broken && self.dice.chance(128);
-        if self.fault(Point::AcceptAborted) || gone {
+        let gone = self.links[index].broken && self.links[index].call_dice.chance(128);
+        if self.fault_of(index, Point::AcceptAborted) || gone {
             return self.accept_loses(port, Errno::ECONNABORTED.into());
         }
         // macOS accepts a connection that is gone with an address of no length, which std has no kind of address for.
-        if self.fault(Point::AcceptNoAddress) {
+        if self.fault_of(index, Point::AcceptNoAddress) {
             return self.accept_loses(port, io::Error::new(ErrorKind::InvalidInput, "invalid argument"));
         }
         self.pop_backlog(port);
-        self.ports[port].accepts_in_turn += 1;
         let link = &mut self.links[index];
         link.stage = Stage::Open;
         link.active = self.turn_time;
@@ -169,20 +185,80 @@ impl Kernel {
         Ok((Socket { link: index }, SocketAddr::from(([127, 0, 0, 1], (FIRST_PORT + index) as u16))))
     }
 
-    /// What a receive that may be made finds.
-    pub(crate) fn try_receive(&mut self, index: usize, space: &mut [u8]) -> io::Result<usize> {
-        if self.fault(Point::ReceiveInterrupted) {
+    /// Whether this call on a connection's socket is interrupted; now and then the next are as well.
+    fn is_interrupted(&mut self, index: usize, fault: Point) -> bool {
+        let link = &mut self.links[index];
+        if link.interruptions > 0 {
+            link.interruptions -= 1;
+            self.coverage.count(fault);
+            self.work += 1;
+            return true;
+        }
+        let interrupted = self.fault_of(index, fault);
+        if interrupted && self.links[index].call_dice.chance(1) {
+            self.links[index].interruptions = INTERRUPTIONS;
+            self.coverage.count(Point::InterruptedAgain);
+        }
+        interrupted
+    }
+
+    /// What looking for the end finds.
+    pub(crate) fn try_peek(&mut self, index: usize) -> io::Result<usize> {
+        if self.fault_of(index, Point::PeekInterrupted) {
             return error(Errno::EINTR);
         }
-        if self.fault(Point::ReceiveNoMemory) {
-            let errno = self.dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
+        if self.fault_of(index, Point::PeekNoMemory) {
+            let errno = self.links[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
             return self.starve(index, errno);
         }
-        if self.fault(Point::ReceiveFails) {
-            return self.fail(index, Errno::EIO);
+        for (fault, errno) in [(Point::PeekFails, Errno::EIO), (Point::PeekGone, Errno::ECONNRESET)] {
+            if self.fault_of(index, fault) {
+                return self.fail(index, errno);
+            }
+        }
+        if let Some(errno) = self.links[index].error.take() {
+            return self.fail(index, errno);
+        }
+        if self.links[index].waiting() > 0 {
+            return Ok(1);
+        }
+        if self.links[index].end_in_sight() {
+            self.coverage.count(Point::EndWithoutBuffer);
+            self.tell_end(index);
+            return Ok(0);
+        }
+        let draining = self.drain_deadline.is_some();
+        self.links[index].emptied(draining);
+        error(Errno::EAGAIN)
+    }
+
+    /// The loop has received the peer's end.
+    fn tell_end(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        link.hinted = false;
+        link.end_received = true;
+        if link.shut {
+            link.ended.get_or_insert(CloseReason::Drained);
+        }
+        self.work += 1;
+    }
+
+    /// What a receive that may be made finds.
+    pub(crate) fn try_receive(&mut self, index: usize, space: &mut [u8]) -> io::Result<usize> {
+        if self.is_interrupted(index, Point::ReceiveInterrupted) {
+            return error(Errno::EINTR);
+        }
+        if self.fault_of(index, Point::ReceiveNoMemory) {
+            let errno = self.links[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
+            return self.starve(index, errno);
+        }
+        for (fault, errno) in [(Point::ReceiveFails, Errno::EIO), (Point::ReceiveGone, Errno::ECONNRESET)] {
+            if self.fault_of(index, fault) {
+                return self.fail(index, errno);
+            }
         }
         let waiting = self.links[index].waiting();
-        if waiting > 0 && self.fault(Point::ReceiveEmpty) {
+        if waiting > 0 && self.fault_of(index, Point::ReceiveEmpty) {
             // The bytes come right after the call: with an event of their own.
             self.links[index].edge = true;
             return error(Errno::EAGAIN);
@@ -194,14 +270,8 @@ impl Kernel {
             self.coverage.count(if errno == Errno::ECONNRESET { Point::ReceiveReset } else { Point::ReceiveTimedOut });
             return self.fail(index, errno);
         }
-        let link = &mut self.links[index];
-        if link.broken || link.peer_ended {
-            link.hinted = false;
-            link.end_received = true;
-            if link.shut {
-                link.ended.get_or_insert(CloseReason::Drained);
-            }
-            self.work += 1;
+        if self.links[index].end_in_sight() {
+            self.tell_end(index);
             return Ok(0);
         }
         error(Errno::EAGAIN)
@@ -215,10 +285,11 @@ impl Kernel {
         {
             n = mark - link.received;
             self.coverage.count(Point::UrgentStop);
-        } else if n > 1 && self.fault(Point::ReceiveShort) {
+        } else if n > 1 && self.fault_of(index, Point::ReceiveShort) {
             // The others come right after the call: with an event of their own.
-            n = 1 + self.dice.below(n - 1);
-            self.links[index].edge = true;
+            let link = &mut self.links[index];
+            n = 1 + link.call_dice.below(n - 1);
+            link.edge = true;
         }
         let link = &mut self.links[index];
         stream::fill(index, link.received, &mut space[..n as usize]);
@@ -245,61 +316,45 @@ impl Kernel {
                     format!("connection {index} has {filled} bytes of {most} in its buffer")
                 });
             }
-            self.count_work(index, n);
+            self.count_bytes(index, n);
         }
         self.wake_writer(index);
         n as usize
     }
 
-    /// Checks a connection's share of the turn.
-    pub(crate) fn count_work(&mut self, index: usize, n: u64) {
-        let turn = self.tally.turns;
-        let most = SERVINGS_PER_TURN * (BYTES_PER_SERVING + self.plan.config.max_output as u64);
-        let link = &mut self.links[index];
-        if link.turn != turn {
-            (link.turn, link.receives, link.bytes_in_turn) = (turn, 0, 0);
-        }
-        link.receives += 1;
-        link.bytes_in_turn += n;
-        if link.receives == RECEIVES_PER_TURN {
-            self.coverage.count(Point::ReceiveShareUsed);
-        }
-        let (receives, bytes) = (link.receives, link.bytes_in_turn);
-        if u64::from(receives) > SERVINGS_PER_TURN * u64::from(RECEIVES_PER_TURN) || bytes > most {
-            self.broken(Promise::Work, || {
-                format!("connection {index}: {receives} receives of {bytes} bytes in a turn")
-            });
-        }
-    }
-
     pub(crate) fn try_send(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize> {
-        if self.fault(Point::SendInterrupted) {
+        if self.is_interrupted(index, Point::SendInterrupted) {
             return error(Errno::EINTR);
         }
         for (fault, errno) in [(Point::SendNoBuffers, Errno::ENOBUFS), (Point::SendNoMemory, Errno::ENOMEM)] {
-            if self.fault(fault) {
+            if self.fault_of(index, fault) {
                 return self.starve(index, errno);
             }
         }
         for (fault, errno) in [(Point::SendPrototype, Errno::EPROTOTYPE), (Point::SendFails, Errno::EIO)] {
-            if self.fault(fault) {
+            if self.fault_of(index, fault) {
                 return self.fail(index, errno);
             }
         }
+        if self.fault_of(index, Point::SendGone) {
+            let errno = self.links[index].call_dice.pick([Errno::EPIPE, Errno::ECONNRESET]);
+            return self.fail(index, errno);
+        }
         if self.links[index].broken {
-            let told = self.links[index].error.take();
-            let errno = told.filter(|_| self.dice.chance(128)).unwrap_or(Errno::EPIPE);
+            let link = &mut self.links[index];
+            let told = link.error.take();
+            let errno = told.filter(|_| link.call_dice.chance(128)).unwrap_or(Errno::EPIPE);
             self.coverage.count(if errno == Errno::EPIPE { Point::SendBrokenPipe } else { Point::SendReset });
             return self.fail(index, errno);
         }
         let link = &mut self.links[index];
         let mut n = link.room().min(bytes.len() as u64);
-        if n == 0 || self.fault(Point::SendFull) {
+        if n == 0 || self.fault_of(index, Point::SendFull) {
             self.links[index].blocked = true;
             return error(Errno::EAGAIN);
         }
-        if n > 1 && self.fault(Point::SendShort) {
-            n = 1 + self.dice.below(n - 1);
+        if n > 1 && self.fault_of(index, Point::SendShort) {
+            n = 1 + self.links[index].call_dice.below(n - 1);
         }
         let link = &mut self.links[index];
         let (from, taken) = (link.sent, &bytes[..n as usize]);

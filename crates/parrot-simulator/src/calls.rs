@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use parrot_kqueue::Token;
 use parrot_server::CloseReason;
-use parrot_server::system::{Event, System, Watch};
+use parrot_server::system::{Event, Pages, System, Watch};
 
 use crate::attempts::{FIRST_PORT, error};
 use crate::check::Promise;
 use crate::coverage::Point;
 use crate::kernel::{Kernel, note};
 use crate::link::{SetUp, Stage};
+use crate::memory::Memory;
 use crate::profile::Profile;
 use crate::stream;
 
@@ -34,9 +35,6 @@ pub struct Listener {
 /// The event queue, as the loop holds it: all of it is in the [`Kernel`].
 #[derive(Debug)]
 pub struct Queue;
-
-/// The most that the loop accepts from one listener in a turn.
-const ACCEPTS_PER_TURN: u64 = 64;
 
 impl System for Kernel {
     type Listener = Listener;
@@ -63,7 +61,8 @@ impl System for Kernel {
             Watch::Accept(listener) => {
                 if self.tally.turns > 0 && self.fault(Point::WatchAcceptFails) {
                     self.ports[listener.port].paused = Some(self.turn_time);
-                    return error(Errno::ENOMEM);
+                    self.closed_since_pause = false;
+                    return error(self.dice.pick([Errno::ENOMEM, Errno::EINTR]));
                 }
                 let port = &mut self.ports[listener.port];
                 port.watch = Some(token);
@@ -74,9 +73,10 @@ impl System for Kernel {
             Watch::Read(socket) => {
                 let index = socket.link;
                 self.tally.accepted += 1;
-                if self.fault(Point::WatchReadFails) {
-                    let errno = self.dice.pick([Errno::ENOMEM, Errno::ENOSPC]);
-                    self.links[index].ended.get_or_insert(CloseReason::Failed);
+                if self.fault_of(index, Point::WatchReadFails) {
+                    let link = &mut self.links[index];
+                    let errno = link.call_dice.pick([Errno::ENOMEM, Errno::ENOSPC, Errno::EINTR]);
+                    link.ended.get_or_insert(CloseReason::Failed);
                     return error(errno);
                 }
                 self.count_slot(token);
@@ -91,9 +91,10 @@ impl System for Kernel {
             }
             Watch::Write(socket) => {
                 let index = socket.link;
-                if self.fault(Point::WatchWriteFails) {
-                    self.links[index].ended.get_or_insert(CloseReason::Failed);
-                    return error(Errno::ENOMEM);
+                if self.fault_of(index, Point::WatchWriteFails) {
+                    let link = &mut self.links[index];
+                    link.ended.get_or_insert(CloseReason::Failed);
+                    return error(link.call_dice.pick([Errno::ENOMEM, Errno::EINTR]));
                 }
                 self.links[index].watch_write = Some(token);
                 note!(self, "  connection {index}: waits for room");
@@ -110,8 +111,6 @@ impl System for Kernel {
                 let draining = self.drain_deadline.is_some();
                 let port = &mut self.ports[listener.port];
                 let was = port.watch.take();
-                // A back-off is work: it cannot follow itself.
-                self.work += u64::from(was.is_some());
                 let port = &self.ports[listener.port];
                 if !draining && port.paused != Some(self.turn_time) {
                     self.broken(Promise::Fair, || "a listener is not watched any more for no reason".to_owned());
@@ -120,11 +119,15 @@ impl System for Kernel {
                 }
                 (was, self.fault(Point::UnwatchAcceptFails))
             }
-            Watch::Read(socket) => (self.links[socket.link].watch_read.take(), self.fault(Point::UnwatchReadFails)),
+            Watch::Read(socket) => {
+                let index = socket.link;
+                (self.links[index].watch_read.take(), self.fault_of(index, Point::UnwatchReadFails))
+            }
             Watch::Write(socket) => {
-                let was = self.links[socket.link].watch_write.take();
-                let fails = self.fault(Point::UnwatchWriteFails);
-                let link = &mut self.links[socket.link];
+                let index = socket.link;
+                let was = self.links[index].watch_write.take();
+                let fails = self.fault_of(index, Point::UnwatchWriteFails);
+                let link = &mut self.links[index];
                 // Not when it is being closed already: the wish to read is taken back first.
                 if fails && link.watch_read.is_some() {
                     link.ended.get_or_insert(CloseReason::Failed);
@@ -136,23 +139,21 @@ impl System for Kernel {
         };
         match was {
             Some(_) if !fault => Ok(()),
-            _ => error(Errno::ENOENT),
+            Some(_) => error(self.dice.pick([Errno::ENOENT, Errno::EINTR])),
+            None => error(Errno::ENOENT),
         }
+    }
+
+    fn allocate(size: usize) -> Option<Pages> {
+        Memory::allocate(size)
     }
 
     fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, SocketAddr)> {
         self.enter()?;
-        let accepted = self.try_accept(listener.port);
-        let accepts = self.ports[listener.port].accepts_in_turn;
-        if accepts == ACCEPTS_PER_TURN {
-            self.coverage.count(Point::AcceptShareUsed);
-        }
-        // On its event, and once more in a drain.
-        let most = if self.drain_deadline.is_some() { 2 * ACCEPTS_PER_TURN } else { ACCEPTS_PER_TURN };
-        if accepts > most {
-            self.broken(Promise::Work, || format!("{accepts} connections accepted in a turn"));
-        }
-        accepted
+        self.check_accept_pause();
+        self.count_accept(listener.port);
+        self.ports[listener.port].seen_empty = false;
+        self.try_accept(listener.port)
     }
 
     fn set_up(&mut self, socket: &Socket) -> io::Result<()> {
@@ -162,10 +163,13 @@ impl System for Kernel {
         if self.plan.config.max_connections.is_some_and(|max| served >= max) {
             self.broken(Promise::Limit, || format!("{served} connections, and one more"));
         }
-        let gone = self.links[index].broken && self.plan.profile == Profile::Kqueue && self.dice.chance(64);
-        if self.fault(Point::SetUpFails) || gone {
-            self.links[index].set_up = SetUp::Failed;
-            return error(Errno::EINVAL);
+        let fails = self.fault_of(index, Point::SetUpFails);
+        let link = &mut self.links[index];
+        let gone = link.broken && self.plan.profile == Profile::Kqueue && link.call_dice.chance(64);
+        if fails || gone {
+            link.set_up = SetUp::Failed;
+            let errno = [Errno::EINVAL, Errno::ECONNRESET, Errno::ENOBUFS, Errno::ENOMEM, Errno::EINTR, Errno::EIO];
+            return error(if fails { link.call_dice.pick(errno) } else { Errno::EINVAL });
         }
         self.links[index].set_up = SetUp::Done;
         Ok(())
@@ -173,41 +177,30 @@ impl System for Kernel {
 
     fn is_waiting(&mut self, listener: &Listener) -> io::Result<bool> {
         self.enter()?;
-        Ok(!self.ports[listener.port].backlog.is_empty())
+        if self.fault(Point::IsWaitingFails) {
+            return error(self.dice.pick([Errno::EINTR, Errno::ENOMEM]));
+        }
+        let port = &mut self.ports[listener.port];
+        port.seen_empty = port.backlog.is_empty();
+        Ok(!port.seen_empty)
     }
 
     fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
-        self.enter()?;
         let index = socket.link;
+        self.settle_refused(true);
+        self.enter_for(index)?;
         self.end_memory_pause(index);
-        let draining = self.drain_deadline.is_some();
-        if let Some(errno) = self.links[index].error.take() {
-            return self.fail(index, errno);
-        }
-        let link = &mut self.links[index];
-        link.unserved_turns = 0;
-        if link.waiting() > 0 {
-            return Ok(1);
-        }
-        if link.broken || link.peer_ended {
-            link.hinted = false;
-            link.end_received = true;
-            if link.shut {
-                link.ended.get_or_insert(CloseReason::Drained);
-            }
-            self.work += 1;
-            return Ok(0);
-        }
-        link.emptied(draining);
-        error(Errno::EAGAIN)
+        let result = self.try_peek(index);
+        self.settle_peek(matches!(result, Ok(1)));
+        note!(self, "connection {index}: peek -> {result:?}");
+        result
     }
 
     fn receive(&mut self, socket: &Socket, space: &mut [u8]) -> io::Result<usize> {
-        self.enter()?;
         let index = socket.link;
+        self.enter_for(index)?;
         self.end_memory_pause(index);
         let link = &mut self.links[index];
-        link.unserved_turns = 0;
         link.in_line_since = None;
         if !link.hinted || space.is_empty() {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
@@ -222,29 +215,33 @@ impl System for Kernel {
     }
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-        self.enter()?;
         let index = socket.link;
+        self.enter_for(index)?;
         self.end_memory_pause(index);
         let link = &mut self.links[index];
-        link.unserved_turns = 0;
+        link.tried_in = self.tally.turns;
         let owed = link.owed();
         if link.shut || bytes.is_empty() || bytes.len() as u64 > owed {
             self.broken(Promise::Bytes, || format!("connection {index}: send of {} with {owed} owed", bytes.len()));
             return error(Errno::EPIPE);
         }
         // Before it is closed as idle, a peer may be tried.
-        let idle = self.idle_due(&self.links[index]).is_some_and(|due| due <= self.turn_time);
+        let idle = self.is_idle(&self.links[index]);
+        let tried = self.links[index].blocked && idle;
         if self.links[index].blocked && !idle {
             self.broken(Promise::Provoked, || format!("connection {index}: send without an event for room"));
         }
         let result = self.try_send(index, bytes);
+        if tried {
+            self.coverage.count(if result.is_ok() { Point::KeptByTry } else { Point::TriedInVain });
+        }
         note!(self, "connection {index}: send of {} -> {result:?}", bytes.len());
         result
     }
 
     fn shut_down(&mut self, socket: &Socket) -> io::Result<()> {
-        self.enter()?;
         let index = socket.link;
+        self.enter_for(index)?;
         note!(self, "connection {index}: shut down");
         let draining = self.drain_deadline.is_some();
         let link = &mut self.links[index];
@@ -259,8 +256,8 @@ impl System for Kernel {
                 )
             });
         }
-        let gone = self.links[index].broken && self.dice.chance(128);
-        if self.fault(Point::ShutDownFails) || gone {
+        let gone = self.links[index].broken && self.links[index].call_dice.chance(128);
+        if self.fault_of(index, Point::ShutDownFails) || gone {
             return self.fail(index, Errno::ENOTCONN);
         }
         let link = &mut self.links[index];
@@ -277,17 +274,25 @@ impl System for Kernel {
 
     fn close(&mut self, socket: Socket) {
         let _ = self.enter();
+        // One that was refused, or could not be set up, had its descriptor for a moment.
+        self.closed_since_pause |= self.links[socket.link].token.is_some();
         self.check_close(socket.link);
         self.last_call_closed = true;
+        self.last_pause = None;
     }
 
     fn close_listener(&mut self, listener: Listener) {
         let _ = self.enter();
         let port = &mut self.ports[listener.port];
-        port.open = false;
-        let (watched, backlog) = (port.watch.is_some(), std::mem::take(&mut port.backlog));
+        port.closed = true;
+        let (watched, seen_empty) = (port.watch.is_some(), port.seen_empty);
+        let backlog = std::mem::take(&mut port.backlog);
+        let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
         if !backlog.is_empty() {
-            self.coverage.count(Point::DrainResetsBacklog);
+            self.coverage.count(if late { Point::DrainResetsBacklog } else { Point::ComesTooLate });
+            if !late && !seen_empty {
+                self.broken(Promise::Drain, || format!("{} connections are reset in the backlog", backlog.len()));
+            }
         }
         for index in backlog {
             self.links[index].stage = Stage::Lost;
@@ -303,7 +308,12 @@ impl System for Kernel {
     }
 
     fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
-        self.log();
+        // The hand-over to the log never waits, but it may take a while, and meanwhile the peers go on.
+        if self.plan.log_time > 0 {
+            self.time += self.dice.below(self.plan.log_time);
+            self.run_due();
+            self.coverage.count(Point::LogSlow);
+        }
         let index = usize::from(peer.port()).wrapping_sub(FIRST_PORT);
         let Some(link) = self.links.get_mut(index) else {
             return self.broken(Promise::Log, || format!("a message of {peer}, whom nobody knows"));

@@ -19,9 +19,9 @@ pub enum Promise {
     Fair,
     /// The loop does not wait while there is something to do.
     Awake,
-    /// Output a connection, buffers in all.
+    /// Output a connection, buffers in all, the loop's own lists.
     Memory,
-    /// Receives and accepts a turn.
+    /// Calls a connection, bytes, accepts and leftovers a turn.
     Work,
     /// The limit of connections.
     Limit,
@@ -31,9 +31,11 @@ pub enum Promise {
     Counters,
     /// Each message is handed to the log, as it was received.
     Log,
-    /// Idle connections end in time.
+    /// Idle connections end in time, and not before a send was tried.
     Idle,
-    /// A drain ends in time.
+    /// The time is read after each wait.
+    Clock,
+    /// A drain ends in time, and takes with it what waits in the backlog.
     Drain,
     /// The server ends when it was told to, and how it was told to.
     Ended,

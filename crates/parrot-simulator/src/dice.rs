@@ -1,43 +1,97 @@
 //! Where all decisions of a run come from: a seed, or the bytes that a fuzzer gives.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 /// Makes decisions. Whatever it is made from, the same source gives the same decisions.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    Seed(u64),
-    Bytes { bytes: Vec<u8>, next: usize },
+    Seed { seed: u64, state: u64 },
+    Bytes(Rc<RefCell<Bytes>>),
+}
+
+#[derive(Debug)]
+struct Bytes {
+    bytes: Vec<u8>,
+    next: usize,
+}
+
+/// What dice are thrown for. Each purpose has dice of its own, so that a peer or a fault that is left out does not change
+/// what happens to the others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// The plan, but for its peers.
+    Plan,
+    /// A peer's script.
+    Script,
+    /// What a peer does on the way.
+    Peer,
+    /// How calls on a peer's socket turn out.
+    Calls,
+    /// Time, and the order of events.
+    World,
+    /// Whether a fault happens, by the fault's number.
+    Fault(usize),
+}
+
+impl Purpose {
+    fn number(self) -> u64 {
+        match self {
+            Purpose::Plan => 0,
+            Purpose::Script => 1,
+            Purpose::Peer => 2,
+            Purpose::Calls => 3,
+            Purpose::World => 4,
+            Purpose::Fault(fault) => 5 + fault as u64,
+        }
+    }
 }
 
 impl Dice {
-    /// `purpose` tells apart the decisions of one seed that must not depend on each other's number.
-    pub(crate) fn seeded(seed: u64, purpose: u64) -> Dice {
-        Dice(Source::Seed(mix(mix(seed) ^ purpose)))
+    /// All decisions of a seed come from these.
+    pub(crate) fn seeded(seed: u64) -> Dice {
+        Dice(Source::Seed { seed, state: mix(seed) })
     }
 
     /// When the bytes have run out, every decision is 0: the plain case.
     pub(crate) fn bytes(bytes: &[u8]) -> Dice {
-        Dice(Source::Bytes { bytes: bytes.to_vec(), next: 0 })
+        Dice(Source::Bytes(Rc::new(RefCell::new(Bytes { bytes: bytes.to_vec(), next: 0 }))))
+    }
+
+    /// Dice for a purpose, the `which`th of this purpose: what they give depends on nothing that other dice gave. A
+    /// fuzzer's bytes are one stream that all of them read from.
+    #[inline]
+    pub(crate) fn of(&self, purpose: Purpose, which: u64) -> Dice {
+        match &self.0 {
+            Source::Seed { seed, .. } => {
+                let seed = mix(*seed ^ (purpose.number() << 56 | which));
+                Dice(Source::Seed { seed, state: seed })
+            }
+            Source::Bytes(bytes) => Dice(Source::Bytes(Rc::clone(bytes))),
+        }
     }
 
     /// A number below `n`, which is above 0.
     #[inline]
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         match &mut self.0 {
-            Source::Seed(state) => {
+            Source::Seed { state, .. } => {
                 // The generator wyrand: one multiplication, and good in the upper bits that the scaling takes.
                 *state = state.wrapping_add(0xa076_1d64_78bd_642f);
                 let product = u128::from(*state) * u128::from(*state ^ 0xe703_7ed1_a0b4_28db);
                 let random = (product >> 64) as u64 ^ product as u64;
                 ((u128::from(random) * u128::from(n)) >> 64) as u64
             }
-            Source::Bytes { bytes, next } => {
+            Source::Bytes(bytes) => {
+                let mut source = bytes.borrow_mut();
                 let width = if n <= 0x100 { 1 } else { 3 };
                 let mut value = 0;
                 for _ in 0..width {
-                    value = value << 8 | u64::from(bytes.get(*next).copied().unwrap_or(0));
-                    *next += 1;
+                    value = value << 8 | u64::from(source.bytes.get(source.next).copied().unwrap_or(0));
+                    source.next += 1;
                 }
                 value % n.max(1)
             }
@@ -68,4 +122,27 @@ fn mix(seed: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dice_of_one_purpose_do_not_change_those_of_another() {
+        let all = Dice::seeded(1512);
+        let numbers = |mut dice: Dice| (0..8).map(|_| dice.below(1000)).collect::<Vec<u64>>();
+        let alone = numbers(all.of(Purpose::Peer, 1));
+        numbers(all.of(Purpose::Peer, 0));
+        assert_eq!(numbers(all.of(Purpose::Peer, 1)), alone);
+        assert_ne!(numbers(all.of(Purpose::Peer, 2)), alone);
+        assert_ne!(numbers(all.of(Purpose::Calls, 1)), alone);
+    }
+
+    #[test]
+    fn bytes_are_one_stream_for_all_purposes() {
+        let all = Dice::bytes(&[1, 2, 3]);
+        let (mut one, mut other) = (all.of(Purpose::Peer, 0), all.of(Purpose::Plan, 0));
+        assert_eq!([one.below(256), other.below(256), one.below(256), other.below(256)], [1, 2, 3, 0]);
+    }
 }

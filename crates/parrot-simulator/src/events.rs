@@ -42,6 +42,12 @@ impl Kernel {
         self.start_turn();
         note!(self, "wait: {timeout:?}");
         self.pass_time();
+        let found = self.wait_until(timeout, deadline);
+        self.woke_at = self.time;
+        found
+    }
+
+    fn wait_until(&mut self, timeout: Option<Duration>, deadline: Option<u64>) -> io::Result<()> {
         if self.fault(Point::WaitInterrupted) {
             return Err(Errno::EINTR.into());
         }
@@ -139,15 +145,16 @@ impl Kernel {
             let event = self.event(what);
             self.batch.extend(event);
         }
-        if self.fault(Point::WaitStale)
-            && let Some(event) = self.stale_event()
-        {
-            self.insert_anywhere(event);
-        }
-        if self.fault(Point::WaitSpurious)
-            && let Some(event) = self.spurious_event()
-        {
-            self.insert_anywhere(event);
+        for (fault, event) in [
+            (Point::WaitStale, Kernel::stale_event as fn(&mut Kernel) -> Option<(Event, Origin)>),
+            (Point::WaitSpurious, Kernel::spurious_event),
+        ] {
+            if self.decides(fault)
+                && let Some(event) = event(self)
+            {
+                self.insert_anywhere(event);
+                self.happened(fault);
+            }
         }
     }
 
@@ -228,8 +235,13 @@ impl Kernel {
             // A registration has one event in a list.
             let has_one =
                 |(event, _): &(Event, Origin)| matches!(event, Event::Readable { token: other, .. } if *other == token);
+            if self.batch.iter().any(has_one) {
+                return None;
+            }
+            // Then it is no fault of the loop that it accepts in a pause.
+            self.last_pause = None;
             let event = Event::Readable { token, read_on: false, available: self.counted(1) };
-            return (!self.batch.iter().any(has_one)).then_some((event, Origin::Port));
+            return Some((event, Origin::Port));
         }
         let index = self.open[self.dice.below(self.open.len() as u64) as usize];
         let link = &self.links[index];
@@ -252,12 +264,17 @@ impl Kernel {
             (Event::Readable { read_on, available, .. }, Origin::Link(index)) => {
                 // An edge comes once; what comes again and again must be acted on to count as work.
                 self.work += 1;
+                let turn = self.tally.turns;
                 let link = &mut self.links[index];
+                link.event_turn = turn;
                 link.hinted = !link.end_received;
                 link.read_on |= read_on;
                 link.unread = available.unwrap_or(0);
             }
-            (Event::Writable { .. }, Origin::Link(index)) => self.links[index].blocked = false,
+            (Event::Writable { .. }, Origin::Link(index)) => {
+                self.links[index].event_turn = self.tally.turns;
+                self.links[index].blocked = false;
+            }
             (Event::Signal { signal: Signal::Hangup, count }, _) => {
                 // Merged signals are one reason to reopen the log.
                 self.hangups += 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parrot_server::system::Counters;
+use parrot_server::system::{Counters, ListLengths};
 use parrot_server::{CloseReason, Ended};
 
 use crate::check::Promise;
@@ -11,9 +11,12 @@ use crate::events::LONELY_WAITS;
 use crate::kernel::{Kernel, Tally, note};
 use crate::link::{Link, SetUp, Stage};
 use crate::plan::{MILLISECOND, SECOND};
+use crate::share::LEFTOVERS_PER_TURN;
 
 /// A connection that is ready is served within so many turns.
 const PATIENCE: u32 = 8;
+/// A connection that is idle is closed in the same turn, or, if more than a thousand are, in one of so many.
+const IDLE_CLOSE_TURNS: u32 = 2;
 /// How often a buffer may be given back before a connection moves up a place in the line for one: who has its turn may
 /// use it up with as many small messages.
 const RETURNS_A_PLACE: u64 = 80;
@@ -22,6 +25,8 @@ const IDLE_TURNS: u32 = 1;
 /// The longest that a want of memory, and one of descriptors, is waited out.
 const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
 const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
+/// A connection has two deadlines at most; the dead may outnumber twice the living by this.
+const DEADLINES_SLACK: usize = 64;
 
 /// What the loop shows of itself after a turn.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +34,7 @@ pub(crate) struct Seen {
     pub(crate) connections: usize,
     pub(crate) lent: usize,
     pub(crate) capacity: usize,
+    pub(crate) lists: ListLengths,
 }
 
 impl Kernel {
@@ -40,15 +46,23 @@ impl Kernel {
     pub(crate) fn start_turn(&mut self) {
         self.tally.turns += 1;
         self.calls_in_turn = 0;
+        self.leftovers = 0;
+        self.idle_closes = 0;
         self.batch.clear();
         for port in &mut self.ports {
             port.accepts_in_turn = 0;
+            port.seen_empty = false;
         }
     }
 
     pub(crate) fn idle_due(&self, link: &Link) -> Option<u64> {
         let idle = self.plan.config.idle_timeout?;
         Some(link.active + idle.as_nanos() as u64)
+    }
+
+    /// Whether the connection has been idle for too long.
+    pub(crate) fn is_idle(&self, link: &Link) -> bool {
+        self.idle_due(link).is_some_and(|due| due <= self.turn_time)
     }
 
     /// When a wait with this timeout ends at the latest, on the loop's clock.
@@ -63,7 +77,7 @@ impl Kernel {
         }
         let overslept = self.open.iter().copied().find(|&index| {
             let link = &self.links[index];
-            link.served() && self.idle_due(link).is_some_and(|due| latest > due)
+            link.served() && self.idle_due(link).is_some_and(|due| latest > due.max(self.turn_time))
         });
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait beyond the idle time-out of connection {index}"));
@@ -90,7 +104,13 @@ impl Kernel {
         // Without a buffer it can still be found out that nothing more is to be received into one.
         let needs_none = link.waiting() == 0 && (link.read_on || self.drain_deadline.is_some());
         let no_buffer = link.owed() == 0 && self.lent >= self.capacity && !needs_none;
-        full || no_buffer || link.memory_short.is_some()
+        full || no_buffer || link.memory_short.is_some() || self.may_lack_buffer(link)
+    }
+
+    /// Memory for a buffer was refused lately, perhaps for this connection.
+    pub(crate) fn may_lack_buffer(&self, link: &Link) -> bool {
+        let lately = self.last_refused.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
+        lately && link.owed() == 0
     }
 
     /// Nothing is ready, and the loop means to wait.
@@ -102,7 +122,11 @@ impl Kernel {
                 continue;
             }
             let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
-            let what = if !no_buffer && link.memory_short.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
+            // What was refused last may have been a buffer for this connection's retry.
+            let refused = self.last_refused.filter(|_| link.owed() == 0 && link.hinted && link.readable());
+            let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
+            let short_since = link.memory_short.max(lately);
+            let what = if !no_buffer && short_since.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
                 "is not tried again after a want of memory"
             } else if link.hinted && !self.may_leave_input(link) {
                 "has input, and nobody receives it"
@@ -117,14 +141,28 @@ impl Kernel {
             };
             self.broken(Promise::Awake, || format!("connection {index} {what}, and the loop waits"));
         }
-        if self.drain_deadline.is_some() && self.ports.iter().any(|port| port.open && !port.backlog.is_empty()) {
+        self.check_reason_to_wake(timeout);
+        if self.drain_deadline.is_some() && self.ports.iter().any(|port| !port.closed && !port.backlog.is_empty()) {
             self.coverage.count(Point::DrainKeepsBacklog);
         }
         let forgotten = self.ports.iter().position(|port| {
-            port.open && port.watch.is_none() && port.paused.is_none_or(|since| latest > since + LONGEST_ACCEPT_PAUSE)
+            !port.closed
+                && port.watch.is_none()
+                && port.paused.is_none_or(|since| latest > since + LONGEST_ACCEPT_PAUSE)
         });
         if let Some(index) = forgotten {
             self.broken(Promise::Awake, || format!("listener {index} is not watched, and the loop waits"));
+        }
+    }
+
+    /// A wait ends by itself only if something may be due then: an idle server makes no wake-ups.
+    fn check_reason_to_wake(&mut self, timeout: Option<Duration>) {
+        let due = self.plan.config.idle_timeout.is_some()
+            || self.drain_deadline.is_some()
+            || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
+            || self.ports.iter().any(|port| port.paused.is_some());
+        if timeout.is_some() && !due {
+            self.broken(Promise::Busy, || format!("a wait of {timeout:?} with nothing due"));
         }
     }
 
@@ -171,7 +209,7 @@ impl Kernel {
 
     fn check_end(&mut self, index: usize) {
         let link = &self.links[index];
-        let idle = self.idle_due(link).is_some_and(|due| due <= self.turn_time);
+        let idle = self.is_idle(link);
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
         let reason = match link.ended {
             Some(reason) => reason,
@@ -184,6 +222,15 @@ impl Kernel {
                 });
             }
         };
+        if reason == CloseReason::IdleTimeout
+            && link.owed() > 0
+            && link.memory_short.is_none()
+            && link.tried_in != self.tally.turns
+        {
+            // Room is told late on some systems: what a slow reader takes now counts.
+            self.broken(Promise::Idle, || format!("connection {index} is closed as idle, and no send was tried"));
+        }
+        let link = &self.links[index];
         let in_full = match reason {
             CloseReason::PeerFinished => link.sent == link.received && link.waiting() == 0 && link.shut,
             CloseReason::Drained => link.waiting() == 0 && link.shut,
@@ -194,6 +241,9 @@ impl Kernel {
             self.broken(Promise::Bytes, || {
                 format!("connection {index} ends well with {sent} sent of {received} received of {written} written")
             });
+        }
+        if reason == CloseReason::IdleTimeout {
+            self.count_idle_close();
         }
         self.tally.closed[reason as usize] += 1;
         self.coverage.count(match reason {
@@ -208,6 +258,7 @@ impl Kernel {
 
     /// After a turn, but for the one in which the server was ended at once.
     pub(crate) fn check_turn(&mut self, seen: Seen) {
+        self.settle_refused(false);
         (self.lent, self.capacity) = (seen.lent, seen.capacity);
         let mut holders = 0;
         for position in 0..self.open.len() {
@@ -219,19 +270,22 @@ impl Kernel {
             let wait = if ready { link.unserved_turns + 1 } else { 0 };
             let in_line = link.hinted
                 && link.memory_short.is_none()
+                && !self.may_lack_buffer(link)
                 && link.waiting() > 0
                 && link.owed() == 0
                 && seen.lent >= seen.capacity;
             let since = if in_line { link.in_line_since.or(Some(self.buffers_returned)) } else { None };
             let passed_over = since.map_or(0, |since| self.buffers_returned - since);
-            let idle = self.idle_due(link).is_some_and(|due| due <= self.turn_time);
+            let idle_turns = if self.is_idle(link) { link.idle_turns + 1 } else { 0 };
             let (promise, what) = if let Some(reason) = link.ended {
                 (Promise::Close, format!("has ended ({reason}) and is not closed"))
             } else if let Some(n) = link.message {
                 (Promise::Log, format!("has received {n} bytes that the log was not told"))
+            } else if link.served() && link.end_received && link.owed() == 0 && !link.shut {
+                (Promise::ShutDown, "was sent all it is owed, and not the end".to_owned())
             } else if link.watch_write.is_some() && link.owed() == 0 {
                 (Promise::Busy, "waits for room with nothing to send".to_owned())
-            } else if idle {
+            } else if idle_turns > IDLE_CLOSE_TURNS {
                 (Promise::Idle, "is idle and not closed".to_owned())
             } else if wait > PATIENCE {
                 (Promise::Fair, format!("is ready and not served for {wait} turns"))
@@ -241,6 +295,7 @@ impl Kernel {
                 if link.owed() > 0 && link.filled >= self.plan.config.max_output as u64 {
                     self.coverage.count(Point::OutputFull);
                 }
+                self.links[index].idle_turns = idle_turns;
                 self.links[index].unserved_turns = wait;
                 self.links[index].in_line_since = since;
                 continue;
@@ -259,9 +314,38 @@ impl Kernel {
             let open = self.open.len();
             self.broken(Promise::Descriptors, || format!("{} connections with {open} sockets", seen.connections));
         }
+        self.check_lists(seen);
+        if self.turn_time < self.woke_at {
+            self.broken(Promise::Clock, || "the time was not read after the wait".to_owned());
+        }
+        let forgotten = self.ports.iter().any(|port| !port.closed && port.watch.is_none());
+        if forgotten && self.closed_since_pause {
+            self.broken(Promise::Awake, || "a descriptor is free again, and accepting still pauses".to_owned());
+        }
         self.check_counters();
         if self.killed.is_some() {
             self.broken(Promise::Ended, || "the server goes on after a second signal".to_owned());
+        }
+    }
+
+    /// The loop's own lists stay in proportion to its connections, however many have come and gone.
+    fn check_lists(&mut self, seen: Seen) {
+        let (open, lists) = (seen.connections, seen.lists);
+        self.in_line = lists.in_line;
+        // Finding out that more than a thousand of those left over have ended takes turns that do nothing else.
+        self.work += u64::from(lists.unfinished < std::mem::replace(&mut self.unfinished, lists.unfinished));
+        if lists.deadlines > 4 * open + DEADLINES_SLACK {
+            self.broken(Promise::Memory, || format!("{} deadlines for {open} connections", lists.deadlines));
+        }
+        if lists.in_line > LEFTOVERS_PER_TURN {
+            self.coverage.count(Point::LongLine);
+        }
+        if lists.in_line > 2 * open + LEFTOVERS_PER_TURN {
+            self.broken(Promise::Memory, || format!("{} in line for a buffer of {open} connections", lists.in_line));
+        }
+        // Those that were left over and have ended are found out in their turn.
+        if lists.unfinished > open + 2 * LEFTOVERS_PER_TURN {
+            self.broken(Promise::Memory, || format!("{} left over of {open} connections", lists.unfinished));
         }
     }
 
@@ -292,7 +376,7 @@ impl Kernel {
             }
             Ended::Drained => {
                 self.coverage.count(Point::EndedDrained);
-                let ports = self.ports.iter().filter(|port| port.open).count();
+                let ports = self.ports.iter().filter(|port| !port.closed).count();
                 let (open, draining) = (self.open.len(), self.drain_deadline.is_some());
                 if !draining || open > 0 || ports > 0 || self.lent > 0 {
                     let lent = self.lent;

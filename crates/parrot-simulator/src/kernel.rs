@@ -3,30 +3,30 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use parrot_kqueue::{Signal, Token};
 use parrot_server::CloseReason;
 use parrot_server::system::{Event, Shared};
 
 use crate::check::{Failure, Promise};
 use crate::coverage::{Coverage, Point};
-use crate::dice::Dice;
-use crate::link::{Link, Stage};
-use crate::peer::Finish;
+use crate::dice::{Dice, Purpose};
+use crate::link::Link;
+use crate::memory::Memory;
 use crate::plan::{MICROSECOND, MILLISECOND, Plan, SECOND};
 
 /// A listening socket.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Port {
-    pub(crate) open: bool,
+    pub(crate) closed: bool,
     pub(crate) backlog: VecDeque<usize>,
     pub(crate) watch: Option<Token>,
     /// The time of the turn in which accepting had a reason to pause.
     pub(crate) paused: Option<u64>,
-    pub(crate) accepts_in_turn: u64,
+    pub(crate) accepts_in_turn: u32,
+    /// In this turn the loop was told that no connection waits.
+    pub(crate) seen_empty: bool,
 }
 
 /// What happens at a time, beside the loop.
@@ -81,12 +81,19 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 pub struct Kernel {
     pub(crate) plan: Plan,
+    /// Where the dice for all purposes come from.
+    source: Dice,
+    /// Time, and the order of events.
     pub(crate) dice: Dice,
+    /// How often it was asked whether each fault that is no connection's happens.
+    asked: [u64; Point::COUNT],
     epoch: Instant,
     /// Nanoseconds since the epoch.
     pub(crate) time: u64,
     /// What the loop was last told the time is.
     pub(crate) turn_time: u64,
+    /// When the last wait returned.
+    pub(crate) woke_at: u64,
     calendar: BinaryHeap<Reverse<(u64, Action)>>,
     pub(crate) links: Vec<Link>,
     /// The links whose sockets the server has.
@@ -107,8 +114,6 @@ pub struct Kernel {
     /// The number of the signal that ends the server at once.
     pub(crate) killed: Option<i32>,
     pub(crate) hangups: u64,
-    log_used: u64,
-    log_freed_at: u64,
 
     pub(crate) tally: Tally,
     pub(crate) calls_in_turn: u32,
@@ -123,6 +128,24 @@ pub struct Kernel {
     /// How often a wait was ended by nothing but the loop's own deadline, with nothing else to come.
     pub(crate) lonely_waits: u32,
     pub(crate) last_call_closed: bool,
+    /// The time of the turn in which accept last failed for a reason that may last, until a close or an event gives
+    /// reason to try again.
+    pub(crate) last_pause: Option<u64>,
+    /// A connection was closed since, so that accepting has to go on.
+    pub(crate) closed_since_pause: bool,
+    /// The time of the turn in which memory for a connection last lacked.
+    pub(crate) last_shortage: Option<u64>,
+    /// The time of the turn in which memory for a buffer was last refused.
+    pub(crate) last_refused: Option<u64>,
+    /// The loop looks for the end of the connection for which it was refused.
+    pub(crate) looks_for_end: bool,
+    /// Connections that were called in this turn without an event or a time-out of their own.
+    pub(crate) leftovers: usize,
+    /// Connections that were closed as idle in this turn.
+    pub(crate) idle_closes: usize,
+    /// How many stood in the loop's line for a buffer after the last turn, and how many were left over.
+    pub(crate) in_line: usize,
+    pub(crate) unfinished: usize,
     pub(crate) lent: usize,
     /// How often a connection was sent all it was owed.
     pub(crate) buffers_returned: u64,
@@ -145,16 +168,21 @@ macro_rules! note {
 pub(crate) use note;
 
 impl Kernel {
-    pub(crate) fn new(plan: Plan, dice: Dice, shared: Arc<Shared>, trace: bool) -> Kernel {
+    pub(crate) fn new(plan: Plan, source: Dice, shared: Arc<Shared>, trace: bool) -> Kernel {
+        let lacks = Point::BufferNoMemory;
+        Memory::begin(source.of(Purpose::Fault(lacks as usize), 0), plan.rates.of(lacks));
+        let links = plan.peers.iter().enumerate();
+        let links = links.map(|(index, peer)| Link::new(peer.script.clone(), &source, index)).collect();
         let mut kernel = Kernel {
-            links: plan.peers.iter().map(|peer| Link::new(peer.clone().unwrap_or_else(|| absent(&plan)))).collect(),
-            ports: (0..plan.listeners)
-                .map(|_| Port { open: true, backlog: VecDeque::new(), watch: None, paused: None, accepts_in_turn: 0 })
-                .collect(),
-            dice,
+            links,
+            ports: (0..plan.listeners).map(|_| Port::default()).collect(),
+            dice: source.of(Purpose::World, 0),
+            source,
+            asked: [0; Point::COUNT],
             epoch: Instant::now(),
             time: 0,
             turn_time: 0,
+            woke_at: 0,
             calendar: BinaryHeap::new(),
             open: Vec::new(),
             batch: VecDeque::new(),
@@ -167,8 +195,6 @@ impl Kernel {
             drained_by: None,
             killed: None,
             hangups: 0,
-            log_used: 0,
-            log_freed_at: 0,
             tally: Tally::default(),
             calls_in_turn: 0,
             work: 0,
@@ -178,6 +204,15 @@ impl Kernel {
             idle_turns: 0,
             lonely_waits: 0,
             last_call_closed: false,
+            last_pause: None,
+            closed_since_pause: false,
+            last_shortage: None,
+            last_refused: None,
+            looks_for_end: false,
+            leftovers: 0,
+            idle_closes: 0,
+            in_line: 0,
+            unfinished: 0,
             lent: 0,
             buffers_returned: 0,
             capacity: usize::MAX,
@@ -233,14 +268,42 @@ impl Kernel {
     /// Whether this fault happens now.
     #[inline]
     pub(crate) fn fault(&mut self, fault: Point) -> bool {
-        let rate = self.plan.rates.of(fault);
-        if rate == 0 || !self.dice.chance(rate) {
-            return false;
+        let happens = self.decides(fault);
+        if happens {
+            self.happened(fault);
         }
+        happens
+    }
+
+    /// Whether this fault happens to a connection in the call that is made for it.
+    #[inline]
+    pub(crate) fn fault_of(&mut self, index: usize, fault: Point) -> bool {
+        // The decisions that are no connection's have numbers below.
+        let happens = self.throw(fault, (index as u64 + 1) << 32 | u64::from(self.links[index].calls));
+        if happens {
+            self.happened(fault);
+        }
+        happens
+    }
+
+    /// Whether this fault is to happen now, if it can.
+    pub(crate) fn decides(&mut self, fault: Point) -> bool {
+        let asked = &mut self.asked[fault as usize];
+        *asked += 1;
+        let asked = *asked;
+        self.throw(fault, asked)
+    }
+
+    #[inline]
+    fn throw(&self, fault: Point, which: u64) -> bool {
+        let rate = self.plan.rates.of(fault);
+        rate > 0 && self.source.of(Purpose::Fault(fault as usize), which).chance(rate)
+    }
+
+    pub(crate) fn happened(&mut self, fault: Point) {
         self.coverage.count(fault);
         self.work += 1;
         note!(self, "  fault: {}", fault.name());
-        true
     }
 
     /// A call takes time, and meanwhile the peers go on.
@@ -248,6 +311,14 @@ impl Kernel {
         self.time += 100 + self.dice.below(900);
         if self.fault(Point::ClockJumps) {
             self.time += self.dice.pick([MILLISECOND, 300 * MILLISECOND, 7 * SECOND]);
+        }
+        if let Some((at, long)) = self.plan.stopped
+            && self.time >= at
+        {
+            self.plan.stopped = None;
+            self.time += long;
+            self.coverage.count(Point::ProcessStopped);
+            note!(self, "the process was stopped for {} us", long / MICROSECOND);
         }
         self.run_due();
     }
@@ -261,232 +332,4 @@ impl Kernel {
             }
         }
     }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Connect(link) => self.connect(link),
-            Action::Write(link) => self.write(link),
-            Action::Read(link) => self.read(link),
-            Action::Reset(link) => self.break_link(link, Errno::ECONNRESET),
-            Action::TimeOut(link) => {
-                let errno = self.dice.pick([Errno::ETIMEDOUT, Errno::ETIMEDOUT, Errno::EHOSTUNREACH]);
-                self.break_link(link, errno);
-            }
-            Action::Stop => self.stop(),
-            Action::StopAgain => {
-                self.coverage.count(Point::StopTwice);
-                self.shared.stop.store(true, Ordering::Release);
-                self.pending_wake = true;
-            }
-            Action::SecondSignal => self.pending_stops[self.plan.ending.second_signal as usize] += 1,
-            Action::Signal { hangup } => self.pending_signals.push((hangup, 1)),
-            Action::Wake => self.pending_wake = true,
-        }
-    }
-
-    /// Tells the server to end, as planned.
-    pub(crate) fn stop(&mut self) {
-        let ending = self.plan.ending.clone();
-        note!(self, "the server is told to stop");
-        if ending.by_signal {
-            self.pending_stops[ending.signal as usize] += 1;
-        } else {
-            self.shared.stop.store(true, Ordering::Release);
-            self.pending_wake = true;
-        }
-        if let Some(after) = ending.second_after {
-            self.schedule(after, Action::SecondSignal);
-        }
-        if let Some(after) = ending.again_after {
-            self.schedule(after, Action::StopAgain);
-        }
-    }
-
-    fn connect(&mut self, index: usize) {
-        let port_index = index % self.ports.len();
-        let port = &mut self.ports[port_index];
-        let link = &mut self.links[index];
-        if !port.open {
-            link.stage = Stage::Lost;
-            self.coverage.count(Point::ConnectRefused);
-            note!(self, "peer {index} is refused");
-            return;
-        }
-        if port.backlog.len() >= self.plan.backlog {
-            self.coverage.count(Point::BacklogFull);
-            link.attempts += 1;
-            if link.attempts < 4 {
-                self.schedule(MILLISECOND, Action::Connect(index));
-            } else {
-                link.stage = Stage::Lost;
-            }
-            return;
-        }
-        port.backlog.push_back(index);
-        link.stage = Stage::Backlog;
-        let (gap, reset_after) = (link.plan.write_gap, link.plan.reset_after);
-        note!(self, "peer {index} ({}) connects: {:?}", self.links[index].plan.kind, self.links[index].plan);
-        let gap = self.dice.between(gap);
-        self.schedule(gap, Action::Write(index));
-        self.schedule(0, Action::Read(index));
-        if let Some(after) = reset_after {
-            self.schedule(after, Action::Reset(index));
-        }
-    }
-
-    /// Whether the peer can still do anything on its connection.
-    fn peer_lives(&self, index: usize) -> bool {
-        let link = &self.links[index];
-        matches!(link.stage, Stage::Backlog | Stage::Open) && !link.broken && !link.vanished && !link.peer_closed
-    }
-
-    fn write(&mut self, index: usize) {
-        if !self.peer_lives(index) || self.links[index].peer_ended {
-            return;
-        }
-        let link = &mut self.links[index];
-        link.writer_waits = false;
-        let left = link.plan.bytes - link.written;
-        let room = link.plan.receive_room - link.waiting();
-        if left == 0 || (link.saw_end && link.plan.lockstep) {
-            return self.finish(index);
-        }
-        if room == 0 || (link.plan.lockstep && link.written > link.read) {
-            link.writer_waits = true;
-            return;
-        }
-        let (from, range, gap) = (link.written, link.plan.write, link.plan.write_gap);
-        let n = self.dice.between(range).min(left).min(room);
-        let gap = self.dice.between(gap);
-        let link = &mut self.links[index];
-        link.written += n;
-        link.edge = true;
-        if let Some(urgent) = link.plan.urgent_at.filter(|at| (from..from + n).contains(at)) {
-            link.urgent = Some(urgent);
-        }
-        note!(self, "peer {index} writes {n} at {from}");
-        self.schedule(gap, Action::Write(index));
-    }
-
-    fn finish(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        match link.plan.finish {
-            Finish::HalfClose => self.end_stream(index),
-            Finish::ReadThenClose | Finish::Stay if link.saw_end => self.end_stream(index),
-            Finish::ReadThenClose if link.read == link.written => self.end_stream(index),
-            Finish::ReadThenClose | Finish::Stay => link.writer_waits = true,
-            Finish::Linger => {}
-            Finish::Close if link.sent > link.read => self.break_link(index, Errno::ECONNRESET),
-            Finish::Close => {
-                link.peer_closed = true;
-                self.end_stream(index);
-            }
-            Finish::Reset => self.break_link(index, Errno::ECONNRESET),
-            Finish::Vanish => {
-                link.vanished = true;
-                note!(self, "peer {index} vanishes");
-                let after = self.dice.pick([0, MILLISECOND, 50 * MILLISECOND, SECOND]);
-                if after > 0 {
-                    self.schedule(after, Action::TimeOut(index));
-                }
-            }
-        }
-    }
-
-    fn end_stream(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        link.peer_ended = true;
-        link.edge = true;
-        note!(self, "peer {index} ends its stream at {}", self.links[index].written);
-    }
-
-    fn read(&mut self, index: usize) {
-        if !self.peer_lives(index) || self.links[index].plan.read.1 == 0 {
-            return;
-        }
-        let link = &mut self.links[index];
-        let waiting = link.sent - link.read;
-        if waiting == 0 {
-            link.reader_waits = !link.shut;
-            if link.shut && !link.saw_end {
-                link.saw_end = true;
-                note!(self, "peer {index} sees the end at {}", self.links[index].read);
-                self.wake_writer(index);
-            }
-            return;
-        }
-        let (range, gap) = (link.plan.read, link.plan.read_gap);
-        let n = self.dice.between(range).min(waiting);
-        let gap = self.dice.between(gap);
-        let link = &mut self.links[index];
-        link.read += n;
-        note!(self, "peer {index} reads {n}");
-        if self.links[index].read == self.links[index].written {
-            self.wake_writer(index);
-        }
-        self.schedule(gap, Action::Read(index));
-    }
-
-    /// The peer may write, or finish, again.
-    pub(crate) fn wake_writer(&mut self, index: usize) {
-        if std::mem::take(&mut self.links[index].writer_waits) {
-            let gap = self.dice.between(self.links[index].plan.write_gap);
-            self.schedule(gap, Action::Write(index));
-        }
-    }
-
-    /// The peer may read again, or see the end.
-    pub(crate) fn wake_reader(&mut self, index: usize) {
-        if std::mem::take(&mut self.links[index].reader_waits) {
-            let gap = self.dice.between(self.links[index].plan.read_gap);
-            self.schedule(gap, Action::Read(index));
-        }
-    }
-
-    /// The connection fails under the server's socket.
-    fn break_link(&mut self, index: usize, errno: Errno) {
-        let link = &mut self.links[index];
-        if !matches!(link.stage, Stage::Backlog | Stage::Open) || link.broken {
-            return;
-        }
-        note!(self, "peer {index} is gone: {errno}");
-        let link = &mut self.links[index];
-        link.broken = true;
-        link.error = Some(errno);
-        link.edge = true;
-        if link.stage == Stage::Backlog {
-            self.coverage.count(Point::ResetInBacklog);
-        }
-        if link.waiting() > 0 {
-            self.coverage.count(Point::ResetWithBytes);
-            // Some systems throw away what was not received, others do not.
-            if self.dice.chance(128) {
-                let link = &mut self.links[index];
-                link.written = link.received;
-            }
-        }
-    }
-
-    /// The log takes a line, or drops it when its writer is behind; either way nobody waits.
-    pub(crate) fn log(&mut self) {
-        let interval = self.plan.log_interval;
-        let freed = (self.time - self.log_freed_at) / interval;
-        self.log_freed_at += freed * interval;
-        self.log_used = self.log_used.saturating_sub(freed);
-        if self.log_used >= self.plan.log_lines {
-            self.coverage.count(Point::LogDropped);
-        } else {
-            self.log_used += 1;
-        }
-    }
-}
-
-/// Stands for a peer that takes no part.
-fn absent(plan: &Plan) -> crate::peer::PeerPlan {
-    crate::peer::PeerPlan::draw(
-        crate::peer::Scene::Usual,
-        plan.config.max_output.max(160) as u64,
-        0,
-        &mut Dice::seeded(0, 0),
-    )
 }

@@ -19,6 +19,7 @@
 //! What is absent on purpose: the network between the kernels (its delays are those of the peers), the log's writer
 //! (a thread, with tests of its own), and everything before the loop's first turn.
 
+mod acts;
 mod attempts;
 mod calls;
 mod check;
@@ -28,16 +29,20 @@ mod events;
 mod judge;
 mod kernel;
 mod link;
+mod memory;
 mod peer;
 mod plan;
 mod profile;
 mod run;
+mod share;
 mod shrink;
 mod stream;
+mod telling;
 
 pub use calls::{Listener, Queue, Socket};
 pub use check::{Failure, Promise};
-pub use coverage::{Coverage, Point};
+pub use coverage::{Coverage, Point, SEEDS_FOR_COVERAGE};
 pub use kernel::Kernel;
 pub use profile::Profile;
 pub use run::{Outcome, Simulated, Source, Story};
+pub use telling::name_stories_that_panic;

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 use parrot_kqueue::Token;
 use parrot_server::CloseReason;
 
+use crate::dice::{Dice, Purpose};
 use crate::peer::PeerPlan;
 
 /// Where a conversation stands.
@@ -33,6 +34,12 @@ pub(crate) enum SetUp {
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub(crate) plan: PeerPlan,
+    /// What the peer does on the way.
+    pub(crate) dice: Dice,
+    /// How calls on the server's socket turn out.
+    pub(crate) call_dice: Dice,
+    /// How many calls were made for it.
+    pub(crate) calls: u32,
     pub(crate) stage: Stage,
     pub(crate) attempts: u32,
 
@@ -93,18 +100,29 @@ pub(crate) struct Link {
     pub(crate) message: Option<u64>,
 
     // Work and want of it.
+    /// The last turn in which it was called, and its share of it so far.
     pub(crate) turn: u64,
-    pub(crate) receives: u32,
+    pub(crate) calls_in_turn: u32,
     pub(crate) bytes_in_turn: u64,
     pub(crate) unserved_turns: u32,
+    /// So many turns it has been idle for too long.
+    pub(crate) idle_turns: u32,
+    /// The last turn in which it had an event, and the last in which the loop tried to send.
+    pub(crate) event_turn: u64,
+    pub(crate) tried_in: u64,
+    /// So many calls more are interrupted.
+    pub(crate) interruptions: u32,
     /// How many buffers had been given back when it began to wait for one.
     pub(crate) in_line_since: Option<u64>,
 }
 
 impl Link {
-    pub(crate) fn new(plan: PeerPlan) -> Link {
+    pub(crate) fn new(plan: PeerPlan, dice: &Dice, index: usize) -> Link {
         Link {
             plan,
+            dice: dice.of(Purpose::Peer, index as u64),
+            call_dice: dice.of(Purpose::Calls, index as u64),
+            calls: 0,
             stage: Stage::Away,
             attempts: 0,
             written: 0,
@@ -138,9 +156,13 @@ impl Link {
             ended: None,
             message: None,
             turn: 0,
-            receives: 0,
+            calls_in_turn: 0,
             bytes_in_turn: 0,
             unserved_turns: 0,
+            idle_turns: 0,
+            event_turn: 0,
+            tried_in: 0,
+            interruptions: 0,
             in_line_since: None,
         }
     }

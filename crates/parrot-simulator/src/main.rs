@@ -1,20 +1,20 @@
 //! `cargo xtask simulate`: as many stories as one likes, on all cores, or one of them again with its trace.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use parrot_simulator::{Coverage, Outcome, Point, Profile, Source, Story};
+use indicatif::{ProgressBar, ProgressStyle};
+use parrot_simulator::{Coverage, Outcome, Point, Profile, SEEDS_FOR_COVERAGE, Source, Story};
 
-/// Below this many seeds a point of the table may be met by none of them.
-const SEEDS_FOR_COVERAGE: u64 = 20_000;
 /// From so many stories the medians are taken.
 const SAMPLE: u64 = 10_000;
-/// How often a line of progress is printed where it cannot be drawn over the last one.
+/// No story has more peers than this.
+const MOST_PEERS: usize = 10_000;
+/// How often a line of progress is printed where no bar can be drawn.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Run Parrot's loop under a simulated kernel.
@@ -22,7 +22,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(30);
 #[command(bin_name = "cargo xtask simulate")]
 struct Arguments {
     /// How many seeds to run, of each profile.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
@@ -36,53 +36,82 @@ struct Arguments {
     /// Run this seed alone and print what happens.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
-    /// With --replay: only these peers take part.
-    #[arg(long, value_delimiter = ',', requires = "replay")]
-    peers: Option<Vec<usize>>,
-    /// With --replay: these faults do not happen.
-    #[arg(long, value_delimiter = ',', requires = "replay", value_parser = fault)]
-    without: Vec<Point>,
+    /// With --replay: only these peers take part, such as 0,3-5; or none
+    #[arg(long, requires = "replay", value_parser = peers)]
+    peers: Option<Only<usize>>,
+    /// With --replay: no peer sends more bytes than this.
+    #[arg(long, requires = "replay", value_name = "BYTES")]
+    most_bytes: Option<u64>,
+    /// With --replay: no faults but these happen, such as send-short-of-room,accept-forbidden; or none
+    #[arg(long, requires = "replay", value_parser = faults)]
+    faults: Option<Only<Point>>,
+}
+
+/// What is not left out.
+#[derive(Debug, Clone)]
+struct Only<T>(Vec<T>);
+
+/// Reads a list with commas, or `none`.
+fn only<T>(argument: &str, read: impl Fn(&str) -> Result<Vec<T>, String>) -> Result<Only<T>, String> {
+    let items = argument.split(',').filter(|_| argument != "none").map(read);
+    Ok(Only(items.collect::<Result<Vec<_>, String>>()?.into_iter().flatten().collect()))
+}
+
+fn peers(argument: &str) -> Result<Only<usize>, String> {
+    only(argument, |range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |digits: &str| digits.parse::<usize>();
+        match (number(first), number(last)) {
+            (Ok(first), Ok(last)) if last <= MOST_PEERS => Ok((first..=last).collect()),
+            _ => Err("say numbers such as 0,3-5, or none".to_owned()),
+        }
+    })
+}
+
+fn faults(argument: &str) -> Result<Only<Point>, String> {
+    only(argument, |name| {
+        let found = Point::FAULTS.iter().find(|fault| fault.argument() == name);
+        found
+            .map(|fault| vec![*fault])
+            .ok_or_else(|| format!("there is no fault {name}; the table of a run names them"))
+    })
 }
 
 fn main() -> ExitCode {
+    parrot_simulator::name_stories_that_panic();
     let arguments = Arguments::parse();
     let profiles = arguments.profile.map_or(Profile::ALL.to_vec(), |profile| vec![profile]);
-    let result = match arguments.replay {
-        Some(seed) => replay(seed, &profiles, &arguments),
-        None => profiles.iter().try_for_each(|profile| run(*profile, &arguments)),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let mut all_well = true;
+    for profile in profiles {
+        let result = match arguments.replay {
+            Some(seed) => replay(seed, profile, &arguments),
+            None => run(profile, &arguments),
+        };
+        if let Err(error) = result {
             eprintln!("{error:#}");
-            ExitCode::FAILURE
+            all_well = false;
         }
     }
-}
-
-fn fault(name: &str) -> Result<Point, String> {
-    let found = Point::FAULTS.iter().find(|fault| fault.argument() == name);
-    found.copied().ok_or_else(|| format!("there is no fault {name}"))
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One story with its trace.
-fn replay(seed: u64, profiles: &[Profile], arguments: &Arguments) -> Result<()> {
-    for &profile in profiles {
-        let story = Story {
-            profile,
-            source: Source::Seed(seed),
-            without: arguments.without.clone(),
-            peers: arguments.peers.clone(),
-        };
-        println!("{}", story.described());
-        let outcome = story.run(true);
-        for line in &outcome.trace {
-            println!("{line}");
-        }
-        match outcome.failure {
-            Some(failure) => bail!("{profile} {seed}: {failure}"),
-            None => println!("{profile} {seed}: {} turns, {} bytes, nothing broken", outcome.turns, outcome.bytes),
-        }
+fn replay(seed: u64, profile: Profile, arguments: &Arguments) -> Result<()> {
+    let story = Story {
+        profile,
+        source: Source::Seed(seed),
+        faults: arguments.faults.clone().map(|Only(faults)| faults),
+        peers: arguments.peers.clone().map(|Only(peers)| peers),
+        most_bytes: arguments.most_bytes,
+    };
+    println!("{}", story.described());
+    let outcome = story.run(true);
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    match outcome.failure {
+        Some(failure) => bail!("{profile} {seed}: {failure}"),
+        None => println!("{profile} {seed}: {} turns, {} bytes, nothing broken", outcome.turns, outcome.bytes),
     }
     Ok(())
 }
@@ -93,6 +122,7 @@ struct Totals {
     coverage: Coverage,
     bytes: u64,
     turns: u64,
+    seeds: u64,
     /// Peers, bytes and turns of the first stories.
     sample: Vec<[u64; 3]>,
 }
@@ -102,6 +132,7 @@ impl Totals {
         self.coverage.add(&outcome.coverage);
         self.bytes += outcome.bytes;
         self.turns += outcome.turns;
+        self.seeds += 1;
         if (self.sample.len() as u64) < SAMPLE {
             self.sample.push([outcome.peers, outcome.bytes, outcome.turns]);
         }
@@ -111,12 +142,14 @@ impl Totals {
         self.coverage.add(&other.coverage);
         self.bytes += other.bytes;
         self.turns += other.turns;
+        self.seeds += other.seeds;
         self.sample.extend(other.sample);
     }
 
-    fn median(&mut self, which: usize) -> u64 {
-        self.sample.sort_unstable_by_key(|values| values[which]);
-        self.sample.get(self.sample.len() / 2).map_or(0, |values| values[which])
+    fn median(&self, which: usize) -> u64 {
+        let mut values: Vec<u64> = self.sample.iter().map(|values| values[which]).collect();
+        values.sort_unstable();
+        values.get(values.len() / 2).copied().unwrap_or(0)
     }
 }
 
@@ -127,37 +160,41 @@ fn run(profile: Profile, arguments: &Arguments) -> Result<()> {
     let next = AtomicU64::new(first);
     let failed = Mutex::new(None);
     let totals = Mutex::new(Totals::default());
-    let running = AtomicBool::new(true);
+    let progress = progress(profile, end - first);
     let start = Instant::now();
     std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..threads).map(|_| scope.spawn(|| work(profile, &next, end, &failed, &totals))).collect();
-        scope.spawn(|| show_progress(profile, first, end, &next, &running));
-        for worker in workers {
-            let _ = worker.join();
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| work(profile, &next, end, &failed, &totals, &progress));
         }
-        running.store(false, Ordering::Relaxed);
+        if progress.is_hidden() {
+            print_progress(profile, &progress);
+        }
     });
-    if let Some(seed) = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+    progress.finish_and_clear();
+    let elapsed = start.elapsed().as_secs_f64();
+    let failed: Option<u64> = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    report(profile, &totals, elapsed, threads);
+    if let Some(seed) = failed {
         return report_failure(profile, seed);
     }
-    let mut totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let elapsed = start.elapsed().as_secs_f64();
-    let (peers, bytes, turns) = (totals.median(0), totals.median(1), totals.median(2));
-    println!("{profile}: seeds {first}..{end}, nothing broken");
-    println!("  {:.1} s on {threads} threads: {:.0} seeds/s", elapsed, arguments.seeds as f64 / elapsed);
-    println!("  a seed in the median: {peers} peers, {bytes} bytes, {turns} turns");
-    println!("  in all: {} turns, {} bytes, {} faults", totals.turns, totals.bytes, totals.coverage.faults());
-    print!("{}", totals.coverage.table(profile));
     let missing = totals.coverage.missing(profile);
     if arguments.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() {
         let names: Vec<&str> = missing.into_iter().map(Point::name).collect();
         bail!("{profile}: never met, and so not tested: {}", names.join("; "));
     }
+    println!("{profile}: seeds {first}..{end}, nothing broken");
     Ok(())
 }
 
-fn work(profile: Profile, next: &AtomicU64, end: u64, failed: &Mutex<Option<u64>>, totals: &Mutex<Totals>) {
+fn work(
+    profile: Profile,
+    next: &AtomicU64,
+    end: u64,
+    failed: &Mutex<Option<u64>>,
+    totals: &Mutex<Totals>,
+    progress: &ProgressBar,
+) {
     let mut mine = Totals::default();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -165,45 +202,62 @@ fn work(profile: Profile, next: &AtomicU64, end: u64, failed: &Mutex<Option<u64>
             break;
         }
         let outcome = Story::of_seed(profile, seed).run(false);
-        if outcome.failure.is_some() {
-            let mut failed = failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            failed.get_or_insert(seed);
-            next.store(end, Ordering::Relaxed);
-            return;
-        }
         mine.add(&outcome);
+        if outcome.failure.is_some() {
+            failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(seed);
+            next.store(end, Ordering::Relaxed);
+            // Nobody waits for seeds that nobody runs.
+            progress.abandon();
+            break;
+        }
+        progress.inc(1);
     }
     totals.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).merge(mine);
+}
+
+/// What was run, and the table of what it met: also of a run that found something.
+fn report(profile: Profile, totals: &Totals, elapsed: f64, threads: usize) {
+    let (peers, bytes, turns) = (totals.median(0), totals.median(1), totals.median(2));
+    println!(
+        "{profile}: {} seeds in {elapsed:.1} s on {threads} threads, {:.0} a second",
+        totals.seeds,
+        totals.seeds as f64 / elapsed
+    );
+    println!("  a seed in the median: {peers} peers, {bytes} bytes, {turns} turns");
+    println!("  in all: {} turns, {} bytes, {} faults", totals.turns, totals.bytes, totals.coverage.faults());
+    print!("{}", totals.coverage.table(profile));
 }
 
 /// Says what broke, and how to see it again with as little around it as possible.
 fn report_failure(profile: Profile, seed: u64) -> Result<()> {
     let story = Story::of_seed(profile, seed);
     let Some(failure) = story.run(false).failure else { bail!("{profile} {seed}: broken once, and not again") };
+    eprintln!("{profile} {seed}: {failure}\n  {}\nshrinking it; this may take a while", story.replay());
     let least = story.shrink(failure.promise, |story| story.run(false).failure.map(|failure| failure.promise));
-    let shrunk = least.run(false).failure.unwrap_or_else(|| failure.clone());
-    bail!("{profile} {seed}: {failure}\nat its least: {shrunk}\n  {}", least.replay());
+    let shrunk = least.run(false).failure.unwrap_or(failure);
+    bail!("{profile} {seed}, at its least: {shrunk}\n  {}", least.replay());
 }
 
-/// Draws a bar on a terminal, or prints a line now and then.
-fn show_progress(profile: Profile, first: u64, end: u64, next: &AtomicU64, running: &AtomicBool) {
-    let (start, terminal) = (Instant::now(), std::io::stderr().is_terminal());
-    let mut printed = start;
-    while running.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(100));
-        let done = next.load(Ordering::Relaxed).min(end) - first;
-        let share = done as f64 / (end - first).max(1) as f64;
-        let rate = done as f64 / start.elapsed().as_secs_f64();
-        let line = format!("{profile} {done} seeds ({:.0} %), {rate:.0} a second", share * 100.0);
-        if terminal {
-            let bar = "#".repeat((share * 30.0) as usize);
-            let _ = write!(std::io::stderr(), "\r[{bar:<30}] {line} ");
-        } else if printed.elapsed() >= LINE_INTERVAL {
-            printed = Instant::now();
-            eprintln!("{line}");
-        }
+/// A bar on a terminal.
+fn progress(profile: Profile, seeds: u64) -> ProgressBar {
+    let progress = ProgressBar::new(seeds).with_prefix(profile.to_string());
+    let look = "{prefix} [{bar:30}] {pos} of {len} seeds, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(look) {
+        progress.set_style(style.progress_chars("##-"));
     }
-    if terminal {
-        eprintln!();
+    progress
+}
+
+/// A line now and then, where there is no terminal.
+fn print_progress(profile: Profile, progress: &ProgressBar) {
+    let seeds = progress.length().unwrap_or_default();
+    let mut printed = Instant::now();
+    while !progress.is_finished() && progress.position() < seeds {
+        std::thread::sleep(Duration::from_millis(50));
+        if printed.elapsed() >= LINE_INTERVAL {
+            printed = Instant::now();
+            let (done, left) = (progress.position(), progress.eta().as_secs());
+            eprintln!("{profile}: {done} of {seeds} seeds, {:.0} a second, {left} s left", progress.per_sec());
+        }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Scene {
     Storm,
     /// More than are served in a turn, silent.
     Crowd,
+    /// As many, with something to say, and hardly a buffer for them.
+    Line,
 }
 
 /// What a peer does when all its bytes are written.
@@ -63,7 +65,7 @@ impl PeerPlan {
         let plan = PeerPlan {
             kind: "chatty",
             connect_at: dice.below(connected_within + 1),
-            bytes: dice.between((1, 64)) * dice.between((1, 500)),
+            bytes: dice.between((1, 64)) * dice.between((1, 900)),
             write: (1, 90),
             write_gap: (MICROSECOND, 60 * MICROSECOND),
             lockstep: true,
@@ -77,7 +79,7 @@ impl PeerPlan {
         };
         let stream = PeerPlan {
             bytes: dice.between((most_bytes / 3, most_bytes)).min(dice.pick([100_000, 200_000, 400_000])),
-            write: (most_bytes / 512, most_bytes / 48),
+            write: (most_bytes / 800, most_bytes / 80),
             write_gap: (0, dice.pick([2, 10, 40]) * MICROSECOND),
             lockstep: false,
             ..plan.clone()
@@ -86,6 +88,7 @@ impl PeerPlan {
             Scene::Usual => dice.below(14),
             Scene::Storm => dice.pick([0, 7, 9, 0]),
             Scene::Crowd => 7,
+            Scene::Line => 14,
         } {
             0 | 1 => plan,
             2 | 3 => PeerPlan { kind: "bulk", ..stream },
@@ -124,6 +127,17 @@ impl PeerPlan {
                 finish: dice.pick([Finish::Stay, Finish::HalfClose, Finish::Linger]),
                 ..stream
             },
+            14 => PeerPlan {
+                kind: "one in line",
+                bytes: dice.between((20, 40)),
+                write: (20, 40),
+                lockstep: false,
+                read: dice.pick([(0, 0), (1, 64)]),
+                send_room: 7,
+                finish: Finish::HalfClose,
+                reset_after: if dice.chance(16) { None } else { Some(10 * MILLISECOND + dice.below(MILLISECOND)) },
+                ..plan
+            },
             12 => PeerPlan { kind: "vanisher", bytes: stream.bytes / 2, finish: Finish::Vanish, ..stream },
             _ => {
                 PeerPlan { kind: "abrupt", finish: dice.pick([Finish::Reset, Finish::Linger, Finish::Reset]), ..stream }
@@ -132,7 +146,7 @@ impl PeerPlan {
         // At the smallest rooms the run's length is bounded by the number of bytes.
         let least_room = script.receive_room.min(script.send_room);
         PeerPlan {
-            bytes: script.bytes.min(least_room * 400),
+            bytes: script.bytes.min(least_room * 500),
             write: (script.write.0.max(1), script.write.1.max(1)),
             ..script
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parrot_server::system::LoopConfig;
 
 use crate::coverage::Point;
-use crate::dice::Dice;
+use crate::dice::{Dice, Purpose};
 use crate::peer::{PeerPlan, Scene};
 use crate::profile::Profile;
 
@@ -37,15 +37,30 @@ impl Rates {
                 rates.0[*fault as usize] = dice.pick(highest);
             }
         }
+        // What can happen seldom happens more often then.
+        for fault in [
+            Point::BufferNoMemory,
+            Point::IsWaitingFails,
+            Point::PeekInterrupted,
+            Point::PeekNoMemory,
+            Point::PeekFails,
+            Point::PeekGone,
+        ] {
+            if highest != [0; 4] && dice.chance(64) {
+                rates.0[fault as usize] = dice.pick([16, 64]);
+            }
+        }
         // What ends a connection or stops the clock's peace for long is rarer, or there would be little else to see.
         for (fault, most) in [
             (Point::WaitInterrupted, 96),
             (Point::WaitEarly, 96),
             (Point::ReceiveEmpty, 96),
             (Point::SendFull, 96),
-            (Point::ReceiveFails, 2),
-            (Point::SendFails, 2),
-            (Point::SendPrototype, 2),
+            (Point::ReceiveFails, 1),
+            (Point::ReceiveGone, 1),
+            (Point::SendFails, 1),
+            (Point::SendGone, 1),
+            (Point::SendPrototype, 1),
             (Point::ClockJumps, 1),
             (Point::ReceiveNoMemory, 16),
             (Point::SendNoBuffers, 16),
@@ -95,19 +110,29 @@ pub(crate) struct Plan {
     pub(crate) listeners: usize,
     pub(crate) backlog: usize,
     pub(crate) descriptors: usize,
-    pub(crate) log_lines: u64,
-    pub(crate) log_interval: u64,
+    /// What the hand-over of a message takes at most, in nanoseconds.
+    pub(crate) log_time: u64,
     pub(crate) rates: Rates,
     pub(crate) ending: Ending,
+    /// When the process is stopped, and for how long, as by SIGSTOP.
+    pub(crate) stopped: Option<(u64, u64)>,
     /// When a signal that ends nothing comes, and whether it is a hangup.
     pub(crate) signals: Vec<(u64, bool)>,
     pub(crate) wakes: Vec<u64>,
-    /// `None`: left out, to find the least that still fails.
-    pub(crate) peers: Vec<Option<PeerPlan>>,
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// A peer of the plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) script: PeerPlan,
+    /// Or it is left out, to find the least that still fails.
+    pub(crate) takes_part: bool,
 }
 
 impl Plan {
-    pub(crate) fn draw(profile: Profile, dice: &mut Dice) -> Plan {
+    pub(crate) fn draw(profile: Profile, source: &Dice) -> Plan {
+        let dice = &mut source.of(Purpose::Plan, 0);
         let mut rates = Rates::draw(profile, dice);
         let busy_poll = dice.chance(12).then(|| Duration::from_nanos(dice.pick([3, 15]) * MICROSECOND));
         if busy_poll.is_some() {
@@ -115,47 +140,61 @@ impl Plan {
             rates.limit(Point::WaitStale, 2);
             rates.limit(Point::WaitSpurious, 2);
         }
-        let scene = match dice.chance(6) {
+        let scene = match dice.chance(8) {
             false => Scene::Usual,
-            true if dice.chance(24) => Scene::Crowd,
-            true => Scene::Storm,
+            true => match dice.below(5) {
+                0 => Scene::Crowd,
+                1 => Scene::Line,
+                _ => Scene::Storm,
+            },
         };
+        if scene == Scene::Crowd {
+            // It is to come together first.
+            Point::FAULTS.iter().for_each(|fault| rates.limit(*fault, 1));
+        }
         let count = match scene {
-            Scene::Usual => dice.pick([1, 4, 5, 6, 8, 8, 12, 16]),
+            Scene::Usual => dice.pick([1, 4, 6, 8, 8, 10, 12, 16]),
             Scene::Storm => dice.between((70, 160)),
-            Scene::Crowd => dice.between((1050, 1300)),
+            Scene::Crowd | Scene::Line => dice.between((1050, 1300)),
         };
         let max_output: u64 =
             dice.pick([1, 3, 16, 64, 256, 700, 1024, 1024, 2048, 4096, 4096, 4096, 8192, 8192, 16_384, 131_072]);
         // In small steps, and with many peers, the number of bytes is what a run's length comes from.
-        let most_bytes = if scene == Scene::Usual { max_output.clamp(1, 2048) * 300 } else { 512 };
+        let most_bytes = if scene == Scene::Usual { max_output.clamp(1, 2048) * 480 } else { 512 };
         let connected_within = match scene {
             Scene::Usual => dice.pick([0, 50 * MICROSECOND, MILLISECOND, 10 * MILLISECOND]),
             Scene::Storm => dice.pick([0, 0, 20, MILLISECOND]),
-            Scene::Crowd => 0,
+            Scene::Crowd | Scene::Line => 0,
         };
-        let peers = (0..count).map(|_| Some(PeerPlan::draw(scene, most_bytes, connected_within, dice))).collect();
+        let peers = (0..count).map(|index| Peer {
+            script: PeerPlan::draw(scene, most_bytes, connected_within, &mut source.of(Purpose::Script, index)),
+            takes_part: true,
+        });
+        let peers = peers.collect();
         let (max_output, drain_for_ever) = (max_output as usize, dice.chance(6));
         Plan {
             profile,
             config: LoopConfig {
                 busy_poll,
-                max_connections: if dice.chance(32) { Some(dice.between((1, count)) as usize) } else { None },
-                max_output,
-                max_buffered: match dice.below(4) {
-                    0 => dice.between((0, 3)) as usize * max_output,
-                    _ => 256 * 1024 * 1024,
-                },
-                idle_timeout: if dice.chance(64) {
-                    Some(Duration::from_nanos(dice.pick([
-                        200 * MICROSECOND,
-                        MILLISECOND,
-                        30 * MILLISECOND,
-                        60 * SECOND,
-                    ])))
+                max_connections: if scene != Scene::Crowd && dice.chance(32) {
+                    Some(dice.between((1, count)) as usize)
                 } else {
                     None
                 },
+                max_output,
+                max_buffered: match dice.below(4) {
+                    _ if scene == Scene::Line => dice.between((0, 3)) as usize * max_output,
+                    0 => dice.between((0, 3)) as usize * max_output,
+                    _ => 256 * 1024 * 1024,
+                },
+                idle_timeout: match scene {
+                    // All of them at once, if the process is stopped meanwhile.
+                    Scene::Crowd => dice.chance(128).then_some(30 * MILLISECOND),
+                    _ => dice
+                        .chance(64)
+                        .then(|| dice.pick([200 * MICROSECOND, MILLISECOND, 30 * MILLISECOND, 60 * SECOND])),
+                }
+                .map(Duration::from_nanos),
                 drain_timeout: match drain_for_ever {
                     true => Duration::MAX,
                     false => {
@@ -167,11 +206,14 @@ impl Plan {
             backlog: match scene {
                 Scene::Usual => dice.pick([128, 128, 128, 4, 1]),
                 Scene::Storm => dice.pick([128, 128, 128, 4]),
-                Scene::Crowd => 2048,
+                Scene::Crowd | Scene::Line => 2048,
             },
-            descriptors: if dice.chance(40) { dice.between((1, count)) as usize } else { usize::MAX },
-            log_lines: dice.pick([u64::MAX, 4, 64]),
-            log_interval: dice.pick([MICROSECOND, 50 * MICROSECOND, MILLISECOND]),
+            descriptors: if scene != Scene::Crowd && dice.chance(40) {
+                dice.between((1, count)) as usize
+            } else {
+                usize::MAX
+            },
+            log_time: dice.pick([0, 0, 0, MICROSECOND, 20 * MICROSECOND]),
             ending: Ending {
                 at: if dice.chance(64) { Some(dice.below(MILLISECOND) * dice.pick([1, 10, 40])) } else { None },
                 by_signal: dice.chance(128),
@@ -184,6 +226,10 @@ impl Plan {
                 second_signal: dice.pick([Stop::Terminate, Stop::Interrupt]),
                 again_after: if dice.chance(40) { Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND])) } else { None },
             },
+            stopped: dice.chance(if scene == Scene::Crowd { 200 } else { 24 }).then(|| {
+                let at = if scene == Scene::Crowd { 25 * MILLISECOND } else { dice.below(5 * MILLISECOND) };
+                (at, dice.pick([20 * MILLISECOND, 100 * MILLISECOND, 10 * SECOND]))
+            }),
             signals: (0..dice.pick([0, 0, 0, 2])).map(|_| (dice.below(5 * MILLISECOND), dice.chance(128))).collect(),
             wakes: (0..dice.pick([0, 0, 0, 2])).map(|_| dice.below(5 * MILLISECOND)).collect(),
             rates,
@@ -191,19 +237,26 @@ impl Plan {
         }
     }
 
-    /// Leaves these faults out.
-    pub(crate) fn without(&mut self, faults: &[Point]) {
-        for fault in faults {
-            self.rates.0[*fault as usize] = 0;
+    /// Leaves out every fault but these.
+    pub(crate) fn keep_faults(&mut self, kept: &[Point]) {
+        for fault in Point::FAULTS {
+            if !kept.contains(fault) {
+                self.rates.limit(*fault, 0);
+            }
         }
     }
 
     /// Leaves out every peer but these.
     pub(crate) fn keep_peers(&mut self, kept: &[usize]) {
         for (index, peer) in self.peers.iter_mut().enumerate() {
-            if !kept.contains(&index) {
-                *peer = None;
-            }
+            peer.takes_part = kept.contains(&index);
+        }
+    }
+
+    /// Has no peer send more than this.
+    pub(crate) fn limit_bytes(&mut self, most: u64) {
+        for peer in &mut self.peers {
+            peer.script.bytes = peer.script.bytes.min(most);
         }
     }
 
@@ -214,6 +267,11 @@ impl Plan {
 
     /// The peers that take part.
     pub(crate) fn kept_peers(&self) -> Vec<usize> {
-        self.peers.iter().enumerate().filter(|(_, peer)| peer.is_some()).map(|(index, _)| index).collect()
+        self.peers.iter().enumerate().filter(|(_, peer)| peer.takes_part).map(|(index, _)| index).collect()
+    }
+
+    /// The most bytes that a peer which takes part sends.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.peers.iter().filter(|peer| peer.takes_part).map(|peer| peer.script.bytes).max().unwrap_or(0)
     }
 }

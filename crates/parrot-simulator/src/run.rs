@@ -14,6 +14,7 @@ use crate::judge::Seen;
 use crate::kernel::Kernel;
 use crate::plan::Plan;
 use crate::profile::Profile;
+use crate::telling::Telling;
 
 /// So many turns are no end.
 const MOST_TURNS: u64 = 500_000;
@@ -37,10 +38,12 @@ pub struct Story {
     pub profile: Profile,
     /// Where its decisions come from.
     pub source: Source,
-    /// Faults left out.
-    pub without: Vec<Point>,
+    /// The faults that may happen, if the plan has them; `None`: all of the plan's.
+    pub faults: Option<Vec<Point>>,
     /// The peers that take part; `None`: all.
     pub peers: Option<Vec<usize>>,
+    /// The most bytes that a peer sends, if that is less than its script says.
+    pub most_bytes: Option<u64>,
 }
 
 /// Where a story's decisions come from.
@@ -72,28 +75,31 @@ pub struct Outcome {
 impl Story {
     /// The story of a seed, all of it.
     pub fn of_seed(profile: Profile, seed: u64) -> Story {
-        Story { profile, source: Source::Seed(seed), without: Vec::new(), peers: None }
+        Story { profile, source: Source::Seed(seed), faults: None, peers: None, most_bytes: None }
     }
 
     /// The story of a fuzzer's input: its first byte chooses the family of systems.
     pub fn of_bytes(bytes: &[u8]) -> Story {
         let (first, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
         let profile = if first.is_multiple_of(2) { Profile::Kqueue } else { Profile::Epoll };
-        Story { profile, source: Source::Bytes(rest.to_vec()), without: Vec::new(), peers: None }
+        Story { profile, source: Source::Bytes(rest.to_vec()), faults: None, peers: None, most_bytes: None }
     }
 
     /// The plan, and the dice for what is decided on the way.
     pub(crate) fn plan(&self) -> (Plan, Dice) {
-        let (mut plan, dice) = match &self.source {
-            Source::Seed(seed) => (Plan::draw(self.profile, &mut Dice::seeded(*seed, 0)), Dice::seeded(*seed, 1)),
-            Source::Bytes(bytes) => {
-                let mut dice = Dice::bytes(bytes);
-                (Plan::draw(self.profile, &mut dice), dice)
-            }
+        let dice = match &self.source {
+            Source::Seed(seed) => Dice::seeded(*seed),
+            Source::Bytes(bytes) => Dice::bytes(bytes),
         };
-        plan.without(&self.without);
+        let mut plan = Plan::draw(self.profile, &dice);
+        if let Some(faults) = &self.faults {
+            plan.keep_faults(faults);
+        }
         if let Some(peers) = &self.peers {
             plan.keep_peers(peers);
+        }
+        if let Some(most) = self.most_bytes {
+            plan.limit_bytes(most);
         }
         (plan, dice)
     }
@@ -117,6 +123,7 @@ impl Story {
 
     /// Runs the loop on what `wrap` makes of the kernel.
     pub fn run_with<S: Simulated>(&self, trace: bool, wrap: impl FnOnce(Kernel) -> S) -> Outcome {
+        let _told = Telling::begin(self);
         let (plan, dice) = self.plan();
         let shared = Arc::new(Shared::default());
         let config = plan.config.clone();
@@ -156,7 +163,7 @@ fn play<S: Simulated>(event_loop: &mut EventLoop<S>) {
     loop {
         let turn = event_loop.turn();
         let (lent, capacity) = event_loop.buffers();
-        let seen = Seen { connections: event_loop.connections(), lent, capacity };
+        let seen = Seen { connections: event_loop.connections(), lent, capacity, lists: event_loop.list_lengths() };
         let kernel = event_loop.system().kernel();
         match turn {
             Ok(ControlFlow::Continue(())) => {

@@ -7,7 +7,7 @@ const PERIOD: usize = 8191;
 
 /// Two periods of noise: any piece of up to one period is in one place.
 static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut dice = crate::dice::Dice::seeded(1512, 0);
+    let mut dice = crate::dice::Dice::seeded(1512);
     let period: Vec<u8> = (0..PERIOD).map(|_| dice.below(256) as u8).collect();
     period.repeat(2)
 });

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::Token;
-use parrot_server::system::{Event, System, Watch};
+use parrot_server::system::{Event, Pages, System, Watch};
 use parrot_simulator::{Kernel, Listener, Queue, Simulated, Socket};
 
 /// What the original program does wrong.
@@ -138,6 +138,10 @@ impl System for Liar {
             Watch::Write(_) if self.is(Fault::WriteNeverDisarmed) => Ok(()),
             _ => self.kernel.unwatch(queue, told(&what)),
         }
+    }
+
+    fn allocate(size: usize) -> Option<Pages> {
+        Kernel::allocate(size)
     }
 
     fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, SocketAddr)> {
