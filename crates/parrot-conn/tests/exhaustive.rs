@@ -1,7 +1,8 @@
-//! Every sequence of steps up to a depth, on the smallest buffers that can be empty, part full and full.
+//! Every state that any sequence of steps reaches, on the smallest buffers that can be empty, part full and full.
 
 mod support;
 
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use support::{Checked, Step};
@@ -22,19 +23,36 @@ const STEPS: [Step; 12] = [
     Step::Reset,
 ];
 
-const DEPTH: u32 = 6;
+/// Takes every step from every state that has been reached, the nearest first, until no step leads to a new one. Answers
+/// how many states there are, and how many steps away the furthest is.
+fn explore(buffer_size: usize, buffers: usize) -> (usize, usize) {
+    let reach = |path: &[Step]| {
+        let mut checked = Checked::new(buffer_size, buffers);
+        path.iter().for_each(|step| checked.step(*step));
+        checked
+    };
+    let mut seen = HashSet::from([reach(&[]).state()]);
+    let mut paths = VecDeque::from([Vec::new()]);
+    let mut furthest = 0;
+    while let Some(path) = paths.pop_front() {
+        furthest = path.len();
+        for step in STEPS {
+            let path = [path.as_slice(), &[step]].concat();
+            let checked = reach(&path);
+            if seen.insert(checked.state()) {
+                paths.push_back(path);
+            }
+            checked.finish();
+        }
+    }
+    (seen.len(), furthest)
+}
 
 #[test]
-fn no_sequence_of_six_steps_breaks_an_invariant() {
-    let sequences = STEPS.len().pow(DEPTH);
-    for number in 0..sequences {
-        let mut checked = Checked::new(2, 1);
-        let mut rest = number;
-        for _ in 0..DEPTH {
-            checked.step(STEPS[rest % STEPS.len()]);
-            rest /= STEPS.len();
-        }
-        checked.finish();
+fn no_sequence_of_steps_of_any_length_breaks_an_invariant() {
+    for (buffer_size, buffers) in [(1, 1), (2, 1), (3, 1), (3, 2)] {
+        let (states, furthest) = explore(buffer_size, buffers);
+        println!("{buffers} buffers of {buffer_size} bytes: {states} states, the furthest {furthest} steps away");
+        assert!(states > 100 && furthest > 6, "{states} states up to {furthest} steps away: steps lead nowhere");
     }
-    println!("{sequences} sequences of {DEPTH} steps");
 }

@@ -92,6 +92,18 @@ impl Checked {
         checked.finish();
     }
 
+    /// All that what comes next depends on: the connection, but for the values of its bytes and of its clock, and the
+    /// model beside it.
+    pub fn state(&self) -> String {
+        let connection = format!("{:?}", self.connection);
+        let connection = without(&connection, "bytes: [", "]");
+        let connection = without(&connection, "last_activity: ", "}");
+        let Checked { other, ended, shut, quiet, draining, reason, .. } = self;
+        let (borrowed, owed) = (other.is_some(), self.owed().len());
+        let idle = (self.now - self.active).min(IDLE);
+        format!("{connection} {borrowed} {owed} {ended} {shut} {quiet} {draining} {reason:?} {idle:?}")
+    }
+
     fn owed(&self) -> &[u8] {
         &self.received[self.sent..]
     }
@@ -209,4 +221,11 @@ impl Checked {
         }
         assert_eq!(self.pool.lent(), 0, "every buffer came back");
     }
+}
+
+/// The text without what stands between these two.
+fn without(text: &str, from: &str, to: &str) -> String {
+    let Some((before, rest)) = text.split_once(from) else { return text.to_owned() };
+    let (_, after) = rest.split_once(to).unwrap();
+    format!("{before}{from}{to}{after}")
 }
