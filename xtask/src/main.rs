@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cargo;
 mod ci;
+mod mutants;
 mod rules;
 mod run;
 mod simulate;
@@ -30,6 +31,11 @@ const TASKS: &[Task] = &[
         name: "simulate",
         summary: "run the loop under a simulated kernel: --seeds N --profile P, or --replay SEED",
         run: simulate::task,
+    },
+    Task {
+        name: "mutants",
+        summary: "put faults into the loop, one at a time: the simulator has to find each",
+        run: mutants::task,
     },
     Task {
         name: "bench",

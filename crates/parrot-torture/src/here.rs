@@ -38,13 +38,24 @@ fn works(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Moves this thread into a network namespace of its own, and has `commands` make the network there.
+/// Moves this thread into a network namespace of its own, and has `commands` make the network there; where one of them
+/// does not work, `otherwise` makes it, if there is such a way.
 #[cfg(target_os = "linux")]
-pub(crate) fn enter_network(commands: &[&[&str]]) -> Result<()> {
-    use anyhow::{Context as _, bail};
+pub(crate) fn enter_network(commands: &[&[&str]], otherwise: &[&[&str]]) -> Result<()> {
+    use anyhow::Context as _;
     use nix::sched::{CloneFlags, unshare};
 
     unshare(CloneFlags::CLONE_NEWNET).context("a network of its own needs root")?;
+    match make_network(commands) {
+        Err(first) if !otherwise.is_empty() => make_network(otherwise).context(first),
+        outcome => outcome,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn make_network(commands: &[&[&str]]) -> Result<()> {
+    use anyhow::{Context as _, bail};
+
     for command in commands {
         let Some((program, arguments)) = command.split_first() else { continue };
         let shown = command.join(" ");
@@ -58,6 +69,6 @@ pub(crate) fn enter_network(commands: &[&[&str]]) -> Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn enter_network(_: &[&[&str]]) -> Result<()> {
+pub(crate) fn enter_network(_: &[&[&str]], _: &[&[&str]]) -> Result<()> {
     anyhow::bail!("networks of their own are for Linux only")
 }

@@ -25,11 +25,13 @@ pub struct Scenario {
     pub(crate) inject: &'static [&'static str],
     /// Commands that make the network it takes place in; none: the machine's own loopback.
     pub(crate) network: &'static [&'static [&'static str]],
+    /// Commands that make the network where one of those does not work.
+    pub(crate) network_otherwise: &'static [&'static [&'static str]],
     /// How many times the storm's usual time it lasts.
     pub(crate) length: u32,
     /// Whether the storm itself may cut off conversations.
     pub(crate) cuts_off: bool,
-    /// Half of the healthy peers' echoes must be faster than this.
+    /// Half of the healthy peers' echoes must be faster than this, 99 of 100 than five times this, each than fifty times.
     pub(crate) median: Duration,
     pub(crate) storm: fn(&mut Storm<'_>) -> Result<()>,
     /// What else must hold when the server has ended after the storm; adds to the figures.
@@ -46,12 +48,20 @@ impl Scenario {
         log: Log::Off,
         inject: &[],
         network: &[],
+        network_otherwise: &[],
         length: 1,
         cuts_off: false,
         median: Duration::from_millis(100),
         storm: |_| Ok(()),
         after: |_, _| Ok(()),
     };
+}
+
+impl Scenario {
+    /// How many healthy peers there are beside its storm: as many as leave the storm a part of the descriptors.
+    pub(crate) fn healthy_peers(&self) -> usize {
+        if self.descriptors.is_some_and(|limit| limit < 64) { 2 } else { 8 }
+    }
 }
 
 /// A storm under way: what its scenario works with.
@@ -107,18 +117,23 @@ impl Storm<'_> {
 
     /// Demands that the server, left alone by everyone who is well, uses next to no processor time.
     pub(crate) fn server_rests(&mut self) -> Result<()> {
-        let window = Duration::from_secs(1);
-        let used = self.healthy.quietly(|| {
-            let before = self.server.usage()?.processor;
-            std::thread::sleep(window);
-            Some(self.server.usage()?.processor.saturating_sub(before))
-        });
-        let Some(used) = used else { return Ok(()) };
-        let share = used.as_secs_f64() / window.as_secs_f64() * 100.0;
-        if share > 2.0 {
-            bail!("with nothing to do the server used {share:.1} % of a processor");
-        }
-        self.tell(format!("processor {share:.2} % meanwhile"));
+        let rest = self.healthy.quietly(|| rest(self.server))?;
+        self.figures.extend(rest.map(|share| format!("{share} meanwhile")));
         Ok(())
     }
+}
+
+/// Demands that the server uses next to no processor time while nobody has anything for it; says how much it was, where
+/// the system tells.
+pub(crate) fn rest(server: &Server) -> Result<Option<String>> {
+    let window = Duration::from_secs(1);
+    let Some(before) = server.usage() else { return Ok(None) };
+    std::thread::sleep(window);
+    let Some(after) = server.usage() else { return Ok(None) };
+    let used = after.processor.saturating_sub(before.processor);
+    let share = used.as_secs_f64() / window.as_secs_f64() * 100.0;
+    if share > 2.0 {
+        bail!("with nothing to do the server used {share:.1} % of a processor");
+    }
+    Ok(Some(format!("processor {share:.2} %")))
 }

@@ -265,6 +265,16 @@ impl Remote {
 }
 
 impl Ending {
+    /// How many messages were written to the log, and how many were lost: the summary knows of each.
+    pub(crate) fn add_up(&self) -> Result<(u64, u64)> {
+        let (messages, written, dropped) =
+            (self.number(" messages"), self.number(" log lines written"), self.number(" dropped"));
+        if messages != written + dropped {
+            bail!("the log does not add up: {}", self.summary);
+        }
+        Ok((written, dropped))
+    }
+
     /// The number before these words in the summary; 0 if they are not there.
     pub(crate) fn number(&self, words: &str) -> u64 {
         let before = self.summary.split_once(words).and_then(|(before, _)| before.split_whitespace().next_back());

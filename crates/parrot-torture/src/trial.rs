@@ -12,11 +12,8 @@ use crate::healthy::Healthy;
 use crate::measure::{Usage, size, time};
 use crate::peer::{Peer, Sockets};
 use crate::random::Random;
-use crate::scenario::{Scenario, Storm};
-use crate::server::{Launch, Server, eventually};
-
-/// Healthy peers beside each storm.
-const HEALTHY: usize = 2;
+use crate::scenario::{Scenario, Storm, rest};
+use crate::server::{Launch, Log, Server, eventually};
 
 /// The server's drain time-out is a second; a busy machine may add to it.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -66,7 +63,7 @@ pub fn run(scenario: &Scenario, conditions: &Conditions) -> Result<Outcome> {
     }
     // A network namespace belongs to a thread, and to all it starts.
     thread::scope(|scope| {
-        let inside = || match crate::here::enter_network(scenario.network) {
+        let inside = || match crate::here::enter_network(scenario.network, scenario.network_otherwise) {
             Ok(()) => act(),
             Err(reason) => Ok(Outcome::Skipped(format!("{reason:#}"))),
         };
@@ -112,7 +109,7 @@ fn storm<'a>(
 
 fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
-    let healthy = Healthy::start(server.address(), HEALTHY, scenario.cuts_off)?;
+    let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
     let before = server.usage();
     let mut storm_figures = Vec::new();
     let length = conditions.time * scenario.length;
@@ -134,13 +131,18 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     if report.cut_off > 0 {
         figures.push(format!("{} healthy peers cut off", report.cut_off));
     }
-    if report.latency(500) > scenario.median {
-        bail!("half of the healthy echoes took more than {:?} ({})", scenario.median, figures.join("; "));
+    for (per_mille, bound) in [(500, scenario.median), (990, scenario.median * 5), (1000, scenario.median * 50)] {
+        if report.latency(per_mille) > bound {
+            bail!("{} in a thousand echoes are to take {bound:?} at most ({})", per_mille, figures.join("; "));
+        }
     }
     figures.append(&mut storm_figures);
     server.wait_for_connections(0)?;
     if let Some(before) = before {
-        figures.push(back_at_rest(&server, before)?);
+        figures.push(back_at_rest(&server, before, scenario.healthy_peers())?);
+    }
+    if !conditions.short {
+        figures.extend(rest(&server).context("after the storm")?);
     }
     server.signal(Signal::TERM)?;
     let ending = server.end()?;
@@ -159,9 +161,9 @@ fn serves_a_newcomer(server: &Server, may_be_cut_off: bool) -> Result<()> {
     })
 }
 
-/// Compares with the server before the storm, which had `HEALTHY` connections more.
-fn back_at_rest(server: &Server, before: Usage) -> Result<String> {
-    let descriptors = before.descriptors - HEALTHY;
+/// Compares with the server before the storm, which had the healthy peers' connections more.
+fn back_at_rest(server: &Server, before: Usage, healthy: usize) -> Result<String> {
+    let descriptors = before.descriptors - healthy;
     eventually("descriptors are back at rest", || {
         let now = server.usage().context("the server has ended")?.descriptors;
         Ok((now == descriptors).then_some(()))
@@ -177,7 +179,7 @@ fn back_at_rest(server: &Server, before: Usage) -> Result<String> {
 
 fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
-    let healthy = Healthy::start(server.address(), HEALTHY, scenario.cuts_off)?;
+    let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
     let remote = server.remote();
     let moment = (conditions.time / 3).min(Duration::from_secs(2));
     let mut ignored = Vec::new();
@@ -213,8 +215,11 @@ fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figure
         // How it ended says more than that it did not end well.
         Err(error) => return Err(server.end().err().unwrap_or(error)),
     };
-    server.end()?;
+    let ending = server.end()?;
     healthy.stop()?;
+    if scenario.log != Log::Off {
+        ending.add_up().context("the log of a drain")?;
+    }
     if took > DRAIN {
         bail!("the drain took {took:?}");
     }

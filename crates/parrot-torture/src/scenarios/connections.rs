@@ -41,6 +41,12 @@ pub(super) const ALL: &[Scenario] = &[
 fn crowd(storm: &mut Storm<'_>) -> Result<()> {
     let limit = storm.descriptors.unwrap_or(1024) as usize;
     let count = storm.number(limit * 4, (limit * 4).min(256));
+    // More than there are descriptors for, who say nothing: those that cannot be accepted cost no processor time.
+    let silent = storm.flock(storm.number(limit * 2, limit * 2), Sockets::Usual)?;
+    storm.server_rests()?;
+    for peer in silent {
+        peer.reset()?;
+    }
     let (mut rounds, mut longest) = (0, Duration::ZERO);
     while storm.goes_on() || rounds == 0 {
         let mut peers = storm.flock(count, Sockets::Usual)?;

@@ -1,13 +1,15 @@
 //! System calls that fail, and networks that are bad.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::peer::Sockets;
 use crate::scenario::{Scenario, Storm};
 use crate::server::Launch;
 
+use super::slow::all_back;
 use super::soak::mixed;
 
 /// Under strace every call takes long: what counts is that all comes back, not how fast.
@@ -54,6 +56,21 @@ pub(super) const ALL: &[Scenario] = &[
         "accept finds no descriptor left (EMFILE), though there is one",
         &["accept4:error=EMFILE:when=4+9"],
     ),
+    harmless(
+        "accept-table-full",
+        "accept finds the system's table of files full (ENFILE)",
+        &["accept4:error=ENFILE:when=4+9"],
+    ),
+    harmless("accept-no-buffers", "accept finds no buffers (ENOBUFS)", &["accept4:error=ENOBUFS:when=4+9"]),
+    harmless("accept-no-memory", "accept finds no memory (ENOMEM)", &["accept4:error=ENOMEM:when=4+9"]),
+    Scenario {
+        storm: forbidden,
+        ..harmless(
+            "accept-forbidden",
+            "accept is forbidden for a while (EPERM), as a filter of system calls does: the server does not spin",
+            &["accept4:error=EPERM:when=24..40"],
+        )
+    },
     harmful(
         "set-up-fails",
         "accepted sockets cannot be set up or watched",
@@ -85,7 +102,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "bad-network",
-        story: "a network of its own with delay, jitter, loss, duplicates and packets out of order (netem)",
+        story: "a network of its own with delay, jitter, loss, duplicates and disorder (netem), or with loss alone (tbf)",
         network: &[
             &["ip", "link", "set", "lo", "up"],
             &[
@@ -107,11 +124,39 @@ pub(super) const ALL: &[Scenario] = &[
                 "5%",
             ],
         ],
+        // Without netem, packets are lost by a queue that is too short: three of them at 20 Mbit/s.
+        network_otherwise: &[
+            &["ip", "link", "set", "lo", "mtu", "1500", "up"],
+            &[
+                "tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "tbf", "rate", "20mbit", "burst", "3000",
+                "latency", "15ms",
+            ],
+            &["tc", "qdisc", "add", "dev", "lo", "parent", "1:1", "pfifo", "limit", "3"],
+        ],
         median: SLOWLY,
         storm: faults,
         ..Scenario::PLAIN
     },
 ];
+
+/// Connections that nobody accepts cost no processor time, and are served when it is allowed again.
+fn forbidden(storm: &mut Storm<'_>) -> Result<()> {
+    let mut served = 0;
+    let start = Instant::now();
+    while served == 0 || storm.goes_on() {
+        let mut peers = storm.flock(10, Sockets::Usual)?;
+        if start.elapsed() < Duration::from_secs(1) {
+            storm.server_rests()?;
+        }
+        for peer in &mut peers {
+            peer.echo(100)?;
+        }
+        served += peers.len();
+        all_back(peers)?;
+    }
+    storm.tell(format!("{served} peers served"));
+    told(storm)
+}
 
 fn faults(storm: &mut Storm<'_>) -> Result<()> {
     let mixture = mixed(storm, storm.number(60, 30), |_| Ok(()))?;
@@ -122,6 +167,10 @@ fn faults(storm: &mut Storm<'_>) -> Result<()> {
 /// Says how many faults were injected, and demands that every kind of them was.
 fn injected(storm: &mut Storm<'_>) -> Result<()> {
     faults(storm)?;
+    told(storm)
+}
+
+fn told(storm: &mut Storm<'_>) -> Result<()> {
     // Signals are read too; answered again and again, they are seen to get through.
     for _ in 0..20 {
         storm.server.connections()?;

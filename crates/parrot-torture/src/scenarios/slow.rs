@@ -126,10 +126,16 @@ pub(super) fn all_back(mut peers: Vec<Peer>) -> Result<()> {
     }
     let start = Instant::now();
     while peers.iter().any(|peer| peer.outstanding() > 0) && start.elapsed() < crate::peer::PATIENCE {
+        let mut idle = true;
         for peer in &mut peers {
-            if peer.pull(16 * 1024)? == Pulled::End && peer.outstanding() > 0 {
-                return Err(Trouble::Ended.into());
+            match peer.pull(16 * 1024)? {
+                Pulled::End if peer.outstanding() > 0 => return Err(Trouble::Ended.into()),
+                Pulled::Bytes(_) => idle = false,
+                Pulled::End | Pulled::Nothing => {}
             }
+        }
+        if idle {
+            thread::sleep(Duration::from_millis(1));
         }
     }
     for peer in peers {

@@ -164,20 +164,36 @@ fn soak(storm: &mut Storm<'_>) -> Result<()> {
     let (_, later) = samples.split_at(samples.len() / 4);
     let (second, rest) = later.split_at(later.len() / 3);
     let (_, last) = rest.split_at(rest.len() / 2);
-    let (second, last) = (highest(second), highest(last));
-    ensure!(
-        last <= second + (4 << 20),
-        "memory grows: {} in the second quarter, {} in the last",
-        size(second),
-        size(last)
-    );
-    storm.tell(format!("memory at most {} in the second quarter, {} in the last", size(second), size(last)));
+    let grown = |what: &str, second: u64, last: u64, allowed: u64| {
+        ensure!(last <= second + allowed, "{what} grows: {second} in the second quarter, {last} in the last");
+        Ok(())
+    };
+    let memory = |samples| highest(samples, |usage| usage.memory);
+    let descriptors = |samples| highest(samples, |usage| usage.descriptors as u64);
+    grown("memory in bytes", memory(second), memory(last), 4 << 20)?;
+    // Those that have just gone may not be closed yet.
+    grown("the number of descriptors", descriptors(second), descriptors(last), count as u64 / 10)?;
+    let (early, late) = (share(second), share(last));
+    ensure!(late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
+    storm.tell(format!(
+        "memory at most {} in the second quarter, {} in the last; {} descriptors, {}; processor {early:.0} %, {late:.0} %",
+        size(memory(second)),
+        size(memory(last)),
+        descriptors(second),
+        descriptors(last),
+    ));
     storm.tell(format!("plotted in {}", path.display()));
     Ok(())
 }
 
-fn highest(samples: &[(Duration, Usage)]) -> u64 {
-    samples.iter().map(|(_, usage)| usage.memory).max().unwrap_or_default()
+fn highest(samples: &[(Duration, Usage)], value: impl Fn(&Usage) -> u64) -> u64 {
+    samples.iter().map(|(_, usage)| value(usage)).max().unwrap_or_default()
+}
+
+/// How much of a processor the server used from the first of the samples to the last, in per cent.
+fn share(samples: &[(Duration, Usage)]) -> f64 {
+    let [(start, first), .., (end, last)] = samples else { return 0.0 };
+    last.processor.saturating_sub(first.processor).as_secs_f64() / (*end - *start).as_secs_f64() * 100.0
 }
 
 fn curves(samples: &[(Duration, Usage)]) -> [Curve; 3] {
