@@ -9,7 +9,7 @@ use support::Checked;
 
 #[test]
 fn the_sequences_of_the_corpus_break_no_invariant() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/connection");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/connection");
     let mut sequences = 0;
     for entry in std::fs::read_dir(corpus).unwrap() {
         Checked::play(&std::fs::read(entry.unwrap().path()).unwrap());

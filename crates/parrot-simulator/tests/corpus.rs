@@ -7,7 +7,7 @@ use parrot_simulator::Story;
 
 #[test]
 fn the_stories_of_the_corpus_break_no_promise() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/story");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/story");
     let mut stories = 0;
     for entry in std::fs::read_dir(corpus).unwrap() {
         let path = entry.unwrap().path();

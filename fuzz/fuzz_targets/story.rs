@@ -1,4 +1,4 @@
-//! The simulator with a fuzzer's bytes in place of a seed: `cargo +nightly fuzz run story` in `crates/parrot-simulator`.
+//! The simulator with a fuzzer's bytes in place of a seed: `cargo +nightly fuzz run -s none story`.
 #![no_main]
 
 use parrot_simulator::Story;
