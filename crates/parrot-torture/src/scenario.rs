@@ -68,6 +68,7 @@ impl Scenario {
 pub(crate) struct Storm<'a> {
     pub(crate) server: &'a mut Server,
     pub(crate) healthy: &'a Healthy,
+    pub(crate) healthy_peers: usize,
     pub(crate) random: Random,
     /// When it is to blow over.
     pub(crate) until: Instant,

@@ -95,6 +95,7 @@ fn storm<'a>(
     Storm {
         server,
         healthy,
+        healthy_peers: scenario.healthy_peers(),
         random: Random::new(1),
         until: Instant::now() + length,
         short: conditions.short,

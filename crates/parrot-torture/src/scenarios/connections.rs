@@ -95,7 +95,7 @@ fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
             }
         }
         // Those of the next round find the places of these.
-        storm.server.wait_for_connections(2)?;
+        storm.server.wait_for_connections(storm.healthy_peers as u64)?;
     }
     anyhow::ensure!(refused > 0, "nobody was refused");
     storm.tell(format!("{served} served, {refused} refused"));
