@@ -106,6 +106,12 @@ const MUTANTS: &[Mutant] = &[
         new: "if self.0.len() > usize::MAX / 2 + live {",
     },
     Mutant {
+        name: "the line for a buffer keeps the dead",
+        file: "event_loop.rs",
+        old: "if self.starved.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {",
+        new: "if false {",
+    },
+    Mutant {
         name: "a drain does not accept",
         file: "event_loop/drain.rs",
         old: "if !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty {",

@@ -230,18 +230,27 @@ impl Kernel {
 
     /// An event of an open connection, or of a listener that may be closed, that nothing has caused.
     fn spurious_event(&mut self) -> Option<(Event, Origin)> {
-        if self.open.is_empty() || self.dice.chance(32) {
-            let token = Token(self.dice.below(self.ports.len() as u64) as usize);
-            // A registration has one event in a list.
-            let has_one =
-                |(event, _): &(Event, Origin)| matches!(event, Event::Readable { token: other, .. } if *other == token);
-            if self.batch.iter().any(has_one) {
-                return None;
-            }
+        let (event, origin) = self.choose_spurious()?;
+        // A registration has one event in a list.
+        let registration = |event: Event| match event {
+            Event::Readable { token, .. } => Some((token, true)),
+            Event::Writable { token } => Some((token, false)),
+            Event::Signal { .. } | Event::Wake => None,
+        };
+        if self.batch.iter().any(|(other, _)| registration(*other) == registration(event)) {
+            return None;
+        }
+        if origin == Origin::Port {
             // Then it is no fault of the loop that it accepts in a pause.
             self.last_pause = None;
-            let event = Event::Readable { token, read_on: false, available: self.counted(1) };
-            return Some((event, Origin::Port));
+        }
+        Some((event, origin))
+    }
+
+    fn choose_spurious(&mut self) -> Option<(Event, Origin)> {
+        if self.open.is_empty() || self.dice.chance(32) {
+            let token = Token(self.dice.below(self.ports.len() as u64) as usize);
+            return Some((Event::Readable { token, read_on: false, available: self.counted(1) }, Origin::Port));
         }
         let index = self.open[self.dice.below(self.open.len() as u64) as usize];
         let link = &self.links[index];

@@ -143,6 +143,8 @@ pub struct Kernel {
     pub(crate) leftovers: usize,
     /// Connections that were closed as idle in this turn.
     pub(crate) idle_closes: usize,
+    /// Connections that were closed in this turn because they were idle or because the drain was over.
+    pub(crate) idle_or_late: u64,
     /// How many stood in the loop's line for a buffer after the last turn, and how many were left over.
     pub(crate) in_line: usize,
     pub(crate) unfinished: usize,
@@ -211,6 +213,7 @@ impl Kernel {
             looks_for_end: false,
             leftovers: 0,
             idle_closes: 0,
+            idle_or_late: 0,
             in_line: 0,
             unfinished: 0,
             lent: 0,
