@@ -110,8 +110,9 @@ fn storm<'a>(
 
 fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
-    let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
+    // Before there is any peer: some may be cut off as soon as they come.
     let before = server.usage();
+    let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
     let mut storm_figures = Vec::new();
     let length = conditions.time * scenario.length;
     (scenario.storm)(&mut storm(scenario, conditions, folder, &mut server, &healthy, length, &mut storm_figures))?;
@@ -140,7 +141,7 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     figures.append(&mut storm_figures);
     server.wait_for_connections(0)?;
     if let Some(before) = before {
-        figures.push(back_at_rest(&server, before, scenario.healthy_peers())?);
+        figures.push(back_at_rest(&server, before)?);
     }
     if !conditions.short {
         figures.extend(rest(&server).context("after the storm")?);
@@ -162,9 +163,9 @@ fn serves_a_newcomer(server: &Server, may_be_cut_off: bool) -> Result<()> {
     })
 }
 
-/// Compares with the server before the storm, which had the healthy peers' connections more.
-fn back_at_rest(server: &Server, before: Usage, healthy: usize) -> Result<String> {
-    let descriptors = before.descriptors - healthy;
+/// Compares with the server before the storm.
+fn back_at_rest(server: &Server, before: Usage) -> Result<String> {
+    let descriptors = before.descriptors;
     eventually("descriptors are back at rest", || {
         let now = server.usage().context("the server has ended")?.descriptors;
         Ok((now == descriptors).then_some(()))
