@@ -56,6 +56,7 @@ impl Rates {
             (Point::WaitEarly, 96),
             (Point::ReceiveEmpty, 96),
             (Point::SendFull, 96),
+            (Point::PeekInterrupted, 64),
             (Point::ReceiveFails, 1),
             (Point::ReceiveGone, 1),
             (Point::SendFails, 1),
