@@ -19,6 +19,11 @@
 //! What is absent on purpose: the network between the kernels (its delays are those of the peers), the log's writer
 //! (a thread, with tests of its own), and everything before the loop's first turn.
 
+#![allow(
+    clippy::missing_const_for_thread_local,
+    reason = "they are const, but where TLS has keys (OpenBSD) clippy misses it"
+)]
+
 mod acts;
 mod attempts;
 mod calls;
