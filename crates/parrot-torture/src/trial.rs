@@ -110,7 +110,9 @@ fn storm<'a>(
 
 fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
-    // Before there is any peer: some may be cut off as soon as they come.
+    // Before there are peers, as some may be cut off as soon as they come, and after the first of all, for the log is open then.
+    serves_a_newcomer(&server, scenario.cuts_off)?;
+    server.wait_for_connections(0)?;
     let before = server.usage();
     let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
     let mut storm_figures = Vec::new();
