@@ -22,7 +22,7 @@ impl fmt::Display for Lacking {
 
 impl std::error::Error for Lacking {}
 
-/// Raises the soft limit of descriptors as far as it goes and checks it, the ports and the source addresses.
+/// Raises the soft limit of descriptors and checks it, the ports and the source addresses.
 ///
 /// # Errors
 ///
@@ -36,13 +36,13 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Lacking> {
             )));
         }
     }
-    let connections = plan.connections + plan.idle;
+    let connections = plan.connections.saturating_add(plan.idle);
     descriptors(raise_descriptor_limit(), connections)?;
     ports(port_range(), plan.sources.len().max(1), connections, plan.reconnect)
 }
 
 fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
-    let wanted = connections as u64 + RESERVE;
+    let wanted = (connections as u64).saturating_add(RESERVE);
     if limit >= wanted {
         return Ok(());
     }
@@ -72,8 +72,9 @@ fn ports(range: u64, sources: usize, connections: usize, reconnect: Option<Close
     )))
 }
 
-/// The soft limit of descriptors after raising it to the hard one, or as far as the system lets it.
-fn raise_descriptor_limit() -> u64 {
+/// Raises this process's soft limit of descriptors to the hard one, or as far as the system lets it, and says what it is
+/// now. [`run`](crate::run) does so by itself; processes that are started later inherit the raised limit.
+pub fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     // macOS calls its hard limit infinite and takes no more than OPEN_MAX (setrlimit(2)).

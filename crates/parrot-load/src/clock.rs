@@ -1,14 +1,48 @@
-//! The CPU time of the calling thread.
+//! What the calling thread has used of the machine, and what others kept it from using.
 
 use std::time::Duration;
 
-/// CPU time the calling thread has used; `None` on NetBSD, for which rustix does not offer the thread's clock.
+/// A thread's account, or the difference of two.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Account {
+    /// CPU time it used; `None` on NetBSD, for which rustix does not offer the thread's clock.
+    pub(crate) cpu: Option<Duration>,
+    /// Time it was ready to run while something else had its core; Linux alone tells.
+    pub(crate) waited: Option<Duration>,
+}
+
+impl Account {
+    /// The calling thread's account so far.
+    pub(crate) fn of_thread() -> Account {
+        Account { cpu: cpu(), waited: waited() }
+    }
+
+    /// What has been added since `earlier`.
+    pub(crate) fn since(self, earlier: Account) -> Account {
+        let added =
+            |now: Option<Duration>, then: Option<Duration>| now.zip(then).map(|(now, then)| now.saturating_sub(then));
+        Account { cpu: added(self.cpu, earlier.cpu), waited: added(self.waited, earlier.waited) }
+    }
+}
+
 #[cfg(not(target_os = "netbsd"))]
-pub(crate) fn thread_cpu() -> Option<Duration> {
+fn cpu() -> Option<Duration> {
     Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime)).ok()
 }
 
 #[cfg(target_os = "netbsd")]
-pub(crate) fn thread_cpu() -> Option<Duration> {
+fn cpu() -> Option<Duration> {
+    None
+}
+
+/// The second field of `schedstat`: nanoseconds spent on a run queue (Documentation/scheduler/sched-stats.rst).
+#[cfg(target_os = "linux")]
+fn waited() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn waited() -> Option<Duration> {
     None
 }

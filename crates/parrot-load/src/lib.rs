@@ -47,7 +47,7 @@ mod schedule;
 mod tally;
 mod worker;
 
-pub use capacity::Lacking;
+pub use capacity::{Lacking, raise_descriptor_limit};
 pub use failure::{Failure, Failures};
 pub use latency::{Latencies, Latency};
 pub use plan::{Close, Impossible, Length, Pace, Plan};

@@ -37,6 +37,12 @@ pub struct Plan {
     pub interval: Option<Duration>,
 }
 
+/// The highest rate of an open loop: one message each 100 ns, beyond what a socket takes on any machine of today. The
+/// timetable of a higher one would be all that the load generator had time for.
+const FASTEST: f64 = 1e7;
+/// The most connections, and the most messages under way at once, that memory is reserved for.
+const MOST: usize = 1 << 27;
+
 /// When the next message is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
@@ -95,6 +101,8 @@ impl Plan {
     ///
     /// The first contradiction found.
     pub fn check(&self) -> Result<(), Impossible> {
+        let connections = self.connections.checked_add(self.idle);
+        let under_way = self.connections.checked_mul(self.pipeline);
         let families_differ = |source: &IpAddr| source.is_ipv4() != self.target.is_ipv4();
         let wrong = if self.connections == 0 {
             "a load needs at least one connection"
@@ -104,6 +112,8 @@ impl Plan {
             "a connection needs at least one message under way"
         } else if self.size.checked_mul(self.pipeline).is_none_or(|bytes| bytes > 1 << 30) {
             "more than 1 GiB under way on a connection: use a smaller size or pipeline"
+        } else if connections.is_none_or(|all| all > MOST) || under_way.is_none_or(|all| all > MOST) {
+            "more than 134 million connections, or messages under way at once: use fewer"
         } else if self.threads == 0 || self.threads > self.connections {
             "there must be at least one thread, and a connection for each"
         } else if self.reconnect.is_some() && self.pipeline > 1 {
@@ -114,15 +124,25 @@ impl Plan {
             && !matches!(self.pace, Pace::Rate(rate) if rate.is_finite() && rate > 0.0)
         {
             "a rate is a number of messages a second above 0"
+        } else if matches!(self.pace, Pace::Rate(rate) if rate > FASTEST) {
+            "no machine sends more than 10,000,000 messages a second: use a lower rate, or the closed loop (no rate), \
+             which sends as fast as the server answers"
         } else if self.sources.iter().any(families_differ) {
             "a source address must be of the target's family (both IPv4 or both IPv6)"
         } else if self.timeout.is_zero() {
             "a time-out of 0 fails every message"
+        } else if self.interval == Some(Duration::ZERO) {
+            "an interval of 0 would tell without end: use one such as 1s"
         } else {
             return Ok(());
         };
         Err(Impossible(wrong))
     }
+}
+
+/// A duration in nanoseconds; one of more than five centuries is as long as that.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A contradiction in a [`Plan`].
@@ -153,6 +173,9 @@ mod tests {
         assert!(refused(|plan| plan.size = 0).contains("at least one byte"));
         assert!(refused(|plan| plan.threads = 51).contains("a connection for each"));
         assert!(refused(|plan| plan.pace = Pace::Rate(f64::NAN)).contains("above 0"));
+        assert!(refused(|plan| plan.pace = Pace::Rate(1e9)).contains("closed loop"));
+        assert!(refused(|plan| plan.idle = usize::MAX).contains("use fewer"));
+        assert!(refused(|plan| plan.interval = Some(Duration::ZERO)).contains("such as 1s"));
         assert!(refused(|plan| plan.sources = vec![IpAddr::from([0; 16])]).contains("family"));
         assert!(
             refused(|plan| (plan.reconnect, plan.pipeline) = (Some(Close::Reset), 2)).contains("nothing to pipeline")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Account;
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
 use crate::plan::{Close, Length, Pace, Plan};
@@ -13,12 +14,10 @@ use crate::tally::Tally;
 /// Name and version of the report as JSON. The version changes when a field changes its meaning or goes away.
 const SCHEMA: &str = "parrot-load/1";
 
-/// Share of a core from which on a thread counts as having had no time left.
+/// Share of the window from which on a thread that used, or waited for, a core counts as having had no time left.
 const BUSY: f64 = 0.95;
 /// By how much throughput times mean latency may differ from the concurrency before it is called a contradiction.
 const TOLERANCE: f64 = 0.1;
-/// Answers on average to each message under way, below which a window is too short to judge that.
-const ANSWERS: f64 = 10.0;
 /// Share of the asked rate below which an open loop did not keep it.
 const KEPT: f64 = 0.99;
 /// Lateness of this program, in microseconds, from which on an open loop is its own limit.
@@ -29,6 +28,8 @@ const LATE: f64 = 1000.0;
 pub struct Report {
     /// Name and version of this format.
     pub schema: &'static str,
+    /// Version of the load generator.
+    pub version: &'static str,
     /// What was run.
     pub load: Load,
     /// How connecting went.
@@ -47,7 +48,7 @@ pub struct Report {
     pub service: Option<Latency>,
     /// Open loop: how late this program came to messages that were due.
     pub lateness: Option<Latency>,
-    /// Open loop: messages never sent, because their connection had failed.
+    /// Open loop: messages never sent, because their connection had failed or the timetable was too fast to be kept.
     pub unsent: u64,
     /// Failures by kind, of the whole run.
     pub failures: Failures,
@@ -85,10 +86,20 @@ pub struct Load {
     pub reconnect: Option<&'static str>,
     /// Local addresses connected from.
     pub sources: Vec<String>,
+    /// Whether small messages were sent at once (`TCP_NODELAY`).
+    pub no_delay: bool,
+    /// Seconds of load before the window.
+    pub warmup: f64,
+    /// Seconds the window was to last, unless it was to last for a number of messages.
+    pub duration: Option<f64>,
+    /// Messages that the window was to last for, unless it was to last for a time.
+    pub requests: Option<u64>,
+    /// Seconds that an answer, or a connection, was given.
+    pub timeout: f64,
 }
 
 /// How connecting went.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Connecting {
     /// Connections open when the window closed.
     pub open: usize,
@@ -96,6 +107,8 @@ pub struct Connecting {
     pub elapsed: f64,
     /// How long each took.
     pub latency: Latency,
+    /// Why the first connection that could not be opened could not, in the system's words.
+    pub error: Option<String>,
 }
 
 /// What the load generator itself used in the window.
@@ -105,15 +118,18 @@ pub struct Client {
     pub cpu: Option<f64>,
     /// The same for each message, in microseconds.
     pub cpu_per_message: Option<f64>,
-    /// Share of a core that its busiest thread used.
+    /// Share of the window in which its busiest thread, the one that used and waited most, used a core.
     pub busiest: Option<f64>,
+    /// Share of the window in which that thread was ready to run and something else had its core; Linux alone tells.
+    pub waited: Option<f64>,
 }
 
 /// What a reader of the figures has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
-    /// The load generator had no time left: the server may be capable of more.
+    /// The load generator was the limit: it had no time left, was kept from running, or (open loop) came late to messages
+    /// that were due. The server may be capable of more.
     ClientBound,
     /// Throughput and mean latency belong to another concurrency than was asked for: connections waited in vain.
     Contradiction,
@@ -126,7 +142,7 @@ pub enum Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Mark::ClientBound => "client-bound: the load generator had no time left; the server may be capable of more",
+            Mark::ClientBound => "client-bound: the load generator was the limit; the server may be capable of more",
             Mark::Contradiction => {
                 "contradiction: throughput times mean latency is not the concurrency; some connections waited in vain"
             }
@@ -137,9 +153,15 @@ impl fmt::Display for Mark {
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, tallies: impl IntoIterator<Item = Tally>, took: Duration) -> Report {
-        let mut all = Tally { opened: u64::MAX, cpu: Some(Duration::ZERO), ..Tally::default() };
-        let mut busiest = None::<f64>;
+    pub(crate) fn new(
+        plan: &Plan,
+        tallies: impl IntoIterator<Item = Tally>,
+        took: Duration,
+        error: Option<String>,
+    ) -> Report {
+        let used = Account { cpu: Some(Duration::ZERO), waited: None };
+        let mut all = Tally { opened: u64::MAX, closed: Some(0), used, ..Tally::default() };
+        let (mut busiest, mut waited) = (None::<f64>, None);
         for tally in tallies {
             all.answered += tally.answered;
             all.unsent += tally.unsent;
@@ -151,21 +173,29 @@ impl Report {
             all.connecting.add(&tally.connecting);
             all.opened = all.opened.min(tally.opened);
             all.closed = all.closed.max(tally.closed);
-            let window = Duration::from_nanos(tally.closed.saturating_sub(tally.opened)).as_secs_f64();
-            if let Some(cpu) = tally.cpu.filter(|_| window > 0.0) {
-                busiest = Some(busiest.unwrap_or(0.0).max(cpu.as_secs_f64() / window));
+            let window = tally.window();
+            let share = |time: Option<Duration>| time.map(|time| time.as_secs_f64() / window).filter(|_| window > 0.0);
+            let (used, kept) = (share(tally.used.cpu), share(tally.used.waited));
+            if used.is_some() && busy(used, kept) >= busy(busiest, waited) {
+                (busiest, waited) = (used, kept);
             }
-            all.cpu = all.cpu.zip(tally.cpu).map(|(all, cpu)| all + cpu);
+            all.used.cpu = all.used.cpu.zip(tally.used.cpu).map(|(all, cpu)| all + cpu);
         }
-        let window = Duration::from_nanos(all.closed.saturating_sub(all.opened)).as_secs_f64();
+        let window = all.window();
         let per_second = if window > 0.0 { all.answered as f64 / window } else { 0.0 };
         let open_loop = matches!(plan.pace, Pace::Rate(_));
         let latency = all.latencies.summary();
         let service = open_loop.then(|| all.service.summary());
         let mut report = Report {
             schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
             load: Load::of(plan),
-            connecting: Connecting { open: all.open, elapsed: took.as_secs_f64(), latency: all.connecting.summary() },
+            connecting: Connecting {
+                open: all.open,
+                elapsed: took.as_secs_f64(),
+                latency: all.connecting.summary(),
+                error,
+            },
             window,
             messages: all.answered,
             messages_per_second: per_second,
@@ -176,12 +206,14 @@ impl Report {
             unsent: all.unsent,
             failures: all.failures,
             client: Client {
-                cpu: all.cpu.map(|cpu| cpu.as_secs_f64()),
+                cpu: all.used.cpu.map(|cpu| cpu.as_secs_f64()),
                 cpu_per_message: all
+                    .used
                     .cpu
                     .filter(|_| all.answered > 0)
                     .map(|cpu| cpu.as_secs_f64() * 1e6 / all.answered as f64),
                 busiest,
+                waited,
             },
             concurrency: per_second * service.unwrap_or(latency).mean / 1e6,
             marks: Vec::new(),
@@ -196,13 +228,12 @@ impl Report {
         let asked = (plan.connections * plan.pipeline) as f64;
         match plan.pace {
             Pace::Closed => {
-                if self.client.busiest.is_some_and(|busiest| busiest >= BUSY) {
+                if busy(self.client.busiest, self.client.waited) >= BUSY {
                     marks.push(Mark::ClientBound);
                 }
-                // A window that ends with its last message is not full to the end, and one of few answers to each
-                // connection is mostly its ends.
-                let whole = matches!(plan.length, Length::Time(_)) && self.messages as f64 >= asked * ANSWERS;
-                let differs = (self.concurrency - asked).abs() > asked * TOLERANCE;
+                // Threads that share out a number of messages do not end at the same time.
+                let whole = matches!(plan.length, Length::Time(_)) || plan.threads == 1;
+                let differs = (self.concurrency - asked).abs() > asked * (TOLERANCE + self.ends());
                 if self.messages == 0 || (whole && differs) {
                     marks.push(Mark::Contradiction);
                 }
@@ -214,6 +245,9 @@ impl Report {
                 if self.messages_per_second < rate * KEPT {
                     marks.push(Mark::RateNotReached);
                 }
+                if self.concurrency > asked * (1.0 + TOLERANCE + self.ends()) {
+                    marks.push(Mark::Contradiction);
+                }
             }
         }
         if plan.reconnect.is_none() && self.connecting.open < plan.connections + plan.idle {
@@ -221,6 +255,35 @@ impl Report {
         }
         marks
     }
+
+    /// The share of the window that its ends can falsify: of a message that crosses one of them only a part lies within,
+    /// and that part is no longer than the longest answer took.
+    fn ends(&self) -> f64 {
+        let longest = self.service.unwrap_or(self.latency).max / 1e6;
+        if self.window > 0.0 { longest / self.window } else { f64::INFINITY }
+    }
+
+    /// A mark in words, with its cause where there are several.
+    fn note(&self, mark: Mark) -> String {
+        let cause = match (mark, self.lateness, self.client.busiest) {
+            (Mark::ClientBound, Some(_), _) => {
+                "the load generator came late to messages that were due; the latencies are its own as well as the server's"
+            }
+            (Mark::ClientBound, None, Some(busiest)) if busiest >= BUSY => {
+                "the load generator had no time left; the server may be capable of more"
+            }
+            (Mark::ClientBound, None, _) => {
+                "other programs kept the load generator from running; the server may be capable of more"
+            }
+            _ => return mark.to_string(),
+        };
+        format!("client-bound: {cause}")
+    }
+}
+
+/// Share of the window in which a thread used a core or waited for one.
+fn busy(used: Option<f64>, waited: Option<f64>) -> f64 {
+    used.unwrap_or(0.0) + waited.unwrap_or(0.0)
 }
 
 impl Load {
@@ -243,6 +306,17 @@ impl Load {
                 Close::Reset => "reset",
             }),
             sources: plan.sources.iter().map(ToString::to_string).collect(),
+            no_delay: plan.no_delay,
+            warmup: plan.warmup.as_secs_f64(),
+            duration: match plan.length {
+                Length::Time(time) => Some(time.as_secs_f64()),
+                Length::Messages(_) => None,
+            },
+            requests: match plan.length {
+                Length::Time(_) => None,
+                Length::Messages(messages) => Some(messages),
+            },
+            timeout: plan.timeout.as_secs_f64(),
         }
     }
 }
@@ -262,10 +336,11 @@ impl fmt::Display for Report {
             write!(formatter, ", a connection for each message (ended by {close})")?;
         }
         writeln!(formatter)?;
-        let rate = load.rate.map(|rate| format!(" of {rate:.0} asked for")).unwrap_or_default();
+        let rate = load.rate.map(|rate| format!(" of {rate} asked for")).unwrap_or_default();
+        let digits = if self.messages_per_second < 10.0 { 2 } else { 0 };
         writeln!(
             formatter,
-            "  throughput  {:.0} messages/s{rate}, {:.1} MB/s each way, {} in {:.2} s",
+            "  throughput  {:.digits$} messages/s{rate}, {:.1} MB/s each way, {} in {:.2} s",
             self.messages_per_second,
             self.bytes_per_second / 1e6,
             self.messages,
@@ -275,6 +350,9 @@ impl fmt::Display for Report {
         if let Some(service) = &self.service {
             writeln!(formatter, "  from send   {}", Line(service))?;
         }
+        if let Some(lateness) = &self.lateness {
+            writeln!(formatter, "  own delay   {}", Line(lateness))?;
+        }
         writeln!(
             formatter,
             "  connecting  {} open after {:.3} s; {}",
@@ -283,11 +361,18 @@ impl fmt::Display for Report {
             Line(&connecting.latency)
         )?;
         if let (Some(cpu), Some(busiest)) = (client.cpu_per_message, client.busiest) {
-            writeln!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;
+            write!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;
+            if let Some(waited) = client.waited {
+                write!(formatter, ", waiting for a core {:.0} %", waited * 100.0)?;
+            }
+            writeln!(formatter)?;
         }
         write!(formatter, "  failures    {}", self.failures)?;
+        if let Some(error) = &connecting.error {
+            write!(formatter, " (connecting: {error})")?;
+        }
         for mark in &self.marks {
-            write!(formatter, "\n  note        {mark}")?;
+            write!(formatter, "\n  note        {}", self.note(*mark))?;
         }
         Ok(())
     }
@@ -298,7 +383,10 @@ struct Line<'a>(&'a Latency);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Latency { mean, p50, p90, p99, p999, max, .. } = *self.0;
+        let Latency { count, mean, p50, p90, p99, p999, max, .. } = *self.0;
+        if count == 0 {
+            return formatter.write_str("none measured");
+        }
         let names = ["mean", "P50", "P90", "P99", "P99.9", "max"];
         for (name, value) in names.into_iter().zip([mean, p50, p90, p99, p999, max]) {
             let gap = if name == "mean" { "" } else { "  " };
@@ -314,10 +402,19 @@ mod tests {
 
     use super::*;
 
-    /// The report on one second of a single thread that used `cpu` of it.
-    fn second(plan: &Plan, cpu: Duration, lateness: Latencies) -> Report {
-        let tally = Tally { opened: 0, closed: 1_000_000_000, cpu: Some(cpu), open: 50, lateness, ..Tally::default() };
-        Report::new(plan, [tally], Duration::ZERO)
+    /// The report on one second of a single thread that used `cpu` of it and waited for a core for `waited`.
+    fn second(plan: &Plan, cpu: u64, waited: u64, counted: Tally) -> Report {
+        let account = |milliseconds| Some(Duration::from_millis(milliseconds));
+        let used = Account { cpu: account(cpu), waited: account(waited) };
+        let tally = Tally { opened: 0, closed: Some(1_000_000_000), open: plan.connections, used, ..counted };
+        Report::new(plan, [tally], Duration::ZERO, None)
+    }
+
+    /// `count` answers that each took as long.
+    fn answers(count: u64, each: Duration) -> Tally {
+        let mut latencies = Latencies::default();
+        (0..count).for_each(|_| latencies.record(each.as_nanos() as u64));
+        Tally { answered: count, latencies, ..Tally::default() }
     }
 
     fn plan() -> Plan {
@@ -326,12 +423,50 @@ mod tests {
 
     #[test]
     fn a_closed_loop_whose_thread_had_no_time_left_is_client_bound() {
-        let is_marked = |milliseconds| {
-            let report = second(&plan(), Duration::from_millis(milliseconds), Latencies::default());
-            report.marks.contains(&Mark::ClientBound)
+        let report = second(&plan(), 960, 0, Tally::default());
+        assert!(report.marks.contains(&Mark::ClientBound) && report.to_string().contains("no time left"), "{report}");
+        assert!(!second(&plan(), 900, 0, Tally::default()).marks.contains(&Mark::ClientBound));
+    }
+
+    #[test]
+    fn a_closed_loop_whose_thread_was_kept_from_running_is_client_bound_for_that_reason() {
+        let report = second(&plan(), 500, 460, Tally::default());
+        assert!(report.marks.contains(&Mark::ClientBound), "{report}");
+        assert!(report.to_string().contains("other programs kept"), "{report}");
+        assert!(!second(&plan(), 500, 400, Tally::default()).marks.contains(&Mark::ClientBound));
+    }
+
+    #[test]
+    fn connections_that_were_never_served_are_a_contradiction_however_few_messages_there_were() {
+        let plan = Plan { connections: 9000, ..plan() };
+        // 4,000 of them were answered ten times each.
+        let report = second(&plan, 0, 0, answers(40_000, Duration::from_millis(100)));
+        assert!(report.marks.contains(&Mark::Contradiction), "{report}");
+    }
+
+    #[test]
+    fn a_window_too_short_to_judge_is_not_called_a_contradiction() {
+        let plan = Plan { connections: 9000, ..plan() };
+        // All of them took 400 ms: two rounds lie in the window, and the halves at its ends are not counted.
+        let report = second(&plan, 0, 0, answers(18_000, Duration::from_millis(400)));
+        assert!(!report.marks.contains(&Mark::Contradiction), "{report}");
+    }
+
+    #[test]
+    fn an_open_loop_with_more_under_way_than_its_connections_hold_is_a_contradiction() {
+        let plan = Plan { pace: Pace::Rate(1000.0), ..plan() };
+        let report = |each: u64| {
+            let tally = answers(1000, Duration::from_millis(each));
+            second(&plan, 0, 0, Tally { service: tally.latencies.clone(), ..tally })
         };
-        assert!(is_marked(960));
-        assert!(!is_marked(900));
+        assert!(report(40).marks.is_empty(), "40 under way on 50 connections");
+        assert!(report(80).marks.contains(&Mark::Contradiction), "80 on 50");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_shown_as_zero() {
+        let report = second(&plan(), 0, 0, Tally::default()).to_string();
+        assert!(report.contains("latency     none measured") && !report.contains("P50"), "{report}");
     }
 
     #[test]
@@ -340,7 +475,8 @@ mod tests {
         let is_marked = |late: u64| {
             let mut lateness = Latencies::default();
             (0..1000).for_each(|message| lateness.record(if message < late { 50_000_000 } else { 1000 }));
-            second(&plan, Duration::from_secs(1), lateness).marks.contains(&Mark::ClientBound)
+            let report = second(&plan, 1000, 0, Tally { lateness, ..Tally::default() });
+            report.marks.contains(&Mark::ClientBound) && report.to_string().contains("came late to messages")
         };
         assert!(is_marked(20));
         assert!(!is_marked(5));

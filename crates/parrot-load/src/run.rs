@@ -2,14 +2,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::capacity;
 use crate::latency::Latency;
 use crate::pattern::Pattern;
-use crate::plan::Plan;
+use crate::plan::{Plan, nanoseconds};
 use crate::report::Report;
 use crate::tally::{Live, Tally};
 use crate::worker::Worker;
@@ -67,6 +67,8 @@ pub enum Error {
     Plan(crate::Impossible),
     /// The machine has too little of something.
     Capacity(crate::Lacking),
+    /// [`Stop::stop`] was called before the window opened, so that nothing was measured.
+    Stopped,
     /// Not one connection could be opened.
     Unreachable(String),
     /// The system refused something that the load generator itself needs.
@@ -78,6 +80,7 @@ impl std::fmt::Display for Error {
         match self {
             Error::Plan(impossible) => impossible.fmt(formatter),
             Error::Capacity(lacking) => lacking.fmt(formatter),
+            Error::Stopped => formatter.write_str("stopped before the window opened: nothing was measured"),
             Error::Unreachable(why) => formatter.write_str(why),
             Error::System(_) => formatter.write_str("the load generator could not go on"),
         }
@@ -89,7 +92,7 @@ impl std::error::Error for Error {
         match self {
             Error::System(error) => Some(error),
             // These are told in the words of what they hold.
-            Error::Plan(_) | Error::Capacity(_) | Error::Unreachable(_) => None,
+            Error::Plan(_) | Error::Capacity(_) | Error::Stopped | Error::Unreachable(_) => None,
         }
     }
 }
@@ -106,6 +109,8 @@ pub(crate) struct Shared {
     begun: Instant,
     stop: Stop,
     news: mpsc::Sender<News>,
+    /// Why the first connection that could not be opened could not.
+    refusal: OnceLock<String>,
     pub(crate) pattern: Pattern,
 }
 
@@ -117,6 +122,11 @@ impl Shared {
 
     pub(crate) fn stopped(&self) -> bool {
         self.stop.stopped()
+    }
+
+    /// Keeps why a connection could not be opened, if it is the first.
+    pub(crate) fn could_not_connect(&self, why: &impl std::fmt::Display) {
+        self.refusal.get_or_init(|| why.to_string());
     }
 
     pub(crate) fn window_closed(&self) {
@@ -149,7 +159,8 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
     capacity::check(plan).map_err(Error::Capacity)?;
     let (news, heard) = mpsc::channel();
     let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
-    let shared = Shared { begun: Instant::now(), stop: stop.clone(), news, pattern };
+    let refusal = OnceLock::new();
+    let shared = Shared { begun: Instant::now(), stop: stop.clone(), news, refusal, pattern };
     let live: Option<Vec<Mutex<Live>>> = plan.interval.map(|_| (0..plan.threads).map(|_| Mutex::default()).collect());
 
     thread::scope(|scope| {
@@ -181,11 +192,17 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             let tally = thread.join().map_err(|_| io::Error::other("a thread of the load panicked"))?;
             tallies.extend(tally?);
         }
+        let refusal = shared.refusal.get();
         match connecting {
-            Some((open, took)) if open > 0 || plan.reconnect.is_some() => Ok(Report::new(plan, tallies, took)),
+            None if stop.stopped() => Err(Error::Stopped),
+            Some(_) if tallies.iter().any(|tally| tally.closed.is_none()) => Err(Error::Stopped),
+            Some(took) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
+                Ok(Report::new(plan, tallies, took, refusal.cloned()))
+            }
             _ => Err(Error::Unreachable(format!(
-                "not one connection to {} could be opened: is a server listening there?",
-                plan.target
+                "not one connection to {} could be opened{}: is a server listening there?",
+                plan.target,
+                refusal.map(|why| format!(" ({why})")).unwrap_or_default()
             ))),
         }
     })
@@ -223,8 +240,8 @@ struct Conduct<'a> {
 }
 
 impl Conduct<'_> {
-    /// Waits until every thread has connected. Says how many connections are open, unless a thread failed.
-    fn connect(&mut self) -> Option<(usize, Duration)> {
+    /// Waits until every thread has connected and says how long it took; `None` if there is nothing to go on with.
+    fn connect(&mut self) -> Option<Duration> {
         let mut open = 0;
         for _ in 0..self.plan.threads {
             match self.heard.recv() {
@@ -233,18 +250,21 @@ impl Conduct<'_> {
             }
         }
         let took = self.shared.begun.elapsed();
+        if self.shared.stopped() {
+            return None;
+        }
         self.watch.connected(open, took);
-        (open > 0 || self.plan.reconnect.is_some()).then_some((open, took))
+        (open > 0 || self.plan.reconnect.is_some()).then_some(took)
     }
 
     /// Tells the watcher what happens until the last thread is done.
     fn follow(&mut self, start: u64) {
-        let interval = self.plan.interval.map(|interval| interval.as_nanos().max(1) as u64);
-        let opens = start + self.plan.warmup.as_nanos() as u64;
+        let interval = self.plan.interval.map(nanoseconds);
+        let opens = start.saturating_add(nanoseconds(self.plan.warmup));
         let (mut opened, mut closed, mut over) = (false, false, 0);
         let mut sampled = start;
         while over < self.plan.threads {
-            let sample = interval.map_or(u64::MAX, |interval| sampled + interval);
+            let sample = interval.map_or(u64::MAX, |interval| sampled.saturating_add(interval));
             let until = if opened { sample } else { sample.min(opens) };
             match self.heard.recv_timeout(Duration::from_nanos(until.saturating_sub(self.shared.now()))) {
                 Ok(News::WindowClosed) if !closed => {

@@ -31,6 +31,11 @@ impl Schedule {
         (self.offset + self.interval * number as f64) as u64
     }
 
+    /// How many of the timetable's messages are due within `time` nanoseconds of the start.
+    pub(crate) fn due_within(&self, time: u64) -> u64 {
+        ((time as f64 - self.offset) / self.interval).ceil().max(0.0) as u64
+    }
+
     /// When message `message` of connection `connection` is due.
     pub(crate) fn due_on(&self, connection: usize, message: u64) -> u64 {
         self.due(message * self.connections + connection as u64)
@@ -54,6 +59,7 @@ mod tests {
             assert_eq!(schedule.due_on(connection, message), schedule.due(number));
         }
         assert_eq!((schedule.due(0), schedule.due(1), schedule.due(1000)), (0, 1_000_000, 1_000_000_000));
+        assert_eq!([0, 1, 1_000_000, 1_000_001].map(|time| schedule.due_within(time)), [0, 1, 1, 2]);
     }
 
     #[test]

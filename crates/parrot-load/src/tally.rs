@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Account;
 use crate::failure::Failures;
 use crate::latency::Latencies;
 
@@ -24,13 +25,21 @@ pub(crate) struct Tally {
     pub(crate) failures: Failures,
     /// How long each connection took to open.
     pub(crate) connecting: Latencies,
-    /// The window, in nanoseconds since the run began.
+    /// The window, in nanoseconds since the run began; never closed if the run was stopped before it opened.
     pub(crate) opened: u64,
-    pub(crate) closed: u64,
-    /// CPU time of the thread in the window, where the system tells.
-    pub(crate) cpu: Option<Duration>,
+    pub(crate) closed: Option<u64>,
+    /// What the thread used in the window, and was kept from using.
+    pub(crate) used: Account,
     /// Connections open when the window closed, idle ones included.
     pub(crate) open: usize,
+}
+
+impl Tally {
+    /// Length of the window in seconds; 0 if it never closed.
+    pub(crate) fn window(&self) -> f64 {
+        let closed = self.closed.unwrap_or(self.opened);
+        Duration::from_nanos(closed.saturating_sub(self.opened)).as_secs_f64()
+    }
 }
 
 /// What a thread tells while it runs, emptied by whoever reads it.

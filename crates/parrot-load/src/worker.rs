@@ -13,17 +13,19 @@ use std::time::Duration;
 
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Token};
 
-use crate::clock::thread_cpu;
+use crate::clock::Account;
 use crate::failure::Failure;
 use crate::latency::Latencies;
 use crate::link::{Link, Phase};
-use crate::plan::{Length, Pace, Plan};
+use crate::plan::{Length, Pace, Plan, nanoseconds};
 use crate::run::Shared;
 use crate::schedule::Schedule;
 use crate::tally::{Live, Tally};
 
 /// How often time-outs are looked for and live figures handed over, in nanoseconds.
 const TICK: u64 = 100_000_000;
+/// Messages of a timetable that are begun before the clock is looked at again.
+const LOOK: u64 = 1024;
 /// Events taken from the queue at once.
 const EVENTS: usize = 1024;
 
@@ -55,6 +57,7 @@ pub(crate) struct Worker<'a> {
     next: u64,
     /// When the first message was to be sent, in nanoseconds since the run began, as are all times here.
     start: u64,
+    warmup_ends: u64,
     stage: Stage,
     /// When something other than events has to be looked at.
     boundary: u64,
@@ -66,7 +69,8 @@ pub(crate) struct Worker<'a> {
     dialing: usize,
     /// Connections that can still send.
     alive: usize,
-    cpu: Option<Duration>,
+    /// The thread's account when the window opened.
+    before: Account,
     fresh: Latencies,
     tally: Tally,
 }
@@ -108,6 +112,7 @@ impl<'a> Worker<'a> {
             schedule,
             next: 0,
             start: 0,
+            warmup_ends: 0,
             stage: Stage::Warmup,
             boundary: 0,
             window_ends: u64::MAX,
@@ -116,7 +121,7 @@ impl<'a> Worker<'a> {
             under_way: 0,
             dialing: 0,
             alive: sending,
-            cpu: None,
+            before: Account::default(),
             fresh: Latencies::default(),
             tally: Tally::default(),
         })
@@ -130,6 +135,7 @@ impl<'a> Worker<'a> {
     pub(crate) fn run(mut self, start: u64) -> io::Result<Tally> {
         let mut events = Events::with_capacity(EVENTS);
         self.start = start;
+        self.warmup_ends = start.saturating_add(nanoseconds(self.plan.warmup));
         self.tick(self.now())?;
         if self.schedule.is_none() {
             for index in 0..self.sending {
@@ -163,7 +169,7 @@ impl<'a> Worker<'a> {
             return Duration::from_nanos(tick);
         };
         // Systems round a wait up to a millisecond: the last one is spent looking, so that messages leave in time.
-        let due = (self.start + schedule.due(self.next)).saturating_sub(now + 1_000_000);
+        let due = self.due(schedule, self.next).saturating_sub(now + 1_000_000);
         Duration::from_nanos(tick.min(due))
     }
 
@@ -212,12 +218,24 @@ impl<'a> Worker<'a> {
         if closed { self.dial(index) } else { self.flush(index) }
     }
 
+    /// When the timetable's message `number` was to be sent.
+    fn due(&self, schedule: Schedule, number: u64) -> u64 {
+        self.start.saturating_add(schedule.due(number))
+    }
+
     /// Open loop: begins every message whose time has come, or notes that it is owed.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
         let Some(schedule) = self.schedule else { return Ok(()) };
+        let first = self.next;
         loop {
-            let due = self.start + schedule.due(self.next);
+            let due = self.due(schedule, self.next);
             if due > now || due >= self.window_ends {
+                return Ok(());
+            }
+            // A timetable that this program cannot keep has no last message: answers, the window's end and whoever
+            // wants it to stop come before the rest.
+            let begun = self.next - first;
+            if begun > 0 && begun.is_multiple_of(LOOK) && self.now() >= self.boundary {
                 return Ok(());
             }
             let index = schedule.connection(self.next);
@@ -245,7 +263,7 @@ impl<'a> Worker<'a> {
 
     /// Whether a message that was due at `due` belongs to the window.
     fn counts(&self, due: u64) -> bool {
-        due >= self.start + self.plan.warmup.as_nanos() as u64 && due < self.window_ends
+        due >= self.warmup_ends && due < self.window_ends
     }
 
     fn flush(&mut self, index: usize) -> io::Result<()> {
@@ -322,7 +340,7 @@ impl<'a> Worker<'a> {
         let in_window = self.stage == Stage::Window && self.tally.answered < self.quota;
         let since = match self.schedule {
             None => asked_at,
-            Some(schedule) => self.start + schedule.due_on(index, message),
+            Some(schedule) => self.start.saturating_add(schedule.due_on(index, message)),
         };
         let latency = now.saturating_sub(since);
         self.tally.answered += u64::from(in_window);
@@ -350,7 +368,7 @@ impl<'a> Worker<'a> {
             link.owed = 0;
         }
         for message in messages {
-            let due = self.start + schedule.due_on(index, message);
+            let due = self.start.saturating_add(schedule.due_on(index, message));
             if self.counts(due) {
                 self.tally.latencies.record(now.saturating_sub(due));
             }
@@ -359,20 +377,25 @@ impl<'a> Worker<'a> {
 
     /// Moves to the next stage if it is time, looks for what has taken too long, and hands over live figures.
     fn tick(&mut self, now: u64) -> io::Result<()> {
-        let warmup_ends = self.start + self.plan.warmup.as_nanos() as u64;
         let stopped = self.shared.stopped();
-        if self.stage == Stage::Warmup && (now >= warmup_ends || stopped) {
+        if self.stage == Stage::Warmup && stopped {
+            self.stage = Stage::Over; // there is nothing to report
+            return Ok(());
+        }
+        if self.stage == Stage::Warmup && now >= self.warmup_ends {
             self.stage = Stage::Window;
             self.tally.opened = now;
             self.window_ends = match (self.plan.length, self.plan.pace) {
-                (Length::Time(time), _) => warmup_ends + time.as_nanos() as u64,
-                (Length::Messages(total), Pace::Rate(rate)) => warmup_ends + (total as f64 / rate * 1e9) as u64,
+                (Length::Time(time), _) => self.warmup_ends.saturating_add(nanoseconds(time)),
+                (Length::Messages(total), Pace::Rate(rate)) => {
+                    self.warmup_ends.saturating_add((total as f64 / rate * 1e9) as u64)
+                }
                 (Length::Messages(_), Pace::Closed) => u64::MAX,
             };
             if self.schedule.is_none() {
                 self.budget = self.quota.saturating_sub(self.under_way);
             }
-            self.cpu = thread_cpu();
+            self.before = Account::of_thread();
         }
         let full = self.schedule.is_none()
             && (self.tally.answered + self.tally.lost >= self.quota
@@ -381,8 +404,8 @@ impl<'a> Worker<'a> {
             self.send_due(now)?;
             self.stage = Stage::Drain;
             self.window_ends = self.window_ends.min(now);
-            self.tally.closed = now;
-            self.tally.cpu = thread_cpu().zip(self.cpu).map(|(end, begin)| end.saturating_sub(begin));
+            self.tally.closed = Some(now);
+            self.tally.used = Account::of_thread().since(self.before);
             self.tally.open = self.open();
             self.shared.window_closed();
         }
@@ -397,17 +420,20 @@ impl<'a> Worker<'a> {
                 self.ask_at(index, 1, now)?;
             }
         }
-        if self.stage == Stage::Drain {
-            let owed = self.links.iter().any(|link| link.owed > 0);
+        if let (Stage::Drain, Some(closed)) = (self.stage, self.tally.closed) {
+            let to_come = self.schedule.is_some_and(|schedule| self.due(schedule, self.next) < self.window_ends);
+            let owed = to_come || self.links.iter().any(|link| link.owed > 0);
             // Who stops a run does not want to wait for what is under way, and has not seen it fail.
             let patience = if stopped { Duration::ZERO } else { self.plan.timeout };
-            let too_long = now > self.tally.closed + patience.as_nanos() as u64;
+            let too_long = now > closed.saturating_add(nanoseconds(patience));
             if too_long && !stopped {
                 for index in 0..self.sending {
                     if self.links.get(index).is_some_and(|link| link.under_way() > 0 || link.owed > 0) {
                         self.fail(index, Failure::Timeout)?;
                     }
                 }
+                let all = self.schedule.map_or(0, |schedule| schedule.due_within(self.window_ends - self.start));
+                self.tally.unsent += all.saturating_sub(self.next);
             }
             if too_long || (self.under_way == 0 && !owed) {
                 self.stage = Stage::Over;
@@ -416,7 +442,7 @@ impl<'a> Worker<'a> {
         self.hand_over();
         let next = now + TICK;
         self.boundary = match self.stage {
-            Stage::Warmup => next.min(warmup_ends),
+            Stage::Warmup => next.min(self.warmup_ends),
             Stage::Window => next.min(self.window_ends),
             // Nothing but the last answers is awaited: look after every turn.
             Stage::Drain | Stage::Over => now + TICK / 100,

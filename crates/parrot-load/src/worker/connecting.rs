@@ -10,7 +10,7 @@ use super::{EVENTS, Stage, TICK, Worker, wait};
 use crate::dial;
 use crate::failure::Failure;
 use crate::link::Phase;
-use crate::plan::Close;
+use crate::plan::{Close, nanoseconds};
 
 /// Connections being opened at once by one thread: below the smallest backlog that systems allow by default (128).
 const DIALING: usize = 100;
@@ -27,7 +27,7 @@ impl Worker<'_> {
                 self.dial(next)?;
                 next += 1;
             }
-            if self.dialing == 0 {
+            if self.dialing == 0 || self.shared.stopped() {
                 return Ok(self.open());
             }
             wait(&self.kqueue, &mut events, Duration::from_nanos(TICK))?;
@@ -50,25 +50,33 @@ impl Worker<'_> {
         link.attempts += 1;
         let stream = match dial::start(self.plan, number) {
             Ok(stream) => stream,
-            Err(_) => return self.fail(index, Failure::Connect),
+            Err(error) => return self.refused(index, &error),
         };
         let stream = link.stream.insert(stream);
         link.phase = Phase::Dialing;
         self.dialing += 1;
         // On loopback a connection is usually open by now, and its message can go out without waiting to be told.
-        if !reconnect || matches!(dial::connected(stream), Ok(false)) {
+        let outcome = if reconnect { dial::connected(stream) } else { Ok(false) };
+        if matches!(outcome, Ok(false)) {
             let write = Change::add_write(stream.as_fd(), Token(index));
             link.write_armed = true;
             return self.kqueue.apply(&[write.edge()]).all();
         }
-        self.try_dialed(index)
+        self.dialed(index, outcome)
     }
 
     /// Looks whether a connection being opened is open.
     pub(super) fn try_dialed(&mut self, index: usize) -> io::Result<()> {
+        let Some(stream) = self.links.get(index).and_then(|link| link.stream.as_ref()) else { return Ok(()) };
+        let outcome = dial::connected(stream);
+        self.dialed(index, outcome)
+    }
+
+    /// Goes on as dialing went. The outcome is asked for once: the system forgets a socket's error when it tells it.
+    fn dialed(&mut self, index: usize, outcome: io::Result<bool>) -> io::Result<()> {
         let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Dialing) else { return Ok(()) };
         let Some(stream) = &link.stream else { return Ok(()) };
-        match dial::connected(stream) {
+        match outcome {
             Ok(false) => Ok(()),
             Ok(true) => {
                 let read = Change::add_read(stream.as_fd(), Token(index));
@@ -79,8 +87,19 @@ impl Worker<'_> {
                 self.tally.connecting.record(took);
                 self.flush(index)
             }
-            Err(_) => self.fail(index, Failure::Connect),
+            Err(error) => self.refused(index, &error),
         }
+    }
+
+    /// Dials again if that may help, else counts the connection as failed.
+    fn refused(&mut self, index: usize, error: &io::Error) -> io::Result<()> {
+        let again = self.start == 0 && self.links.get(index).is_some_and(|link| link.attempts < ATTEMPTS);
+        if again {
+            self.close(index, Phase::Closed);
+            return self.dial(index);
+        }
+        self.shared.could_not_connect(error);
+        self.fail(index, Failure::Connect)
     }
 
     /// Closes the socket of `index`, if it has one, deregistered first.
@@ -99,35 +118,32 @@ impl Worker<'_> {
         dial::end(stream, self.plan.reconnect.unwrap_or(Close::Finish));
     }
 
-    /// Counts a failure and gives the connection up, or, while connections are being opened, tries again.
+    /// Counts a failure and gives the connection up.
     pub(super) fn fail(&mut self, index: usize, failure: Failure) -> io::Result<()> {
         let now = self.now();
         let sends = index < self.sending;
         let Some(link) = self.links.get_mut(index) else { return Ok(()) };
-        let again = failure == Failure::Connect && link.attempts < ATTEMPTS && self.start == 0;
         let lost = link.under_way();
-        if !again {
-            self.tally.failures.count(failure);
-            if sends {
-                self.charge_unanswered(index, now);
-            }
+        self.tally.failures.count(failure);
+        if sends {
+            self.charge_unanswered(index, now);
         }
         self.under_way -= lost;
         if self.stage == Stage::Window {
             self.tally.lost += lost;
         }
         // With a connection for each message the next one may be better off; the tick dials it.
-        let reusable = again || (sends && self.plan.reconnect.is_some());
+        let reusable = sends && self.plan.reconnect.is_some();
         self.close(index, if reusable { Phase::Closed } else { Phase::Dead });
         if sends && !reusable {
             self.alive -= 1;
         }
-        if again { self.dial(index) } else { Ok(()) }
+        Ok(())
     }
 
     /// Fails what has taken too long.
     pub(super) fn give_up_slow(&mut self, now: u64) -> io::Result<()> {
-        let limit = self.plan.timeout.as_nanos() as u64;
+        let limit = nanoseconds(self.plan.timeout);
         for index in 0..self.links.len() {
             let Some(link) = self.links.get(index) else { break };
             let since = match link.phase {
@@ -136,6 +152,9 @@ impl Worker<'_> {
                 _ => continue,
             };
             if now.saturating_sub(since) > limit {
+                if link.phase == Phase::Dialing {
+                    self.shared.could_not_connect(&format!("no answer within {:?}", self.plan.timeout));
+                }
                 self.fail(index, Failure::Timeout)?;
             }
         }
