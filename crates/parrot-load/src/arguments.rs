@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     /// How many failures may happen without making the exit code 1
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) max_errors: u64,
-    /// A line on standard error this often
+    /// A line on standard error this often [default: 1s without a terminal, unless --quiet or --json]
     #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     pub(crate) interval: Option<Duration>,
     /// Print the report as JSON
@@ -85,13 +85,13 @@ enum Ending {
 }
 
 impl Arguments {
-    /// The plan that the arguments describe.
+    /// The plan that the arguments describe, if they describe one that is possible.
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let close = match self.close {
             Ending::Finish => Close::Finish,
             Ending::Reset => Close::Reset,
         };
-        Ok(Plan {
+        let plan = Plan {
             connections: self.connections,
             idle: self.idle,
             size: self.size,
@@ -104,8 +104,11 @@ impl Arguments {
             timeout: self.timeout,
             sources: self.source.clone(),
             no_delay: !self.delay,
+            interval: self.interval,
             ..Plan::new(address(&self.address)?)
-        })
+        };
+        plan.check()?;
+        Ok(plan)
     }
 }
 
@@ -152,6 +155,16 @@ mod tests {
         assert_eq!((plan.size, plan.warmup), (65_536, Duration::ZERO));
         assert_eq!(plan.length, Length::Time(Duration::from_secs(90)));
         assert!(size("12 parrots").is_err() && size("").is_err());
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_is_refused_before_anything_is_sent() {
+        for wrong in [&["-c", "0"][..], &["-c", "5", "-t", "8"], &["--rate", "0"], &["--interval", "0s"], &["nowhere"]]
+        {
+            let arguments =
+                Arguments::try_parse_from([&["parrot-load"], wrong].concat()).expect("arguments that parse");
+            assert!(arguments.plan().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -3,43 +3,63 @@
 mod arguments;
 mod screen;
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
-use parrot_load::Stop;
+use parrot_load::{Plan, Stop};
+
+use arguments::Arguments;
+use screen::Screen;
 
 fn main() -> ExitCode {
-    let arguments = arguments::Arguments::parse();
-    match run(&arguments) {
+    let arguments = Arguments::parse();
+    let plan = arguments.plan().unwrap_or_else(|error| {
+        // As clap does for the mistakes that it finds itself: with the usage, and exit code 2.
+        Arguments::command().error(ErrorKind::ValueValidation, format!("{error:#}")).exit()
+    });
+    match run(plan, &arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("parrot-load: {error:#}");
+            // If it cannot be told, the exit code still says so.
+            let _ = writeln!(io::stderr(), "parrot-load: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: &arguments::Arguments) -> anyhow::Result<ExitCode> {
-    let mut plan = arguments.plan()?;
+fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let refused = |path: &std::path::PathBuf| format!("cannot write the latencies to {}", path.display());
+    // Opened before the run: a mistake in the path should not cost the measurement.
+    let hdr =
+        arguments.hdr.as_ref().map(|path| File::create(path).with_context(|| refused(path)).map(|file| (file, path)));
+    let hdr = hdr.transpose()?;
     let stop = Stop::default();
     let _guard = stop_on_interrupt(&stop)?;
-    let mut screen = screen::Screen::new(&plan, arguments);
-    plan.interval = screen.interval(arguments);
-    let report = parrot_load::run(&plan, &stop, &mut screen)?;
+    let mut screen = Screen::new(&plan, arguments);
+    plan.interval = screen.interval(&plan);
+    let report = parrot_load::run(&plan, &stop, &mut screen);
     screen.finish();
-    if let Some(path) = &arguments.hdr {
-        std::fs::write(path, report.latencies.to_hgrm())
-            .with_context(|| format!("cannot write the latencies to {}", path.display()))?;
+    let report = report?;
+    if let Some((mut file, path)) = hdr {
+        file.write_all(report.latencies.to_hgrm().as_bytes()).with_context(|| refused(path))?;
     }
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        println!("{report}");
-    }
+    print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
     let failed = report.failures.total() + report.unsent > arguments.max_errors;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Writes the report to standard output. A reader who has gone has seen enough of it.
+fn print(report: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    match writeln!(output, "{report}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write the report to standard output"),
+    }
 }
 
 /// Makes Ctrl-C end the run early, so that what was measured is still reported. A second one ends the program.

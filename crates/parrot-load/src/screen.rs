@@ -1,6 +1,7 @@
-//! What is seen while a run is under way: a progress bar on a terminal, lines with `--interval`, else nothing.
+//! What is seen while a run is under way: a progress bar on a terminal, plain lines elsewhere or with `--interval`.
 
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,36 +11,37 @@ use crate::arguments::Arguments;
 
 /// How often the bar moves.
 const REFRESH: Duration = Duration::from_millis(200);
+/// How often there is a line where there is no terminal.
+const LINE: Duration = Duration::from_secs(1);
 
 /// Where a run shows how it goes.
 pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     lines: bool,
     warmup: Duration,
-    whole: Duration,
+    length: Length,
+    /// Answers within the window so far.
+    answered: u64,
 }
 
 impl Screen {
-    /// Chooses what to show, and has the plan report as often as that needs.
+    /// Chooses what to show.
     pub(crate) fn new(plan: &Plan, arguments: &Arguments) -> Screen {
-        let lines = arguments.interval.is_some();
-        let bar = (!lines && !arguments.quiet && std::io::stderr().is_terminal()).then(|| {
+        let terminal = io::stderr().is_terminal();
+        let lines = plan.interval.is_some() || !(terminal || arguments.quiet || arguments.json);
+        let bar = (terminal && !lines && !arguments.quiet).then(|| {
             let style =
                 ProgressStyle::with_template("{prefix:9} [{bar:30}] {msg}").map(|style| style.progress_chars("=> "));
             ProgressBar::new(1000)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 .with_prefix("connecting")
         });
-        let window = match plan.length {
-            Length::Time(time) => time,
-            Length::Messages(_) => Duration::ZERO,
-        };
-        Screen { bar, lines, warmup: plan.warmup, whole: plan.warmup + window }
+        Screen { bar, lines, warmup: plan.warmup, length: plan.length, answered: 0 }
     }
 
     /// How often the run is to tell how it goes.
-    pub(crate) fn interval(&self, arguments: &Arguments) -> Option<Duration> {
-        arguments.interval.or(self.bar.as_ref().map(|_| REFRESH))
+    pub(crate) fn interval(&self, plan: &Plan) -> Option<Duration> {
+        plan.interval.or(self.bar.as_ref().map(|_| REFRESH)).or(self.lines.then_some(LINE))
     }
 
     /// Leaves the terminal to the report.
@@ -48,13 +50,30 @@ impl Screen {
             bar.finish_and_clear();
         }
     }
+
+    fn line(&self, line: fmt::Arguments<'_>) {
+        if self.lines {
+            // Nobody may be looking; the report has it all.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+
+    /// How much of the run is over, from 0 to 1.
+    fn share(&self, sample: &Sample) -> f64 {
+        match self.length {
+            Length::Messages(wanted) => self.answered as f64 / wanted as f64,
+            Length::Time(window) => sample.elapsed.as_secs_f64() / self.warmup.saturating_add(window).as_secs_f64(),
+        }
+    }
 }
 
 impl Watch for Screen {
     fn connected(&mut self, open: usize, took: Duration) {
-        if self.lines {
-            eprintln!("{open} connections open after {:.3} s", took.as_secs_f64());
-        }
+        self.line(format_args!("{open} connections open after {:.3} s", took.as_secs_f64()));
+    }
+
+    fn window_opens(&mut self) {
+        self.line(format_args!("the window opens"));
     }
 
     fn interval(&mut self, sample: &Sample) {
@@ -63,21 +82,22 @@ impl Watch for Screen {
             false if sample.elapsed < self.warmup => "warm-up",
             false => "last ones",
         };
-        let text = format!(
-            "{:8.0} messages/s  P50 {}  P99 {}  max {}  failures {}",
-            sample.messages_per_second,
-            microseconds(sample.latency.p50),
-            microseconds(sample.latency.p99),
-            microseconds(sample.latency.max),
-            sample.failures
-        );
-        if let Some(bar) = &self.bar {
-            let share = sample.elapsed.as_secs_f64() / self.whole.as_secs_f64().max(sample.elapsed.as_secs_f64());
-            bar.set_prefix(stage);
-            bar.set_position((share * 1000.0) as u64);
-            bar.set_message(text);
-        } else if self.lines {
-            eprintln!("{:7.1} s  {stage:9}  {text}", sample.elapsed.as_secs_f64());
+        if sample.measured {
+            self.answered += sample.latency.count;
         }
+        let Sample { latency, messages_per_second, failures, .. } = sample;
+        let latencies = if latency.count == 0 {
+            "nothing came back".to_string()
+        } else {
+            let [p50, p99, max] = [latency.p50, latency.p99, latency.max].map(microseconds);
+            format!("P50 {p50}  P99 {p99}  max {max}")
+        };
+        let text = format!("{messages_per_second:8.0} messages/s  {latencies}  failures {failures}");
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(stage);
+            bar.set_position((self.share(sample).min(1.0) * 1000.0) as u64);
+            bar.set_message(text.clone());
+        }
+        self.line(format_args!("{:7.1} s  {stage:9}  {text}", sample.elapsed.as_secs_f64()));
     }
 }

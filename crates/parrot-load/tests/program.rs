@@ -1,0 +1,87 @@
+//! The program from the outside: what it prints, where, and what its exit code says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+/// An echo server, for as long as the test runs; its port.
+fn echo_server() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    port.to_string()
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parrot-load"));
+    command.args(["--connections", "2", "--warmup", "0s"]).args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn without_a_terminal_there_are_plain_lines_and_then_the_report() {
+    let output = run(&[&echo_server(), "-d", "2500ms"]);
+    let (lines, report) = (text(&output.stderr), text(&output.stdout));
+    assert!(output.status.success(), "{lines}{report}");
+    assert!(lines.contains("2 connections open") && lines.contains("the window opens"), "{lines}");
+    assert!(lines.contains("messages/s  P50"), "{lines}");
+    assert!(report.starts_with("closed loop: 2 x 12 bytes") && report.contains("failures    none"), "{report}");
+    for silent in ["--quiet", "--json"] {
+        let output = run(&[&echo_server(), "-n", "10", silent]);
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{silent}");
+    }
+}
+
+#[test]
+fn the_json_report_says_everything_that_was_asked_for() {
+    let output = run(&[&echo_server(), "-n", "10", "--timeout", "7s", "--delay", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let load = &report["load"];
+    assert_eq!(load["requests"], 10);
+    assert_eq!((&load["duration"], &load["no_delay"]), (&serde_json::Value::Null, &false.into()));
+    assert_eq!((load["timeout"].as_f64(), load["warmup"].as_f64()), (Some(7.0), Some(0.0)));
+    assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    for wrong in [&["-c", "0"][..], &["--size", "0"], &["--rate", "1e9"], &["--idle", "18446744073709551615"], &["x"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_parrot-load")).args(wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_before_the_run() {
+    // Nobody listens at port 1, which a run would have to find out.
+    let output = run(&["1", "--hdr", "/nonexistent/latencies.hgrm"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/nonexistent/latencies.hgrm") && !said.contains("listening"), "{said}");
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_failure_and_a_full_disk_is_one() {
+    let mut load = program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(load.stdout.take());
+    assert_eq!(load.wait().unwrap().code(), Some(0));
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        let load = program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(full).stderr(Stdio::piped()).spawn();
+        let output = load.unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("cannot write the report"), "{}", text(&output.stderr));
+    }
+}
