@@ -1,16 +1,18 @@
 //! The command line of `cargo xtask bench`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Parser;
 
+use crate::peer::Peer;
 use crate::suite::{QUICK, SUITES, Suite};
 
 /// Measures Parrot against other echo servers, and leaves a table, results.json and report.html.
 ///
-/// Exit code 0: measured. 1: it could not be, or --compare found Parrot slower. 2: wrong usage.
+/// Exit code 0: measured. 1: it could not be, Parrot failed, or --compare found it slower. 2: wrong usage.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", version)]
 pub(crate) struct Arguments {
@@ -25,13 +27,13 @@ pub(crate) struct Arguments {
     pub(crate) connections: Vec<usize>,
     /// Runs of each server under each load, in alternating order [default: 3, with --quick 1]
     #[arg(long, value_name = "N")]
-    repeat: Option<usize>,
+    repeat: Option<NonZeroUsize>,
     /// Seconds measured in each run [default: 2s, with --quick 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
     /// Another echo server, started by COMMAND, in which {port} stands for its port; may be repeated
-    #[arg(long, value_name = "NAME=COMMAND")]
-    pub(crate) peer: Vec<String>,
+    #[arg(long, value_name = "NAME=COMMAND", value_parser = Peer::custom)]
+    pub(crate) peer: Vec<Peer>,
     /// Compare with the results of another time; exit code 1 if Parrot got slower by more than the spread
     #[arg(long, value_name = "OLD.json")]
     pub(crate) compare: Option<PathBuf>,
@@ -51,7 +53,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn repeats(&self) -> usize {
-        self.repeat.unwrap_or(if self.quick { 1 } else { 3 }).max(1)
+        self.repeat.map_or(if self.quick { 1 } else { 3 }, NonZeroUsize::get)
     }
 
     pub(crate) fn window(&self) -> Duration {
@@ -81,15 +83,31 @@ impl Arguments {
         !narrowed || self.only.iter().any(|only| only == name)
     }
 
-    /// Refuses names that are neither suite nor server.
-    pub(crate) fn check(&self, peers: &[&str]) -> Result<()> {
+    /// Refuses names that are neither suite nor server, that two servers have, or that leave nothing to measure.
+    pub(crate) fn check(&self, all: &[Peer]) -> Result<()> {
+        let peers: Vec<&str> = all.iter().map(|peer| peer.name.as_str()).collect();
+        for peer in &self.peer {
+            if peers.iter().filter(|name| **name == peer.name).count() > 1 {
+                bail!("--peer {}: there is a server of that name already; choose another", peer.name);
+            }
+        }
         for name in &self.only {
+            if !self.connections.is_empty() && SUITES.iter().any(|suite| suite.name == name.as_str()) {
+                bail!(
+                    "--only {name}: --connections measures with its own numbers instead of the suites; leave one out"
+                );
+            }
             if !peers.contains(&name.as_str()) && !SUITES.iter().any(|suite| suite.name == name.as_str()) {
                 bail!("--only {name}: there is neither a suite nor a server of that name here (see --list)");
             }
         }
         if self.connections.contains(&0) {
             bail!("--connections 0: there is nothing to measure without a connection");
+        }
+        let suites = self.suites();
+        let wanted = |peer: &&Peer| self.wants(&peer.name, &peers);
+        if !all.iter().filter(wanted).any(|peer| suites.iter().any(|suite| peer.takes_part(suite.field))) {
+            bail!("none of these servers takes part in any of these suites: docs/benchmarks.md says who does");
         }
         Ok(())
     }
@@ -123,7 +141,25 @@ mod tests {
         let all = arguments(&["--only", "c50"]);
         assert!(all.wants("plain", &["parrot", "plain"]) && all.wants("parrot", &["parrot", "plain"]));
         assert_eq!(suites(&["--only", "plain"]).len(), SUITES.len());
-        assert!(arguments(&["--only", "c5O"]).check(&["parrot"]).is_err());
+    }
+
+    #[test]
+    fn what_leaves_nothing_to_measure_is_refused_with_the_reason() {
+        let refused = |words: &[&str]| {
+            let arguments = arguments(words);
+            let own = ["parrot=x {port}", "go=x {port}"].map(|text| Peer::custom(text).expect("a peer"));
+            let all: Vec<Peer> = own.into_iter().chain(arguments.peer.iter().cloned()).collect();
+            arguments.check(&all).map_err(|error| error.to_string())
+        };
+        let says = |words: &[&str], what: &str| refused(words).is_err_and(|error| error.contains(what));
+        assert!(says(&["--only", "c5O"], "neither a suite nor a server"));
+        assert!(says(&["--only", "go,size-1k"], "none of these servers"));
+        assert!(says(&["--connections", "7", "--only", "c50"], "leave one out"));
+        assert!(says(&["--peer", "parrot=mine {port}"], "that name already"));
+        assert!(says(&["--peer", "a=b {port}", "--peer", "a=c {port}"], "that name already"));
+        assert_eq!(refused(&["--only", "go,c50", "--peer", "mine=x {port}"]), Ok(()));
+        let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
+        assert!(parsed(&["--repeat", "0"]).is_err() && parsed(&["--peer", "foo"]).is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::results::{Results, Summary};
-use crate::table::DISTURBED;
+use parrot_load::Mark;
+
+use crate::results::{Cell, DISTURBED, Method, Results, Summary, is_own};
 
 /// Changes below this share are nobody's business, whatever the spread says.
 const LEAST: f64 = 0.02;
@@ -19,6 +20,8 @@ pub(crate) struct Change {
     before: Summary,
     after: Summary,
     verdict: Verdict,
+    /// Whether something else than the server may have made the change.
+    doubtful: bool,
 }
 
 /// What to make of a change.
@@ -35,7 +38,8 @@ pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
     let mut changes = Vec::new();
     for cell in &after.cells {
         let Some(old) = before.cell(&cell.suite, &cell.peer) else { continue };
-        let repeated = cell.runs.len() > 1 && old.runs.len() > 1;
+        let repeated = cell.is_repeated() && old.is_repeated();
+        let limited = sets_no_pace(cell) || sets_no_pace(old);
         let figures = [
             ("CPU a message", old.cpu_per_message().zip(cell.cpu_per_message()), false),
             ("throughput", old.throughput().zip(cell.throughput()), true),
@@ -44,10 +48,16 @@ pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
             let Some((before, after)) = both else { continue };
             let verdict = judge(before, after, more_is_faster, repeated);
             let (suite, peer) = (cell.suite.clone(), cell.peer.clone());
-            changes.push(Change { suite, peer, figure, before, after, verdict });
+            let doubtful = more_is_faster && limited;
+            changes.push(Change { suite, peer, figure, before, after, verdict, doubtful });
         }
     }
     changes
+}
+
+/// Whether the throughput of `cell` is not, or not only, its server's: the client's, or that of other programs.
+fn sets_no_pace(cell: &Cell) -> bool {
+    cell.sound().any(|run| run.is_disturbed() || run.marks.contains(&Mark::ClientBound))
 }
 
 /// A change counts if no run of one side lies among the runs of the other, and it is not tiny.
@@ -64,9 +74,10 @@ fn judge(before: Summary, after: Summary, more_is_faster: bool, repeated: bool) 
 }
 
 impl Change {
-    /// Whether Parrot itself got slower. The others did not change; if they did, the machine did.
+    /// Whether Parrot itself got slower. The others did not change; if they did, the machine did. Where the client or other
+    /// programs set the pace, the throughput says nothing about it, and CPU a message alone decides.
     pub(crate) fn is_regression(&self) -> bool {
-        self.verdict == Verdict::Slower && self.peer.starts_with("parrot")
+        self.verdict == Verdict::Slower && is_own(&self.peer) && !self.doubtful
     }
 
     /// Whether it is worth a line.
@@ -77,7 +88,7 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { suite, peer, figure, before, after, verdict } = self;
+        let Change { suite, peer, figure, before, after, verdict, doubtful } = self;
         let word = match verdict {
             Verdict::Faster => "faster",
             Verdict::Slower => "SLOWER",
@@ -87,8 +98,14 @@ impl fmt::Display for Change {
         let digits = if before.median < 1000.0 { 2 } else { 0 };
         write!(
             formatter,
-            "{word:6} {suite:12} {peer:12} {figure:13} {:.digits$} -> {:.digits$} ({share:+.1} %; runs {:.digits$} to {:.digits$}, were {:.digits$} to {:.digits$})",
-            before.median, after.median, after.least, after.most, before.least, before.most
+            "{word:6} {suite:12} {peer:12} {figure:13} {:.digits$} -> {:.digits$} ({share:+.1} %; runs {:.digits$} to {:.digits$}, were {:.digits$} to {:.digits$}){}",
+            before.median,
+            after.median,
+            after.least,
+            after.most,
+            before.least,
+            before.most,
+            if *doubtful { ", not the server's alone" } else { "" }
         )
     }
 }
@@ -102,11 +119,21 @@ pub(crate) fn caution(before: &Results, after: &Results, changes: &[Change]) -> 
             old.cpu, old.kernel, new.cpu, new.kernel
         ));
     }
+    let how = |method: &Method| {
+        format!(
+            "{} s after {} s, server on cores {:?}, client on {:?}",
+            method.window, method.warmup, method.server_cores, method.client_cores
+        )
+    };
+    let (old, new) = (how(&before.method), how(&after.method));
+    if old != new {
+        return Some(format!("these were measured in different ways: {old}; and {new}"));
+    }
     let busy = |results: &Results| results.others().is_some_and(|others| others > DISTURBED);
     if busy(before) || busy(after) {
         return Some("other programs were at work during one of the two: repeat it on a quiet machine".into());
     }
-    let others = |change: &&Change| !change.peer.starts_with("parrot");
+    let others = |change: &&Change| !is_own(&change.peer);
     let (moved, all) = (
         changes.iter().filter(others).filter(|change| change.is_noteworthy()).count(),
         changes.iter().filter(others).count(),
@@ -120,10 +147,36 @@ pub(crate) fn caution(before: &Results, after: &Results, changes: &[Change]) -> 
 
 #[cfg(test)]
 mod tests {
+    use parrot_load::Latency;
+
     use super::*;
+    use crate::results::Run;
 
     fn summary(values: &[f64]) -> Summary {
         Summary::of(values.iter().copied()).expect("values")
+    }
+
+    /// A change for the worse.
+    fn slower(peer: &str, doubtful: bool) -> Change {
+        let (before, after) = (summary(&[1.0]), summary(&[2.0]));
+        let (suite, peer) = ("c50".to_string(), peer.to_string());
+        Change { suite, peer, figure: "throughput", before, after, verdict: Verdict::Slower, doubtful }
+    }
+
+    #[test]
+    fn only_parrot_itself_gets_slower_and_only_by_a_figure_that_is_its_own() {
+        assert!(slower("parrot", false).is_regression() && slower("parrot-clf", false).is_regression());
+        assert!(!slower("parrot", true).is_regression(), "the client set the pace");
+        assert!(!slower("plain", false).is_regression() && !slower("parrot-of-mine", false).is_regression());
+    }
+
+    #[test]
+    fn the_client_or_other_programs_may_have_set_the_pace() {
+        let cell = |run: Run| Cell { suite: String::new(), peer: String::new(), runs: vec![run], errors: Vec::new() };
+        let sound = || Run { latency: Latency { count: 1, ..Latency::default() }, ..Run::default() };
+        assert!(!sets_no_pace(&cell(sound())));
+        assert!(sets_no_pace(&cell(Run { marks: vec![Mark::ClientBound], ..sound() })));
+        assert!(sets_no_pace(&cell(Run { others: Some(0.5), ..sound() })));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Where and with what it was measured: without it a figure means nothing.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, getrlimit};
@@ -25,12 +26,16 @@ pub(crate) struct Environment {
     pub(crate) load_average: Option<f64>,
     pub(crate) versions: Vec<(String, String)>,
     pub(crate) commit: String,
+    /// How the servers were compiled: the profile, and what the caller changed of it.
+    #[serde(default)]
+    pub(crate) build: String,
     /// The command line.
     pub(crate) arguments: Vec<String>,
 }
 
 impl Environment {
-    pub(crate) fn read() -> Environment {
+    /// Reads it, for servers whose programs are in the directory `programs`.
+    pub(crate) fn read(programs: &Path) -> Environment {
         let system = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -50,6 +55,7 @@ impl Environment {
             load_average: read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok()),
             versions: versions(),
             commit: commit(),
+            build: build(programs),
             arguments: std::env::args().skip(1).collect(),
         }
     }
@@ -94,6 +100,19 @@ fn versions() -> Vec<(String, String)> {
     versions
 }
 
+/// Cargo's profile, as the directory it builds into is called; what the workspace says of it; and the caller's variables
+/// that change it.
+fn build(programs: &Path) -> String {
+    let profile = programs.file_name().map_or("unknown".into(), |name| name.to_string_lossy().into_owned());
+    let workspace = include_str!("../../../Cargo.toml");
+    let settings = workspace.split_once(&format!("[profile.{profile}]\n")).map_or("", |(_, rest)| rest);
+    let settings = settings.lines().take_while(|line| !line.is_empty()).map(str::to_string);
+    let relevant = |name: &str| name.starts_with("CARGO_PROFILE_") || name.ends_with("RUSTFLAGS");
+    let changed = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let changed = changed.filter(|(name, _)| relevant(name)).map(|(name, value)| format!("{name}={}", value.display()));
+    std::iter::once(profile.clone()).chain(settings).chain(changed).collect::<Vec<_>>().join(", ")
+}
+
 /// The version of package `name` in a lock file.
 fn locked_version(locked: &str, name: &str) -> Option<String> {
     let (_, package) = locked.split_once(&format!("name = \"{name}\"\nversion = \""))?;
@@ -119,6 +138,12 @@ mod tests {
         assert_eq!(locked_version(locked, "mio").as_deref(), Some("1.2.5"));
         assert_eq!(locked_version(locked, "tokio"), None);
         assert!(versions().iter().any(|(name, _)| name == "tokio"));
+    }
+
+    #[test]
+    fn the_build_is_told_as_the_workspace_has_it() {
+        let build = build(Path::new("target/release"));
+        assert!(build.starts_with("release, ") && build.contains("lto = "), "{build}");
     }
 
     #[test]

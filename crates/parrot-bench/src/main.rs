@@ -8,12 +8,14 @@ mod arguments;
 mod charts;
 mod compare;
 mod environment;
+mod interrupt;
 mod measure;
 mod peer;
 mod pin;
 mod profile;
 mod report;
 mod results;
+mod say;
 mod server;
 mod suite;
 mod table;
@@ -24,59 +26,65 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
-use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
-use parrot_load::Stop;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use arguments::Arguments;
 use environment::Environment;
+use interrupt::Interrupt;
 use measure::Measure;
 use peer::{Found, Peer, Places};
 use results::{Method, PeerInfo, Results, SCHEMA, SuiteInfo};
+use say::{reader_has_gone, say, warn};
 use suite::{SUITES, Suite};
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("bench: {error:#}");
+            if !reader_has_gone(&error) {
+                warn(format_args!("bench: {error:#}"));
+            }
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
+    // Before any server is started, which inherits it, and before it is written down.
+    parrot_load::raise_descriptor_limit();
     // Read first: a mistake in its name should not cost the time of a measurement.
     let before = arguments.compare.as_deref().map(read_results).transpose()?;
     let output = output(arguments)?;
-    let (mut peers, missing) = peers(arguments, &output)?;
+    let (mut peers, missing) = peers(arguments, &output);
     let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
     if arguments.list {
-        list(&peers);
+        list(&peers)?;
         return Ok(ExitCode::SUCCESS);
     }
-    arguments.check(&names)?;
+    if let Err(wrong) = arguments.check(&peers) {
+        Arguments::command().error(ErrorKind::ValueValidation, wrong).exit();
+    }
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let wanted: Vec<bool> = names.iter().map(|name| arguments.wants(name, &names)).collect();
     let mut wanted = wanted.iter();
     peers.retain(|_| wanted.next().is_some_and(|wanted| *wanted));
 
-    let stop = Stop::default();
-    let _guard = stop_on_interrupt(&stop)?;
+    let (interrupt, _guard) = Interrupt::take()?;
     let cores = pin::cores();
     let threads = cores.as_ref().map_or(1, |cores| cores.client.len().min(4));
     let (warmup, window) = (arguments.warmup(), arguments.window());
-    let measure = Measure { cores, warmup, window, threads, errors: &output, stop: &stop };
+    let measure = Measure { cores, warmup, window, threads, errors: &output, interrupt: &interrupt };
     if arguments.profile {
         let suite = arguments.suites().into_iter().next().context("no suite to profile")?;
         let parrot = peers.iter().find(|peer| peer.name == "parrot").context("--profile is for parrot")?;
-        println!("{}", profile::flame_graph(&measure, &suite, parrot, &output)?.display());
+        say(profile::flame_graph(&measure, &suite, parrot, &output)?.display())?;
         return Ok(ExitCode::SUCCESS);
     }
 
     let mut results = Results {
         schema: SCHEMA.into(),
-        environment: Environment::read(),
+        environment: Environment::read(&arguments.programs),
         method: Method {
             warmup: warmup.as_secs_f64(),
             window: window.as_secs_f64(),
@@ -84,30 +92,42 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             server_cores: measure.cores.iter().flat_map(|cores| cores.server.clone()).collect(),
             client_cores: measure.cores.iter().flat_map(|cores| cores.client.clone()).collect(),
             client_threads: threads,
+            same_core: measure.cores.as_ref().is_some_and(|cores| cores.same_core),
         },
         suites: Vec::new(),
-        peers: peers.iter().map(|peer| PeerInfo { name: peer.name.clone(), about: peer.about.clone() }).collect(),
+        peers: peers.iter().map(info).collect(),
         missing,
         cells: Vec::new(),
         interrupted: false,
     };
-    caution(&results);
-    measure_all(arguments, &measure, &peers, &mut results);
-    finish(&results, &output)?;
-    Ok(match before {
-        Some(before) if compare(&before, &results) => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
-    })
+    caution(&results)?;
+    let told = measure_all(arguments, &measure, &peers, &mut results);
+    finish(&results, &output)?; // also when nobody reads the tables any more
+    told?;
+    let slower = before.map(|before| compare(&before, &results)).transpose()?.unwrap_or(false);
+    let failure = results.failure();
+    if let Some(failure) = &failure {
+        warn(format_args!("bench: {failure}"));
+    }
+    Ok(if slower || failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn info(peer: &Peer) -> PeerInfo {
+    PeerInfo { name: peer.name.clone(), about: peer.about.clone(), receives: peer.receives.clone() }
 }
 
 /// Runs every suite, and leaves what there is when it is stopped.
-fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], results: &mut Results) {
+///
+/// # Errors
+///
+/// If what it finds cannot be told.
+fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], results: &mut Results) -> Result<()> {
     for suite in arguments.suites() {
         let field: Vec<&Peer> = peers.iter().filter(|peer| peer.takes_part(suite.field)).collect();
         if field.is_empty() {
             continue;
         }
-        println!("\n{}: {} ({})", suite.name, suite.title, suite.describe());
+        say(format_args!("\n{}: {} ({})", suite.name, suite.title, suite.describe()))?;
         results.suites.push(SuiteInfo {
             name: suite.name.to_string(),
             title: suite.title.to_string(),
@@ -124,11 +144,10 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
                 if repeat % 2 == 0 { field.iter().collect() } else { field.iter().rev().collect() };
             for peer in order {
                 let outcome = measure.run(&suite, peer, &mut |_| {});
-                if measure.stop.stopped() {
+                if measure.interrupt.stop.stopped() {
                     // A run cut short is no run.
                     results.interrupted = true;
-                    print!("{}", table::text(results, &suite.name));
-                    return;
+                    return say(table::text(results, &suite.name).trim_end());
                 }
                 let cell = results.cell_mut(&suite.name, &peer.name);
                 match outcome {
@@ -137,22 +156,26 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
                 }
             }
         }
-        print!("{}", table::text(results, &suite.name));
+        say(table::text(results, &suite.name).trim_end())?;
     }
+    Ok(())
 }
 
 /// Says beforehand what will be missing or doubtful.
-fn caution(results: &Results) {
+fn caution(results: &Results) -> Result<()> {
     for (name, why) in &results.missing {
-        println!("without {name}: {why}");
+        say(format_args!("without {name}: {why}"))?;
     }
     if results.method.server_cores.is_empty() {
-        println!("server and client share the cores: this system, or a single core, does not let them be kept apart");
+        say("server and client share the cores: this system, or a single core, does not let them be kept apart")?;
+    } else if results.method.same_core {
+        say("server and client are on hardware threads of the same core, and slow each other down")?;
     }
     let environment = &results.environment;
     if let Some(load) = environment.load_average.filter(|load| *load > 0.5 * environment.cores as f64) {
-        println!("the machine was busy before this began (load average {load}): expect a wide spread");
+        say(format_args!("the machine was busy before this began (load average {load}): expect a wide spread"))?;
     }
+    Ok(())
 }
 
 fn finish(results: &Results, output: &Path) -> Result<()> {
@@ -163,26 +186,29 @@ fn finish(results: &Results, output: &Path) -> Result<()> {
     let tables = output.join("tables.md");
     fs::write(&tables, table::markdown(results)).with_context(|| format!("cannot write {}", tables.display()))?;
     if results.interrupted {
-        println!("\ninterrupted: this is what there was");
+        say("\ninterrupted: this is what there was")?;
     }
-    println!("\n{}\n{}\n{}", json.display(), tables.display(), html.display());
-    Ok(())
+    say(format_args!("\n{}\n{}\n{}", json.display(), tables.display(), html.display()))
 }
 
-/// Prints how `after` differs from `before`, and says whether Parrot got slower.
-fn compare(before: &Results, after: &Results) -> bool {
+/// Prints how `after` differs from `before`, and says whether Parrot got slower, or nobody can tell.
+fn compare(before: &Results, after: &Results) -> Result<bool> {
     let changes = compare::changes(before, after);
-    println!("\ncompared with {} ({})", before.environment.commit, before.environment.date);
+    say(format_args!("\ncompared with {} ({})", before.environment.commit, before.environment.date))?;
+    if changes.is_empty() {
+        say("  they have nothing in common: no server was measured under the same load in both")?;
+        return Ok(true);
+    }
     for change in changes.iter().filter(|change| change.is_noteworthy()) {
-        println!("  {change}");
+        say(format_args!("  {change}"))?;
     }
     if !changes.iter().any(compare::Change::is_noteworthy) {
-        println!("  no change beyond the spread in {} figures", changes.len());
+        say(format_args!("  no change beyond the spread in {} figures", changes.len()))?;
     }
     if let Some(caution) = compare::caution(before, after, &changes) {
-        println!("  {caution}");
+        say(format_args!("  {caution}"))?;
     }
-    changes.iter().any(compare::Change::is_regression)
+    Ok(changes.iter().any(compare::Change::is_regression))
 }
 
 fn read_results(path: &Path) -> Result<Results> {
@@ -205,7 +231,7 @@ fn output(arguments: &Arguments) -> Result<PathBuf> {
 }
 
 /// Every server that can take part, and those that cannot with the reason.
-fn peers(arguments: &Arguments, output: &Path) -> Result<(Vec<Peer>, BTreeMap<String, String>)> {
+fn peers(arguments: &Arguments, output: &Path) -> (Vec<Peer>, BTreeMap<String, String>) {
     let (mut peers, mut missing) = (Vec::new(), BTreeMap::new());
     for found in peer::all(&Places { programs: &arguments.programs, output }) {
         match found {
@@ -213,40 +239,18 @@ fn peers(arguments: &Arguments, output: &Path) -> Result<(Vec<Peer>, BTreeMap<St
             Found::Missing { name, why } => drop(missing.insert(name.to_string(), why)),
         }
     }
-    for text in &arguments.peer {
-        peers.push(Peer::custom(text)?);
-    }
-    Ok((peers, missing))
+    peers.extend(arguments.peer.iter().cloned());
+    (peers, missing)
 }
 
-fn list(peers: &[Peer]) {
-    println!("suites");
+fn list(peers: &[Peer]) -> Result<()> {
+    say("suites")?;
     for Suite { name, title, .. } in SUITES {
-        println!("  {name:12} {title}");
+        say(format_args!("  {name:12} {title}"))?;
     }
-    println!("servers");
+    say("servers")?;
     for Peer { name, about, .. } in peers {
-        println!("  {name:12} {about}");
+        say(format_args!("  {name:12} {about}"))?;
     }
-}
-
-/// Ctrl-C ends the measurement and what there is gets written; a second one ends the program.
-fn stop_on_interrupt(stop: &Stop) -> Result<SignalGuard> {
-    let signals = [Signal::Interrupt, Signal::Terminate];
-    let guard = SignalGuard::block(&signals)?;
-    let kqueue = Kqueue::new()?;
-    kqueue.apply(&signals.map(|signal| Change::add_signal(signal, Token(0)))).all()?;
-    let stop = stop.clone();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut events = Events::with_capacity(signals.len());
-        loop {
-            if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
-                if stop.stopped() {
-                    std::process::exit(130);
-                }
-                stop.stop();
-            }
-        }
-    })?;
-    Ok(guard)
+    Ok(())
 }

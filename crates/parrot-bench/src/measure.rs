@@ -5,9 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use parrot_load::{Stop, Watch};
+use parrot_load::{Report, Watch};
 
 use crate::account;
+use crate::interrupt::Interrupt;
 use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::results::{Memory, Run};
@@ -26,7 +27,7 @@ pub(crate) struct Measure<'a> {
     pub(crate) threads: usize,
     /// Where what servers say on standard error goes.
     pub(crate) errors: &'a Path,
-    pub(crate) stop: &'a Stop,
+    pub(crate) interrupt: &'a Interrupt,
 }
 
 impl Measure<'_> {
@@ -40,7 +41,8 @@ impl Measure<'_> {
         if let Some(cores) = &self.cores {
             pin::pin(&cores.server)?; // inherited by the server
         }
-        let answering = Server::start(peer, &self.errors.join(format!("{}.stderr", peer.name)));
+        let errors = self.errors.join(format!("{}.stderr", peer.name));
+        let answering = Server::start(peer, &errors, self.interrupt);
         if let Some(cores) = &self.cores {
             pin::pin(&cores.client)?;
         }
@@ -50,7 +52,7 @@ impl Measure<'_> {
         let rest = account::resident(server.id());
         let plan = suite.plan(server.address, self.warmup, self.window, self.threads);
         let mut meter = Meter { id: server.id(), opened: None, used: None, others: None, loaded: None };
-        let report = parrot_load::run(&plan, self.stop, &mut meter)?;
+        let report = parrot_load::run(&plan, &self.interrupt.stop, &mut meter)?;
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
         let memory = Memory {
@@ -59,6 +61,7 @@ impl Measure<'_> {
             peak: account::peak(server.id()),
             per_connection: growth.filter(|_| !suite.reconnect).map(|growth| growth / connections),
         };
+        let log = server.finish()?;
         let cores = meter.used;
         Ok(Run {
             messages_per_second: report.messages_per_second,
@@ -70,13 +73,21 @@ impl Measure<'_> {
             curve: report.latencies.curve(),
             memory,
             failures: report.failures.total(),
-            failed: report.failures.to_string(),
+            failed: failed(&report),
             client_cpu_per_message: report.client.cpu_per_message,
             client_busiest: report.client.busiest,
+            client_waited: report.client.waited,
+            log,
             others: meter.others,
             marks: report.marks,
         })
     }
+}
+
+/// What failed, in words, with the system's own where it was connecting.
+fn failed(report: &Report) -> String {
+    let reason = report.connecting.error.iter().map(|error| format!(" ({error})"));
+    std::iter::once(report.failures.to_string()).chain(reason).collect()
 }
 
 /// CPU time of the server, of this process and of the whole machine at one moment.

@@ -17,6 +17,10 @@ pub(crate) struct Peer {
     program: OsString,
     /// Its arguments, in which `{port}` stands for the port.
     arguments: Vec<String>,
+    /// How much it receives at once, in words.
+    pub(crate) receives: String,
+    /// The file it logs to, if it keeps a log.
+    pub(crate) log: Option<PathBuf>,
 }
 
 /// What becomes of a server's name in a report.
@@ -31,9 +35,16 @@ pub(crate) enum Found {
 }
 
 impl Peer {
-    fn new(name: &str, about: &str, program: impl Into<OsString>, arguments: &[&str]) -> Peer {
+    fn new(name: &str, about: &str, receives: &str, program: impl Into<OsString>, arguments: &[&str]) -> Peer {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Peer { name: name.into(), about: about.into(), program: program.into(), arguments }
+        Peer {
+            name: name.into(),
+            about: about.into(),
+            program: program.into(),
+            arguments,
+            receives: receives.into(),
+            log: None,
+        }
     }
 
     /// A server of the caller's own: `NAME=COMMAND`, with `{port}` somewhere in the command.
@@ -43,12 +54,19 @@ impl Peer {
     /// If it is not of that form.
     pub(crate) fn custom(text: &str) -> Result<Peer> {
         let (name, command) = text.split_once('=').context("a peer is NAME=COMMAND")?;
+        // It names a file, and a column.
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if name.is_empty() || !name.chars().all(plain) {
+            bail!("`{name}` is no name for a peer: use letters, digits, `.`, `_` and `-`");
+        }
         let mut words = command.split_whitespace().map(str::to_string);
         let program = words.next().with_context(|| format!("the peer {name} has no command"))?;
         if !command.contains("{port}") {
             bail!("the command of {name} has no {{port}}: it has to be told where to listen");
         }
-        Ok(Peer { name: name.into(), about: command.into(), program: program.into(), arguments: words.collect() })
+        let arguments: Vec<String> = words.collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Ok(Peer::new(name, command, "", program, &arguments))
     }
 
     /// The command that starts it on `port`.
@@ -80,31 +98,27 @@ pub(crate) struct Places<'a> {
 /// Every server of the comparison, in the order of the report.
 pub(crate) fn all(places: &Places<'_>) -> Vec<Found> {
     let parrot = |name, about, log: &[&str]| {
-        let base = ["--bind", "127.0.0.1", "--port", "{port}", "-q"];
-        Found::Peer(Peer::new(name, about, places.programs.join("parrot"), &[&base[..], log].concat()))
+        let base = ["--bind", "127.0.0.1", "--port", "{port}"];
+        Peer::new(name, about, "128 KiB", places.programs.join("parrot"), &[&base[..], log].concat())
     };
-    let ours = |name, about| {
+    let logging = |name, about, format: &str| {
+        let log = places.output.join(format!("{format}.log"));
+        let file = log.display().to_string();
+        Found::Peer(Peer { log: Some(log), ..parrot(name, about, &["--log", format, "--log-file", &file]) })
+    };
+    let ours = |name, about, receives| {
         let program = places.programs.join(format!("peer-{name}"));
-        Found::Peer(Peer::new(name, about, program, &["{port}"]))
+        Found::Peer(Peer::new(name, about, receives, program, &["{port}"]))
     };
-    let log = |name: &str| places.output.join(name).display().to_string();
     let mut found = vec![
-        parrot("parrot", "this project, logging off", &["--log", "off"]),
-        parrot(
-            "parrot-clf",
-            "with a CLF line for each message, to a file",
-            &["--log", "clf", "--log-file", &log("clf.log")],
-        ),
-        parrot(
-            "parrot-json",
-            "with a JSON line for each message, to a file",
-            &["--log", "json", "--log-file", &log("json.log")],
-        ),
-        ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue"),
-        ours("mio", "the common Rust readiness library"),
-        ours("tokio-1", "tokio on one thread"),
-        ours("tokio", "tokio as people run it, a worker for each core it may use"),
-        ours("threads", "the standard library, a thread a connection"),
+        Found::Peer(parrot("parrot", "this project, logging off", &["-q", "--log", "off"])),
+        logging("parrot-clf", "with a CLF line for each message, to a file", "clf"),
+        logging("parrot-json", "with a JSON line for each message, to a file", "json"),
+        ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue", "64 KiB"),
+        ours("mio", "the common Rust readiness library", "64 KiB"),
+        ours("tokio-1", "tokio on one thread", "8 KiB"),
+        ours("tokio", "tokio as people run it, a worker for each core it may use", "8 KiB"),
+        ours("threads", "the standard library, a thread a connection", "64 KiB"),
     ];
     found.extend(go(places));
     found.push(node());
@@ -116,8 +130,14 @@ fn go(places: &Places<'_>) -> Vec<Found> {
     let program = places.programs.join("peer-go");
     match build_go(&program) {
         Ok(()) => vec![
-            Found::Peer(Peer::new("go", "Go's net package, a goroutine a connection", &program, &["{port}"])),
-            Found::Peer(Peer::new("go-copy", "the same with io.Copy, which splices", &program, &["{port}", "copy"])),
+            Found::Peer(Peer::new("go", "Go's net package, a goroutine a connection", "8 KiB", &program, &["{port}"])),
+            Found::Peer(Peer::new(
+                "go-copy",
+                "the same with io.Copy, which on Linux splices",
+                "32 KiB, or what a pipe takes where it splices",
+                &program,
+                &["{port}", "copy"],
+            )),
         ],
         Err(why) => vec![Found::Missing { name: "go", why: format!("{why:#}") }],
     }
@@ -142,6 +162,7 @@ fn node() -> Found {
             Found::Peer(Peer::new(
                 "node",
                 "Node's net module, the original's third server",
+                "64 KiB",
                 "node",
                 &[&script, "{port}"],
             ))
@@ -175,8 +196,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_no_file_name_is_refused() {
+        for wrong in ["=echo {port}", "../up=echo {port}", "a b=echo {port}", "<b>=echo {port}"] {
+            assert!(Peer::custom(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_ladders_are_for_few_and_logs_are_measured_where_they_say_something() {
-        let peer = |name| Peer::new(name, "", "", &[]);
+        let peer = |name| Peer::new(name, "", "", "", &[]);
         assert!(peer("plain").takes_part(Field::Few) && !peer("go").takes_part(Field::Few));
         assert!(peer("parrot-clf").takes_part(Field::Logs) && !peer("parrot-clf").takes_part(Field::All));
         assert!(peer("go-copy").takes_part(Field::FewAndCopy) && !peer("go-copy").takes_part(Field::All));

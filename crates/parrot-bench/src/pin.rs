@@ -1,5 +1,7 @@
 //! Which cores the server and the load run on, so that neither takes the other's.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 /// The machine's cores, shared out.
@@ -7,14 +9,26 @@ use anyhow::Result;
 pub(crate) struct Cores {
     pub(crate) server: Vec<usize>,
     pub(crate) client: Vec<usize>,
+    /// Whether these are hardware threads of one and the same core, which share its units.
+    pub(crate) same_core: bool,
 }
 
 impl Cores {
-    /// Half for the server and half for the client; `None` if there is just one.
-    fn share(available: &[usize]) -> Option<Cores> {
-        let (server, client) =
-            available.split_at_checked(available.len() / 2).filter(|(server, _)| !server.is_empty())?;
-        Some(Cores { server: server.to_vec(), client: client.to_vec() })
+    /// Half for the server and half for the client; `None` if there is just one. `first_of` names the hardware threads of
+    /// a core by the first of them: they stay together, unless there is one core only.
+    fn share(available: &[usize], first_of: impl Fn(usize) -> usize) -> Option<Cores> {
+        let mut by_core: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for thread in available {
+            by_core.entry(first_of(*thread)).or_default().push(*thread);
+        }
+        let same_core = by_core.len() == 1;
+        let parts: Vec<Vec<usize>> = if same_core {
+            available.iter().map(|thread| vec![*thread]).collect()
+        } else {
+            by_core.into_values().collect()
+        };
+        let (server, client) = parts.split_at_checked(parts.len() / 2).filter(|(server, _)| !server.is_empty())?;
+        Some(Cores { server: server.concat(), client: client.concat(), same_core })
     }
 }
 
@@ -28,7 +42,15 @@ mod system {
     pub(crate) fn cores() -> Option<Cores> {
         let set = sched_getaffinity(None).ok()?;
         let available: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
-        Cores::share(&available)
+        Cores::share(&available, first_of)
+    }
+
+    /// The first hardware thread of the core that `thread` belongs to (Linux: Documentation/ABI/stable/sysfs-devices-
+    /// system-cpu); elsewhere each is taken for a core.
+    fn first_of(thread: usize) -> usize {
+        let list = format!("/sys/devices/system/cpu/cpu{thread}/topology/thread_siblings_list");
+        let list = std::fs::read_to_string(list).unwrap_or_default();
+        list.split([',', '-']).next().and_then(|first| first.trim().parse().ok()).unwrap_or(thread)
     }
 
     /// Keeps the calling thread, and every thread and process it starts from here on, on `cores`.
@@ -45,7 +67,7 @@ mod system {
 
     /// This system has no call for it that a program without privileges can use.
     pub(crate) fn cores() -> Option<Cores> {
-        Cores::share(&[])
+        Cores::share(&[], |thread| thread)
     }
 
     pub(crate) fn pin(_cores: &[usize]) -> Result<()> {
@@ -61,10 +83,20 @@ mod tests {
 
     #[test]
     fn server_and_client_get_different_cores() {
-        let shared = |available: &[usize]| Cores::share(available).map(|cores| (cores.server, cores.client));
+        let shared =
+            |available: &[usize]| Cores::share(available, |thread| thread).map(|cores| (cores.server, cores.client));
         assert_eq!(shared(&[0, 1]), Some((vec![0], vec![1])));
         assert_eq!(shared(&[2, 3, 6, 7, 9]), Some((vec![2, 3], vec![6, 7, 9])));
         assert_eq!(shared(&[4]), None);
         assert_eq!(shared(&[]), None);
+    }
+
+    #[test]
+    fn threads_of_a_core_stay_together_unless_it_is_the_only_one() {
+        let share = |available: &[usize], cores| Cores::share(available, |thread| thread % cores).expect("two halves");
+        let two = share(&[0, 1, 2, 3], 2);
+        assert_eq!((two.server, two.client, two.same_core), (vec![0, 2], vec![1, 3], false));
+        let one = share(&[0, 1], 1);
+        assert_eq!((one.server, one.client, one.same_core), (vec![0], vec![1], true));
     }
 }

@@ -12,6 +12,7 @@ use inferno::collapse::perf::{Folder, Options};
 
 use crate::measure::Measure;
 use crate::peer::Peer;
+use crate::say::warn;
 use crate::suite::Suite;
 
 /// What to use where there is no perf.
@@ -34,7 +35,7 @@ pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, out
     let mut recording = None;
     let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data)))?;
     finish(recording.context("the server never answered")??)?;
-    eprintln!("profiled at {:.0} messages/s", run.messages_per_second);
+    warn(format_args!("profiled at {:.0} messages/s", run.messages_per_second));
     let folded = fold(&data)?;
     let path = output.join("profile.svg");
     let mut options = inferno::flamegraph::Options::default();

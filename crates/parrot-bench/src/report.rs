@@ -1,24 +1,20 @@
 //! `report.html`: one file that needs nothing else, for someone who has a minute.
 
+mod sections;
+
 use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::charts::{self, Axis, Bar, Line, Scale};
-use crate::results::{Cell, Results, SuiteInfo};
+use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::table::{self, thousands};
-
-/// Bars are cut at this many times Parrot's own, so that one slow server does not flatten the others.
-const CUT: f64 = 4.0;
 
 /// The page.
 pub(crate) fn html(results: &Results) -> Result<String> {
     let mut page = String::from(include_str!("report/head.html"));
     page.push_str(&lead(results));
     page.push_str(&cards(results));
-    for section in [throughput(results)?, cpu(results)?, latency(results)?, memory(results)?, ladders(results)?] {
-        page.push_str(&section);
-    }
+    page.push_str(&sections::all(results)?);
     page.push_str(&tables(results));
     page.push_str(&method(results));
     page.push_str(include_str!("report/limits.html"));
@@ -32,8 +28,16 @@ fn lead(results: &Results) -> String {
     let environment = &results.environment;
     let cores = match (&results.method.server_cores[..], &results.method.client_cores[..]) {
         ([], _) | (_, []) => "Server and client shared the cores.".to_string(),
+        _ if results.method.same_core => {
+            "Server and load generator were kept on hardware threads of one and the same core, which share its units."
+                .to_string()
+        }
         (server, client) => {
-            format!("The server had {} of the cores to itself, the load generator {}.", server.len(), client.len())
+            format!(
+                "The server was kept on {} of the cores, the load generator on {} others.",
+                server.len(),
+                client.len()
+            )
         }
     };
     let interrupted = if results.interrupted {
@@ -42,13 +46,14 @@ fn lead(results: &Results) -> String {
         ""
     };
     let others = results.others();
-    let disturbed = others.filter(|others| *others > table::DISTURBED).map(|others| {
+    let disturbed = others.filter(|others| *others > DISTURBED).map(|others| {
         format!(" <strong>Meanwhile other programs used {others:.1} cores: expect wide spreads, and repeat it on a quiet machine.</strong>")
     });
     let disturbed = disturbed.unwrap_or_default();
     format!(
         "<h1>Parrot, measured</h1>\n<p class=\"lead\">Echo servers under the same load on one machine ({}, {} cores{}), {}. \
-         Each connection sends a message, waits until every byte of it is back, checks them, and sends the next. {cores} \
+         Each connection sends a message, waits until every byte of it is back, checks them, and sends the next; only where \
+         it is said are several under way at once. {cores} \
          What compares the servers is <em>CPU time for each message</em>: throughput also depends on the client.{interrupted}{disturbed}</p>\n",
         escape(&environment.cpu),
         environment.cores,
@@ -64,17 +69,26 @@ fn cards(results: &Results) -> String {
         let Some(info) = results.suites.iter().find(|info| info.name == suite) else { continue };
         let (own, plain) = (results.cell(suite, "parrot"), results.cell(suite, "plain"));
         let Some(cpu) = own.and_then(Cell::cpu_per_message) else { continue };
-        let ratio = plain
-            .and_then(Cell::cpu_per_message)
-            .map(|plain| format!("{:.2} × the bare loop", cpu.median / plain.median));
+        let ratio = plain.and_then(Cell::cpu_per_message).map(|plain| beside(cpu, plain));
+        // A figure that nothing vouches for is shown, but not as if it were sure.
+        let sides = || [own, plain].into_iter().flatten();
+        let doubt = if let Some(others) = sides().find_map(Cell::disturbed) {
+            Some(format!("disturbed: other programs used {others:.1} cores"))
+        } else if sides().any(|cell| !cell.is_repeated()) {
+            Some("measured once: the spread is not known".into())
+        } else {
+            None
+        };
+        let class = if doubt.is_some() { " doubtful" } else { "" };
+        let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 50.0));
         let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages a second", thousands(rate.median)));
         let memory = own.and_then(|own| own.median(|run| run.memory.peak.map(|bytes| bytes as f64 / 1048576.0)));
         let memory = memory.map(|memory| format!("{memory:.1} MiB at most"));
-        let facts: Vec<String> = [ratio, rate, memory].into_iter().flatten().collect();
+        let facts: Vec<String> = [spread, ratio, rate, memory, doubt].into_iter().flatten().collect();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             cards,
-            "<div class=\"card\"><h3>{}</h3><p class=\"figure\">{:.2} µs</p><p>CPU a message<br>{}</p></div>",
+            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{:.2} µs</p><p>CPU a message<br>{}</p></div>",
             escape(&info.title),
             cpu.median,
             facts.join("<br>")
@@ -83,207 +97,16 @@ fn cards(results: &Results) -> String {
     if cards.is_empty() { cards } else { format!("<div class=\"cards\">\n{cards}</div>\n") }
 }
 
-/// Suites of 12-byte messages that differ in their connections only, fewest first.
-fn by_connections(results: &Results) -> Vec<&SuiteInfo> {
-    let plain = |info: &&SuiteInfo| info.idle == 0 && info.size == 12 && info.pipeline == 1 && !info.reconnect;
-    let mut suites: Vec<&SuiteInfo> = results.suites.iter().filter(plain).collect();
-    suites.sort_by_key(|info| info.connections);
-    suites
-}
-
-/// A line for each server that has a point in at least two of `suites`.
-fn series(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell) -> Option<f64>) -> Vec<Line> {
-    let line = |name: &str| {
-        let point = |(x, info): &(f64, &SuiteInfo)| Some((*x, figure(results.cell(&info.name, name)?)?));
-        Line { name: name.to_string(), points: suites.iter().filter_map(point).collect() }
-    };
-    let lines = results.peers.iter().map(|peer| line(&peer.name));
-    lines.filter(|line| line.points.len() > 1).collect()
-}
-
-fn throughput(results: &Results) -> Result<String> {
-    let suites: Vec<(f64, &SuiteInfo)> =
-        by_connections(results).into_iter().map(|info| (info.connections as f64, info)).collect();
-    let lines = series(results, &suites, |cell| cell.throughput().map(|summary| summary.median));
-    if lines.is_empty() {
-        return Ok(String::new());
-    }
-    let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
-    let chart = charts::lines(
-        &Axis::at("connections", &x, thousands),
-        &Axis::from_zero("messages a second", highest(&lines), thousands),
-        &lines,
-    )?;
-    Ok(section(
-        "Throughput by connections",
-        "More is better. Where the client had no time left, a faster server shows no more here (the tables say where): \
-         then the CPU time below is what tells them apart.",
-        &legend(lines.iter().map(|line| line.name.as_str())),
-        &chart,
-    ))
-}
-
-fn cpu(results: &Results) -> Result<String> {
-    let mut charts = String::new();
-    let mut named = by_connections(results);
-    named.extend(results.suites.iter().filter(|info| info.idle > 0 || info.reconnect || info.size >= 1 << 20));
-    for info in named {
-        let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(|cell| cpu_bar(results, info, cell)).collect();
-        bars.sort_by(|left, right| left.value.total_cmp(&right.value));
-        let Some(least) = bars.first().map(|bar| bar.value) else { continue };
-        let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message).map_or(least, |own| own.median);
-        let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max).min(own * CUT);
-        let _ = write!(charts, "<h3>{}</h3>\n{}", escape(&info.title), charts::bars(&bars, most)?);
-    }
-    if charts.is_empty() {
-        return Ok(charts);
-    }
-    Ok(section(
-        "CPU time for each message",
-        "Microseconds of the server's CPU time, kernel included, over exactly the measured window. Less is better. The dark \
-         line is where the repeats lie; a bar that ends in ▸ was cut.",
-        "",
-        &charts,
-    ))
-}
-
-fn cpu_bar(results: &Results, info: &SuiteInfo, cell: &Cell) -> Option<Bar> {
-    let cpu = cell.cpu_per_message()?;
-    let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message);
-    let ratio = own.filter(|_| cell.peer != "parrot").map(|own| format!("  ({:.2} × parrot)", cpu.median / own.median));
-    Some(Bar {
-        name: cell.peer.clone(),
-        value: cpu.median,
-        beyond: None,
-        range: (cell.runs.len() > 1).then_some((cpu.least, cpu.most)),
-        label: format!("{:.2} µs{}", cpu.median, ratio.unwrap_or_default()),
-    })
-}
-
-fn latency(results: &Results) -> Result<String> {
-    let mut charts = String::new();
-    let mut shown = Vec::new();
-    for info in by_connections(results) {
-        let curve = |cell: &Cell| Some(Line { name: cell.peer.clone(), points: cell.typical()?.curve.clone() });
-        let lines: Vec<Line> = results.of_suite(&info.name).filter_map(curve).collect();
-        if lines.is_empty() {
-            continue;
-        }
-        let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
-        let y = Axis::logarithmic("latency", heights, round_time);
-        let _ =
-            write!(charts, "<h3>{}</h3>\n{}", escape(&info.title), charts::lines(&Axis::percentiles(), &y, &lines)?);
-        shown.extend(lines.into_iter().map(|line| line.name));
-    }
-    if charts.is_empty() {
-        return Ok(charts);
-    }
-    let peers =
-        results.peers.iter().map(|peer| peer.name.as_str()).filter(|name| shown.iter().any(|shown| shown == name));
-    Ok(section(
-        "Latency by percentile",
-        "From the send to the last byte's return. Less is better. This is a closed loop: with many connections a message \
-         mostly waits for its turn, and a server that stalls is also asked less.",
-        &legend(peers),
-        &charts,
-    ))
-}
-
-fn memory(results: &Results) -> Result<String> {
-    let most_connections = results.suites.iter().max_by_key(|info| info.connections + info.idle);
-    let Some(info) = most_connections.filter(|info| info.connections + info.idle >= 100) else {
-        return Ok(String::new());
-    };
-    let bar = |cell: &Cell| {
-        let rest = cell.median(|run| run.memory.rest.map(|bytes| bytes as f64))?;
-        let peak = cell.median(|run| run.memory.peak.or(run.memory.loaded).map(|bytes| bytes as f64))?;
-        let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
-        let label = format!("{:.1} → {:.1} MiB", mebibytes(rest), mebibytes(peak));
-        Some(Bar { name: cell.peer.clone(), value: rest, beyond: Some(peak), range: None, label })
-    };
-    let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(bar).collect();
-    if bars.is_empty() {
-        return Ok(String::new());
-    }
-    bars.sort_by(|left, right| left.beyond.unwrap_or(0.0).total_cmp(&right.beyond.unwrap_or(0.0)));
-    let most = bars.iter().filter_map(|bar| bar.beyond).fold(0.0, f64::max);
-    Ok(section(
-        "Memory",
-        &format!(
-            "Resident before the first connection (full colour) and at most (pale), under: {}. The kernel's socket buffers are in none of it.",
-            escape(&info.title)
-        ),
-        "",
-        &charts::bars(&bars, most)?,
-    ))
-}
-
-fn ladders(results: &Results) -> Result<String> {
-    let sizes: Vec<(f64, &SuiteInfo)> = (results.suites.iter())
-        .filter(|info| info.name.starts_with("size-") || info.name == "c50")
-        .map(|info| (info.size as f64, info))
-        .collect();
-    let depths: Vec<(f64, &SuiteInfo)> = (results.suites.iter())
-        .filter(|info| info.name.starts_with("pipeline-") || info.name == "c50")
-        .map(|info| (info.pipeline as f64, info))
-        .collect();
-    let mut sections = String::new();
-    let size = |bytes: f64| match bytes as u64 {
-        few if few < 1 << 10 => format!("{few} B"),
-        some if some < 1 << 20 => format!("{} KiB", some >> 10),
-        many => format!("{} MiB", many >> 20),
-    };
-    let ladders = [
-        ("Size of messages", "bytes in a message", sizes),
-        ("Pipelining", "messages under way on each connection", depths),
-    ];
-    for (title, x_title, suites) in ladders {
-        let few = |line: &Line| matches!(line.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1" | "go-copy");
-        let mut lines = series(results, &suites, |cell| cell.cpu_per_message().map(|summary| summary.median));
-        lines.retain(few);
-        if suites.len() < 2 || lines.is_empty() {
-            continue;
-        }
-        let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
-        let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
-        let y = Axis { scale: Scale::Logarithmic, ..Axis::logarithmic("CPU a message", heights, round_time) };
-        let x = if title == "Pipelining" { Axis::at(x_title, &x, thousands) } else { Axis::at(x_title, &x, size) };
-        let chart = charts::lines(&x, &y, &lines)?;
-        let text = "Server CPU time for each message. Less is better. Both axes count by factors.";
-        sections.push_str(&section(title, text, &legend(lines.iter().map(|line| line.name.as_str())), &chart));
-    }
-    Ok(sections)
-}
-
-/// A round number of microseconds, for an axis.
-fn round_time(microseconds: f64) -> String {
-    match microseconds {
-        small if small < 1e3 => format!("{small} µs"),
-        middle if middle < 1e6 => format!("{} ms", middle / 1e3),
-        large => format!("{} s", large / 1e6),
-    }
-}
-
-fn highest(lines: &[Line]) -> f64 {
-    lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height).fold(0.0, f64::max)
-}
-
-fn section(title: &str, text: &str, legend: &str, charts: &str) -> String {
-    format!("<section>\n<h2>{title}</h2>\n<p>{text}</p>\n{legend}{charts}</section>\n")
-}
-
-fn legend<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let entries: Vec<String> = names
-        .map(|name| {
-            format!("<li><i style=\"background:{}\"></i>{}</li>", charts::css(charts::colour(name)), escape(name))
-        })
-        .collect();
-    format!("<ul class=\"legend\">{}</ul>\n", entries.join(""))
+/// The figure of Parrot beside that of the bare loop, and whether that is a difference.
+fn beside(own: Summary, plain: Summary) -> String {
+    let apart = own.least > plain.most || own.most < plain.least;
+    let within = if apart { "" } else { ", within the spread" };
+    format!("{:.2} × the bare loop{within}", own.median / plain.median)
 }
 
 fn tables(results: &Results) -> String {
     let mut text = String::from(
-        "<section>\n<h2>All figures</h2>\n<p>Medians of the repeats; ± is half the distance between the least and the most.</p>\n",
+        "<section>\n<h2>All figures</h2>\n<p>Medians of the repeats in which nothing failed; ± is half the distance between the least and the most.</p>\n",
     );
     for info in &results.suites {
         let _ = writeln!(
@@ -317,16 +140,23 @@ fn method(results: &Results) -> String {
         "<section>\n<h2>How it was measured</h2>\n<p>For each figure: {} {} of {:.1} s after {:.1} s of warm-up, a fresh server for each, \
          the servers taking turns in alternating order. All connections are open before the first message. The load generator \
          ({} {}) compares every byte that comes back; a failure is counted and shown, never skipped. CPU time is the system's own \
-         account of the server's process, read when the window opens and closes.</p>\n<dl>\n",
+         account of the server's process between two readings at the window's ends.{}</p>\n<dl>\n",
         method.repeats,
         if method.repeats == 1 { "run" } else { "runs" },
         method.window,
         method.warmup,
         method.client_threads,
         if method.client_threads == 1 { "thread" } else { "threads" },
+        if results.cells.iter().flat_map(|cell| &cell.runs).any(|run| run.log.is_some()) {
+            " A server that keeps a log does so in a file, which is removed after the run; the lines it wrote and dropped are in results.json."
+        } else {
+            ""
+        },
     );
     for peer in &results.peers {
-        let _ = writeln!(text, "<dt>{}</dt><dd>{}</dd>", escape(&peer.name), escape(&peer.about));
+        let receives =
+            if peer.receives.is_empty() { String::new() } else { format!("; receives {} at once", peer.receives) };
+        let _ = writeln!(text, "<dt>{}</dt><dd>{}{}</dd>", escape(&peer.name), escape(&peer.about), escape(&receives));
     }
     for (name, why) in &results.missing {
         let _ = writeln!(text, "<dt>{}</dt><dd>did not take part: {}</dd>", escape(name), escape(why));
@@ -355,6 +185,7 @@ fn environment(results: &Results) -> String {
         ("descriptor limit".into(), environment.descriptors.map_or("unlimited".into(), |limit| limit.to_string())),
         ("load average before".into(), environment.load_average.map_or("not told".into(), |load| load.to_string())),
         ("commit".into(), environment.commit.clone()),
+        ("build".into(), environment.build.clone()),
         ("arguments".into(), environment.arguments.join(" ")),
     ];
     facts.extend(environment.network.iter().cloned());
@@ -376,13 +207,18 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::environment::Environment;
-    use crate::results::{Memory, Method, PeerInfo, Run, SCHEMA};
+    use crate::results::{Memory, Method, PeerInfo, Run, SCHEMA, SuiteInfo};
+    use parrot_load::Latency;
+
+    fn peer(name: &str, about: &str) -> PeerInfo {
+        PeerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into() }
+    }
 
     /// Results of `suites`, in which every server was as fast as its name is long.
     fn results(suites: &[(&str, usize)], peers: &[&str]) -> Results {
         let mut results = Results {
             schema: SCHEMA.into(),
-            environment: Environment::read(),
+            environment: Environment::read(std::path::Path::new("target/release")),
             method: Method {
                 warmup: 0.5,
                 window: 2.0,
@@ -390,6 +226,7 @@ mod tests {
                 server_cores: vec![0],
                 client_cores: vec![1],
                 client_threads: 1,
+                same_core: false,
             },
             suites: Vec::new(),
             peers: Vec::new(),
@@ -397,7 +234,7 @@ mod tests {
             cells: Vec::new(),
             interrupted: false,
         };
-        results.peers.extend(peers.iter().map(|name| PeerInfo { name: (*name).into(), about: "a <server>".into() }));
+        results.peers.extend(peers.iter().map(|name| peer(name, "a <server>")));
         for (name, connections) in suites {
             results.suites.push(SuiteInfo {
                 name: (*name).into(),
@@ -413,6 +250,7 @@ mod tests {
                 let run = |factor: f64| Run {
                     messages_per_second: factor * 1e5 / peer.len() as f64,
                     cpu_per_message: Some(factor * peer.len() as f64),
+                    latency: Latency { count: 1000, p50: 20.0, ..Latency::default() },
                     curve: vec![(0.0, 10.0), (50.0, 20.0), (99.0, 300.0)],
                     memory: Memory {
                         rest: Some(2 << 20),
@@ -449,9 +287,43 @@ mod tests {
             assert!(page.ends_with("</html>\n"));
         }
         let mut failed = results(&[("c50", 50)], &[]);
-        failed.peers.push(PeerInfo { name: "sulky".into(), about: String::new() });
+        failed.peers.push(peer("sulky", ""));
         failed.cell_mut("c50", "sulky").errors.push("it ended".into());
         assert!(html(&failed).expect("a page").contains("it ended"));
+    }
+
+    #[test]
+    fn a_server_that_answered_nothing_is_named_below_the_chart_and_not_drawn() {
+        let mut results = results(&[("c50", 50)], &["parrot"]);
+        let drawn = html(&results).expect("a page").matches("<svg ").count();
+        results.peers.push(peer("mute", ""));
+        let mute = Run { cpu_per_message: None, curve: vec![(0.0, 0.0), (50.0, 0.0)], ..Run::default() };
+        results.cell_mut("c50", "mute").runs.push(mute);
+        let page = html(&results).expect("a page");
+        assert_eq!(page.matches("<svg ").count(), drawn);
+        assert!(page.contains("Not shown: mute (nothing came back)"), "{page}");
+        let charts = page.lines().filter(|line| line.starts_with("<svg ") || line.starts_with("<text"));
+        assert!(!charts.collect::<String>().contains("mute"));
+    }
+
+    #[test]
+    fn a_card_says_how_sure_its_figure_is() {
+        let page = |change: &dyn Fn(&mut Results)| {
+            let mut results = results(&[("c50", 50)], &["parrot", "plain"]);
+            change(&mut results);
+            cards(&results)
+        };
+        let sure = page(&|_| {});
+        assert!(sure.contains("±5 %") && !sure.contains("doubtful"), "{sure}");
+        let once = page(&|results| results.cell_mut("c50", "plain").runs.truncate(1));
+        assert!(once.contains("doubtful") && once.contains("measured once"), "{once}");
+        let busy = page(&|results| {
+            results.cell_mut("c50", "parrot").runs.iter_mut().for_each(|run| run.others = Some(0.5));
+        });
+        assert!(busy.contains("doubtful") && busy.contains("disturbed"), "{busy}");
+        let ends = |least, most| Summary { median: 1.0, least, most };
+        assert!(beside(ends(0.9, 1.1), ends(1.0, 1.2)).contains("within the spread"));
+        assert!(!beside(ends(0.9, 0.95), ends(1.0, 1.2)).contains("within the spread"));
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(crate) struct Method {
     pub(crate) server_cores: Vec<usize>,
     pub(crate) client_cores: Vec<usize>,
     pub(crate) client_threads: usize,
+    /// Whether those are hardware threads of one and the same core.
+    #[serde(default)]
+    pub(crate) same_core: bool,
 }
 
 /// A suite, as a report names it.
@@ -58,6 +61,9 @@ pub(crate) struct SuiteInfo {
 pub(crate) struct PeerInfo {
     pub(crate) name: String,
     pub(crate) about: String,
+    /// How much it receives at once.
+    #[serde(default)]
+    pub(crate) receives: String,
 }
 
 /// One server under one load.
@@ -69,6 +75,9 @@ pub(crate) struct Cell {
     /// Why runs are missing.
     pub(crate) errors: Vec<String>,
 }
+
+/// Cores used by programs that are no part of the measurement, from which on a run counts as disturbed.
+pub(crate) const DISTURBED: f64 = 0.1;
 
 /// One run. Latencies in microseconds, memory in bytes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -86,9 +95,32 @@ pub(crate) struct Run {
     pub(crate) failed: String,
     pub(crate) client_cpu_per_message: Option<f64>,
     pub(crate) client_busiest: Option<f64>,
+    /// Share of the window in which the client was ready to run and something else had its core.
+    #[serde(default)]
+    pub(crate) client_waited: Option<f64>,
+    #[serde(default)]
+    pub(crate) log: Option<LogLines>,
     /// Cores that programs used which are no part of the measurement, where the system tells.
     pub(crate) others: Option<f64>,
     pub(crate) marks: Vec<Mark>,
+}
+
+/// What a server that keeps a log did with the lines of one run, warm-up included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogLines {
+    pub(crate) written: u64,
+    pub(crate) dropped: u64,
+}
+
+impl LogLines {
+    /// What Parrot told when it ended: `... 69296 log lines written, 0 dropped, ...`.
+    pub(crate) fn told(errors: &str) -> Option<LogLines> {
+        let line = errors.lines().rfind(|line| line.contains(" log lines written, "))?;
+        let (before, after) = line.split_once(" log lines written, ")?;
+        let written = before.rsplit(' ').next()?.parse().ok()?;
+        let (dropped, _) = after.split_once(" dropped")?;
+        Some(LogLines { written, dropped: dropped.parse().ok()? })
+    }
 }
 
 /// The server's resident memory.
@@ -129,10 +161,44 @@ impl Summary {
     }
 }
 
+impl Run {
+    /// Whether its figures mean something: the server answered, and never wrongly.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.failures == 0 && self.latency.count > 0
+    }
+
+    /// Whether other programs had a part in it.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.others.is_some_and(|others| others > DISTURBED)
+    }
+}
+
 impl Cell {
-    /// The summary of one figure over the runs that have it.
+    /// The runs whose figures mean something: the others' are in no summary.
+    pub(crate) fn sound(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(|run| run.is_sound())
+    }
+
+    /// Whether there is more than one sound run, and so a spread.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.sound().count() > 1
+    }
+
+    /// The summary of one figure over the sound runs that have it.
     pub(crate) fn summary(&self, figure: impl Fn(&Run) -> Option<f64>) -> Option<Summary> {
-        Summary::of(self.runs.iter().filter_map(figure))
+        Summary::of(self.sound().filter_map(figure))
+    }
+
+    /// Cores that other programs used, if that was enough to disturb the runs.
+    pub(crate) fn disturbed(&self) -> Option<f64> {
+        self.median(|run| run.others).filter(|others| *others > DISTURBED)
+    }
+
+    /// Lines that were dropped in any run, and lines that were logged in all.
+    pub(crate) fn dropped(&self) -> Option<(u64, u64)> {
+        let lines = || self.runs.iter().filter_map(|run| run.log);
+        let dropped = lines().map(|log| log.dropped).sum::<u64>();
+        (dropped > 0).then(|| (dropped, lines().map(|log| log.written + log.dropped).sum()))
     }
 
     /// The median of one figure.
@@ -152,13 +218,13 @@ impl Cell {
     pub(crate) fn typical(&self) -> Option<&Run> {
         let median = self.throughput()?.median;
         let off = |run: &Run| (run.messages_per_second - median).abs();
-        self.runs.iter().min_by(|left, right| off(left).total_cmp(&off(right)))
+        self.sound().min_by(|left, right| off(left).total_cmp(&off(right)))
     }
 
     /// Every mark that any run has.
     pub(crate) fn marks(&self) -> Vec<Mark> {
         let mut marks: Vec<Mark> = Vec::new();
-        for mark in self.runs.iter().flat_map(|run| &run.marks) {
+        for mark in self.sound().flat_map(|run| &run.marks) {
             if !marks.contains(mark) {
                 marks.push(*mark);
             }
@@ -168,13 +234,32 @@ impl Cell {
 
     /// What went wrong, if anything.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let failed = self.runs.iter().filter(|run| run.failures > 0).map(|run| run.failed.clone());
+        let failed = self.runs.iter().filter(|run| !run.is_sound()).map(|run| match run.failures {
+            0 => "nothing came back".to_string(),
+            _ => run.failed.clone(),
+        });
         let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
         (!trouble.is_empty()).then(|| trouble.join("; "))
     }
 }
 
+/// Whether a server of that name is this project's own, and not one of somebody's who likes the name.
+pub(crate) fn is_own(peer: &str) -> bool {
+    matches!(peer, "parrot" | "parrot-clf" | "parrot-json")
+}
+
 impl Results {
+    /// What keeps this from being a measurement, if anything: nothing was measured, or Parrot itself failed.
+    pub(crate) fn failure(&self) -> Option<String> {
+        if !self.cells.iter().any(|cell| cell.sound().next().is_some()) {
+            return Some("nothing was measured".into());
+        }
+        let own = self.cells.iter().filter(|cell| is_own(&cell.peer));
+        let failed = own.filter_map(|cell| Some(format!("{} under {}: {}", cell.peer, cell.suite, cell.trouble()?)));
+        let failed = failed.collect::<Vec<_>>().join("; ");
+        (!failed.is_empty()).then_some(failed)
+    }
+
     /// Cores that other programs used, on average over all runs.
     pub(crate) fn others(&self) -> Option<f64> {
         let others: Vec<f64> = self.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.others).collect();
@@ -207,6 +292,15 @@ impl Results {
 mod tests {
     use super::*;
 
+    /// A run in which everything came back.
+    fn sound(messages_per_second: f64) -> Run {
+        Run { messages_per_second, latency: Latency { count: 1, ..Latency::default() }, ..Run::default() }
+    }
+
+    fn cell(runs: Vec<Run>) -> Cell {
+        Cell { suite: String::new(), peer: String::new(), runs, errors: Vec::new() }
+    }
+
     #[test]
     fn a_summary_is_the_middle_and_the_ends() {
         let summary = Summary::of([3.0, 1.0, 2.0]).expect("values");
@@ -217,17 +311,30 @@ mod tests {
 
     #[test]
     fn a_cell_shows_the_curve_of_its_middle_run() {
-        let run = |messages_per_second| Run { messages_per_second, ..Run::default() };
-        let runs = vec![run(10.0), run(30.0), run(11.0)];
-        let cell = Cell { suite: String::new(), peer: String::new(), runs, errors: Vec::new() };
+        let cell = cell(vec![sound(10.0), sound(30.0), sound(11.0)]);
         assert_eq!(cell.typical().map(|run| run.messages_per_second), Some(11.0));
     }
 
     #[test]
-    fn a_failure_in_any_run_is_not_forgotten() {
-        let bad = Run { failures: 2, failed: "2 reset".into(), ..Run::default() };
-        let cell =
-            Cell { suite: String::new(), peer: String::new(), runs: vec![Run::default(), bad], errors: Vec::new() };
-        assert_eq!(cell.trouble().as_deref(), Some("2 reset"));
+    fn a_run_that_failed_is_told_and_is_in_no_figure() {
+        let bad = Run { failures: 2, failed: "2 reset".into(), ..sound(1e9) };
+        let cell = cell(vec![sound(10.0), bad, sound(11.0), Run::default()]);
+        assert_eq!(cell.trouble().as_deref(), Some("2 reset; nothing came back"));
+        assert_eq!(cell.throughput().map(|summary| summary.most), Some(11.0));
+    }
+
+    #[test]
+    fn a_server_that_answered_nothing_has_no_figures() {
+        let cell = cell(vec![Run::default()]);
+        assert_eq!((cell.throughput(), cell.median(|run| Some(run.latency.p50))), (None, None));
+        assert!(cell.typical().is_none() && !cell.is_repeated());
+    }
+
+    #[test]
+    fn what_a_log_lost_is_read_from_what_its_server_told() {
+        let errors =
+            "INFO listening\nINFO drained: 3 connections; 69296 log lines written, 17 dropped, 0 write errors\n";
+        assert_eq!(LogLines::told(errors), Some(LogLines { written: 69_296, dropped: 17 }));
+        assert_eq!(LogLines::told("INFO listening\n"), None);
     }
 }

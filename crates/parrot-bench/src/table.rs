@@ -20,9 +20,6 @@ pub(crate) const HEADINGS: [&str; 10] = [
     "a connection",
 ];
 
-/// Cores used by programs that are no part of the measurement, from which on a run counts as disturbed.
-pub(crate) const DISTURBED: f64 = 0.1;
-
 /// One server's row.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -40,7 +37,7 @@ pub(crate) fn rows(results: &Results, suite: &str) -> Vec<Row> {
 fn row(cell: &Cell, parrot: Option<Summary>) -> Row {
     let (throughput, cpu) = (cell.throughput(), cell.cpu_per_message());
     let spread = |summary: Option<Summary>| match summary {
-        Some(summary) if cell.runs.len() > 1 => format!(" ±{:>2.0} %", summary.spread() * 50.0),
+        Some(summary) if cell.is_repeated() => format!(" ±{:>2.0} %", summary.spread() * 50.0),
         _ => String::new(),
     };
     let with_spread = |summary: Option<Summary>, form: fn(f64) -> String| {
@@ -56,8 +53,12 @@ fn row(cell: &Cell, parrot: Option<Summary>) -> Row {
     let connection = cell.median(|run| run.memory.per_connection);
     let mut notes: Vec<String> = cell.trouble().into_iter().collect();
     notes.extend(cell.marks().iter().map(|mark| short(*mark).to_string()));
-    let others = cell.median(|run| run.others).filter(|others| *others > DISTURBED);
-    notes.extend(others.map(|others| format!("disturbed: other programs used {others:.1} cores")));
+    notes.extend(
+        cell.dropped().map(|(dropped, all)| {
+            format!("dropped {} of {} log lines", thousands(dropped as f64), thousands(all as f64))
+        }),
+    );
+    notes.extend(cell.disturbed().map(|others| format!("disturbed: other programs used {others:.1} cores")));
     Row {
         columns: [
             cell.peer.clone(),
@@ -158,6 +159,24 @@ fn bytes(bytes: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::{LogLines, Run};
+
+    #[test]
+    fn a_server_that_failed_has_a_row_of_reasons_and_no_figures() {
+        let failed = Run { failures: 3, failed: "3 timed out".into(), messages_per_second: 1e6, ..Run::default() };
+        let cell = Cell { suite: "c50".into(), peer: "liar".into(), runs: vec![failed], errors: Vec::new() };
+        let row = row(&cell, None);
+        assert_eq!(row.columns.iter().filter(|column| !column.is_empty()).collect::<Vec<_>>(), ["liar"]);
+        assert_eq!(row.notes, ["3 timed out"]);
+    }
+
+    #[test]
+    fn lost_log_lines_are_noted() {
+        let log = Some(LogLines { written: 9000, dropped: 1000 });
+        let run = Run { log, ..Run::default() };
+        let cell = Cell { suite: "c50".into(), peer: "parrot-clf".into(), runs: vec![run], errors: Vec::new() };
+        assert!(row(&cell, None).notes.iter().any(|note| note == "dropped 1,000 of 10,000 log lines"));
+    }
 
     #[test]
     fn large_numbers_are_grouped() {

@@ -1,0 +1,54 @@
+//! Ctrl-C: the first ends the measurement, and what there is gets written; the second ends the program and its server.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
+use parrot_load::Stop;
+use rustix::process::{Pid, kill_process_group};
+
+/// Whether to stop, and whom to take along.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interrupt {
+    pub(crate) stop: Stop,
+    server: Arc<Mutex<Option<Pid>>>,
+}
+
+impl Interrupt {
+    /// Takes SIGINT and SIGTERM, for as long as the guard lives.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a queue or a thread.
+    pub(crate) fn take() -> Result<(Interrupt, SignalGuard)> {
+        let interrupt = Interrupt::default();
+        let signals = [Signal::Interrupt, Signal::Terminate];
+        let guard = SignalGuard::block(&signals)?;
+        let kqueue = Kqueue::new()?;
+        kqueue.apply(&signals.map(|signal| Change::add_signal(signal, Token(0)))).all()?;
+        let taken = interrupt.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            let mut events = Events::with_capacity(signals.len());
+            loop {
+                if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
+                    if taken.stop.stopped() {
+                        // Held until the program has gone, so that no other server is started.
+                        let server = taken.server();
+                        if let Some(server) = *server {
+                            let _ = kill_process_group(server, rustix::process::Signal::KILL);
+                        }
+                        std::process::exit(130);
+                    }
+                    taken.stop.stop();
+                }
+            }
+        })?;
+        Ok((interrupt, guard))
+    }
+
+    /// The server that runs, by its process group. Whoever starts or reaps one holds this meanwhile, so that a number
+    /// that has become somebody else's is never killed.
+    pub(crate) fn server(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,255 @@
+//! The report's charts, each with what it shows and how to read it.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::escape;
+use crate::charts::{self, Axis, Bar, Line, Scale};
+use crate::results::{Cell, Results, SuiteInfo};
+use crate::table::thousands;
+
+/// Bars are cut at this many times Parrot's own, so that one slow server does not flatten the others.
+const CUT: f64 = 4.0;
+
+/// Every section that there are figures for.
+pub(super) fn all(results: &Results) -> Result<String> {
+    let sections = [throughput(results)?, cpu(results)?, latency(results)?, memory(results)?, ladders(results)?];
+    Ok(sections.concat())
+}
+
+/// Suites of 12-byte messages that differ in their connections only, fewest first.
+fn by_connections(results: &Results) -> Vec<&SuiteInfo> {
+    let plain = |info: &&SuiteInfo| info.idle == 0 && info.size == 12 && info.pipeline == 1 && !info.reconnect;
+    let mut suites: Vec<&SuiteInfo> = results.suites.iter().filter(plain).collect();
+    suites.sort_by_key(|info| info.connections);
+    suites
+}
+
+/// A line for each server that has a point in at least two of `suites`.
+fn series(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell) -> Option<f64>) -> Vec<Line> {
+    let line = |name: &str| {
+        let point = |(x, info): &(f64, &SuiteInfo)| Some((*x, figure(results.cell(&info.name, name)?)?));
+        Line { name: name.to_string(), points: suites.iter().filter_map(point).collect() }
+    };
+    let lines = results.peers.iter().map(|peer| line(&peer.name));
+    lines.filter(|line| line.points.len() > 1).collect()
+}
+
+fn throughput(results: &Results) -> Result<String> {
+    let suites: Vec<(f64, &SuiteInfo)> =
+        by_connections(results).into_iter().map(|info| (info.connections as f64, info)).collect();
+    let lines = series(results, &suites, |cell| cell.throughput().map(|summary| summary.median));
+    if lines.is_empty() {
+        return Ok(String::new());
+    }
+    let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
+    let chart = charts::lines(
+        &Axis::at("connections", &x, thousands),
+        &Axis::from_zero("messages a second", highest(&lines), thousands),
+        &lines,
+    )?;
+    Ok(section(
+        "Throughput by connections",
+        "More is better. Where the client had no time left, a faster server shows no more here (the tables say where): \
+         then the CPU time below is what tells them apart.",
+        &legend(lines.iter().map(|line| line.name.as_str())),
+        &wide(&chart),
+    ))
+}
+
+fn cpu(results: &Results) -> Result<String> {
+    let mut charts = String::new();
+    let mut named = by_connections(results);
+    named.extend(results.suites.iter().filter(|info| info.idle > 0 || info.reconnect || info.size >= 1 << 20));
+    for info in named {
+        let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(|cell| cpu_bar(results, info, cell)).collect();
+        bars.sort_by(|left, right| left.value.total_cmp(&right.value));
+        let Some(least) = bars.first().map(|bar| bar.value) else {
+            charts.push_str(&absent(results, info));
+            continue;
+        };
+        let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message).map_or(least, |own| own.median);
+        let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max).min(own * CUT);
+        let chart = wide(&charts::bars(&bars, most)?);
+        let _ = write!(charts, "<h3>{}</h3>\n{chart}{}", escape(&info.title), absent(results, info));
+    }
+    if charts.is_empty() {
+        return Ok(charts);
+    }
+    Ok(section(
+        "CPU time for each message",
+        "Microseconds of the server's CPU time, kernel included, between two readings at the window's ends. Less is better. \
+         The thin line is where the repeats lie; a bar that ends in ▸ was cut.",
+        "",
+        &charts,
+    ))
+}
+
+fn cpu_bar(results: &Results, info: &SuiteInfo, cell: &Cell) -> Option<Bar> {
+    let cpu = cell.cpu_per_message()?;
+    let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message);
+    let ratio = own.filter(|_| cell.peer != "parrot").map(|own| format!("  ({:.2} × parrot)", cpu.median / own.median));
+    Some(Bar {
+        name: cell.peer.clone(),
+        value: cpu.median,
+        beyond: None,
+        range: cell.is_repeated().then_some((cpu.least, cpu.most)),
+        label: format!("{:.2} µs{}", cpu.median, ratio.unwrap_or_default()),
+    })
+}
+
+fn latency(results: &Results) -> Result<String> {
+    let mut charts = String::new();
+    let mut shown = Vec::new();
+    for info in by_connections(results) {
+        let curve = |cell: &Cell| Some(Line { name: cell.peer.clone(), points: cell.typical()?.curve.clone() });
+        let lines: Vec<Line> = results.of_suite(&info.name).filter_map(curve).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
+        let y = Axis::logarithmic("latency", heights, round_time);
+        let chart = wide(&charts::lines(&Axis::percentiles(), &y, &lines)?);
+        let _ = write!(charts, "<h3>{}</h3>\n{chart}{}", escape(&info.title), absent(results, info));
+        shown.extend(lines.into_iter().map(|line| line.name));
+    }
+    if charts.is_empty() {
+        return Ok(charts);
+    }
+    let peers =
+        results.peers.iter().map(|peer| peer.name.as_str()).filter(|name| shown.iter().any(|shown| shown == name));
+    Ok(section(
+        "Latency by percentile",
+        "From the send to the last byte's return. Less is better. This is a closed loop: with many connections a message \
+         mostly waits for its turn, and a server that stalls is also asked less.",
+        &legend(peers),
+        &charts,
+    ))
+}
+
+fn memory(results: &Results) -> Result<String> {
+    let most_connections = results.suites.iter().max_by_key(|info| info.connections + info.idle);
+    let Some(info) = most_connections.filter(|info| info.connections + info.idle >= 100) else {
+        return Ok(String::new());
+    };
+    let bar = |cell: &Cell| {
+        let rest = cell.median(|run| run.memory.rest.map(|bytes| bytes as f64))?;
+        let peak = cell.median(|run| run.memory.peak.or(run.memory.loaded).map(|bytes| bytes as f64))?;
+        let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
+        let label = format!("{:.1} → {:.1} MiB", mebibytes(rest), mebibytes(peak));
+        Some(Bar { name: cell.peer.clone(), value: rest, beyond: Some(peak), range: None, label })
+    };
+    let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(bar).collect();
+    if bars.is_empty() {
+        return Ok(String::new());
+    }
+    bars.sort_by(|left, right| left.beyond.unwrap_or(0.0).total_cmp(&right.beyond.unwrap_or(0.0)));
+    let most = bars.iter().filter_map(|bar| bar.beyond).fold(0.0, f64::max);
+    Ok(section(
+        "Memory",
+        &format!(
+            "Resident before the first connection (full colour) and at most (pale), under: {}. The kernel's socket buffers are in none of it.",
+            escape(&info.title)
+        ),
+        "",
+        &wide(&charts::bars(&bars, most)?),
+    ))
+}
+
+fn ladders(results: &Results) -> Result<String> {
+    let sizes: Vec<(f64, &SuiteInfo)> = (results.suites.iter())
+        .filter(|info| info.name.starts_with("size-") || info.name == "c50")
+        .map(|info| (info.size as f64, info))
+        .collect();
+    let depths: Vec<(f64, &SuiteInfo)> = (results.suites.iter())
+        .filter(|info| info.name.starts_with("pipeline-") || info.name == "c50")
+        .map(|info| (info.pipeline as f64, info))
+        .collect();
+    let mut sections = String::new();
+    let size = |bytes: f64| match bytes as u64 {
+        few if few < 1 << 10 => format!("{few} B"),
+        some if some < 1 << 20 => format!("{} KiB", some >> 10),
+        many => format!("{} MiB", many >> 20),
+    };
+    let ladders = [
+        ("Size of messages", "bytes in a message", sizes),
+        ("Pipelining", "messages under way on each connection", depths),
+    ];
+    for (title, x_title, suites) in ladders {
+        let few = |line: &Line| matches!(line.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1" | "go-copy");
+        let mut lines = series(results, &suites, |cell| cell.cpu_per_message().map(|summary| summary.median));
+        lines.retain(few);
+        if suites.len() < 2 || lines.is_empty() {
+            continue;
+        }
+        let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
+        let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
+        let y = Axis { scale: Scale::Logarithmic, ..Axis::logarithmic("CPU a message", heights, round_time) };
+        let x = if title == "Pipelining" { Axis::at(x_title, &x, thousands) } else { Axis::at(x_title, &x, size) };
+        let chart = charts::lines(&x, &y, &lines)?;
+        let text = format!(
+            "Server CPU time for each message. Less is better. Both axes count by factors.{}",
+            steps(&suites, size)
+        );
+        let legend = legend(lines.iter().map(|line| line.name.as_str()));
+        sections.push_str(&section(title, &text, &legend, &wide(&chart)));
+    }
+    Ok(sections)
+}
+
+/// Which sizes were on how many connections, if that is not the same for all of them.
+fn steps(suites: &[(f64, &SuiteInfo)], size: impl Fn(f64) -> String) -> String {
+    let mut steps: Vec<(usize, Vec<String>)> = Vec::new();
+    for (_, info) in suites {
+        let name = size(info.size as f64);
+        match steps.iter_mut().find(|(connections, _)| *connections == info.connections) {
+            Some((_, names)) => names.push(name),
+            None => steps.push((info.connections, vec![name])),
+        }
+    }
+    if steps.len() < 2 {
+        return String::new();
+    }
+    let steps = steps.iter().map(|(connections, names)| format!("{} on {connections} connections", names.join(", ")));
+    format!(" The steps differ in more than size: {}.", steps.collect::<Vec<_>>().join("; "))
+}
+
+/// Who has no figure under a load, and why: nobody is left out in silence.
+fn absent(results: &Results, info: &SuiteInfo) -> String {
+    let unsound = results.of_suite(&info.name).filter(|cell| cell.sound().next().is_none());
+    let names = unsound.map(|cell| format!("{} ({})", cell.peer, cell.trouble().unwrap_or_default()));
+    let names = names.collect::<Vec<_>>().join(", ");
+    if names.is_empty() { names } else { format!("<p>Not shown: {}.</p>\n", escape(&names)) }
+}
+
+/// A chart that a narrow screen scrolls instead of shrinking it beyond reading.
+fn wide(chart: &str) -> String {
+    format!("<div class=\"wide\">\n{}\n</div>\n", chart.trim_end())
+}
+
+/// A round number of microseconds, for an axis.
+fn round_time(microseconds: f64) -> String {
+    match microseconds {
+        small if small < 1e3 => format!("{small} µs"),
+        middle if middle < 1e6 => format!("{} ms", middle / 1e3),
+        large => format!("{} s", large / 1e6),
+    }
+}
+
+fn highest(lines: &[Line]) -> f64 {
+    lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height).fold(0.0, f64::max)
+}
+
+fn section(title: &str, text: &str, legend: &str, charts: &str) -> String {
+    format!("<section>\n<h2>{title}</h2>\n<p>{text}</p>\n{legend}{charts}</section>\n")
+}
+
+fn legend<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let entries: Vec<String> = names
+        .map(|name| {
+            format!("<li><i style=\"background:{}\"></i>{}</li>", charts::css(charts::colour(name)), escape(name))
+        })
+        .collect();
+    format!("<ul class=\"legend\">{}</ul>\n", entries.join(""))
+}
