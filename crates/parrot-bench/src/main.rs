@@ -55,8 +55,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     parrot_load::raise_descriptor_limit();
     // Read first: a mistake in its name should not cost the time of a measurement.
     let before = arguments.compare.as_deref().map(read_results).transpose()?;
-    let output = output(arguments)?;
-    let (mut peers, missing) = peers(arguments, &output);
+    let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
+    let (mut peers, missing) = peers(arguments, &programs, &output);
     let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
     if arguments.list {
         list(&peers)?;
@@ -84,7 +84,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let mut results = Results {
         schema: SCHEMA.into(),
-        environment: Environment::read(&arguments.programs),
+        environment: Environment::read(&programs),
         method: Method {
             warmup: warmup.as_secs_f64(),
             window: window.as_secs_f64(),
@@ -221,19 +221,24 @@ fn read_results(path: &Path) -> Result<Results> {
     Ok(results)
 }
 
-/// The directory of this run's files; absolute, because servers and compilers are started in directories of their own.
+/// A path that also holds in other directories: compilers are started in those of their sources.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
+}
+
+/// The directory of this run's files.
 fn output(arguments: &Arguments) -> Result<PathBuf> {
     let output = arguments.output.clone().unwrap_or_else(|| {
         let target = arguments.programs.parent().unwrap_or(&arguments.programs);
         target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string())
     });
-    std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))
+    absolute(&output)
 }
 
 /// Every server that can take part, and those that cannot with the reason.
-fn peers(arguments: &Arguments, output: &Path) -> (Vec<Peer>, BTreeMap<String, String>) {
+fn peers(arguments: &Arguments, programs: &Path, output: &Path) -> (Vec<Peer>, BTreeMap<String, String>) {
     let (mut peers, mut missing) = (Vec::new(), BTreeMap::new());
-    for found in peer::all(&Places { programs: &arguments.programs, output }) {
+    for found in peer::all(&Places { programs, output }) {
         match found {
             Found::Peer(peer) => peers.push(peer),
             Found::Missing { name, why } => drop(missing.insert(name.to_string(), why)),

@@ -61,6 +61,9 @@ pub struct Report {
     /// The latencies behind [`latency`](Report::latency), for percentiles and charts of one's own.
     #[serde(skip)]
     pub latencies: Latencies,
+    /// Seconds that a message answered after the window was under way within it, at most.
+    #[serde(skip)]
+    cut: f64,
 }
 
 /// The plan, as the report repeats it.
@@ -171,6 +174,7 @@ impl Report {
             all.service.add(&tally.service);
             all.lateness.add(&tally.lateness);
             all.connecting.add(&tally.connecting);
+            all.cut = all.cut.max(tally.cut);
             all.opened = all.opened.min(tally.opened);
             all.closed = all.closed.max(tally.closed);
             let window = tally.window();
@@ -218,6 +222,7 @@ impl Report {
             concurrency: per_second * service.unwrap_or(latency).mean / 1e6,
             marks: Vec::new(),
             latencies: all.latencies,
+            cut: Duration::from_nanos(all.cut).as_secs_f64(),
         };
         report.marks = report.doubts(plan);
         report
@@ -256,10 +261,11 @@ impl Report {
         marks
     }
 
-    /// The share of the window that its ends can falsify: of a message that crosses one of them only a part lies within,
-    /// and that part is no longer than the longest answer took.
+    /// The share of the window that its ends can falsify: of a message that crosses one of them only a part lies within.
+    /// At the beginning that is no more than the longest answer took, at the end than the longest was under way. A message
+    /// that was under way all the time is none of these: its connection did wait in vain.
     fn ends(&self) -> f64 {
-        let longest = self.service.unwrap_or(self.latency).max / 1e6;
+        let longest = (self.service.unwrap_or(self.latency).max / 1e6).max(self.cut);
         if self.window > 0.0 { longest / self.window } else { f64::INFINITY }
     }
 
@@ -450,6 +456,14 @@ mod tests {
         // All of them took 400 ms: two rounds lie in the window, and the halves at its ends are not counted.
         let report = second(&plan, 0, 0, answers(18_000, Duration::from_millis(400)));
         assert!(!report.marks.contains(&Mark::Contradiction), "{report}");
+    }
+
+    #[test]
+    fn a_stall_that_the_window_s_end_cuts_is_not_called_a_contradiction() {
+        // All were answered at once for half of the window, and after it those that were under way then.
+        let tally = |cut| Tally { cut, ..answers(25_000, Duration::from_millis(1)) };
+        assert!(!second(&plan(), 0, 0, tally(500_000_000)).marks.contains(&Mark::Contradiction));
+        assert!(second(&plan(), 0, 0, tally(0)).marks.contains(&Mark::Contradiction));
     }
 
     #[test]

@@ -343,6 +343,9 @@ impl<'a> Worker<'a> {
             Some(schedule) => self.start.saturating_add(schedule.due_on(index, message)),
         };
         let latency = now.saturating_sub(since);
+        if let Some(closed) = self.tally.closed.filter(|_| since >= self.tally.opened) {
+            self.tally.cut = self.tally.cut.max(closed.saturating_sub(since));
+        }
         self.tally.answered += u64::from(in_window);
         if self.schedule.is_none() && in_window {
             self.tally.latencies.record(latency);

@@ -1,0 +1,181 @@
+//! The benchmark from the outside: one short measurement, and what is left of it when it is interrupted.
+//!
+//! Parrot's place is taken by servers of this file: the test program itself, started with the name of one of its ignored
+//! tests and a port. So nothing has to be built besides, and the test knows what it serves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves at the port among the arguments, with `change` made to whatever it echoes.
+fn serve(change: fn(u8) -> u8) {
+    let Some(port) = std::env::args().find_map(|argument| argument.parse::<u16>().ok()) else { return };
+    for mut stream in TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap().incoming().flatten() {
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                let answer: Vec<u8> = bytes[..count].iter().map(|byte| change(*byte)).collect();
+                if stream.write_all(&answer).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+#[ignore = "a server for the other tests, which start it with a port"]
+fn honest_server() {
+    serve(|byte| byte);
+}
+
+/// Honest to whoever asks whether it is there (`polly`), and to nobody else.
+#[test]
+#[ignore = "a server for the other tests, which start it with a port"]
+fn lying_server() {
+    serve(|byte| if b"polly\n".contains(&byte) { byte } else { byte ^ 1 });
+}
+
+/// A directory of one test, with a `parrot` in it that is `server`.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(test: &str, server: &str) -> Place {
+        let place = Place(Path::new(env!("CARGO_TARGET_TMPDIR")).join(test));
+        let _ = fs::remove_dir_all(&place.0);
+        fs::create_dir_all(&place.0).unwrap();
+        let (own, port) = (std::env::current_exe().unwrap(), place.0.join("port"));
+        // parrot --bind 127.0.0.1 --port PORT ...
+        let script = format!(
+            "#!/bin/sh\nprintf %s \"$4\" > '{}'\nexec '{}' --ignored --exact {server} \"$4\"\n",
+            port.display(),
+            own.display()
+        );
+        fs::write(place.0.join("parrot"), script).unwrap();
+        fs::set_permissions(place.0.join("parrot"), fs::Permissions::from_mode(0o755)).unwrap();
+        place
+    }
+
+    fn bench(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
+        command.arg("--programs").arg(&self.0).arg("--output").arg(self.0.join("out")).args(arguments);
+        command.env("PATH", "/nonexistent"); // neither Go nor Node takes part
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The port of the server that was started last, once there is one.
+    fn port(&self) -> u16 {
+        wait_for("a server", || fs::read_to_string(self.0.join("port")).ok()?.parse().ok())
+    }
+
+    fn results(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.0.join("out/results.json")).unwrap()).unwrap()
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join("out").join(file)).unwrap()
+    }
+
+    /// Waits until nobody serves at the last server's port.
+    fn is_left_alone(&self) {
+        let port = self.port();
+        wait_for("the server's end", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).err());
+    }
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        match look() {
+            Some(found) => return found,
+            None if begun.elapsed() > PATIENCE => panic!("{what} was waited for in vain"),
+            None => thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+fn interrupt(bench: &Child) {
+    kill_process(Pid::from_child(bench), Signal::INT).unwrap();
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_measurement_leaves_its_results_and_no_server() {
+    let place = Place::new("measurement", "honest_server");
+    let bench = place.bench(&["--only", "c1,parrot", "--duration", "2s", "--repeat", "2"]);
+    let output = bench.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let results = place.results();
+    assert_eq!(results["schema"], "parrot-bench/1");
+    let cell = &results["cells"][0];
+    assert_eq!((&cell["suite"], &cell["peer"]), (&"c1".into(), &"parrot".into()));
+    let runs = cell["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    assert!(runs.iter().all(|run| run["latency"]["count"].as_u64() > Some(0) && run["failures"] == 0), "{cell}");
+    assert!(place.read("report.html").contains("<svg ") && place.read("tables.md").contains("| parrot |"));
+    place.is_left_alone();
+}
+
+#[test]
+fn a_parrot_that_lies_has_no_figures_and_makes_the_exit_code_1() {
+    let place = Place::new("liar", "lying_server");
+    let output = place.bench(&["--only", "c1,parrot", "--duration", "100ms"]).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("other bytes came back"), "{}", said(&output));
+    assert!(place.read("report.html").contains("Not shown: parrot (1 other bytes came back"));
+    place.is_left_alone();
+}
+
+#[test]
+fn a_name_that_is_nobodys_is_wrong_usage() {
+    let place = Place::new("usage", "honest_server");
+    for wrong in [["--only", "c5O"], ["--peer", "parrot=mine {port}"], ["--repeat", "0"]] {
+        let output = place.bench(&wrong).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", said(&output));
+    }
+}
+
+#[test]
+fn an_interruption_leaves_what_there_was_and_no_server() {
+    let place = Place::new("interrupted", "honest_server");
+    let bench = place.bench(&["--only", "c1,parrot", "--duration", "1h"]);
+    place.port();
+    interrupt(&bench);
+    let output = bench.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "nothing was measured: {}", said(&output));
+    assert_eq!(place.results()["interrupted"], true);
+    place.is_left_alone();
+}
+
+#[test]
+fn a_second_interruption_ends_the_program_and_its_server() {
+    let place = Place::new("interrupted-twice", "honest_server");
+    // This one is taken for a server that has a log to write, and given seconds to do so; it does not hear of it.
+    let mut bench = place.bench(&["--only", "parrot-clf", "--connections", "1", "--duration", "1h"]);
+    let port = place.port();
+    wait_for("the server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+    // Two signals that are pending at the same time are one: it is sent until it was heard twice.
+    let status = wait_for("the benchmark's end", || {
+        let ended = bench.try_wait().unwrap();
+        if ended.is_none() {
+            interrupt(&bench);
+        }
+        ended
+    });
+    assert_eq!(status.code(), Some(130));
+    place.is_left_alone();
+}
