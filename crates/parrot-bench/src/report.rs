@@ -34,7 +34,7 @@ fn lead(results: &Results) -> String {
         }
         (server, client) => {
             format!(
-                "The server was kept on {} of the cores, the load generator on {} others.",
+                "Server and load generator were kept on different cores, the server on {} and the load generator on {}.",
                 server.len(),
                 client.len()
             )

@@ -239,7 +239,12 @@ impl Cell {
             _ => run.failed.clone(),
         });
         let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
-        (!trouble.is_empty()).then(|| trouble.join("; "))
+        let all = self.runs.len() + self.errors.len();
+        match trouble.len() {
+            0 => None,
+            some if some < all => Some(format!("in {some} of {all} runs: {}", trouble.join("; "))),
+            _ => Some(trouble.join("; ")),
+        }
     }
 }
 
@@ -319,7 +324,7 @@ mod tests {
     fn a_run_that_failed_is_told_and_is_in_no_figure() {
         let bad = Run { failures: 2, failed: "2 reset".into(), ..sound(1e9) };
         let cell = cell(vec![sound(10.0), bad, sound(11.0), Run::default()]);
-        assert_eq!(cell.trouble().as_deref(), Some("2 reset; nothing came back"));
+        assert_eq!(cell.trouble().as_deref(), Some("in 2 of 4 runs: 2 reset; nothing came back"));
         assert_eq!(cell.throughput().map(|summary| summary.most), Some(11.0));
     }
 
