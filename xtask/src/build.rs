@@ -2,29 +2,21 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::cargo;
+use crate::{cargo, wrong_usage};
+
+/// The packages whose programs are for people; what only other tasks run is built by those.
+const PACKAGES: [&str; 2] = ["parrot-cli", "parrot-load"];
 
 pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     if let Some(argument) = arguments.first() {
-        bail!("build takes no argument, and was given {}", argument.display());
+        return Err(wrong_usage(format!("build takes no argument, and was given {}", argument.display())));
     }
-    let programs = cargo::build(&[
-        "--release",
-        "--workspace",
-        "--exclude",
-        "xtask",
-        "--exclude",
-        "parrot-peers",
-        "--exclude",
-        "parrot-bench",
-        "--exclude",
-        "parrot-torture",
-        "--bins",
-    ])?;
-    for program in programs {
-        println!("{}", program.display());
+    for package in PACKAGES {
+        for program in cargo::release(package)? {
+            println!("{}", program.display());
+        }
     }
     Ok(())
 }

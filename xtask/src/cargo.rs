@@ -35,6 +35,12 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Vec<PathBuf>> {
     messages.lines().filter_map(|line| executable(line).transpose()).collect()
 }
 
+/// Builds the programs of one package for release. Everyone who wants one of them builds it by this, alone: with other
+/// packages in the same command its dependencies may have other features, and all of them would be built again.
+pub(crate) fn release(package: &str) -> Result<Vec<PathBuf>> {
+    build(&["--release", "--package", package, "--bins"])
+}
+
 /// The program that a line of cargo's messages announces, if it announces one.
 fn executable(line: &str) -> Result<Option<PathBuf>> {
     let message: Value = serde_json::from_str(line).with_context(|| format!("not one of cargo's messages: {line}"))?;

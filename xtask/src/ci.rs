@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::cargo::cargo;
-use crate::{rules, steps};
+use crate::{rules, steps, wrong_usage};
 
 pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     if let Some(argument) = arguments.first() {
-        bail!("ci takes no argument, and was given {}", argument.display());
+        return Err(wrong_usage(format!("ci takes no argument, and was given {}", argument.display())));
     }
     let mut fmt = cargo("fmt");
     fmt.args(["--all", "--check"]);

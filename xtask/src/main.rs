@@ -12,6 +12,7 @@ mod steps;
 mod torture;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -68,9 +69,26 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask {}: {error:#}", task.name);
-            ExitCode::FAILURE
+            if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Arguments that a task does not take.
+#[derive(Debug)]
+struct WrongUsage(String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
+/// Ends the task with 2; `advice` says what would be right.
+fn wrong_usage(advice: String) -> anyhow::Error {
+    WrongUsage(advice).into()
 }
 
 fn usage() -> String {

@@ -37,3 +37,11 @@ fn the_server_is_run_from_where_cargo_has_put_it_in_place_of_the_task() {
     assert_eq!(output.status.code(), Some(7));
     fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn arguments_without_the_separator_are_wrong_usage_and_shown_as_they_should_be() {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["run", "--port", "0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("follow `--`: cargo xtask run -- --port 0\n"), "{said}");
+}

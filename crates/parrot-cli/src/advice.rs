@@ -60,7 +60,7 @@ fn for_address(address: SocketAddr, kind: ErrorKind) -> Option<String> {
              (0 finds a free one)",
             who_listens(port)
         )),
-        ErrorKind::PermissionDenied if port < 1024 => Some(format!(
+        ErrorKind::PermissionDenied if (1..1024).contains(&port) => Some(format!(
             "port {port} is privileged: choose one from 1024 up with --port, or start as a user who may have it"
         )),
         ErrorKind::AddrNotAvailable => Some(format!(
@@ -119,5 +119,7 @@ mod tests {
         let high: SocketAddr = "[::1]:1512".parse().unwrap();
         assert_eq!(for_address(high, ErrorKind::PermissionDenied), None);
         assert_eq!(for_address(high, ErrorKind::OutOfMemory), None);
+        let any: SocketAddr = "[::1]:0".parse().unwrap();
+        assert_eq!(for_address(any, ErrorKind::PermissionDenied), None, "port 0 is not privileged");
     }
 }

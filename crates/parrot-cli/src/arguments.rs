@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -16,6 +16,9 @@ const AFTER_HELP: &str = "\
 Parrot answers anyone who can connect, and logs what they send. To narrow who can, bind addresses
 that only they reach: --bind 127.0.0.1 --bind ::1 is this machine alone. To narrow what is logged,
 use --log-payload 0 for no byte of a message, or --log off for no line at all.
+
+Peers that do not read what they are owed hold memory for it, up to --max-buffered. Once all of that
+is used up the others wait; --idle-timeout frees what is held by peers that take nothing.
 
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 
@@ -32,7 +35,7 @@ signal.";
 #[command(name = "parrot", version, after_help = AFTER_HELP, args_override_self = true)]
 pub(crate) struct Arguments {
     /// Port to listen on; 0 finds a free one
-    #[arg(short, long, default_value_t = 1512, env = "PARROT_PORT")]
+    #[arg(short, long, default_value = "1512", env = "PARROT_PORT", value_parser = port, allow_negative_numbers = true)]
     pub port: u16,
 
     /// IP address to listen on; may be repeated [default: 0.0.0.0 and ::]
@@ -40,27 +43,27 @@ pub(crate) struct Arguments {
     pub bind: Vec<IpAddr>,
 
     /// Connections that may wait to be accepted [default: the most allowed]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = backlog, allow_negative_numbers = true)]
     pub backlog: Option<NonZeroU32>,
 
     /// Connections above which further ones are closed at once [default: none]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true)]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Memory for bytes to be sent back, 128KiB at least
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    /// Memory for bytes to be sent back, raised to 128KiB if less; see below
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, allow_negative_numbers = true)]
     pub max_buffered: usize,
 
     /// Close a connection with no byte in or out for this long [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = idle_timeout)]
+    #[arg(long, value_name = "DURATION", value_parser = idle_timeout, allow_hyphen_values = true)]
     pub idle_timeout: Option<Duration>,
 
     /// How long connections may take to end after SIGINT or SIGTERM
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
     pub drain_timeout: Duration,
 
     /// Stay awake for this long after the last event: less latency for a whole core
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     pub busy_poll: Option<Duration>,
 
     /// How each message is logged
@@ -72,10 +75,10 @@ pub(crate) struct Arguments {
     pub log_file: Option<PathBuf>,
 
     /// How many bytes of a message its line may show, 32KiB at most
-    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload)]
+    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true)]
     pub log_payload: usize,
 
-    /// Say more on stderr, -vv still more; RUST_LOG, if set, decides instead
+    /// Say more on stderr; RUST_LOG, if set, decides instead
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
@@ -90,7 +93,8 @@ impl Arguments {
         Arguments::parse().checked().unwrap_or_else(|error| error.exit())
     }
 
-    /// Refuses an address beside the wildcard of its family, which would find its port taken by that.
+    /// Refuses what cannot be had together: an address beside the wildcard of its family, which would find its port taken
+    /// by that, and a file for no log. Nor is `-` a file, though it means stdout to many programs.
     pub(crate) fn checked(self) -> Result<Arguments, clap::Error> {
         for all in self.bind.iter().filter(|address| address.is_unspecified()) {
             let same_family = |other: &&IpAddr| *other != all && other.is_ipv4() == all.is_ipv4();
@@ -98,6 +102,14 @@ impl Arguments {
                 let advice = format!("--bind {all} listens on {one} too: leave out one of the two");
                 return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
             }
+        }
+        if self.log_file.as_deref() == Some(Path::new("-")) {
+            let advice = "leave --log-file out to log to stdout, or write ./- for a file of that name";
+            return Err(Arguments::command().error(ErrorKind::InvalidValue, advice));
+        }
+        if self.log == LogFormat::Off && self.log_file.is_some() {
+            let advice = "--log off writes no log: leave that out, or --log-file";
+            return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
         }
         Ok(self)
     }
@@ -109,6 +121,18 @@ pub(crate) enum LogFormat {
     Clf,
     Json,
     Off,
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "want a number from 0 to 65535, here or in the environment's PARROT_PORT")
+}
+
+fn backlog(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse().map_err(|_| "want a number from 1 up; without this option as many wait as the system allows")
+}
+
+fn max_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "want a number from 1 up; without this option only the descriptors limit them")
 }
 
 fn ip_address(text: &str) -> Result<IpAddr, String> {
@@ -217,7 +241,11 @@ mod tests {
     #[test]
     fn wrong_usage_is_refused_with_what_would_be_right() {
         for (arguments, advice) in [
-            (&["--port", "65536"][..], "0..=65535"),
+            (&["--port", "65536"][..], "a number from 0 to 65535"),
+            (&["--port", "abc"], "PARROT_PORT"),
+            (&["--port", "-1"], "a number from 0 to 65535"),
+            (&["--backlog", "0"], "as many wait as the system allows"),
+            (&["--backlog", "-1"], "from 1 up"),
             (&["--bind", "localhost"], "such as 127.0.0.1"),
             (&["--bind", "::ffff:127.0.0.1"], "write 127.0.0.1"),
             (&["--bind", "fe80::1"], "link-local"),
@@ -230,9 +258,13 @@ mod tests {
             (&["--max-buffered", "99999EiB"], "more than the machine can address"),
             (&["--log-payload", "32769"], "32768 bytes at most"),
             (&["--idle-timeout", "0s"], "above zero"),
+            (&["--idle-timeout", "-5s"], "cannot be negative"),
             (&["--drain-timeout", "5"], "such as 5s"),
+            (&["--max-buffered", "-1"], "such as 256MiB"),
+            (&["--log-file", "-"], "./-"),
+            (&["--log", "off", "--log-file", "log"], "--log off writes no log"),
             (&["--log", "xml"], "clf"),
-            (&["--max-connections", "0"], "zero"),
+            (&["--max-connections", "0"], "from 1 up"),
         ] {
             let error = parse(arguments).unwrap_err();
             assert!(error.to_string().contains(advice), "{arguments:?}: {error}");

@@ -44,8 +44,7 @@ fn level(verbose: u8, quiet: u8) -> LevelFilter {
         (0, 0) => LevelFilter::INFO,
         (0, 1) => LevelFilter::WARN,
         (0, _) => LevelFilter::ERROR,
-        (1, _) => LevelFilter::DEBUG,
-        (_, _) => LevelFilter::TRACE,
+        (_, _) => LevelFilter::DEBUG,
     }
 }
 

@@ -4,9 +4,10 @@ mod advice;
 mod arguments;
 mod diagnostics;
 
+use std::env::VarError;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -63,7 +64,7 @@ fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
 fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> Result<(Ended, Statistics)> {
     let reopen = log.map(WriterGuard::reopen_handle);
     let config = Config {
-        addresses: unique(arguments.bind),
+        addresses: arguments.bind,
         port: arguments.port,
         backlog: arguments.backlog.map(NonZeroU32::get),
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
@@ -71,22 +72,26 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> R
         idle_timeout: arguments.idle_timeout,
         drain_timeout: arguments.drain_timeout,
         busy_poll: arguments.busy_poll,
-        on_hangup: reopen.map(|reopen| Box::new(move || reopen.reopen()) as Box<dyn FnMut() + Send>),
         ..Config::default()
     };
     let server = Server::bind(config).map_err(advice::cannot_bind)?;
-    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue());
+    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue_name());
 
     let handle = server.handle();
-    let ended = server.run_with_signals(signals).context("the event queue failed")?;
+    let on_hangup = move || {
+        if let Some(log) = &reopen {
+            log.reopen();
+        }
+    };
+    let ended = server.run_with_signals(signals, on_hangup).context("the event queue failed")?;
     Ok((ended, handle.statistics()))
 }
 
 /// Sends diagnostics to stderr and messages to the log. The guard is that of the log, if there is one.
 fn start_logging(arguments: &Arguments) -> Result<Option<WriterGuard>> {
     let messages = arguments.log != LogFormat::Off;
-    let rust_log = std::env::var("RUST_LOG").ok();
-    let filter = Filter::new(rust_log.as_deref(), arguments.verbose, arguments.quiet, messages);
+    let rust_log = std::env::var("RUST_LOG");
+    let filter = Filter::new(rust_log.as_deref().ok(), arguments.verbose, arguments.quiet, messages);
     let stderr = diagnostics::stderr_layer().context("stderr cannot be used")?;
     let (writer, guard) = if messages { Some(open_log(arguments)?) } else { None }.unzip();
 
@@ -96,8 +101,12 @@ fn start_logging(arguments: &Arguments) -> Result<Option<WriterGuard>> {
         LogFormat::Clf | LogFormat::Off => (writer.map(|writer| ClfLayer::new(writer, arguments.log_payload)), None),
     };
     tracing_subscriber::registry().with(clf).with(json).with(stderr).with(filter.targets).try_init()?;
-    if let Some(error) = filter.ignored {
-        tracing::warn!("RUST_LOG is not followed: {error}; it may say, for example, warn,parrot_server=debug");
+    let ignored = match rust_log {
+        Err(VarError::NotUnicode(_)) => Some("it is not UTF-8".to_owned()),
+        _ => filter.ignored.map(|error| error.to_string()),
+    };
+    if let Some(reason) = ignored {
+        tracing::warn!("RUST_LOG is not followed: {reason}; it may say, for example, warn,parrot_server=debug");
     }
     Ok(guard)
 }
@@ -109,17 +118,6 @@ fn open_log(arguments: &Arguments) -> Result<(Writer, WriterGuard)> {
         None => Writer::stdout(),
     };
     opened.map_err(|error| advice::cannot_log(error, path))
-}
-
-/// The addresses in their order, each once: a second listener on one of them would find it taken.
-fn unique(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    let mut unique = Vec::new();
-    for address in addresses {
-        if !unique.contains(&address) {
-            unique.push(address);
-        }
-    }
-    unique
 }
 
 /// What a shell shows for a program that a signal has ended.

@@ -76,6 +76,20 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 ///
 /// What a buffer is made of is the caller's choice ([`with_memory`](BufferPool::with_memory)); without one it is a boxed
 /// slice.
+///
+/// ```
+/// use parrot_conn::BufferPool;
+///
+/// let mut pool = BufferPool::new(1024, 2048); // two buffers of 1,024 bytes
+/// let mut buffer = pool.lend().ok_or("there is memory for one")?;
+/// buffer.space()[..5].copy_from_slice(b"Hello");
+/// buffer.fill(5);
+/// buffer.advance(2);
+/// assert_eq!(buffer.pending(), b"llo");
+/// pool.give_back(buffer);
+/// assert_eq!((pool.lent(), pool.capacity()), (0, 2));
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Debug)]
 pub struct BufferPool<Memory = Box<[u8]>> {
     spare: Vec<Buffer<Memory>>,
@@ -110,7 +124,18 @@ impl BufferPool {
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     /// As [`new`](BufferPool::new), with buffers of what `allocate` makes: exactly as many bytes as it is asked for, of
-    /// any value, or `None` when there is no memory for them.
+    /// any value, or `None` when there is no memory for them. Its connections are made by
+    /// [`connection`](BufferPool::connection).
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use parrot_conn::BufferPool;
+    ///
+    /// let mut pool = BufferPool::with_memory(1024, 4096, |size| Some(vec![0; size]));
+    /// let mut connection = pool.connection(Instant::now());
+    /// assert_eq!(connection.receive_space(&mut pool)?.len(), 1024);
+    /// # Ok::<(), parrot_conn::NoSpace>(())
+    /// ```
     pub fn with_memory(
         buffer_size: usize,
         max_bytes: usize,

@@ -44,6 +44,13 @@ pub struct Interest {
 }
 
 /// Why a connection has ended, in words that a log can show.
+///
+/// ```
+/// use parrot_conn::CloseReason;
+///
+/// assert_eq!(CloseReason::PeerFinished.to_string(), "peer finished");
+/// assert!(CloseReason::ALL.contains(&CloseReason::Reset));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -118,15 +125,21 @@ impl std::fmt::Display for NoSpace {
 impl std::error::Error for NoSpace {}
 
 impl Connection {
-    /// A connection that was opened at `now`.
+    /// A connection that was opened at `now`, for a pool of buffers on the heap ([`BufferPool::new`]).
     pub fn new(now: Instant) -> Connection {
-        Connection::with_memory(now)
+        Connection::opened(now)
+    }
+}
+
+impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
+    /// A connection that was opened at `now`, for buffers of this pool's kind of memory.
+    pub fn connection(&self, now: Instant) -> Connection<Memory> {
+        Connection::opened(now)
     }
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
-    /// As [`new`](Connection::new), for a pool made [`with_memory`](BufferPool::with_memory) of the caller's choice.
-    pub fn with_memory(now: Instant) -> Connection<Memory> {
+    fn opened(now: Instant) -> Connection<Memory> {
         Connection {
             buffer: None,
             last_activity: now,

@@ -244,7 +244,7 @@ thread_local! {
 fn a_connection_for_which_there_is_no_memory_gets_a_buffer_later() {
     let now = Instant::now();
     let mut pool = BufferPool::with_memory(BUFFER, BUFFER, |size| HAS_MEMORY.get().then(|| vec![0; size]));
-    let mut connection = Connection::with_memory(now);
+    let mut connection = pool.connection(now);
     for _ in 0..3 {
         assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::NoMemory));
         assert_eq!(pool.lent(), 0, "a buffer that was not made is not lent");

@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Sink {
     file: File,
+    /// What a warning calls a log that has no path.
+    name: &'static str,
     path: Option<PathBuf>,
     /// Diagnostics go the same way, and must not wait for room that the log has taken.
     takes_turns: bool,
@@ -29,23 +31,23 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// Takes over an open descriptor as it is: its flags belong to everyone who shares the open file.
-    pub(crate) fn descriptor(file: File) -> Sink {
+    pub(crate) fn descriptor(file: File, name: &'static str) -> Sink {
         let takes_turns = is_shared(&file, io::stderr());
-        Sink { file, path: None, takes_turns, mid_line: false, warned: false }
+        Sink { file, name, path: None, takes_turns, mid_line: false, warned: false }
     }
 
     /// Opens the log at `path` for appending; a new file is for its owner's eyes only.
     pub(crate) fn open(path: &Path) -> io::Result<Sink> {
         // The thread that reopens it may live in another directory by then.
         let path = std::path::absolute(path)?;
-        Ok(Sink { path: Some(path.clone()), ..Sink::descriptor(append_to(&path)?) })
+        Ok(Sink { path: Some(path.clone()), ..Sink::descriptor(append_to(&path)?, "its file") })
     }
 
     /// Opens the log's path anew, for who has moved the file away; keeps the old file if that fails.
     pub(crate) fn reopen(&mut self) {
         let Some(path) = &self.path else { return };
         match append_to(path) {
-            Ok(file) => *self = Sink { path: self.path.take(), ..Sink::descriptor(file) },
+            Ok(file) => *self = Sink { path: self.path.take(), ..Sink::descriptor(file, self.name) },
             Err(error) => {
                 let log = path.display();
                 tracing::warn!(target: "parrot_log", %log, %error, "the log could not be reopened and goes on in the \
@@ -111,7 +113,7 @@ impl Sink {
             return;
         }
         self.warned = true;
-        let log = self.path.as_deref().map_or_else(|| "its descriptor".into(), |path| path.to_string_lossy());
+        let log = self.path.as_deref().map_or_else(|| self.name.into(), |path| path.to_string_lossy());
         let next_step = match error.kind() {
             io::ErrorKind::BrokenPipe => "its reader has gone: start the program again with another log",
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "its disk is full: make room",

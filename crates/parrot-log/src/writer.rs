@@ -48,7 +48,7 @@ pub struct WriterStatistics {
     pub written: u64,
     /// Lines lost because the log was behind, refused them, or was closed.
     pub dropped: u64,
-    /// Writes that failed. Each cost at least one line.
+    /// Writes that failed. The lines they cost are among those dropped; one that was to tell of a gap cost none.
     pub write_errors: u64,
 }
 
@@ -69,7 +69,8 @@ impl Writer {
     ///
     /// When the descriptor cannot be duplicated or the thread cannot be started.
     pub fn stdout() -> io::Result<(Writer, WriterGuard)> {
-        Writer::descriptor(io::stdout().as_fd().try_clone_to_owned()?)
+        let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
+        Writer::start(Sink::descriptor(File::from(descriptor), "stdout"))
     }
 
     /// A log at the end of the file at `path`, which is created readable by its owner only (mode 0600) if it is not
@@ -93,7 +94,7 @@ impl Writer {
     ///
     /// When the thread cannot be started.
     pub fn descriptor(descriptor: OwnedFd) -> io::Result<(Writer, WriterGuard)> {
-        Writer::start(Sink::descriptor(File::from(descriptor)))
+        Writer::start(Sink::descriptor(File::from(descriptor), "its descriptor"))
     }
 
     fn start(sink: Sink) -> io::Result<(Writer, WriterGuard)> {
@@ -402,7 +403,7 @@ mod tests {
     #[test]
     fn a_gap_is_stamped_in_the_zone_of_the_start() {
         let (mut reader, end) = io::pipe().unwrap();
-        let sink = Sink::descriptor(File::from(OwnedFd::from(end)));
+        let sink = Sink::descriptor(File::from(OwnedFd::from(end)), "a pipe");
         let mut worker = Worker::new(Arc::default(), sink, TimeZone::posix("MST7").unwrap());
         worker.unreported = 17;
         worker.write();

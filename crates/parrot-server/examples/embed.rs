@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = server.local_addresses()[0];
     let handle = server.handle();
     let running = thread::spawn(move || server.run());
-    println!("listening on {address} ({})", Server::queue());
+    println!("listening on {address} ({})", Server::queue_name());
 
     let mut client = TcpStream::connect(address)?;
     for word in ["Hello", "Parrot"] {

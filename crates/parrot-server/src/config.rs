@@ -1,12 +1,25 @@
 //! What a server is told before it starts.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// The options of a [`Server`](crate::Server); start from [`Config::default`] and change what differs.
+///
+/// ```
+/// use std::net::Ipv6Addr;
+/// use std::time::Duration;
+/// use parrot_server::Config;
+///
+/// let config = Config {
+///     addresses: vec![Ipv6Addr::LOCALHOST.into()],
+///     idle_timeout: Some(Duration::from_secs(60)),
+///     ..Config::default()
+/// };
+/// assert_eq!(config.max_output, 128 * 1024);
+/// ```
+#[derive(Debug, Clone)]
 pub struct Config {
-    /// Addresses to listen on. Empty (the default) means `0.0.0.0` and `::`, and then a machine without IPv6 is no
+    /// Addresses to listen on; a repeated one counts once. Empty (the default) means `0.0.0.0` and `::`, and then a machine without IPv6 is no
     /// error. IPv6 sockets take IPv6 connections only, on every system.
     pub addresses: Vec<IpAddr>,
     /// Port to listen on; 0 (the default) means any free one, the same for all addresses.
@@ -34,9 +47,6 @@ pub struct Config {
     /// Whether [`Server::bind`](crate::Server::bind) raises the process's soft limit of descriptors to the hard one
     /// (the default).
     pub raise_descriptor_limit: bool,
-    /// Called from the loop when SIGHUP arrives, to reopen a log file; it should return soon. Only
-    /// [`Server::run_with_signals`](crate::Server::run_with_signals) sees signals.
-    pub on_hangup: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Default for Config {
@@ -52,25 +62,6 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(5),
             busy_poll: None,
             raise_descriptor_limit: true,
-            on_hangup: None,
         }
-    }
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("addresses", &self.addresses)
-            .field("port", &self.port)
-            .field("backlog", &self.backlog)
-            .field("max_connections", &self.max_connections)
-            .field("max_output", &self.max_output)
-            .field("max_buffered", &self.max_buffered)
-            .field("idle_timeout", &self.idle_timeout)
-            .field("drain_timeout", &self.drain_timeout)
-            .field("busy_poll", &self.busy_poll)
-            .field("raise_descriptor_limit", &self.raise_descriptor_limit)
-            .field("on_hangup", &self.on_hangup.as_ref().map(|_| "FnMut()"))
-            .finish()
     }
 }

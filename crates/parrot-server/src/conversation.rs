@@ -27,7 +27,7 @@ const LEAST_PER_CALL: usize = 4 * 1024;
 pub(crate) struct Conversation<Socket> {
     pub(crate) socket: Socket,
     pub(crate) connection: Connection<Pages>,
-    peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     readable: bool,
     /// A receive that leaves room does not show that the socket is empty; only 0, an error or "would block" do.
     read_on: bool,
@@ -78,10 +78,10 @@ enum Step {
 }
 
 impl<Socket> Conversation<Socket> {
-    pub(crate) fn new(socket: Socket, peer: SocketAddr, now: Instant) -> Conversation<Socket> {
+    pub(crate) fn new(socket: Socket, peer: SocketAddr, connection: Connection<Pages>) -> Conversation<Socket> {
         Conversation {
             socket,
-            connection: Connection::with_memory(now),
+            connection,
             peer,
             readable: false,
             read_on: false,
@@ -212,7 +212,7 @@ impl<Socket> Conversation<Socket> {
     }
 
     fn not_received(&mut self, error: &io::Error) -> Step {
-        let step = Step::from(error);
+        let step = self.refused(error);
         if matches!(step, Step::Blocked) {
             self.emptied();
         }
@@ -243,6 +243,15 @@ impl<Socket> Conversation<Socket> {
         })
     }
 
+    /// What an error of this connection's socket leads to. Why a connection ends is told here: its reason is coarser.
+    fn refused(&self, error: &io::Error) -> Step {
+        let step = Step::from(error);
+        if let Step::Failed(reason) = step {
+            tracing::debug!(target: "parrot_server", peer = %self.peer, %error, "the system ends this connection: {reason}");
+        }
+        step
+    }
+
     /// The socket has been seen empty: the next bytes, or the end, come with a new edge.
     fn emptied(&mut self) {
         self.readable = false;
@@ -261,14 +270,14 @@ impl<Socket> Conversation<Socket> {
                 // A short send has filled the socket: another would only say so.
                 if n < wanted { Step::Blocked } else { Step::Moved(n) }
             }
-            Err(error) => Step::from(&error),
+            Err(error) => self.refused(&error),
         }
     }
 
     fn shut_down<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) {
         match turn.system.shut_down(&self.socket) {
             Ok(()) => self.connection.shut_down(),
-            Err(error) => match Step::from(&error) {
+            Err(error) => match self.refused(&error) {
                 Step::Failed(reason) => self.connection.close(reason),
                 // shutdown(2) has no such results; should a system have one, the write side ends with the close.
                 _ => self.connection.shut_down(),

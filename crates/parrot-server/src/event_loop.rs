@@ -92,7 +92,7 @@ pub struct EventLoop<S: System> {
     deadlines: Deadlines<Due>,
     config: LoopConfig,
     shared: Arc<Shared>,
-    on_hangup: Option<Box<dyn FnMut() + Send>>,
+    on_hangup: Box<dyn FnMut() + Send>,
     now: Instant,
     /// Until when waits do not sleep, because events came lately.
     busy_until: Option<Instant>,
@@ -132,7 +132,6 @@ impl<S: System> EventLoop<S> {
         listeners: Vec<S::Listener>,
         config: LoopConfig,
         shared: Arc<Shared>,
-        on_hangup: Option<Box<dyn FnMut() + Send>>,
     ) -> io::Result<EventLoop<S>> {
         let acceptor = Acceptor::new(listeners, &mut system, &mut queue)?;
         let now = system.now();
@@ -147,7 +146,7 @@ impl<S: System> EventLoop<S> {
             deadlines: Deadlines::new(),
             config,
             shared,
-            on_hangup,
+            on_hangup: Box::new(|| ()),
             now,
             busy_until: None,
             signalled: false,
@@ -225,6 +224,11 @@ impl<S: System> EventLoop<S> {
         Ok(self.continue_drain())
     }
 
+    /// What to call when SIGHUP arrives; nothing unless this is set.
+    pub fn set_on_hangup(&mut self, on_hangup: Box<dyn FnMut() + Send>) {
+        self.on_hangup = on_hangup;
+    }
+
     /// The queue, to have it watch more than the loop asks for.
     pub fn queue(&mut self) -> &mut S::Queue {
         &mut self.queue
@@ -300,7 +304,7 @@ impl<S: System> EventLoop<S> {
             self.system.close(socket);
             return;
         }
-        let key = self.connections.insert(Conversation::new(socket, peer, self.now));
+        let key = self.connections.insert(Conversation::new(socket, peer, self.pool.connection(self.now)));
         let Some(conversation) = self.connections.get_mut(key) else { return };
         self.shared.counters.accepted.add(1);
         if let Err(error) = self.system.watch(&mut self.queue, Watch::Read(&conversation.socket), key.into()) {
@@ -376,7 +380,8 @@ impl<S: System> EventLoop<S> {
                 false => self.system.unwatch(&mut self.queue, watch),
             };
             if let Err(error) = changed {
-                tracing::debug!(target: "parrot_server", %error, "interest in writing could not be changed");
+                let peer = conversation.peer;
+                tracing::debug!(target: "parrot_server", %peer, %error, "interest in writing could not be changed");
                 return self.close(key, CloseReason::Failed);
             }
             conversation.write_watched = want_write;
@@ -474,14 +479,14 @@ impl<S: System> EventLoop<S> {
         conversation.connection.close(reason);
         conversation.connection.release(&mut self.pool);
         // The descriptor must be out of the queue before it is closed: epoll would keep it while a duplicate lives.
-        let Conversation { socket, write_watched, .. } = conversation;
+        let Conversation { socket, peer, write_watched, .. } = conversation;
         let _ = self.system.unwatch(&mut self.queue, Watch::Read(&socket));
         if write_watched {
             let _ = self.system.unwatch(&mut self.queue, Watch::Write(&socket));
         }
         self.system.close(socket);
         self.shared.counters.closed(reason);
-        tracing::debug!(target: "parrot_server", "closed: {reason}");
+        tracing::debug!(target: "parrot_server", %peer, "closed: {reason}");
         // A descriptor is free again.
         self.acceptor.resume(self.now, &mut self.system, &mut self.queue);
         self.deadlines.tidy(self.connections.len(), |due| self.connections.contains_key(due.connection()));

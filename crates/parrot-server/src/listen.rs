@@ -16,14 +16,16 @@ const PORT_ATTEMPTS: u32 = 16;
 pub(crate) fn listen(addresses: &[IpAddr], port: u16, backlog: Option<u32>) -> Result<Vec<TcpListener>, BindError> {
     let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let (addresses, implicit) = if addresses.is_empty() { (&wildcards[..], true) } else { (addresses, false) };
-    for attempt in 1.. {
+    let mut attempts = 1;
+    loop {
         match listen_on_all(addresses, port, backlog, implicit) {
             // With port 0 the first address got a free port, and another process has it on a later address.
-            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && attempt < PORT_ATTEMPTS => {}
+            Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && attempts < PORT_ATTEMPTS => {
+                attempts += 1;
+            }
             result => return result,
         }
     }
-    Ok(Vec::new())
 }
 
 fn listen_on_all(
@@ -33,7 +35,11 @@ fn listen_on_all(
     implicit: bool,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
-    for ip in addresses {
+    for (index, ip) in addresses.iter().enumerate() {
+        // A second listener on an address would find it taken by the first.
+        if addresses.iter().take(index).any(|earlier| earlier == ip) {
+            continue;
+        }
         let address = SocketAddr::new(*ip, port);
         match listen_on(address, backlog) {
             Ok(listener) => {
@@ -89,10 +95,11 @@ fn stream_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Every one of the systems takes a negative backlog for "the most allowed" (Linux compares it as unsigned, net/socket.c
-/// `__sys_listen`; the others replace it by their limit, listen(2) and `solisten`) and cuts a larger one to its limit.
+/// Every one of the systems cuts what is more than its limit to that: listen(2), and `solisten` or, on Linux,
+/// `__sys_listen`. A negative number, which most take for the limit too, is none at all on NetBSD
+/// (sys/kern/uipc_socket2.c).
 fn effective_backlog(wanted: Option<u32>) -> i32 {
     // XNU keeps the backlog in a 16-bit number (bsd/kern/uipc_socket.c).
     let most = if cfg!(target_os = "macos") { i32::from(i16::MAX) } else { i32::MAX };
-    wanted.map_or(-1, |backlog| i32::try_from(backlog).unwrap_or(most).min(most))
+    wanted.map_or(most, |backlog| i32::try_from(backlog).unwrap_or(most).min(most))
 }

@@ -1,5 +1,6 @@
 //! The server: from a configuration to a running loop, and the handle that others hold.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,7 +21,16 @@ use crate::statistics::Statistics;
 const FEW_CONNECTIONS: u64 = 1000;
 
 /// A bound server: connections wait in its backlog until it [runs](Server::run).
-#[allow(missing_debug_implementations, reason = "what it holds has nothing to show")]
+///
+/// ```
+/// use parrot_server::{Config, Ended, Server};
+///
+/// let server = Server::bind(Config { addresses: vec!["127.0.0.1".parse()?], ..Config::default() })?;
+/// println!("listening on {:?} with {}", server.local_addresses(), Server::queue_name());
+/// server.handle().stop(); // here already, so that it ends as soon as it runs
+/// assert_eq!(server.run()?, Ended::Drained);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Server {
     event_loop: EventLoop<Kernel>,
     local_addresses: Vec<SocketAddr>,
@@ -42,6 +52,12 @@ pub enum Ended {
 pub struct Handle {
     shared: Arc<Shared>,
     waker: Waker,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("local_addresses", &self.local_addresses).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -73,7 +89,7 @@ impl Server {
             drain_timeout: config.drain_timeout,
             busy_poll: config.busy_poll,
         };
-        let event_loop = EventLoop::new(Kernel, queue, listeners, loop_config, Arc::clone(&shared), config.on_hangup)?;
+        let event_loop = EventLoop::new(Kernel, queue, listeners, loop_config, Arc::clone(&shared))?;
         Ok(Server { event_loop, local_addresses, handle: Handle { shared, waker }, connections_wanted })
     }
 
@@ -83,7 +99,7 @@ impl Server {
     }
 
     /// The name of the system's event queue: `kqueue`, or `kqueue over epoll` on Linux.
-    pub fn queue() -> &'static str {
+    pub fn queue_name() -> &'static str {
         parrot_kqueue::BACKEND
     }
 
@@ -106,10 +122,17 @@ impl Server {
     /// Serves until a signal or a handle ends it; [`Signals`] says which signal does what. Who keeps the signals longer is
     /// not ended by one that comes after the server's end.
     ///
+    /// `on_hangup` is called from the loop when SIGHUP arrives, to reopen a log file: it should return soon.
+    ///
     /// # Errors
     ///
     /// As for [`run`](Server::run), and when the queue cannot watch the signals.
-    pub fn run_with_signals(mut self, signals: &Signals) -> io::Result<Ended> {
+    pub fn run_with_signals(
+        mut self,
+        signals: &Signals,
+        on_hangup: impl FnMut() + Send + 'static,
+    ) -> io::Result<Ended> {
+        self.event_loop.set_on_hangup(Box::new(on_hangup));
         self.event_loop.queue().watch_signals(signals)?;
         self.warn_of_few_descriptors()?;
         self.event_loop.run()
@@ -120,9 +143,10 @@ impl Server {
     fn warn_of_few_descriptors(&mut self) -> io::Result<()> {
         let left = descriptors::left(self.event_loop.queue())?;
         if left < self.connections_wanted {
+            let connections = if left == 1 { "connection" } else { "connections" };
             tracing::warn!(
                 target: "parrot_server",
-                "the limit of descriptors leaves room for {left} connections; further ones wait until one closes \
+                "the limit of descriptors leaves room for {left} {connections}; further ones wait until one closes \
                  (raise it with ulimit -n)"
             );
         }

@@ -4,12 +4,23 @@ use std::io;
 
 use parrot_kqueue::{Kqueue, Signal, SignalGuard, Token};
 
-/// SIGINT and SIGTERM drain (a second one ends at once), SIGHUP calls
-/// [`Config::on_hangup`](crate::Config::on_hangup), SIGUSR1 asks for statistics, and so does SIGINFO (Ctrl-T) on the
-/// systems that have it.
+/// SIGINT and SIGTERM drain (a second one ends at once), SIGHUP calls what was given to
+/// [`Server::run_with_signals`](crate::Server::run_with_signals), SIGUSR1 asks for statistics, and so does SIGINFO
+/// (Ctrl-T) on the systems that have it.
 ///
 /// The value keeps these signals blocked in the thread that took them and in the threads started afterwards, so that
 /// they reach the event queue and nothing else. Dropped, it forgets those that wait and restores the thread's mask.
+///
+/// ```no_run
+/// use parrot_server::{Config, Server, Signals};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let signals = Signals::take()?; // before any thread
+///     let server = Server::bind(Config::default())?;
+///     server.run_with_signals(&signals, || ())?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Signals {
     guard: SignalGuard,

@@ -34,7 +34,17 @@ macro_rules! counters {
             pub closed: [Counter; CloseReason::ALL.len()],
         }
 
-        /// What a server has done so far: a snapshot of its counters, each taken by itself.
+        /// What a server has done so far: a snapshot of its counters, each taken by itself. Shown, it is one line that
+        /// leaves out the troubles that there were none of.
+        ///
+        /// ```
+        /// use parrot_server::{CloseReason, Statistics};
+        ///
+        /// let statistics = Statistics::default();
+        /// assert_eq!(statistics.closed(CloseReason::Reset), 0);
+        /// let line = "0 connections open, 0 accepted, 0 refused; 0 messages, 0 bytes in, 0 bytes out";
+        /// assert_eq!(statistics.to_string(), line);
+        /// ```
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Statistics {

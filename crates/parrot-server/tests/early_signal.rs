@@ -12,5 +12,5 @@ fn main() {
     kill_process(getpid(), Signal::TERM).unwrap();
     let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() };
     let server = Server::bind(config).unwrap();
-    assert_eq!(server.run_with_signals(&signals).unwrap(), Ended::Drained);
+    assert_eq!(server.run_with_signals(&signals, || ()).unwrap(), Ended::Drained);
 }

@@ -377,7 +377,7 @@ fn a_taken_port_is_named_in_the_error() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
     let config = Config { addresses: vec![address.ip()], port: address.port(), ..Config::default() };
-    let error = Server::bind(config).err().expect("the port is taken");
+    let error = Server::bind(config).expect_err("the port is taken");
     assert_eq!((error.address(), error.kind()), (Some(address), ErrorKind::AddrInUse));
     assert!(error.to_string().contains(&address.to_string()));
 }
@@ -386,7 +386,7 @@ fn a_taken_port_is_named_in_the_error() {
 fn an_explicit_address_of_another_machine_is_an_error() {
     // Set aside for documentation: RFC 5737.
     let config = Config { addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
-    assert_eq!(Server::bind(config).err().expect("not ours").kind(), ErrorKind::AddrNotAvailable);
+    assert_eq!(Server::bind(config).expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
 }
 
 #[test]

@@ -137,11 +137,12 @@ impl Story {
                 hangups.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let event_loop = EventLoop::new(wrap(kernel), Queue, listeners, config, shared, Some(on_hangup));
+        let event_loop = EventLoop::new(wrap(kernel), Queue, listeners, config, shared);
         let mut event_loop = match event_loop {
             Ok(event_loop) => event_loop,
             Err(error) => return Outcome::unstarted(&error),
         };
+        event_loop.set_on_hangup(on_hangup);
         play(&mut event_loop);
         let kernel = event_loop.system().kernel();
         if kernel.hangups != hangups.load(Ordering::Relaxed) {

@@ -17,19 +17,19 @@ impl<S: System> EventLoop<S> {
                 if std::mem::replace(&mut self.signalled, true) || count > 1 {
                     return ControlFlow::Break(Ended::Signal(signal.number()));
                 }
+                let drain_timeout = self.config.drain_timeout;
+                let rest = match self.connections.len() {
+                    0 => "none is open".to_owned(),
+                    1 => format!("the one open has {drain_timeout:?} to end"),
+                    open => format!("the {open} open ones have {drain_timeout:?} to end"),
+                };
                 tracing::info!(
                     target: "parrot_server",
-                    "stopping: no new connections; {} open ones have {:?} to end (a second signal ends them at once)",
-                    self.connections.len(),
-                    self.config.drain_timeout
+                    "stopping: no new connections; {rest} (a second signal ends at once)"
                 );
                 self.start_drain();
             }
-            Signal::Hangup => {
-                if let Some(on_hangup) = &mut self.on_hangup {
-                    on_hangup();
-                }
-            }
+            Signal::Hangup => (self.on_hangup)(),
             // SIGUSR1, and SIGINFO where it exists.
             _ => {
                 let statistics = self.shared.counters.snapshot();

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::peer::Sockets;
 use crate::scenario::{Scenario, Storm};
 
-use super::slow::all_back;
+use super::slow::finished_all_back;
 
 /// More than the sockets between the server and a peer with tiny ones hold, and less than what the server holds.
 const HALF: usize = 100 * 1024;
@@ -49,5 +49,5 @@ fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
     for peer in others {
         peer.reset()?;
     }
-    all_back(peers)
+    finished_all_back(peers)
 }

@@ -119,11 +119,17 @@ fn stopped(storm: &mut Storm<'_>) -> Result<()> {
 }
 
 /// Everything sent comes back, and the end of the stream behind it.
-pub(super) fn all_back(mut peers: Vec<Peer>) -> Result<()> {
+pub(super) fn all_back(peers: Vec<Peer>) -> Result<()> {
     // All at once: the turn of the last would come late after a second for each of the others.
     for peer in &peers {
         peer.finish()?;
     }
+    finished_all_back(peers)
+}
+
+/// The same of peers that have finished. They must not do so twice: FreeBSD takes the second time for the wish to hear no
+/// more either (`tcp_usrclosed` in sys/netinet/tcp_usrreq.c, FIN_WAIT_2).
+pub(super) fn finished_all_back(mut peers: Vec<Peer>) -> Result<()> {
     let start = Instant::now();
     while peers.iter().any(|peer| peer.outstanding() > 0) && start.elapsed() < crate::peer::PATIENCE {
         let mut idle = true;
