@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{Read as _, pipe};
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::Duration;
 
 use parrot_log::{ClfLayer, JsonLayer, MESSAGE_TARGET, Writer};
@@ -70,6 +71,12 @@ where
     L: Layer<Registry> + Send + Sync,
 {
     let (mut reader, end) = pipe().expect("a pipe");
+    // Read meanwhile: FreeBSD ends a write of 8 KiB and more to a pipe only when all of it was read (`pipe_direct_write` in
+    // sys/kern/sys_pipe.c).
+    let reads = thread::spawn(move || {
+        let mut log = Vec::new();
+        reader.read_to_end(&mut log).map(|_| log)
+    });
     let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).expect("a log");
     let subscriber = tracing_subscriber::registry().with(layer(writer));
     tracing::subscriber::with_default(subscriber, || {
@@ -79,8 +86,7 @@ where
     });
     let statistics = guard.close(Duration::from_secs(20));
     assert_eq!((statistics.written, statistics.dropped), (messages.len() as u64, 0));
-    let mut log = Vec::new();
-    reader.read_to_end(&mut log).expect("what was written");
+    let log = reads.join().expect("no panic").expect("what was written");
     assert!(log.iter().all(|&byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "only printable ASCII");
     let log = String::from_utf8(log).expect("ASCII is UTF-8");
     assert!(log.is_empty() || log.ends_with('\n'));

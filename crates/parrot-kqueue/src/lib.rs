@@ -110,7 +110,7 @@
 //!
 //! # What differs
 //!
-//! Everything else is the same everywhere, and a suite of more than 160 tests holds it to that. It has run on Linux and
+//! Everything else is the same everywhere, and a suite of more than 220 tests holds it to that. It has run on Linux and
 //! FreeBSD 13; the other systems are linted only. What a system does not have answers `Unsupported` when it is asked
 //! for, and names what is missing.
 //!

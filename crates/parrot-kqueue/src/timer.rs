@@ -43,7 +43,8 @@ pub enum Schedule {
     /// two later where the system goes by ticks.
     After(Duration),
     /// Once, when the wall clock reads this; then the registration is gone. A time in the past fires in the next
-    /// wait. DragonFly has no such timer and answers `Unsupported`.
+    /// wait. DragonFly has no such timer and answers `Unsupported`. FreeBSD cuts the time to what it can count, 68 years
+    /// from 1970 (`timer2sbintime` in sys/kern/kern_event.c).
     #[cfg_attr(docsrs, doc(cfg(not(target_os = "dragonfly"))))]
     At(SystemTime),
 }

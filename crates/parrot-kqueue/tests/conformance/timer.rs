@@ -245,10 +245,11 @@ fn a_single_time_can_be_replaced_by_a_period() {
 #[test]
 fn a_time_of_decades_does_not_come_early() {
     let queue = queue();
-    let decades = 30 * 365 * 24 * FOREVER;
-    apply(&queue, Change::add_timer(T, Schedule::After(decades), A));
-    apply(&queue, Change::add_timer(TimerId(2), Schedule::Every(decades), A));
-    apply(&queue, Change::add_timer(TimerId(3), after(30), B));
+    for (number, long) in [30 * 365 * 24 * FOREVER, Duration::MAX].into_iter().enumerate() {
+        apply(&queue, Change::add_timer(TimerId(2 * number), Schedule::After(long), A));
+        apply(&queue, Change::add_timer(TimerId(2 * number + 1), Schedule::Every(long), A));
+    }
+    apply(&queue, Change::add_timer(TimerId(9), after(30), B));
     assert_eq!(one(&queue).token(), B);
     assert_quiet(&queue);
 }

@@ -23,10 +23,14 @@ const ABSOLUTE: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
     Some(FilterFlag::from_bits_retain(if cfg!(target_vendor = "apple") { 0x8 } else { 0x10 }))
 };
 
+/// FreeBSD and XNU add what is asked for to the time since the start of the machine, and far beyond this (34 years) the
+/// sum overflows: the timer would fire at once (`timer2sbintime` and `filt_timerstart` in FreeBSD sys/kern/kern_event.c).
+const LONGEST: Duration = Duration::from_secs(1 << 30);
+
 /// `fflags` and `data` of a timer.
 pub(super) fn wanted(schedule: Schedule) -> Result<(FilterFlag, isize), Failure> {
     match schedule {
-        Schedule::Every(duration) | Schedule::After(duration) => Ok(in_units(duration)),
+        Schedule::Every(duration) | Schedule::After(duration) => Ok(in_units(duration.min(LONGEST))),
         Schedule::At(time) => {
             let Some(absolute) = ABSOLUTE else {
                 return Err(Failure::Unsupported(
