@@ -19,8 +19,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Addresses to listen on; a repeated one counts once. Empty (the default) means `0.0.0.0` and `::`, and then a machine without IPv6 is no
-    /// error. IPv6 sockets take IPv6 connections only, on every system.
+    /// Addresses to listen on; a repeated one counts once. Empty (the default) means `0.0.0.0` and `::`, and then a
+    /// machine without IPv6 is no error. IPv6 sockets take IPv6 connections only, on every system.
     pub addresses: Vec<IpAddr>,
     /// Port to listen on; 0 (the default) means any free one, the same for all addresses.
     pub port: u16,
