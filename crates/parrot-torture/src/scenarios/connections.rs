@@ -38,9 +38,13 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
+/// How many connections may wait to be accepted. macOS and the BSDs let 128 wait by default (kern.ipc.somaxconn,
+/// kern.ipc.soacceptqueue) and reset what is more than one and a half times that.
+const WAITING: usize = if cfg!(target_os = "linux") { 4096 } else { 100 };
+
 fn crowd(storm: &mut Storm<'_>) -> Result<()> {
     let limit = storm.descriptors.unwrap_or(1024) as usize;
-    let count = storm.number(limit * 4, (limit * 4).min(256));
+    let count = storm.number(limit * 4, (limit * 4).min(256)).min(limit + WAITING);
     // More than there are descriptors for, who say nothing: those that cannot be accepted cost no processor time.
     let silent = storm.flock(storm.number(limit * 2, limit * 2), Sockets::Usual)?;
     storm.server_rests()?;
