@@ -49,7 +49,7 @@ fn crowd(storm: &mut Storm<'_>) -> Result<()> {
     let limit = storm.descriptors.unwrap_or(1024) as usize;
     let count = storm.number(limit * 4, (limit * 4).min(256)).min(limit + WAITING);
     // More than there are descriptors for, who say nothing: those that cannot be accepted cost no processor time.
-    let silent = storm.flock(storm.number(limit * 2, limit * 2), Sockets::Usual)?;
+    let silent = storm.flock(storm.number(limit * 2, limit * 2).min(limit + WAITING), Sockets::Usual)?;
     storm.server_rests()?;
     for peer in silent {
         peer.reset()?;
