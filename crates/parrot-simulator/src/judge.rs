@@ -269,7 +269,9 @@ impl Kernel {
             let index = self.open[position];
             let link = &self.links[index];
             holders += usize::from(link.owed() > 0);
-            let ready = (link.hinted && link.readable() && !self.may_leave_input(link))
+            // In line for a buffer, with an event to come that no list has had room for: the loop cannot know yet.
+            let untold = link.edge && link.owed() == 0 && seen.lent >= seen.capacity;
+            let ready = (link.hinted && link.readable() && !untold && !self.may_leave_input(link))
                 || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
             let wait = if ready { link.unserved_turns + 1 } else { 0 };
             let in_line = link.hinted
