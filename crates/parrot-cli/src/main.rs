@@ -1,5 +1,8 @@
 //! The `parrot` command: arguments in, exit code out.
 
+// What comes from outside must find no index to be out of: docs/reliability.md.
+#![warn(clippy::indexing_slicing)]
+
 mod advice;
 mod arguments;
 mod diagnostics;

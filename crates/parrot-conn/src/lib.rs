@@ -43,6 +43,9 @@
 //!
 //! What is absent on purpose: sockets, clocks, callbacks, framing (a message is whatever one receive call returned).
 
+// What comes from outside must find no index to be out of: docs/reliability.md.
+#![warn(clippy::indexing_slicing)]
+
 mod buffer;
 mod connection;
 

@@ -122,6 +122,8 @@
 //! for a process to 1,024 on OpenBSD from 7.8 (`kq_usereventsmax`): a timer for each connection is better kept in a
 //! heap of the program's own.
 
+// What comes from outside must find no index to be out of.
+#![warn(clippy::indexing_slicing)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]

@@ -81,6 +81,7 @@ pub(crate) struct Entry {
     tags: [Tag; 2],
 }
 
+#[expect(clippy::indexing_slicing, reason = "an index by an enum of two into an array of two")]
 impl Entry {
     pub(crate) fn token(&self, direction: Direction) -> Token {
         self.tokens[direction as usize]
@@ -109,6 +110,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// The entry of a descriptor, made if there is none.
+    #[expect(clippy::indexing_slicing, reason = "the table has just been made long enough")]
     pub(crate) fn entry(&mut self, descriptor: BorrowedFd<'_>) -> &mut Entry {
         let index = index(descriptor);
         if index >= self.entries.len() {

@@ -65,6 +65,7 @@ impl Escaped {
         (self.first_plain..=b'~').contains(&byte) && byte != b'"' && byte != b'\\'
     }
 
+    #[expect(clippy::indexing_slicing, reason = "four bits are an index into sixteen digits")]
     fn push_escape(&mut self, byte: u8) {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         match byte {

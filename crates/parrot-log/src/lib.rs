@@ -77,6 +77,9 @@
 //! The same on Linux, macOS, FreeBSD, OpenBSD, NetBSD and DragonFly. A closed pipe is an error like any other as long as
 //! SIGPIPE is ignored, which Rust's runtime sees to in every program with a Rust `main`.
 
+// What comes from outside must find no index to be out of: docs/reliability.md.
+#![warn(clippy::indexing_slicing)]
+
 mod clock;
 mod diagnostics;
 mod escape;

@@ -40,6 +40,9 @@
 //! for the bytes of one. All of them reach the operating system through the trait in `system`, which `kernel`
 //! implements with real sockets and [`parrot_kqueue`].
 
+// What comes from outside must find no index to be out of: docs/reliability.md.
+#![warn(clippy::indexing_slicing)]
+
 mod acceptor;
 mod bind_error;
 mod config;

@@ -56,6 +56,7 @@ macro_rules! counters {
 
         impl Counters {
             /// All counters as they stand.
+            #[expect(clippy::indexing_slicing, reason = "the two arrays are of one length")]
             pub fn snapshot(&self) -> Statistics {
                 // Closed first: a connection that opens and ends meanwhile cannot make more closed than accepted.
                 let closed: [u64; CloseReason::ALL.len()] = std::array::from_fn(|i| self.closed[i].get());

@@ -120,10 +120,11 @@ impl Wakers {
     /// Takes note of a change that is about to be made of the waker's registration. Once that is deleted the pipe lives
     /// on with the waker, and nobody listens to it.
     pub(super) fn note(&mut self, waker: &Waker, action: &Action) {
-        let Some(index) = self.places.iter().position(|place| Arc::ptr_eq(&place.pipe, &waker.pipe)) else { return };
+        let mut places = self.places.iter_mut().enumerate();
+        let Some((index, place)) = places.find(|(_, place)| Arc::ptr_eq(&place.pipe, &waker.pipe)) else { return };
         match action {
             Action::Delete => drop(self.places.swap_remove(index)),
-            action => self.places[index].enabled = !matches!(action, Action::Disable),
+            action => place.enabled = !matches!(action, Action::Disable),
         }
     }
 

@@ -116,10 +116,11 @@ impl Exits {
 
     /// Makes a change of an exit that was not reported yet; `false` if there is none, or if it is to be added anew.
     pub(super) fn take_change(&mut self, process: usize, action: &Action) -> bool {
-        let Some(index) = self.exits.iter().position(|exit| exit.process == process) else { return false };
+        let mut exits = self.exits.iter_mut().enumerate();
+        let Some((index, exit)) = exits.find(|(_, exit)| exit.process == process) else { return false };
         match action {
-            Action::Enable => self.exits[index].disabled = false,
-            Action::Disable => self.exits[index].disabled = true,
+            Action::Enable => exit.disabled = false,
+            Action::Disable => exit.disabled = true,
             Action::Delete | Action::Add(_) => drop(self.exits.swap_remove(index)),
         }
         !matches!(action, Action::Add(_))
