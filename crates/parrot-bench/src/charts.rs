@@ -1,20 +1,35 @@
 //! The charts of the report: lines and bars, drawn with plotters' elements as SVG.
 //!
-//! Text and rules are drawn in a colour that stands for the page's own, so that a chart follows its reader from a light
-//! page to a dark one. Legends are left to the page.
+//! Each is drawn twice: for the page, whose colours it takes on so that it follows its reader from light to dark, and
+//! whose legend it leaves to the page; and for a file, on white and with its legend.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// The colour that [`picture`] replaces by the page's.
+/// The colour of text and rules, which [`svg`] replaces by the page's, or by one that can be read on white.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const FONT: &str = "system-ui, sans-serif";
 const WIDTH: u32 = 860;
 const BAR: i32 = 22;
+/// A row of a legend: its height, that of the letters, and the room for one of them.
+const ROW: i32 = 22;
+const LETTERS: u32 = 15;
+const LETTER: i32 = 8;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// A chart as SVG.
+#[derive(Debug)]
+pub(crate) struct Chart {
+    /// What its file is called, without an extension.
+    pub(crate) name: String,
+    /// An element for the page.
+    pub(crate) element: String,
+    /// A picture that stands alone.
+    pub(crate) file: String,
+}
 
 /// One line of a chart: the server it is about, and its points.
 #[derive(Debug)]
@@ -118,12 +133,13 @@ impl Axis {
 }
 
 /// A chart of lines.
-pub(crate) fn lines(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String> {
+pub(crate) fn lines(name: String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<Chart> {
     const HEIGHT: u32 = 400;
     let (left, right, top, bottom) = (82, WIDTH as i32 - 30, 34, HEIGHT as i32 - 54);
     let at_x = |value| left + (x.place(value) * f64::from(right - left)).round() as i32;
     let at_y = |value| bottom - (y.place(value) * f64::from(bottom - top)).round() as i32;
-    picture(HEIGHT, |area| {
+    let servers: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+    chart(name, HEIGHT, &servers, |area| {
         for (value, label) in &y.ticks {
             rule(area, (left, at_y(*value)), (right, at_y(*value)))?;
             text(area, label, (left - 10, at_y(*value)), 15, HPos::Right, VPos::Center)?;
@@ -153,11 +169,11 @@ pub(crate) fn lines(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String> {
 }
 
 /// A chart of horizontal bars. A bar longer than `most` is cut and ends in a notch; its label tells the value.
-pub(crate) fn bars(bars: &[Bar], most: f64) -> Result<String> {
+pub(crate) fn bars(name: String, bars: &[Bar], most: f64) -> Result<Chart> {
     let height = bars.len() as i32 * (BAR + 8) + 8;
     let (left, right) = (108, WIDTH as i32 - 220);
     let at = |value: f64| left + (f64::from(right - left) * (value / most).clamp(0.0, 1.0)).round() as i32;
-    picture(height as u32, |area| {
+    chart(name, height as u32, &[], |area| {
         for (place, bar) in bars.iter().enumerate() {
             let top = 8 + place as i32 * (BAR + 8);
             let (bottom, middle) = (top + BAR, top + BAR / 2);
@@ -204,16 +220,50 @@ pub(crate) fn css(colour: RGBColor) -> String {
     format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
 }
 
-fn picture(height: u32, draw: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<String> {
+fn chart(name: String, height: u32, servers: &[&str], draw: impl Fn(&Area<'_>) -> Result<()>) -> Result<Chart> {
+    let element = svg(height, "currentColor", &draw)?;
+    let places = legend_places(servers);
+    let rows = places.last().map_or(0, |(_, row)| row + 1);
+    let file = svg(height + (rows * ROW) as u32, "#1c2430", |area| {
+        area.fill(&WHITE).map_err(failed)?;
+        draw(area)?;
+        for (server, (left, row)) in servers.iter().zip(&places) {
+            let middle = height as i32 + row * ROW + ROW / 2 - 4;
+            let patch = Rectangle::new([(*left, middle - 6), (left + 12, middle + 6)], colour(server).filled());
+            area.draw(&patch).map_err(failed)?;
+            text(area, server, (left + 18, middle), LETTERS, HPos::Left, VPos::Center)?;
+        }
+        Ok(())
+    })?;
+    Ok(Chart { name, element, file })
+}
+
+/// Where the entries of a legend begin: how far from the left, and in which row.
+fn legend_places(servers: &[&str]) -> Vec<(i32, i32)> {
+    const LEFT: i32 = 82;
+    let (mut left, mut row) = (LEFT, 0);
+    let place = |server: &&str| {
+        let width = 42 + LETTER * server.chars().count() as i32;
+        if left > LEFT && left + width > WIDTH as i32 {
+            (left, row) = (LEFT, row + 1);
+        }
+        let here = (left, row);
+        left += width;
+        here
+    };
+    servers.iter().map(place).collect()
+}
+
+/// As wide as there is room for it, in `ink`.
+fn svg(height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         draw(&area)?;
         area.present().map_err(failed)?;
     }
-    // As wide as the page has room, and in the page's colour.
     let size = format!("width=\"{WIDTH}\" height=\"{height}\" ");
-    Ok(svg.trim_start().replacen(&size, "role=\"img\" ", 1).replace("\"#010203\"", "\"currentColor\""))
+    Ok(svg.trim_start().replacen(&size, "role=\"img\" ", 1).replace("#010203", ink))
 }
 
 fn rule(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Result<()> {
@@ -261,9 +311,28 @@ mod tests {
     #[test]
     fn a_picture_is_one_svg_element_in_the_colour_of_its_page() {
         let bar = Bar { name: "a <b>".into(), value: 3.0, beyond: None, range: None, label: "3".into() };
-        let svg = bars(&[bar], 2.0).expect("a picture");
-        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
-        assert!(svg.contains("currentColor") && !svg.contains("#010203"), "{svg}");
-        assert!(svg.contains("a &lt;b&gt;"), "names are escaped: {svg}");
+        let chart = bars(String::new(), &[bar], 2.0).expect("a picture");
+        for svg in [&chart.element, &chart.file] {
+            assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+            assert!(svg.contains("a &lt;b&gt;"), "names are escaped: {svg}");
+        }
+        assert!(chart.element.contains("currentColor") && !chart.element.contains("#010203"), "{chart:?}");
+    }
+
+    #[test]
+    fn a_file_says_which_line_is_whose_and_has_colours_of_its_own() {
+        let names = ["parrot", "plain", "mio", "tokio-1", "tokio", "threads", "go", "go-copy", "node", "parrot-clf"];
+        let line = |name: &&str| Line { name: (*name).into(), points: vec![(1.0, 1.0), (2.0, 2.0)] };
+        let axis = Axis::from_zero("", 2.0, |value| format!("{value}"));
+        let lines_of_all: Vec<Line> = names.iter().map(line).collect();
+        let chart = lines(String::new(), &axis, &axis, &lines_of_all).expect("a picture");
+        assert!(names.iter().all(|name| chart.file.contains(&format!(">\n{name}\n<"))), "{}", chart.file);
+        assert!(!chart.element.contains("tokio") && !chart.file.contains("currentColor"));
+        let places = legend_places(&names);
+        assert_eq!(
+            (places.first(), places.last()),
+            (Some(&(82, 0)), Some(&(82, 1))),
+            "a second row where the first is full"
+        );
     }
 }

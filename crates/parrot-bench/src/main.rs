@@ -181,8 +181,15 @@ fn caution(results: &Results) -> Result<()> {
 fn finish(results: &Results, output: &Path) -> Result<()> {
     let json = output.join("results.json");
     fs::write(&json, serde_json::to_vec(results)?).with_context(|| format!("cannot write {}", json.display()))?;
+    let (page, charts) = report::html(results)?;
     let html = output.join("report.html");
-    fs::write(&html, report::html(results)?).with_context(|| format!("cannot write {}", html.display()))?;
+    fs::write(&html, page).with_context(|| format!("cannot write {}", html.display()))?;
+    let pictures = output.join("charts");
+    fs::create_dir_all(&pictures).with_context(|| format!("cannot make {}", pictures.display()))?;
+    for chart in charts {
+        let picture = pictures.join(format!("{}.svg", chart.name));
+        fs::write(&picture, chart.file).with_context(|| format!("cannot write {}", picture.display()))?;
+    }
     let tables = output.join("tables.md");
     fs::write(&tables, table::markdown(results)).with_context(|| format!("cannot write {}", tables.display()))?;
     if results.interrupted {

@@ -12,11 +12,18 @@ use crate::interrupt::Interrupt;
 use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::results::{Memory, Run};
+use crate::say::warn;
 use crate::server::Server;
 use crate::suite::Suite;
 
 /// How long a server that has answered is left alone before its memory at rest is read.
 const REST: Duration = Duration::from_millis(100);
+
+/// How late, as a share of the window, the server's CPU time may be read at its end. By then the load has stopped, so
+/// that the server's idle time would count as time in which it had served.
+const LATE: f64 = 0.01;
+/// What may be late in any case: a window of a fraction of a second is not measured to the percent.
+const LATE_AT_LEAST: Duration = Duration::from_millis(5);
 
 /// How runs are made.
 #[derive(Debug)]
@@ -51,8 +58,15 @@ impl Measure<'_> {
         thread::sleep(REST);
         let rest = account::resident(server.id());
         let plan = suite.plan(server.address, self.warmup, self.window, self.threads);
-        let mut meter = Meter { id: server.id(), opened: None, used: None, others: None, loaded: None };
+        let patience = self.window.mul_f64(LATE).max(LATE_AT_LEAST);
+        let mut meter = Meter { id: server.id(), patience, ..Meter::default() };
         let report = parrot_load::run(&plan, &self.interrupt.stop, &mut meter)?;
+        if let Some(late) = meter.late {
+            let (peer, suite) = (&peer.name, &suite.name);
+            warn(format_args!(
+                "{suite}: the CPU time of {peer} was read {late:.1?} too late and is left out: something else kept this program from running"
+            ));
+        }
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
         let memory = Memory {
@@ -106,10 +120,15 @@ impl Reading {
 }
 
 /// Reads the accounts when the window opens and closes.
+#[derive(Default)]
 struct Meter {
     id: u32,
+    /// How late the window's end may be heard of.
+    patience: Duration,
     opened: Option<Reading>,
-    /// Cores used in the window: CPU time over real time between the two readings, so that a reading that comes a
+    /// How late it was, if that was too late.
+    late: Option<Duration>,
+    /// Cores used in the window: CPU time over real time between the two readings, so that a first reading that comes a
     /// moment late does no harm.
     used: Option<f64>,
     /// Cores used by whoever is neither the server nor the load.
@@ -122,16 +141,35 @@ impl Watch for Meter {
         self.opened = Reading::take(self.id);
     }
 
-    fn window_closes(&mut self) {
+    fn window_closes(&mut self, late: Duration) {
+        self.late = Some(late).filter(|late| *late > self.patience);
         if let Some((opened, closed)) = self.opened.as_ref().zip(Reading::take(self.id)) {
             let real = closed.at.duration_since(opened.at).as_secs_f64();
             let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / real;
             let server = cores(opened.server, closed.server);
             let own = opened.own.zip(closed.own).map(|(before, after)| cores(before, after));
             let all = opened.machine.zip(closed.machine).map(|(before, after)| cores(before, after));
-            self.used = Some(server);
+            self.used = self.late.is_none().then_some(server);
             self.others = all.zip(own).map(|(all, own)| (all - own - server).max(0.0));
         }
         self.loaded = account::resident(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_that_is_read_too_late_is_no_figure() {
+        let read = |late| {
+            let patience = Duration::from_millis(20);
+            let mut meter = Meter { id: std::process::id(), patience, ..Meter::default() };
+            meter.window_opens();
+            meter.window_closes(late);
+            (meter.used.is_some(), meter.late)
+        };
+        assert_eq!(read(Duration::from_millis(20)), (true, None));
+        assert_eq!(read(Duration::from_millis(21)), (false, Some(Duration::from_millis(21))));
     }
 }

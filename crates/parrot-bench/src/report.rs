@@ -6,21 +6,23 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
+use crate::charts::Chart;
 use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::table::{self, thousands};
 
-/// The page.
-pub(crate) fn html(results: &Results) -> Result<String> {
+/// The page, and its charts as they are to stand elsewhere.
+pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
+    let mut charts = Vec::new();
     let mut page = String::from(include_str!("report/head.html"));
     page.push_str(&lead(results));
     page.push_str(&cards(results));
-    page.push_str(&sections::all(results)?);
+    page.push_str(&sections::all(results, &mut charts)?);
     page.push_str(&tables(results));
     page.push_str(&method(results));
     page.push_str(include_str!("report/limits.html"));
     page.push_str(&environment(results));
     page.push_str("</main>\n</html>\n");
-    Ok(page)
+    Ok((page, charts))
 }
 
 /// What was measured, in a paragraph.
@@ -268,10 +270,12 @@ mod tests {
 
     #[test]
     fn every_chart_begins_a_line_of_its_own_and_the_page_needs_nothing_else() {
-        let page = html(&results(&[("c50", 50), ("c1000", 1000)], &["parrot", "plain"])).expect("a page");
+        let (page, files) = html(&results(&[("c50", 50), ("c1000", 1000)], &["parrot", "plain"])).expect("a page");
         let charts = page.matches("<svg ").count();
         assert_eq!(page.lines().filter(|line| line.starts_with("<svg ")).count(), charts);
-        assert_eq!(charts, 6, "throughput, CPU and latency for two suites each, memory");
+        let names: Vec<&str> = files.iter().map(|chart| chart.name.as_str()).collect();
+        assert_eq!(names, ["throughput", "cpu-c50", "cpu-c1000", "latency-c50", "latency-c1000", "memory"]);
+        assert_eq!(charts, files.len());
         for outside in ["<script", "<link", "src=", "url(", "@import"] {
             assert!(!page.contains(outside), "{outside}");
         }
@@ -283,27 +287,26 @@ mod tests {
     #[test]
     fn a_page_is_made_of_whatever_there_is() {
         for (suites, peers) in [(&[][..], &[][..]), (&[("c50", 50)], &["own"]), (&[("c7", 7)], &["parrot"])] {
-            let page = html(&results(suites, peers)).expect("a page");
+            let (page, _) = html(&results(suites, peers)).expect("a page");
             assert!(page.ends_with("</html>\n"));
         }
         let mut failed = results(&[("c50", 50)], &[]);
         failed.peers.push(peer("sulky", ""));
         failed.cell_mut("c50", "sulky").errors.push("it ended".into());
-        assert!(html(&failed).expect("a page").contains("it ended"));
+        assert!(html(&failed).expect("a page").0.contains("it ended"));
     }
 
     #[test]
     fn a_server_that_answered_nothing_is_named_below_the_chart_and_not_drawn() {
         let mut results = results(&[("c50", 50)], &["parrot"]);
-        let drawn = html(&results).expect("a page").matches("<svg ").count();
+        let drawn = html(&results).expect("a page").1.len();
         results.peers.push(peer("mute", ""));
         let mute = Run { cpu_per_message: None, curve: vec![(0.0, 0.0), (50.0, 0.0)], ..Run::default() };
         results.cell_mut("c50", "mute").runs.push(mute);
-        let page = html(&results).expect("a page");
-        assert_eq!(page.matches("<svg ").count(), drawn);
+        let (page, charts) = html(&results).expect("a page");
+        assert_eq!(charts.len(), drawn);
         assert!(page.contains("Not shown: mute (nothing came back)"), "{page}");
-        let charts = page.lines().filter(|line| line.starts_with("<svg ") || line.starts_with("<text"));
-        assert!(!charts.collect::<String>().contains("mute"));
+        assert!(charts.iter().all(|chart| !chart.file.contains("mute")));
     }
 
     #[test]

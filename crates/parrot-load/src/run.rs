@@ -37,8 +37,9 @@ pub trait Watch {
     fn connected(&mut self, _open: usize, _took: Duration) {}
     /// The warm-up is over.
     fn window_opens(&mut self) {}
-    /// Nothing that happens from here on is measured.
-    fn window_closes(&mut self) {}
+    /// Nothing that happens from here on is measured, and nothing that has happened in the last `late`: so long it took
+    /// until this thread heard of it.
+    fn window_closes(&mut self, _late: Duration) {}
     /// How it went since the last time, once per [`Plan::interval`].
     fn interval(&mut self, _sample: &Sample) {}
 }
@@ -129,8 +130,8 @@ impl Shared {
         self.refusal.get_or_init(|| why.to_string());
     }
 
-    pub(crate) fn window_closed(&self) {
-        self.tell(News::WindowClosed);
+    pub(crate) fn window_closed(&self, at: u64) {
+        self.tell(News::WindowClosed(at));
     }
 
     fn tell(&self, news: News) {
@@ -142,7 +143,8 @@ impl Shared {
 #[derive(Debug)]
 enum News {
     Connected(usize),
-    WindowClosed,
+    /// When it was, in nanoseconds since the run began.
+    WindowClosed(u64),
     Over,
 }
 
@@ -267,9 +269,9 @@ impl Conduct<'_> {
             let sample = interval.map_or(u64::MAX, |interval| sampled.saturating_add(interval));
             let until = if opened { sample } else { sample.min(opens) };
             match self.heard.recv_timeout(Duration::from_nanos(until.saturating_sub(self.shared.now()))) {
-                Ok(News::WindowClosed) if !closed => {
+                Ok(News::WindowClosed(at)) if !closed => {
                     closed = true;
-                    self.watch.window_closes();
+                    self.watch.window_closes(Duration::from_nanos(self.shared.now().saturating_sub(at)));
                 }
                 Ok(News::Over) => over += 1,
                 Ok(_) | Err(mpsc::RecvTimeoutError::Timeout) => {}

@@ -410,7 +410,7 @@ impl<'a> Worker<'a> {
             self.tally.closed = Some(now);
             self.tally.used = Account::of_thread().since(self.before);
             self.tally.open = self.open();
-            self.shared.window_closed();
+            self.shared.window_closed(now);
         }
         self.give_up_slow(now)?;
         for index in 0..self.sending {

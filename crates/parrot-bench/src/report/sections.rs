@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::escape;
-use crate::charts::{self, Axis, Bar, Line, Scale};
+use crate::charts::{self, Axis, Bar, Chart, Line, Scale};
 use crate::results::{Cell, Results, SuiteInfo};
 use crate::table::thousands;
 
 /// Bars are cut at this many times Parrot's own, so that one slow server does not flatten the others.
 const CUT: f64 = 4.0;
 
-/// Every section that there are figures for.
-pub(super) fn all(results: &Results) -> Result<String> {
-    let sections = [throughput(results)?, cpu(results)?, latency(results)?, memory(results)?, ladders(results)?];
-    Ok(sections.concat())
+/// Every section that there are figures for; its charts are added to `charts`.
+pub(super) fn all(results: &Results, charts: &mut Vec<Chart>) -> Result<String> {
+    let sections = [throughput, cpu, latency, memory, ladders].map(|section| section(results, charts));
+    sections.into_iter().collect()
 }
 
 /// Suites of 12-byte messages that differ in their connections only, fewest first.
@@ -36,7 +36,7 @@ fn series(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell
     lines.filter(|line| line.points.len() > 1).collect()
 }
 
-fn throughput(results: &Results) -> Result<String> {
+fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let suites: Vec<(f64, &SuiteInfo)> =
         by_connections(results).into_iter().map(|info| (info.connections as f64, info)).collect();
     let lines = series(results, &suites, |cell| cell.throughput().map(|summary| summary.median));
@@ -45,6 +45,7 @@ fn throughput(results: &Results) -> Result<String> {
     }
     let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
     let chart = charts::lines(
+        "throughput".into(),
         &Axis::at("connections", &x, thousands),
         &Axis::from_zero("messages a second", highest(&lines), thousands),
         &lines,
@@ -54,11 +55,11 @@ fn throughput(results: &Results) -> Result<String> {
         "More is better. Where the client had no time left, a faster server shows no more here (the tables say where): \
          then the CPU time below is what tells them apart.",
         &legend(lines.iter().map(|line| line.name.as_str())),
-        &wide(&chart),
+        &wide(chart, all),
     ))
 }
 
-fn cpu(results: &Results) -> Result<String> {
+fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let mut charts = String::new();
     let mut named = by_connections(results);
     named.extend(results.suites.iter().filter(|info| info.idle > 0 || info.reconnect || info.size >= 1 << 20));
@@ -71,7 +72,7 @@ fn cpu(results: &Results) -> Result<String> {
         };
         let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message).map_or(least, |own| own.median);
         let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max).min(own * CUT);
-        let chart = wide(&charts::bars(&bars, most)?);
+        let chart = wide(charts::bars(format!("cpu-{}", info.name), &bars, most)?, all);
         let _ = write!(charts, "<h3>{}</h3>\n{chart}{}", escape(&info.title), absent(results, info));
     }
     if charts.is_empty() {
@@ -99,7 +100,7 @@ fn cpu_bar(results: &Results, info: &SuiteInfo, cell: &Cell) -> Option<Bar> {
     })
 }
 
-fn latency(results: &Results) -> Result<String> {
+fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let mut charts = String::new();
     let mut shown = Vec::new();
     for info in by_connections(results) {
@@ -110,7 +111,8 @@ fn latency(results: &Results) -> Result<String> {
         }
         let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
         let y = Axis::logarithmic("latency", heights, round_time);
-        let chart = wide(&charts::lines(&Axis::percentiles(), &y, &lines)?);
+        let name = format!("latency-{}", info.name);
+        let chart = wide(charts::lines(name, &Axis::percentiles(), &y, &lines)?, all);
         let _ = write!(charts, "<h3>{}</h3>\n{chart}{}", escape(&info.title), absent(results, info));
         shown.extend(lines.into_iter().map(|line| line.name));
     }
@@ -128,7 +130,7 @@ fn latency(results: &Results) -> Result<String> {
     ))
 }
 
-fn memory(results: &Results) -> Result<String> {
+fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let most_connections = results.suites.iter().max_by_key(|info| info.connections + info.idle);
     let Some(info) = most_connections.filter(|info| info.connections + info.idle >= 100) else {
         return Ok(String::new());
@@ -153,11 +155,11 @@ fn memory(results: &Results) -> Result<String> {
             escape(&info.title)
         ),
         "",
-        &wide(&charts::bars(&bars, most)?),
+        &wide(charts::bars("memory".into(), &bars, most)?, all),
     ))
 }
 
-fn ladders(results: &Results) -> Result<String> {
+fn ladders(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let sizes: Vec<(f64, &SuiteInfo)> = (results.suites.iter())
         .filter(|info| info.name.starts_with("size-") || info.name == "c50")
         .map(|info| (info.size as f64, info))
@@ -173,10 +175,10 @@ fn ladders(results: &Results) -> Result<String> {
         many => format!("{} MiB", many >> 20),
     };
     let ladders = [
-        ("Size of messages", "bytes in a message", sizes),
-        ("Pipelining", "messages under way on each connection", depths),
+        ("Size of messages", "size", "bytes in a message", sizes),
+        ("Pipelining", "pipeline", "messages under way on each connection", depths),
     ];
-    for (title, x_title, suites) in ladders {
+    for (title, name, x_title, suites) in ladders {
         let few = |line: &Line| matches!(line.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1" | "go-copy");
         let mut lines = series(results, &suites, |cell| cell.cpu_per_message().map(|summary| summary.median));
         lines.retain(few);
@@ -187,13 +189,13 @@ fn ladders(results: &Results) -> Result<String> {
         let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
         let y = Axis { scale: Scale::Logarithmic, ..Axis::logarithmic("CPU a message", heights, round_time) };
         let x = if title == "Pipelining" { Axis::at(x_title, &x, thousands) } else { Axis::at(x_title, &x, size) };
-        let chart = charts::lines(&x, &y, &lines)?;
+        let chart = charts::lines(name.into(), &x, &y, &lines)?;
         let text = format!(
             "Server CPU time for each message. Less is better. Both axes count by factors.{}",
             steps(&suites, size)
         );
         let legend = legend(lines.iter().map(|line| line.name.as_str()));
-        sections.push_str(&section(title, &text, &legend, &wide(&chart)));
+        sections.push_str(&section(title, &text, &legend, &wide(chart, all)));
     }
     Ok(sections)
 }
@@ -224,8 +226,10 @@ fn absent(results: &Results, info: &SuiteInfo) -> String {
 }
 
 /// A chart that a narrow screen scrolls instead of shrinking it beyond reading.
-fn wide(chart: &str) -> String {
-    format!("<div class=\"wide\">\n{}\n</div>\n", chart.trim_end())
+fn wide(chart: Chart, all: &mut Vec<Chart>) -> String {
+    let text = format!("<div class=\"wide\">\n{}\n</div>\n", chart.element.trim_end());
+    all.push(chart);
+    text
 }
 
 /// A round number of microseconds, for an axis.
