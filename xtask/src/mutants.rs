@@ -1,17 +1,23 @@
 //! `cargo xtask mutants`: the faults of the program that Parrot re-implements, put into the source of the loop, one at a
-//! time, in a copy of the workspace. The simulator has to find each of them.
+//! time, in a copy of the workspace. The simulator has to find each of them, and nothing in the copy as it is.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::root;
+use crate::wrong_usage;
 
 /// So many seeds of each profile are to show a fault.
 const SEEDS: &str = "2000";
+
+/// A fault may keep the loop in a turn for ever.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A fault: in a file of `parrot-server`, `new` in place of `old`.
 struct Mutant {
@@ -138,9 +144,14 @@ const MUTANTS: &[Mutant] = &[
 ];
 
 pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
-    ensure!(arguments.is_empty(), "it takes no arguments");
+    if let Some(argument) = arguments.first() {
+        return Err(wrong_usage(format!("mutants takes no argument, and was given {}", argument.display())));
+    }
     let copy = root().join("target/mutants/workspace");
     copy_workspace(&copy)?;
+    if let Some(how) = simulate(&copy, "no fault")? {
+        bail!("without any fault the simulator says: {how}");
+    }
     let mut survived = 0;
     for mutant in MUTANTS {
         let path = copy.join("crates/parrot-server/src").join(mutant.file);
@@ -172,11 +183,28 @@ fn simulate(copy: &Path, name: &str) -> Result<Option<String>> {
         bail!("{name}: does not build: {}", String::from_utf8_lossy(&built.stderr));
     }
     let simulator = copy.with_file_name("target").join("simulate/parrot-simulator");
-    let output = Command::new(&simulator).args(["--seeds", SEEDS]).output();
-    let output = output.with_context(|| format!("cannot start {}", simulator.display()))?;
+    let mut command = Command::new(&simulator);
+    command.args(["--seeds", SEEDS]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = command.spawn().with_context(|| format!("cannot start {}", simulator.display()))?;
+    let deadline = Instant::now() + PATIENCE;
+    while running.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            running.kill()?;
+            running.wait()?;
+            return Ok(Some(format!("it does not end within {PATIENCE:?}")));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let output = running.wait_with_output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
     let told = String::from_utf8_lossy(&output.stderr);
-    let first = told.lines().find(|line| line.contains(" broken in turn ")).map(str::to_owned);
-    Ok(if output.status.success() { None } else { first.or_else(|| Some("it does not end well".to_owned())) })
+    let says = |line: &&str| line.contains(" broken in turn ") || line.contains(" panicked at ");
+    match told.lines().find(says) {
+        Some(how) => Ok(Some(how.to_owned())),
+        None => bail!("{name}: the simulator neither finds it nor ends well: {}", told.trim_end()),
+    }
 }
 
 /// What git knows of the workspace, as it is in the work tree.

@@ -8,7 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::cargo;
 
-pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
+pub(crate) fn task(mut arguments: Vec<OsString>) -> Result<()> {
+    if arguments.first().is_some_and(|first| first == "--") {
+        arguments.remove(0); // as after `cargo run`
+    }
     let programs =
         cargo::build(&["--profile", "simulate", "--package", "parrot-simulator", "--bin", "parrot-simulator"])?;
     let simulator = programs.first().context("cargo built the simulator and did not say where it is")?;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use support::{Checked, Step};
 
 /// Every kind of step, with amounts that leave a buffer of two bytes empty, part full or full.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::Receive(1),
     Step::Receive(2),
+    Step::ReceiveWithoutMemory(1),
     Step::FindEmpty,
     Step::ReceiveEnd,
     Step::Send(1),

@@ -11,6 +11,7 @@ use support::{Checked, Step};
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1usize..100).prop_map(Step::Receive),
+        1 => (1usize..100).prop_map(Step::ReceiveWithoutMemory),
         6 => (0usize..100).prop_map(Step::Send),
         2 => Just(Step::FindEmpty),
         3 => Just(Step::Release),

@@ -53,7 +53,9 @@ impl Purpose {
 impl Dice {
     /// All decisions of a seed come from these.
     pub(crate) fn seeded(seed: u64) -> Dice {
-        Dice(Source::Seed { seed, state: mix(seed) })
+        // Spread out before a purpose is joined to it: seeds that lie side by side would share their peers' dice.
+        let seed = mix(seed);
+        Dice(Source::Seed { seed, state: seed })
     }
 
     /// When the bytes have run out, every decision is 0: the plain case.
@@ -127,6 +129,7 @@ fn mix(seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn dice_of_one_purpose_do_not_change_those_of_another() {
@@ -137,6 +140,13 @@ mod tests {
         assert_eq!(numbers(all.of(Purpose::Peer, 1)), alone);
         assert_ne!(numbers(all.of(Purpose::Peer, 2)), alone);
         assert_ne!(numbers(all.of(Purpose::Calls, 1)), alone);
+    }
+
+    #[test]
+    fn seeds_have_no_dice_in_common() {
+        let first = |seed, which| Dice::seeded(seed).of(Purpose::Script, which).below(u64::MAX);
+        let all: HashSet<u64> = (0..64).flat_map(|seed| (0..64).map(move |which| first(seed, which))).collect();
+        assert_eq!(all.len(), 64 * 64);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_simulator::{Coverage, Outcome, Point, Profile, SEEDS_FOR_COVERAGE, Source, Story};
@@ -31,10 +31,10 @@ struct Arguments {
     #[arg(long)]
     profile: Option<Profile>,
     /// How many threads to run on [default: one for each core]
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Run this seed alone and print what happens.
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "first", "threads"])]
     replay: Option<u64>,
     /// With --replay: only these peers take part, such as 0,3-5; or none
     #[arg(long, requires = "replay", value_parser = peers)]
@@ -62,7 +62,7 @@ fn peers(argument: &str) -> Result<Only<usize>, String> {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let number = |digits: &str| digits.parse::<usize>();
         match (number(first), number(last)) {
-            (Ok(first), Ok(last)) if last <= MOST_PEERS => Ok((first..=last).collect()),
+            (Ok(first), Ok(last)) if first <= last && last <= MOST_PEERS => Ok((first..=last).collect()),
             _ => Err("say numbers such as 0,3-5, or none".to_owned()),
         }
     })
@@ -70,10 +70,9 @@ fn peers(argument: &str) -> Result<Only<usize>, String> {
 
 fn faults(argument: &str) -> Result<Only<Point>, String> {
     only(argument, |name| {
-        let found = Point::FAULTS.iter().find(|fault| fault.argument() == name);
-        found
-            .map(|fault| vec![*fault])
-            .ok_or_else(|| format!("there is no fault {name}; the table of a run names them"))
+        let found = Point::FAULTS.iter().find(|fault| fault.argument() == name.replace(' ', "-"));
+        let known = || Point::FAULTS.iter().map(|fault| fault.argument()).collect::<Vec<_>>().join(", ");
+        found.map(|fault| vec![*fault]).ok_or_else(|| format!("there is no fault {name}; there are {}", known()))
     })
 }
 
@@ -155,15 +154,18 @@ impl Totals {
 
 /// All seeds of a profile.
 fn run(profile: Profile, arguments: &Arguments) -> Result<()> {
-    let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let (first, end) = (arguments.first, arguments.first.saturating_add(arguments.seeds));
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.map_or_else(cores, usize::from);
+    let first = arguments.first;
+    let end = first.checked_add(arguments.seeds).filter(|end| *end < u64::MAX);
+    let end = end.context("there are not so many seeds from that one on: lower --first or --seeds")?;
     let next = AtomicU64::new(first);
     let failed = Mutex::new(None);
     let totals = Mutex::new(Totals::default());
     let progress = progress(profile, end - first);
     let start = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             scope.spawn(|| work(profile, &next, end, &failed, &totals, &progress));
         }
         if progress.is_hidden() {
@@ -178,12 +180,15 @@ fn run(profile: Profile, arguments: &Arguments) -> Result<()> {
     if let Some(seed) = failed {
         return report_failure(profile, seed);
     }
-    let missing = totals.coverage.missing(profile);
-    if arguments.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() {
-        let names: Vec<&str> = missing.into_iter().map(Point::name).collect();
-        bail!("{profile}: never met, and so not tested: {}", names.join("; "));
-    }
     println!("{profile}: seeds {first}..{end}, nothing broken");
+    let missing: Vec<&str> = totals.coverage.missing(profile).into_iter().map(Point::name).collect();
+    if !missing.is_empty() {
+        let names = missing.join("; ");
+        if arguments.seeds >= SEEDS_FOR_COVERAGE {
+            bail!("{profile}: never met, and so not tested: {names}");
+        }
+        println!("{profile}: not met, which a run of {SEEDS_FOR_COVERAGE} seeds would fail for: {names}");
+    }
     Ok(())
 }
 
@@ -204,7 +209,9 @@ fn work(
         let outcome = Story::of_seed(profile, seed).run(false);
         mine.add(&outcome);
         if outcome.failure.is_some() {
-            failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(seed);
+            // The first of them, whichever thread finds one first: those before it have all been begun.
+            let mut failed = failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            *failed = Some(failed.map_or(seed, |other: u64| other.min(seed)));
             next.store(end, Ordering::Relaxed);
             // Nobody waits for seeds that nobody runs.
             progress.abandon();

@@ -141,11 +141,11 @@ impl Plan {
             rates.limit(Point::WaitStale, 2);
             rates.limit(Point::WaitSpurious, 2);
         }
-        let scene = match dice.chance(8) {
+        let scene = match dice.chance(10) {
             false => Scene::Usual,
             true => match dice.below(5) {
-                0 => Scene::Crowd,
-                1 => Scene::Line,
+                0 | 1 => Scene::Crowd,
+                2 => Scene::Line,
                 _ => Scene::Storm,
             },
         };
@@ -190,7 +190,7 @@ impl Plan {
                 },
                 idle_timeout: match scene {
                     // All of them at once, if the process is stopped meanwhile.
-                    Scene::Crowd => dice.chance(128).then_some(30 * MILLISECOND),
+                    Scene::Crowd => dice.chance(192).then_some(30 * MILLISECOND),
                     _ => dice
                         .chance(64)
                         .then(|| dice.pick([200 * MICROSECOND, MILLISECOND, 30 * MILLISECOND, 60 * SECOND])),
@@ -216,7 +216,12 @@ impl Plan {
             },
             log_time: dice.pick([0, 0, 0, MICROSECOND, 20 * MICROSECOND]),
             ending: Ending {
-                at: if dice.chance(64) { Some(dice.below(MILLISECOND) * dice.pick([1, 10, 40])) } else { None },
+                at: match scene {
+                    // A silent crowd has come to its end at once: what is due for it is to come first.
+                    Scene::Crowd if dice.chance(160) => Some(20 * SECOND),
+                    _ if dice.chance(64) => Some(dice.below(MILLISECOND) * dice.pick([1, 10, 40])),
+                    _ => None,
+                },
                 by_signal: dice.chance(128),
                 // A drain without a time-out may have no end of its own.
                 second_after: match dice.chance(40) {

@@ -7,7 +7,8 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// macOS and the BSDs: events count the bytes that wait and say when the peer has finished; they do not tell urgent
-    /// data. A connection that was reset in the backlog makes accept, or the set-up, fail.
+    /// data. Accept may give no address, the set-up of a connection that was reset in the backlog may fail, and a send
+    /// may answer EPROTOTYPE.
     Kqueue,
     /// Linux: events do not count, and say when the peer has finished, the socket has failed or data is urgent. Errors
     /// of the network come out of accept.

@@ -109,9 +109,13 @@ impl Story {
         let (plan, _) = self.plan();
         let faults: Vec<&str> = plan.faults().into_iter().map(Point::name).collect();
         let (config, ending) = (&plan.config, &plan.ending);
-        let (listeners, backlog, descriptors) = (plan.listeners, plan.backlog, plan.descriptors);
+        let (listeners, backlog) = (plan.listeners, plan.backlog);
+        let descriptors = match plan.descriptors {
+            usize::MAX => "descriptors without limit".to_owned(),
+            limit => format!("{limit} descriptors for connections"),
+        };
         format!(
-            "{config:?}\n{listeners} listeners, backlog {backlog}, {descriptors} descriptors\n{ending:?}\nfaults: {}",
+            "{config:?}\n{listeners} listeners, backlog {backlog}, {descriptors}\n{ending:?} (in nanoseconds)\nfaults: {}",
             faults.join(", ")
         )
     }

@@ -9,14 +9,24 @@ const SEEDS: u64 = 2500;
 fn every_promise_holds(profile: Profile) {
     parrot_simulator::name_stories_that_panic();
     let mut coverage = Coverage::default();
+    let mut sizes: [Vec<u64>; 3] = Default::default();
     for seed in 0..SEEDS {
         let story = Story::of_seed(profile, seed);
         let outcome = story.run(false);
         if let Some(failure) = outcome.failure {
             let least = story.shrink(failure.promise, |story| story.run(false).failure.map(|failure| failure.promise));
-            panic!("{failure}\nreplay with: {}", least.replay());
+            let shrunk = least.run(false).failure.unwrap_or(failure.clone());
+            panic!("{failure}\n  {}\nat its least: {shrunk}\n  {}", story.replay(), least.replay());
         }
         coverage.add(&outcome.coverage);
+        for (sizes, size) in sizes.iter_mut().zip([outcome.peers, outcome.bytes, outcome.turns]) {
+            sizes.push(size);
+        }
+    }
+    // A story worth running: in the median at least so many peers, bytes and turns.
+    for (sizes, least) in sizes.iter_mut().zip([4, 64 * 1024, 200]) {
+        let (_, median, _) = sizes.select_nth_unstable(SEEDS as usize / 2);
+        assert!(*median >= least, "{median} in the median, where {least} are the least");
     }
     let missing: Vec<&str> = coverage.missing(profile).into_iter().map(Point::name).collect();
     assert!(missing.is_empty(), "never met, and so not tested: {missing:?}");

@@ -1,15 +1,25 @@
 //! A connection beside a model of it: what went in, what came out, and what must hold after every step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub)]
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use parrot_conn::{BufferPool, CloseReason, Connection, NoSpace};
+
+thread_local! {
+    /// Whether the system has memory for another buffer.
+    static HAS_MEMORY: Cell<bool> = const { Cell::new(true) };
+}
+
+type Memory = Vec<u8>;
 
 /// What can happen to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A receive call returns up to so many bytes, as far as there is space.
     Receive(usize),
+    /// The same while the system has no memory for another buffer.
+    ReceiveWithoutMemory(usize),
     /// A receive call finds nothing.
     FindEmpty,
     /// A receive call returns 0.
@@ -34,9 +44,9 @@ pub const IDLE: Duration = Duration::from_secs(10);
 
 /// A connection that is checked against what it must do.
 pub struct Checked {
-    pool: BufferPool,
-    other: Option<parrot_conn::Buffer>,
-    connection: Connection,
+    pool: BufferPool<Memory>,
+    other: Option<parrot_conn::Buffer<Memory>>,
+    connection: Connection<Memory>,
     now: Instant,
     active: Instant,
     next_byte: u8,
@@ -53,10 +63,12 @@ impl Checked {
     /// `buffers` is how many the pool has; one of them may be taken by others.
     pub fn new(buffer_size: usize, buffers: usize) -> Checked {
         let now = Instant::now();
+        let allocate = |size| HAS_MEMORY.get().then(|| vec![0; size]);
+        let pool = BufferPool::with_memory(buffer_size, buffers * buffer_size, allocate);
         Checked {
-            pool: BufferPool::new(buffer_size, buffers * buffer_size),
+            connection: pool.connection(now),
+            pool,
             other: None,
-            connection: Connection::new(now),
             now,
             active: now,
             next_byte: 0,
@@ -77,7 +89,8 @@ impl Checked {
         for pair in rest.chunks_exact(2) {
             let amount = usize::from(pair[1]);
             checked.step(match pair[0] % 16 {
-                0..4 => Step::Receive(1 + amount),
+                0..3 => Step::Receive(1 + amount),
+                3 => Step::ReceiveWithoutMemory(1 + amount),
                 4..8 => Step::Send(amount),
                 8 => Step::FindEmpty,
                 9 => Step::Release,
@@ -92,16 +105,17 @@ impl Checked {
         checked.finish();
     }
 
-    /// All that what comes next depends on: the connection, but for the values of its bytes and of its clock, and the
-    /// model beside it.
+    /// All that what comes next depends on: the connection, but for the values of its bytes and of its clock, the pool's
+    /// spare buffers, and the model beside them.
     pub fn state(&self) -> String {
         let connection = format!("{:?}", self.connection);
         let connection = without(&connection, "bytes: [", "]");
         let connection = without(&connection, "last_activity: ", "}");
         let Checked { other, ended, shut, quiet, draining, reason, .. } = self;
         let (borrowed, owed) = (other.is_some(), self.owed().len());
+        let spare = format!("{:?}", self.pool).matches("Buffer {").count();
         let idle = (self.now - self.active).min(IDLE);
-        format!("{connection} {borrowed} {owed} {ended} {shut} {quiet} {draining} {reason:?} {idle:?}")
+        format!("{connection} {spare} {borrowed} {owed} {ended} {shut} {quiet} {draining} {reason:?} {idle:?}")
     }
 
     fn owed(&self) -> &[u8] {
@@ -111,6 +125,11 @@ impl Checked {
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Receive(n) => self.receive(n),
+            Step::ReceiveWithoutMemory(n) => {
+                HAS_MEMORY.set(false);
+                self.receive(n);
+                HAS_MEMORY.set(true);
+            }
             Step::FindEmpty if !self.ended && self.reason.is_none() => {
                 self.connection.input_emptied();
                 self.quiet |= self.draining;
@@ -166,7 +185,7 @@ impl Checked {
     }
 
     fn receive(&mut self, n: usize) {
-        let could_borrow = self.connection.holds_buffer() || self.pool.can_lend();
+        let (holds, can_lend) = (self.connection.holds_buffer(), self.pool.can_lend());
         match self.connection.receive_space(&mut self.pool) {
             Ok(space) => {
                 assert!(!space.is_empty(), "an empty receive looks like the end of input");
@@ -185,8 +204,11 @@ impl Checked {
                 }
             }
             Err(NoSpace::InputEnded) => assert!(self.ended || self.reason.is_some()),
-            Err(NoSpace::NoMemory) => panic!("there was memory"),
-            Err(NoSpace::PoolEmpty) => assert!(!could_borrow, "a buffer was free"),
+            Err(NoSpace::NoMemory) => {
+                assert!(!holds && can_lend && !HAS_MEMORY.get(), "there was memory");
+                assert!(!self.connection.holds_buffer(), "a buffer that was not made is not held");
+            }
+            Err(NoSpace::PoolEmpty) => assert!(!holds && !can_lend, "a buffer was free"),
             Err(NoSpace::OutputFull) => assert!(!self.owed().is_empty(), "full with nothing owed waits for ever"),
         }
     }
