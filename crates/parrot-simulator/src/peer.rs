@@ -143,10 +143,12 @@ impl PeerPlan {
                 PeerPlan { kind: "abrupt", finish: dice.pick([Finish::Reset, Finish::Linger, Finish::Reset]), ..stream }
             }
         };
-        // At the smallest rooms the run's length is bounded by the number of bytes.
+        // At the smallest rooms, and where many share the smallest buffers, the run's length is bounded by the number of
+        // bytes.
         let least_room = script.receive_room.min(script.send_room);
+        let most = if scene == Scene::Storm { 2 * most_bytes } else { u64::MAX };
         PeerPlan {
-            bytes: script.bytes.min(least_room * 500),
+            bytes: script.bytes.min(least_room * 500).min(most),
             write: (script.write.0.max(1), script.write.1.max(1)),
             ..script
         }
