@@ -111,7 +111,7 @@ fn storm<'a>(
 fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
     // Before there are peers, as some may be cut off as soon as they come, and after the first of all, for the log is open then.
-    serves_a_newcomer(&server, scenario.cuts_off)?;
+    serves_a_newcomer(&server, scenario.cuts_off, "before the storm")?;
     server.wait_for_connections(0)?;
     let before = server.usage();
     let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
@@ -119,7 +119,7 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     let length = conditions.time * scenario.length;
     (scenario.storm)(&mut storm(scenario, conditions, folder, &mut server, &healthy, length, &mut storm_figures))?;
 
-    serves_a_newcomer(&server, scenario.cuts_off)?;
+    serves_a_newcomer(&server, scenario.cuts_off, "after the storm")?;
     let report = healthy.stop()?;
     if report.echoes() == 0 {
         bail!("no healthy peer was served");
@@ -153,14 +153,14 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     (scenario.after)(&ending, figures)
 }
 
-/// Whoever comes after the storm is served as before.
-fn serves_a_newcomer(server: &Server, may_be_cut_off: bool) -> Result<()> {
-    eventually("a newcomer is served after the storm", || {
+/// Whoever comes at this moment is served.
+fn serves_a_newcomer(server: &Server, may_be_cut_off: bool, moment: &str) -> Result<()> {
+    eventually(&format!("a newcomer is served {moment}"), || {
         let served = Peer::connect(server.address(), Sockets::Usual).and_then(|mut peer| peer.echo(10_000));
         match served {
             Ok(()) => Ok(Some(())),
             Err(trouble) if may_be_cut_off && trouble.is_cut_off() => Ok(None),
-            Err(trouble) => Err(trouble).context("a newcomer after the storm is not served"),
+            Err(trouble) => Err(trouble).with_context(|| format!("a newcomer {moment} is not served")),
         }
     })
 }
