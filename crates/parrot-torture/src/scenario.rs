@@ -34,8 +34,8 @@ pub struct Scenario {
     /// Half of the healthy peers' echoes must be faster than this, 99 of 100 than five times this, each than fifty times.
     pub(crate) median: Duration,
     pub(crate) storm: fn(&mut Storm<'_>) -> Result<()>,
-    /// What else must hold when the server has ended after the storm; adds to the figures.
-    pub(crate) after: fn(&Ending, &mut Vec<String>) -> Result<()>,
+    /// What else must hold when the server has ended after the storm, beside a log that adds up.
+    pub(crate) after: fn(&Ending) -> Result<()>,
 }
 
 impl Scenario {
@@ -53,7 +53,7 @@ impl Scenario {
         cuts_off: false,
         median: Duration::from_millis(100),
         storm: |_| Ok(()),
-        after: |_, _| Ok(()),
+        after: |_| Ok(()),
     };
 }
 

@@ -150,7 +150,10 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     }
     server.signal(Signal::TERM)?;
     let ending = server.end()?;
-    (scenario.after)(&ending, figures)
+    if scenario.log != Log::Off {
+        figures.push(ending.add_up()?);
+    }
+    (scenario.after)(&ending)
 }
 
 /// Whoever comes at this moment is served.
