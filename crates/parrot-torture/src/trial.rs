@@ -142,9 +142,10 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     }
     figures.append(&mut storm_figures);
     server.wait_for_connections(0)?;
-    if let Some(before) = before {
-        figures.push(back_at_rest(&server, before)?);
-    }
+    figures.push(match before {
+        Some(before) => back_at_rest(&server, before)?,
+        None => "memory, descriptors and processor time cannot be read here".to_owned(),
+    });
     if !conditions.short {
         figures.extend(rest(&server).context("after the storm")?);
     }
