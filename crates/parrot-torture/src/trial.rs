@@ -135,7 +135,7 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     if report.cut_off > 0 {
         figures.push(format!("{} healthy peers cut off", report.cut_off));
     }
-    for (per_mille, bound) in [(500, scenario.median), (990, scenario.median * 5), (1000, scenario.median * 50)] {
+    for (per_mille, bound) in [500, 990, 1000].into_iter().zip(scenario.latencies) {
         if report.latency(per_mille) > bound {
             bail!("{} in a thousand echoes are to take {bound:?} at most ({})", per_mille, figures.join("; "));
         }
