@@ -1,25 +1,28 @@
 //! `parrot-torture`: the suite against one binary of the server. `cargo xtask torture` builds both and starts this.
 
-use std::io::{Write as _, stdout};
+use std::io::{Write as _, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use clap::Parser;
+use anyhow::{Context as _, Result};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
 use parrot_torture::{Conditions, Scenario, room_for_connections, run_all, scenarios};
 
 /// Real faults on the real system: puts a parrot server through them and says what did not hold.
+///
+/// Exit code 0: all that could run held. 1: something did not. 2: wrong usage.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask torture", version)]
+#[command(bin_name = "cargo xtask torture", version)]
 struct Arguments {
     /// The server's binary
     #[arg(long, value_name = "PATH", hide = true)]
-    server: PathBuf,
+    server: Option<PathBuf>,
 
     /// Where plots and logs go
     #[arg(long, value_name = "DIR", hide = true)]
-    output: PathBuf,
+    output: Option<PathBuf>,
 
     /// How long each storm lasts, in seconds; the soak lasts twelve times as long [default: 10, short form: 0.5]
     #[arg(long, value_name = "N", value_parser = seconds)]
@@ -46,20 +49,37 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let scenarios = chosen(&arguments.only)?;
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // eprintln! would panic when nobody reads it.
+            let _ = writeln!(stderr(), "torture: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let scenarios = match chosen(&arguments.only) {
+        Ok(scenarios) => scenarios,
+        Err(wrong) => Arguments::command().error(ErrorKind::ValueValidation, wrong).exit(),
+    };
     if arguments.list {
         for Scenario { name, story, .. } in scenarios {
             writeln!(stdout(), "{name:<18} {story}")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let (Some(server), Some(output)) = (arguments.server, arguments.output) else {
+        let wrong = "this wants a server and a folder for the output: `cargo xtask torture` gives both";
+        Arguments::command().error(ErrorKind::MissingRequiredArgument, wrong).exit();
+    };
     let usual = Duration::from_millis(if arguments.short { 500 } else { 10_000 });
-    std::fs::create_dir_all(&arguments.output).context("cannot make the folder for the output")?;
+    std::fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let conditions = Conditions {
-        server: arguments.server,
-        output: arguments.output,
+        server,
+        output,
         time: arguments.seconds.unwrap_or(usual),
         short: arguments.short,
         room: room_for_connections(),
@@ -69,10 +89,10 @@ fn main() -> Result<ExitCode> {
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn chosen(only: &[String]) -> Result<Vec<Scenario>> {
+fn chosen(only: &[String]) -> Result<Vec<Scenario>, String> {
     let mut chosen = scenarios();
     if let Some(unknown) = only.iter().find(|name| !chosen.iter().any(|scenario| scenario.name.starts_with(*name))) {
-        bail!("there is no scenario {unknown}: --list shows them");
+        return Err(format!("there is no scenario {unknown}: --list shows them"));
     }
     chosen.retain(|scenario| only.is_empty() || only.iter().any(|name| scenario.name.starts_with(name)));
     Ok(chosen)

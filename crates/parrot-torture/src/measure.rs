@@ -1,5 +1,5 @@
 //! What a process costs, as Linux tells it in /proc: proc_pid_status(5), proc_pid_schedstat in the kernel's
-//! Documentation/scheduler/sched-stats.rst. Other systems tell nothing, and then nothing is checked.
+//! Documentation/scheduler/sched-stats.rst. Other systems tell nothing, and there each scenario says so.
 
 use std::time::Duration;
 

@@ -18,11 +18,21 @@ pub fn all() -> Vec<Scenario> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use crate::peer::PATIENCE;
+
     #[test]
     fn every_scenario_has_a_name_of_its_own_and_a_story() {
         let all = super::all();
         let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all.len());
         assert!(all.iter().all(|scenario| !scenario.name.is_empty() && !scenario.story.is_empty()));
+    }
+
+    #[test]
+    fn every_bound_of_a_latency_can_be_exceeded_by_a_peer_that_still_waits() {
+        for scenario in super::all() {
+            let [median, most, all] = scenario.latencies;
+            assert!(median <= most && most <= all && all < PATIENCE, "{}: {:?}", scenario.name, scenario.latencies);
+        }
     }
 }

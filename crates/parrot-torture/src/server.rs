@@ -265,18 +265,29 @@ impl Remote {
 }
 
 impl Ending {
-    /// How many messages were written to the log, and how many were lost: the summary knows of each.
-    pub(crate) fn add_up(&self) -> Result<(u64, u64)> {
-        let (messages, written, dropped) =
-            (self.number(" messages"), self.number(" log lines written"), self.number(" dropped"));
-        if messages != written + dropped {
+    /// Demands that there were messages, and that each was written to the log or counted as lost; says how many.
+    pub(crate) fn add_up(&self) -> Result<String> {
+        let (messages, written, dropped) = (self.number(" messages"), self.written(), self.dropped());
+        if messages == 0 || messages != written + dropped {
             bail!("the log does not add up: {}", self.summary);
         }
-        Ok((written, dropped))
+        Ok(format!("{written} messages written, {dropped} lost, {} write errors", self.write_errors()))
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.number(" log lines written")
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.number(" dropped")
+    }
+
+    pub(crate) fn write_errors(&self) -> u64 {
+        self.number(" write errors")
     }
 
     /// The number before these words in the summary; 0 if they are not there.
-    pub(crate) fn number(&self, words: &str) -> u64 {
+    fn number(&self, words: &str) -> u64 {
         let before = self.summary.split_once(words).and_then(|(before, _)| before.split_whitespace().next_back());
         before.and_then(|number| number.parse().ok()).unwrap_or_default()
     }
@@ -293,5 +304,32 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Result<Op
             bail!("waited in vain for {PATIENCE:?}: {what}");
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ending(numbers: &str) -> Ending {
+        Ending { summary: format!("INFO drained: 0 connections open, {numbers}"), stdout: Vec::new() }
+    }
+
+    #[test]
+    fn a_log_adds_up_when_every_message_is_written_or_counted_as_lost() {
+        let figure = ending("9 messages, 80 bytes in; 7 log lines written, 2 dropped, 1 write errors").add_up();
+        assert_eq!(figure.unwrap(), "7 messages written, 2 lost, 1 write errors");
+    }
+
+    #[test]
+    fn a_log_that_lacks_a_message_has_one_too_many_or_is_not_told_of_does_not_add_up() {
+        for numbers in [
+            "9 messages, 80 bytes in; 7 log lines written, 1 dropped, 0 write errors",
+            "9 messages, 80 bytes in; 9 log lines written, 1 dropped, 0 write errors",
+            "0 messages, 0 bytes in; 0 log lines written, 0 dropped, 0 write errors",
+            "9 messages, 80 bytes in",
+        ] {
+            assert!(ending(numbers).add_up().is_err(), "{numbers}");
+        }
     }
 }

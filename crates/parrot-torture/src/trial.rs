@@ -111,7 +111,7 @@ fn storm<'a>(
 fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
     // Before there are peers, as some may be cut off as soon as they come, and after the first of all, for the log is open then.
-    serves_a_newcomer(&server, scenario.cuts_off)?;
+    serves_a_newcomer(&server, scenario.cuts_off, "before the storm")?;
     server.wait_for_connections(0)?;
     let before = server.usage();
     let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
@@ -119,7 +119,7 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     let length = conditions.time * scenario.length;
     (scenario.storm)(&mut storm(scenario, conditions, folder, &mut server, &healthy, length, &mut storm_figures))?;
 
-    serves_a_newcomer(&server, scenario.cuts_off)?;
+    serves_a_newcomer(&server, scenario.cuts_off, "after the storm")?;
     let report = healthy.stop()?;
     if report.echoes() == 0 {
         bail!("no healthy peer was served");
@@ -135,32 +135,36 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     if report.cut_off > 0 {
         figures.push(format!("{} healthy peers cut off", report.cut_off));
     }
-    for (per_mille, bound) in [(500, scenario.median), (990, scenario.median * 5), (1000, scenario.median * 50)] {
+    for (per_mille, bound) in [500, 990, 1000].into_iter().zip(scenario.latencies) {
         if report.latency(per_mille) > bound {
             bail!("{} in a thousand echoes are to take {bound:?} at most ({})", per_mille, figures.join("; "));
         }
     }
     figures.append(&mut storm_figures);
     server.wait_for_connections(0)?;
-    if let Some(before) = before {
-        figures.push(back_at_rest(&server, before)?);
-    }
+    figures.push(match before {
+        Some(before) => back_at_rest(&server, before)?,
+        None => "memory, descriptors and processor time cannot be read here".to_owned(),
+    });
     if !conditions.short {
         figures.extend(rest(&server).context("after the storm")?);
     }
     server.signal(Signal::TERM)?;
     let ending = server.end()?;
-    (scenario.after)(&ending, figures)
+    if scenario.log != Log::Off {
+        figures.push(ending.add_up()?);
+    }
+    (scenario.after)(&ending)
 }
 
-/// Whoever comes after the storm is served as before.
-fn serves_a_newcomer(server: &Server, may_be_cut_off: bool) -> Result<()> {
-    eventually("a newcomer is served after the storm", || {
+/// Whoever comes at this moment is served.
+fn serves_a_newcomer(server: &Server, may_be_cut_off: bool, moment: &str) -> Result<()> {
+    eventually(&format!("a newcomer is served {moment}"), || {
         let served = Peer::connect(server.address(), Sockets::Usual).and_then(|mut peer| peer.echo(10_000));
         match served {
             Ok(()) => Ok(Some(())),
             Err(trouble) if may_be_cut_off && trouble.is_cut_off() => Ok(None),
-            Err(trouble) => Err(trouble).context("a newcomer after the storm is not served"),
+            Err(trouble) => Err(trouble).with_context(|| format!("a newcomer {moment} is not served")),
         }
     })
 }

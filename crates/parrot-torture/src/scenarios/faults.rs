@@ -12,12 +12,9 @@ use crate::server::Launch;
 use super::slow::all_back;
 use super::soak::mixed;
 
-/// Under strace every call takes long: what counts is that all comes back, not how fast.
-const SLOWLY: Duration = Duration::from_secs(2);
-
-/// Faults that cost no conversation a byte.
+/// Faults that cost no conversation a byte. Under strace every call takes long.
 const fn harmless(name: &'static str, story: &'static str, inject: &'static [&'static str]) -> Scenario {
-    Scenario { name, story, inject, median: SLOWLY, storm: injected, ..Scenario::PLAIN }
+    Scenario { name, story, inject, latencies: Scenario::SLOWLY, storm: injected, ..Scenario::PLAIN }
 }
 
 /// Faults that end the conversation they hit, and no other.
@@ -96,7 +93,7 @@ pub(super) const ALL: &[Scenario] = &[
             &["ip", "link", "set", "lo", "mtu", "600", "up"],
             &["sysctl", "-qw", "net.ipv4.tcp_wmem=4096 4096 4096", "net.ipv4.tcp_rmem=4096 4096 4096"],
         ],
-        median: SLOWLY,
+        latencies: Scenario::SLOWLY,
         storm: faults,
         ..Scenario::PLAIN
     },
@@ -135,7 +132,7 @@ pub(super) const ALL: &[Scenario] = &[
             ],
             &["tc", "qdisc", "add", "dev", "lo", "parent", "1:1", "pfifo", "limit", "3"],
         ],
-        median: SLOWLY,
+        latencies: Scenario::SLOWLY,
         storm: faults,
         ..Scenario::PLAIN
     },

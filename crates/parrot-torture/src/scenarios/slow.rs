@@ -34,7 +34,7 @@ pub(super) const ALL: &[Scenario] = &[
         story: "ten times as many streams as --max-buffered has buffers for",
         arguments: &["--max-buffered", "1MiB"],
         // Who needs a buffer waits for one: that is what the cap is for.
-        median: Duration::from_secs(5),
+        latencies: Scenario::SLOWLY,
         storm: tiny_buffers,
         ..Scenario::PLAIN
     },

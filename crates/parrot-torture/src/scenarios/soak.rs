@@ -156,10 +156,18 @@ fn soak(storm: &mut Storm<'_>) -> Result<()> {
     })?;
     storm.tell(mixture.to_string());
     if samples.len() < 8 {
+        storm.tell(format!("nothing was plotted: {} samples are too few", samples.len()));
         return Ok(());
     }
     let path = storm.folder.join("soak.svg");
     std::fs::write(&path, plot("Parrot under a mixed load", &curves(&samples)))?;
+    storm.tell(no_growth(&samples, count)?);
+    storm.tell(format!("plotted in {}", path.display()));
+    Ok(())
+}
+
+/// Demands that the server cost as much in the last quarter as in the second, with `peers` at a time; says how much.
+fn no_growth(samples: &[(Duration, Usage)], peers: usize) -> Result<String> {
     // What memory needs it needs early: later quarters are to hold what the second held.
     let (_, later) = samples.split_at(samples.len() / 4);
     let (second, rest) = later.split_at(later.len() / 3);
@@ -172,18 +180,16 @@ fn soak(storm: &mut Storm<'_>) -> Result<()> {
     let descriptors = |samples| highest(samples, |usage| usage.descriptors as u64);
     grown("memory in bytes", memory(second), memory(last), 4 << 20)?;
     // Those that have just gone may not be closed yet.
-    grown("the number of descriptors", descriptors(second), descriptors(last), count as u64 / 10)?;
+    grown("the number of descriptors", descriptors(second), descriptors(last), peers as u64 / 10)?;
     let (early, late) = (share(second), share(last));
     ensure!(late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
-    storm.tell(format!(
+    Ok(format!(
         "memory at most {} in the second quarter, {} in the last; {} descriptors, {}; processor {early:.0} %, {late:.0} %",
         size(memory(second)),
         size(memory(last)),
         descriptors(second),
         descriptors(last),
-    ));
-    storm.tell(format!("plotted in {}", path.display()));
-    Ok(())
+    ))
 }
 
 fn highest(samples: &[(Duration, Usage)], value: impl Fn(&Usage) -> u64) -> u64 {
@@ -210,4 +216,42 @@ fn curves(samples: &[(Duration, Usage)]) -> [Curve; 3] {
         curve("open descriptors", &|usage| usage.descriptors as f64),
         Curve { name: "processor, %", points: processor.collect() },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a hundred samples, a second apart, each a little higher than the one before.
+    fn growth(memory: u64, descriptors: usize, processor: fn(u32) -> Duration) -> Result<String> {
+        let sample = |second: u32| {
+            let memory = (16 << 20) + memory * u64::from(second);
+            let descriptors = 50 + descriptors * second as usize;
+            (
+                Duration::from_secs(second.into()),
+                Usage { memory, peak: memory, descriptors, processor: processor(second) },
+            )
+        };
+        no_growth(&(0..100).map(sample).collect::<Vec<_>>(), 400)
+    }
+
+    const STEADY: fn(u32) -> Duration = |second| Duration::from_millis(100) * second;
+
+    #[test]
+    fn a_server_that_costs_the_same_throughout_passes() {
+        let told = growth(0, 0, STEADY).unwrap();
+        assert!(told.contains("16.0 MiB in the last; 50 descriptors, 50; processor 10 %, 10 %"), "{told}");
+    }
+
+    #[test]
+    fn growing_memory_descriptors_or_processor_time_fail() {
+        for (grown, what) in [
+            (growth(200_000, 0, STEADY), "memory"),
+            (growth(0, 1, STEADY), "descriptors"),
+            (growth(0, 0, |second| Duration::from_secs(second.saturating_sub(75).into())), "processor"),
+        ] {
+            let error = grown.unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("grows"), "{error}");
+        }
+    }
 }
