@@ -12,7 +12,6 @@ use crate::interrupt::Interrupt;
 use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::results::{Memory, Run};
-use crate::say::warn;
 use crate::server::Server;
 use crate::suite::Suite;
 
@@ -61,12 +60,6 @@ impl Measure<'_> {
         let patience = self.window.mul_f64(LATE).max(LATE_AT_LEAST);
         let mut meter = Meter { id: server.id(), patience, ..Meter::default() };
         let report = parrot_load::run(&plan, &self.interrupt.stop, &mut meter)?;
-        if let Some(late) = meter.late {
-            let (peer, suite) = (&peer.name, &suite.name);
-            warn(format_args!(
-                "{suite}: the CPU time of {peer} was read {late:.1?} too late and is left out: something else kept this program from running"
-            ));
-        }
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
         let memory = Memory {
@@ -83,6 +76,7 @@ impl Measure<'_> {
             cpu_per_message: cores
                 .filter(|_| report.messages > 0)
                 .map(|cores| cores * 1e6 / report.messages_per_second),
+            cpu_late: meter.late.map(|late| late.as_secs_f64()),
             cores,
             latency: report.latency,
             curve: report.latencies.curve(),

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::charts::Chart;
 use crate::results::{Cell, DISTURBED, Results, Summary};
-use crate::table::{self, thousands};
+use crate::table::{self, cost, thousands};
 
 /// The page, and its charts as they are to stand elsewhere.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
@@ -90,9 +90,9 @@ fn cards(results: &Results) -> String {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             cards,
-            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{:.2} µs</p><p>CPU a message<br>{}</p></div>",
+            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{} µs</p><p>CPU a message<br>{}</p></div>",
             escape(&info.title),
-            cpu.median,
+            cost(cpu.median),
             facts.join("<br>")
         );
     }

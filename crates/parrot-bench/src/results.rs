@@ -79,6 +79,9 @@ pub(crate) struct Cell {
 /// Cores used by programs that are no part of the measurement, from which on a run counts as disturbed.
 pub(crate) const DISTURBED: f64 = 0.1;
 
+/// Share of its cores from which on a server counts as having had no more of them.
+const FULL: f64 = 0.95;
+
 /// One run. Latencies in microseconds, memory in bytes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -86,6 +89,9 @@ pub(crate) struct Run {
     /// Microseconds of the server's CPU time for each message, and how many cores that was.
     pub(crate) cpu_per_message: Option<f64>,
     pub(crate) cores: Option<f64>,
+    /// How many seconds too late the CPU time was read, if that is why it is left out.
+    #[serde(default)]
+    pub(crate) cpu_late: Option<f64>,
     pub(crate) latency: Latency,
     /// `(percentile, microseconds)`.
     pub(crate) curve: Vec<(f64, f64)>,
@@ -189,6 +195,12 @@ impl Cell {
         Summary::of(self.sound().filter_map(figure))
     }
 
+    /// How late the CPU time was read at most, if it was left out for that, and in how many runs.
+    pub(crate) fn cpu_late(&self) -> Option<(f64, usize)> {
+        let late = || self.sound().filter_map(|run| run.cpu_late);
+        Some((late().reduce(f64::max)?, late().count()))
+    }
+
     /// Cores that other programs used, if that was enough to disturb the runs.
     pub(crate) fn disturbed(&self) -> Option<f64> {
         self.median(|run| run.others).filter(|others| *others > DISTURBED)
@@ -269,6 +281,12 @@ impl Results {
     pub(crate) fn others(&self) -> Option<f64> {
         let others: Vec<f64> = self.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.others).collect();
         (!others.is_empty()).then(|| others.iter().sum::<f64>() / others.len() as f64)
+    }
+
+    /// Whether the server of `cell` used its cores up, so that a client that did too was not the only limit.
+    pub(crate) fn is_full(&self, cell: &Cell) -> bool {
+        let all = self.method.server_cores.len() as f64;
+        all > 0.0 && cell.median(|run| run.cores).is_some_and(|used| used >= FULL * all)
     }
 
     /// The cell of `peer` under `suite`.
