@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
     /// Another echo server, started by COMMAND, in which {port} stands for its port; may be repeated
     #[arg(long, value_name = "NAME=COMMAND", value_parser = Peer::custom)]
     pub(crate) peer: Vec<Peer>,
-    /// Compare with the results of another time; exit code 1 if Parrot got slower by more than the spread
+    /// Compare CPU a message and throughput, of each server under each load, with those of another time; exit code 1 if
+    /// Parrot got slower by more than the spread of both and 2 % (10 % where nothing was repeated)
     #[arg(long, value_name = "OLD.json")]
     pub(crate) compare: Option<PathBuf>,
     /// Draw a flame graph of Parrot under load instead (perf, on Linux)

@@ -212,8 +212,8 @@ fn compare(before: &Results, after: &Results) -> Result<bool> {
     if !changes.iter().any(compare::Change::is_noteworthy) {
         say(format_args!("  no change beyond the spread in {} figures", changes.len()))?;
     }
-    if let Some(caution) = compare::caution(before, after, &changes) {
-        say(format_args!("  {caution}"))?;
+    for line in compare::one_sided(before, after).into_iter().chain(compare::cautions(before, after, &changes)) {
+        say(format_args!("  {line}"))?;
     }
     Ok(changes.iter().any(compare::Change::is_regression))
 }

@@ -74,19 +74,16 @@ fn cards(results: &Results) -> String {
         let ratio = plain.and_then(Cell::cpu_per_message).map(|plain| beside(cpu, plain));
         // A figure that nothing vouches for is shown, but not as if it were sure.
         let sides = || [own, plain].into_iter().flatten();
-        let doubt = if let Some(others) = sides().find_map(Cell::disturbed) {
-            Some(format!("disturbed: other programs used {others:.1} cores"))
-        } else if sides().any(|cell| !cell.is_repeated()) {
-            Some("measured once: the spread is not known".into())
-        } else {
-            None
-        };
-        let class = if doubt.is_some() { " doubtful" } else { "" };
-        let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 50.0));
+        let disturbed = sides().filter_map(Cell::disturbed).reduce(f64::max);
+        let disturbed = disturbed.map(|others| format!("disturbed: other programs used {others:.1} cores"));
+        let once = sides().any(|cell| !cell.is_repeated());
+        let once = once.then(|| "measured once: the spread is not known".to_string());
+        let class = if disturbed.is_some() || once.is_some() { " doubtful" } else { "" };
+        let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 100.0));
         let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages a second", thousands(rate.median)));
         let memory = own.and_then(|own| own.median(|run| run.memory.peak.map(|bytes| bytes as f64 / 1048576.0)));
         let memory = memory.map(|memory| format!("{memory:.1} MiB at most"));
-        let facts: Vec<String> = [spread, ratio, rate, memory, doubt].into_iter().flatten().collect();
+        let facts: Vec<String> = [spread, ratio, rate, memory, disturbed, once].into_iter().flatten().collect();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             cards,
@@ -321,9 +318,10 @@ mod tests {
         let once = page(&|results| results.cell_mut("c50", "plain").runs.truncate(1));
         assert!(once.contains("doubtful") && once.contains("measured once"), "{once}");
         let busy = page(&|results| {
+            results.cell_mut("c50", "plain").runs.truncate(1);
             results.cell_mut("c50", "parrot").runs.iter_mut().for_each(|run| run.others = Some(0.5));
         });
-        assert!(busy.contains("doubtful") && busy.contains("disturbed"), "{busy}");
+        assert!(busy.contains("doubtful") && busy.contains("disturbed") && busy.contains("measured once"), "{busy}");
         let ends = |least, most| Summary { median: 1.0, least, most };
         assert!(beside(ends(0.9, 1.1), ends(1.0, 1.2)).contains("within the spread"));
         assert!(!beside(ends(0.9, 0.95), ends(1.0, 1.2)).contains("within the spread"));

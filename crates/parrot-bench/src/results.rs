@@ -161,9 +161,14 @@ impl Summary {
         Some(Summary { median: f64::midpoint(lower, upper), least, most })
     }
 
-    /// From the least to the most, as a share of the median.
+    /// Half the distance from the least to the most.
+    pub(crate) fn half_spread(&self) -> f64 {
+        (self.most - self.least) / 2.0
+    }
+
+    /// That as a share of the median.
     pub(crate) fn spread(&self) -> f64 {
-        if self.median > 0.0 { (self.most - self.least) / self.median } else { 0.0 }
+        if self.median > 0.0 { self.half_spread() / self.median } else { 0.0 }
     }
 }
 
@@ -327,7 +332,7 @@ mod tests {
     #[test]
     fn a_summary_is_the_middle_and_the_ends() {
         let summary = Summary::of([3.0, 1.0, 2.0]).expect("values");
-        assert_eq!((summary.median, summary.least, summary.most, summary.spread()), (2.0, 1.0, 3.0, 1.0));
+        assert_eq!((summary.median, summary.least, summary.most, summary.spread()), (2.0, 1.0, 3.0, 0.5));
         assert_eq!(Summary::of([1.0, 2.0]).map(|summary| summary.median), Some(1.5));
         assert_eq!(Summary::of([]), None);
     }

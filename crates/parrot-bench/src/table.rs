@@ -38,7 +38,7 @@ pub(crate) fn rows(results: &Results, suite: &str) -> Vec<Row> {
 fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
     let (throughput, cpu) = (cell.throughput(), cell.cpu_per_message());
     let spread = |summary: Option<Summary>| match summary {
-        Some(summary) if cell.is_repeated() => format!(" ±{:>2.0} %", summary.spread() * 50.0),
+        Some(summary) if cell.is_repeated() => format!(" ±{:>2.0} %", summary.spread() * 100.0),
         _ => String::new(),
     };
     let with_spread = |summary: Option<Summary>, form: fn(f64) -> String| {
