@@ -21,6 +21,7 @@ mod suite;
 mod table;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,9 +32,9 @@ use clap::{CommandFactory, Parser};
 
 use arguments::Arguments;
 use environment::Environment;
-use interrupt::Interrupt;
+use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
-use peer::{Found, Peer, Places};
+use peer::{Peer, Places};
 use results::{Method, PeerInfo, Results, SCHEMA, SuiteInfo};
 use say::{reader_has_gone, say, warn};
 use suite::{SUITES, Suite};
@@ -56,19 +57,25 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Read first: a mistake in its name should not cost the time of a measurement.
     let before = arguments.compare.as_deref().map(read_results).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
-    let (mut peers, missing) = peers(arguments, &programs, &output);
-    let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    let mut all = peer::all(&Places { programs: &programs, output: &output });
+    all.extend(arguments.peer.iter().cloned());
     if arguments.list {
-        list(&peers)?;
+        list(&all, &peer::missing(&all, &programs))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Err(wrong) = arguments.check(&peers) {
-        Arguments::command().error(ErrorKind::ValueValidation, wrong).exit();
+    arguments.check(&all).unwrap_or_else(|wrong| wrong_usage(wrong));
+    if arguments.profile {
+        profile::check()?;
     }
+    let names: Vec<&str> = all.iter().map(|peer| peer.name.as_str()).collect();
+    let wanted = |peer: &&Peer| arguments.wants(&peer.name, &names) && (!arguments.profile || peer.name == "parrot");
+    let mut peers: Vec<Peer> = all.iter().filter(wanted).cloned().collect();
+    let missing = peer::missing(&peers, &programs);
+    if let Some((name, why)) = missing.iter().find(|(name, _)| arguments.only.contains(name)) {
+        wrong_usage(format!("--only {name}: it cannot take part: {why}"));
+    }
+    peers.retain(|peer| !missing.contains_key(&peer.name));
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    let wanted: Vec<bool> = names.iter().map(|name| arguments.wants(name, &names)).collect();
-    let mut wanted = wanted.iter();
-    peers.retain(|_| wanted.next().is_some_and(|wanted| *wanted));
 
     let (interrupt, _guard) = Interrupt::take()?;
     let cores = pin::cores();
@@ -78,8 +85,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.profile {
         let suite = arguments.suites().into_iter().next().context("no suite to profile")?;
         let parrot = peers.iter().find(|peer| peer.name == "parrot").context("--profile is for parrot")?;
-        say(profile::flame_graph(&measure, &suite, parrot, &output)?.display())?;
-        return Ok(ExitCode::SUCCESS);
+        return profile::flame_graph(&measure, &suite, parrot, &output);
     }
 
     let mut results = Results {
@@ -109,7 +115,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(failure) = &failure {
         warn(format_args!("bench: {failure}"));
     }
-    Ok(if slower || failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match results.interrupted {
+        true => ExitCode::from(INTERRUPTED),
+        false if slower || failure.is_some() => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Ends the program as clap does.
+fn wrong_usage(wrong: impl Display) -> ! {
+    Arguments::command().error(ErrorKind::ValueValidation, wrong).exit()
 }
 
 fn info(peer: &Peer) -> PeerInfo {
@@ -233,36 +248,26 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
 }
 
-/// The directory of this run's files.
+/// The directory of this run's files: beside the one that this program is in, unless the caller chooses. The servers'
+/// programs may be elsewhere: for a profile they are built apart.
 fn output(arguments: &Arguments) -> Result<PathBuf> {
-    let output = arguments.output.clone().unwrap_or_else(|| {
-        let target = arguments.programs.parent().unwrap_or(&arguments.programs);
-        target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string())
-    });
-    absolute(&output)
-}
-
-/// Every server that can take part, and those that cannot with the reason.
-fn peers(arguments: &Arguments, programs: &Path, output: &Path) -> (Vec<Peer>, BTreeMap<String, String>) {
-    let (mut peers, mut missing) = (Vec::new(), BTreeMap::new());
-    for found in peer::all(&Places { programs, output }) {
-        match found {
-            Found::Peer(peer) => peers.push(peer),
-            Found::Missing { name, why } => drop(missing.insert(name.to_string(), why)),
-        }
+    if let Some(output) = &arguments.output {
+        return absolute(output);
     }
-    peers.extend(arguments.peer.iter().cloned());
-    (peers, missing)
+    let own = std::env::current_exe().context("cannot find this program's own directory")?;
+    let target = own.parent().and_then(Path::parent).context("this program is in no target directory")?;
+    Ok(target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string()))
 }
 
-fn list(peers: &[Peer]) -> Result<()> {
+fn list(peers: &[Peer], missing: &BTreeMap<String, String>) -> Result<()> {
     say("suites")?;
     for Suite { name, title, .. } in SUITES {
         say(format_args!("  {name:12} {title}"))?;
     }
     say("servers")?;
     for Peer { name, about, .. } in peers {
-        say(format_args!("  {name:12} {about}"))?;
+        let missing = missing.get(name).map(|why| format!(" (cannot take part: {why})")).unwrap_or_default();
+        say(format_args!("  {name:12} {about}{missing}"))?;
     }
     Ok(())
 }

@@ -178,6 +178,15 @@ impl Run {
         self.failures == 0 && self.latency.count > 0
     }
 
+    /// What keeps its figures from meaning something, if anything does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self.failures {
+            0 if self.is_sound() => None,
+            0 => Some("nothing came back".into()),
+            _ => Some(self.failed.clone()),
+        }
+    }
+
     /// Whether other programs had a part in it.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.others.is_some_and(|others| others > DISTURBED)
@@ -251,10 +260,7 @@ impl Cell {
 
     /// What went wrong, if anything.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let failed = self.runs.iter().filter(|run| !run.is_sound()).map(|run| match run.failures {
-            0 => "nothing came back".to_string(),
-            _ => run.failed.clone(),
-        });
+        let failed = self.runs.iter().filter_map(Run::trouble);
         let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
         let all = self.runs.len() + self.errors.len();
         match trouble.len() {
