@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use parrot_load::Lacking;
 
 use arguments::Arguments;
 use environment::Environment;
@@ -103,6 +104,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         suites: Vec::new(),
         peers: peers.iter().map(info).collect(),
         missing,
+        skipped: BTreeMap::new(),
         cells: Vec::new(),
         interrupted: false,
     };
@@ -137,7 +139,7 @@ fn info(peer: &Peer) -> PeerInfo {
 ///
 /// If what it finds cannot be told.
 fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], results: &mut Results) -> Result<()> {
-    for suite in arguments.suites() {
+    'suites: for suite in arguments.suites() {
         let field: Vec<&Peer> = peers.iter().filter(|peer| peer.takes_part(suite.field)).collect();
         if field.is_empty() {
             continue;
@@ -164,6 +166,13 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
                     results.interrupted = true;
                     return say(table::text(results, &suite.name).trim_end());
                 }
+                if let Some(lacking) = outcome.as_ref().err().and_then(lacking) {
+                    // It would be lacking in every other run too.
+                    say(format_args!("  skipped: {lacking}"))?;
+                    results.suites.pop();
+                    results.skipped.insert(suite.name.to_string(), lacking.to_string());
+                    continue 'suites;
+                }
                 let cell = results.cell_mut(&suite.name, &peer.name);
                 match outcome {
                     Ok(run) => cell.runs.push(run),
@@ -174,6 +183,14 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
         say(table::text(results, &suite.name).trim_end())?;
     }
     Ok(())
+}
+
+/// What this machine has too little of for a load, if that is why it could not be run.
+fn lacking(error: &anyhow::Error) -> Option<&Lacking> {
+    match error.downcast_ref()? {
+        parrot_load::Error::Capacity(lacking) => Some(lacking),
+        _ => None,
+    }
 }
 
 /// Says beforehand what will be missing or doubtful.

@@ -160,6 +160,9 @@ fn method(results: &Results) -> String {
     for (name, why) in &results.missing {
         let _ = writeln!(text, "<dt>{}</dt><dd>did not take part: {}</dd>", escape(name), escape(why));
     }
+    for (name, why) in &results.skipped {
+        let _ = writeln!(text, "<dt>{}</dt><dd>was skipped: {}</dd>", escape(name), escape(why));
+    }
     text.push_str("</dl>\n</section>\n");
     text
 }
@@ -230,6 +233,7 @@ mod tests {
             suites: Vec::new(),
             peers: Vec::new(),
             missing: [("go".to_string(), "Go is <not> installed".to_string())].into(),
+            skipped: [("c9".to_string(), "too few <descriptors>".to_string())].into(),
             cells: Vec::new(),
             interrupted: false,
         };
@@ -276,7 +280,13 @@ mod tests {
         for outside in ["<script", "<link", "src=", "url(", "@import"] {
             assert!(!page.contains(outside), "{outside}");
         }
-        for inside in ["1.20 × the bare loop", "6.30 µs", "a &lt;server&gt;", "Go is &lt;not&gt; installed"] {
+        for inside in [
+            "1.20 × the bare loop",
+            "6.30 µs",
+            "a &lt;server&gt;",
+            "Go is &lt;not&gt; installed",
+            "too few &lt;descriptors&gt;",
+        ] {
             assert!(page.contains(inside), "{inside}");
         }
     }

@@ -22,6 +22,9 @@ pub(crate) struct Results {
     pub(crate) peers: Vec<PeerInfo>,
     /// Servers that could not take part, and why.
     pub(crate) missing: BTreeMap<String, String>,
+    /// Suites for which the machine has too little of something, and what.
+    #[serde(default)]
+    pub(crate) skipped: BTreeMap<String, String>,
     pub(crate) cells: Vec<Cell>,
     /// Whether it ended before everything was measured.
     pub(crate) interrupted: bool,
@@ -262,11 +265,18 @@ impl Cell {
     pub(crate) fn trouble(&self) -> Option<String> {
         let failed = self.runs.iter().filter_map(Run::trouble);
         let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
-        let all = self.runs.len() + self.errors.len();
+        // What happened in every run is told once.
+        let mut different: Vec<&str> = Vec::new();
+        for what in &trouble {
+            if !different.contains(&what.as_str()) {
+                different.push(what);
+            }
+        }
+        let (all, told) = (self.runs.len() + self.errors.len(), different.join("; "));
         match trouble.len() {
             0 => None,
-            some if some < all => Some(format!("in {some} of {all} runs: {}", trouble.join("; "))),
-            _ => Some(trouble.join("; ")),
+            some if some < all => Some(format!("in {some} of {all} runs: {told}")),
+            _ => Some(told),
         }
     }
 }
@@ -352,8 +362,8 @@ mod tests {
     #[test]
     fn a_run_that_failed_is_told_and_is_in_no_figure() {
         let bad = Run { failures: 2, failed: "2 reset".into(), ..sound(1e9) };
-        let cell = cell(vec![sound(10.0), bad, sound(11.0), Run::default()]);
-        assert_eq!(cell.trouble().as_deref(), Some("in 2 of 4 runs: 2 reset; nothing came back"));
+        let cell = cell(vec![sound(10.0), bad.clone(), sound(11.0), Run::default(), bad]);
+        assert_eq!(cell.trouble().as_deref(), Some("in 3 of 5 runs: 2 reset; nothing came back"));
         assert_eq!(cell.throughput().map(|summary| summary.most), Some(11.0));
     }
 

@@ -120,6 +120,9 @@ pub(crate) fn markdown(results: &Results) -> String {
         }
         text.push('\n');
     }
+    for (name, why) in &results.skipped {
+        let _ = writeln!(text, "{name} was skipped: {why}\n");
+    }
     text
 }
 
