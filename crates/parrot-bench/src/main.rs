@@ -203,10 +203,6 @@ fn caution(results: &Results) -> Result<()> {
     } else if results.method.same_core {
         say("server and client are on hardware threads of the same core, and slow each other down")?;
     }
-    let environment = &results.environment;
-    if let Some(load) = environment.load_average.filter(|load| *load > 0.5 * environment.cores as f64) {
-        say(format_args!("the machine was busy before this began (load average {load}): expect a wide spread"))?;
-    }
     Ok(())
 }
 
