@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::charts::Chart;
+use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::table::{self, cost, thousands};
 
@@ -200,11 +200,6 @@ fn environment(results: &Results) -> String {
     text
 }
 
-/// `text` as a page may contain it.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +309,17 @@ mod tests {
         assert_eq!(charts.len(), drawn);
         assert!(page.contains("Not shown: mute (nothing came back)"), "{page}");
         assert!(charts.iter().all(|chart| !chart.file.contains("mute")));
+    }
+
+    #[test]
+    fn a_server_whose_cpu_time_is_not_known_is_named_below_the_chart() {
+        let mut results = results(&[("c50", 50)], &["parrot", "plain"]);
+        for run in &mut results.cell_mut("c50", "plain").runs {
+            (run.cpu_per_message, run.cpu_late) = (None, Some(0.03));
+        }
+        let (page, _) = html(&results).expect("a page");
+        assert!(page.contains("Not shown: plain (its CPU time is not known"), "{page}");
+        assert!(page.contains("CPU left out in 2 of 2 runs"), "{page}");
     }
 
     #[test]
