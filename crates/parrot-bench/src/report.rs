@@ -36,9 +36,9 @@ fn lead(results: &Results) -> String {
         }
         (server, client) => {
             format!(
-                "Server and load generator were kept on different cores, the server on {} and the load generator on {}.",
-                server.len(),
-                client.len()
+                "Server and load generator were kept on different cores: {} for the server, {} for the load generator.",
+                count(server.len(), "core"),
+                count(client.len(), "core")
             )
         }
     };
@@ -96,6 +96,11 @@ fn cards(results: &Results) -> String {
     if cards.is_empty() { cards } else { format!("<div class=\"cards\">\n{cards}</div>\n") }
 }
 
+/// `1 core`, `2 cores`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The figure of Parrot beside that of the bare loop, and whether that is a difference.
 fn beside(own: Summary, plain: Summary) -> String {
     let apart = own.least > plain.most || own.most < plain.least;
@@ -136,16 +141,14 @@ fn tables(results: &Results) -> String {
 fn method(results: &Results) -> String {
     let method = &results.method;
     let mut text = format!(
-        "<section>\n<h2>How it was measured</h2>\n<p>For each figure: {} {} of {:.1} s after {:.1} s of warm-up, a fresh server for each, \
-         the servers taking turns in alternating order. All connections are open before the first message. The load generator \
-         ({} {}) compares every byte that comes back; a failure is counted and shown, never skipped. CPU time is the system's own \
-         account of the server's process between two readings at the window's ends.{}</p>\n<dl>\n",
-        method.repeats,
-        if method.repeats == 1 { "run" } else { "runs" },
+        "<section>\n<h2>How it was measured</h2>\n<p>For each figure: {} of {:.1} s after {:.1} s of warm-up, a fresh server for each, \
+         the servers taking turns in alternating order. Connections that last are all open before the first message. The load \
+         generator ({}) compares every byte that comes back; a failure is counted and shown, never skipped. CPU time is the system's own \
+         account of the server's processes between two readings at the window's ends.{}</p>\n<dl>\n",
+        count(method.repeats, "run"),
         method.window,
         method.warmup,
-        method.client_threads,
-        if method.client_threads == 1 { "thread" } else { "threads" },
+        count(method.client_threads, "thread"),
         if results.cells.iter().flat_map(|cell| &cell.runs).any(|run| run.log.is_some()) {
             " A server that keeps a log does so in a file, which is removed after the run; the lines it wrote and dropped are in results.json."
         } else {
