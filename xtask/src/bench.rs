@@ -11,6 +11,9 @@ use anyhow::{Context, Result};
 
 use crate::cargo;
 
+/// The servers, and who measures them.
+const PACKAGES: [&str; 3] = ["parrot-cli", "parrot-peers", "parrot-bench"];
+
 /// For a profile: names of functions, and stacks that perf can follow.
 const READABLE: [&str; 4] =
     ["--config", "profile.release.debug=1", "--config", "build.rustflags=[\"-Cforce-frame-pointers=yes\"]"];
@@ -19,16 +22,23 @@ pub(crate) fn task(mut arguments: Vec<OsString>) -> Result<()> {
     if arguments.first().is_some_and(|first| first == "--") {
         arguments.remove(0);
     }
-    let packages = ["--release", "-p", "parrot-cli", "-p", "parrot-peers", "-p", "parrot-bench", "--bins"];
-    let programs = cargo::build(&packages)?;
+    let mut programs = Vec::new();
+    for package in PACKAGES {
+        programs.extend(cargo::release(package)?);
+    }
     let bench = programs.iter().find(|program| program.ends_with("parrot-bench"));
     let bench = bench.context("cargo built the benchmark and did not say where it is")?;
     let mut directory = bench.parent().context("a program is in a directory")?.to_owned();
-    if arguments.iter().any(|argument| argument == "--profile") {
+    // Where there is no perf the benchmark says what to do, and needs no server.
+    if arguments.iter().any(|argument| argument == "--profile") && has_perf() {
         directory = readable_server(&directory)?;
     }
     let error = Command::new(bench).arg("--programs").arg(directory).args(arguments).exec();
     Err(error).with_context(|| format!("cannot become {}", bench.display()))
+}
+
+fn has_perf() -> bool {
+    cfg!(target_os = "linux") && Command::new("perf").arg("--version").output().is_ok()
 }
 
 /// Builds a server that a profile can name, beside the one that is measured, and says in which directory it is.

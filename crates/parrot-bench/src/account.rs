@@ -1,6 +1,64 @@
-//! What a process has used: CPU time and memory, by the system's own accounting.
+//! What a server has used: CPU time and memory of its processes, by the system's own accounting.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// `leader` and the other processes of the group it leads: a server may fork, or be started by a script that stays.
+#[cfg(target_os = "linux")]
+pub(crate) fn group(leader: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let led = |id: &u32| std::fs::read(format!("/proc/{id}/stat")).is_ok_and(|stat| group_in(&stat) == Some(leader));
+    std::iter::once(leader).chain(ids.filter(|id| *id != leader).filter(led)).collect()
+}
+
+/// The leader alone: of a server that forks, the others are in no figure on this system.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn group(leader: u32) -> Vec<u32> {
+    vec![leader]
+}
+
+/// The process group in a `/proc/ID/stat`: the third field after the program's name, which stands in parentheses and
+/// may contain any itself (proc_pid_stat(5)).
+#[cfg(target_os = "linux")]
+fn group_in(stat: &[u8]) -> Option<u32> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
+    fields.split_whitespace().nth(2)?.parse().ok()
+}
+
+/// CPU time of each of several processes at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Used(BTreeMap<u32, Duration>);
+
+impl Used {
+    /// Reads it, of those of `processes` that are there.
+    pub(crate) fn read(processes: impl IntoIterator<Item = u32>) -> Used {
+        Used(processes.into_iter().filter_map(|id| Some((id, cpu(id)?))).collect())
+    }
+
+    /// Adds those of `processes` that are not in it.
+    pub(crate) fn join(&mut self, processes: Vec<u32>) {
+        let newcomers = processes.into_iter().filter(|id| !self.0.contains_key(id));
+        self.0.extend(Used::read(newcomers.collect::<Vec<_>>()).0);
+    }
+
+    pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
+    }
+
+    /// What they have used since `earlier`, one that began after that from its beginning; `None` if nobody is left.
+    /// What one used that has ended meanwhile is lost: it is never taken off the others.
+    pub(crate) fn since(&self, earlier: &Used) -> Option<Duration> {
+        let before = |id| earlier.0.get(id).copied().unwrap_or_default();
+        (!self.0.is_empty()).then(|| self.0.iter().map(|(id, used)| used.saturating_sub(before(id))).sum())
+    }
+}
+
+/// The sum of `figure` over those of `processes` that have it.
+pub(crate) fn sum(processes: &[u32], figure: fn(u32) -> Option<u64>) -> Option<u64> {
+    processes.iter().filter_map(|id| figure(*id)).reduce(|all, one| all + one)
+}
 
 /// CPU time of all threads of process `id`, ended ones included.
 ///
@@ -86,6 +144,41 @@ mod tests {
         while cpu(own).expect("own CPU time") < before + Duration::from_millis(20) {
             assert!(begun.elapsed() < Duration::from_secs(20), "20 ms of work and no account of it");
         }
+    }
+
+    #[test]
+    fn a_group_is_charged_for_what_its_processes_do() {
+        use std::os::unix::process::CommandExt;
+        let mut shell = std::process::Command::new("sh");
+        // The shell waits, and the one that it forks works.
+        let mut shell = shell.args(["-c", "while :; do :; done & wait"]).process_group(0).spawn().expect("a shell");
+        let (begun, before) = (std::time::Instant::now(), Used::read([shell.id()]));
+        let used = || {
+            let now = Used::read(group(shell.id()));
+            (now.processes().count() == 2).then(|| now.since(&before)).flatten().unwrap_or_default()
+        };
+        while used() < Duration::from_millis(50) && begun.elapsed() < Duration::from_secs(20) {}
+        let (used, both) = (used(), sum(&group(shell.id()), resident));
+        let one = resident(shell.id());
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&shell), rustix::process::Signal::KILL)
+            .expect("its end");
+        shell.wait().expect("its end");
+        assert!(used >= Duration::from_millis(50) && both > one, "{used:?}, {both:?} and {one:?}");
+    }
+
+    #[test]
+    fn a_process_that_ended_is_taken_off_nobody() {
+        let used = |all: &[(u32, u64)]| Used(all.iter().map(|(id, used)| (*id, Duration::from_secs(*used))).collect());
+        let before = used(&[(1, 10), (2, 100)]);
+        assert_eq!(used(&[(1, 11), (3, 5)]).since(&before), Some(Duration::from_secs(6)));
+        assert_eq!(used(&[]).since(&before), None);
+    }
+
+    #[test]
+    fn a_group_is_found_behind_any_name() {
+        assert_eq!(group_in(b"12 (a) R 1 (b) S 3 77 5 0"), Some(77));
+        assert_eq!(group_in(b"12 (\xff) S 3 77 5 0"), Some(77));
+        assert_eq!(group_in(b"12 sh"), None);
     }
 
     #[test]

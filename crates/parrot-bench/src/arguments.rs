@@ -12,9 +12,11 @@ use crate::suite::{QUICK, SUITES, Suite};
 
 /// Measures Parrot against other echo servers, and leaves a table, results.json and report.html.
 ///
-/// Exit code 0: measured. 1: it could not be, Parrot failed, or --compare found it slower. 2: wrong usage.
+/// Exit code 0: measured. 1: it could not be, Parrot failed, or --compare found it slower. 2: wrong usage. 130:
+/// interrupted; what there was is written.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", version)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version)]
+#[command(override_usage = "cargo xtask bench [OPTIONS]")]
 pub(crate) struct Arguments {
     /// The essential, in under two minutes: fewer suites, one short run of each
     #[arg(long)]
@@ -34,7 +36,8 @@ pub(crate) struct Arguments {
     /// Another echo server, started by COMMAND, in which {port} stands for its port; may be repeated
     #[arg(long, value_name = "NAME=COMMAND", value_parser = Peer::custom)]
     pub(crate) peer: Vec<Peer>,
-    /// Compare with the results of another time; exit code 1 if Parrot got slower by more than the spread
+    /// Compare CPU a message and throughput, of each server under each load, with those of another time; exit code 1 if
+    /// Parrot got slower by more than the spread of both and 2 % (10 % where nothing was repeated)
     #[arg(long, value_name = "OLD.json")]
     pub(crate) compare: Option<PathBuf>,
     /// Draw a flame graph of Parrot under load instead (perf, on Linux)
@@ -104,6 +107,9 @@ impl Arguments {
         if self.connections.contains(&0) {
             bail!("--connections 0: there is nothing to measure without a connection");
         }
+        if self.profile && !self.wants("parrot", &peers) {
+            bail!("--profile is of parrot, which is not among the servers of --only: name it too, or none");
+        }
         let suites = self.suites();
         let wanted = |peer: &&Peer| self.wants(&peer.name, &peers);
         if !all.iter().filter(wanted).any(|peer| suites.iter().any(|suite| peer.takes_part(suite.field))) {
@@ -123,6 +129,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn arguments(words: &[&str]) -> Arguments {
@@ -157,9 +165,19 @@ mod tests {
         assert!(says(&["--connections", "7", "--only", "c50"], "leave one out"));
         assert!(says(&["--peer", "parrot=mine {port}"], "that name already"));
         assert!(says(&["--peer", "a=b {port}", "--peer", "a=c {port}"], "that name already"));
+        assert!(says(&["--only", "c50,go", "--profile"], "--profile is of parrot"));
+        assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
         assert_eq!(refused(&["--only", "go,c50", "--peer", "mine=x {port}"]), Ok(()));
         let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
         assert!(parsed(&["--repeat", "0"]).is_err() && parsed(&["--peer", "foo"]).is_err());
+    }
+
+    #[test]
+    fn help_and_mistakes_name_the_command_that_people_type() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("Usage: cargo xtask bench [OPTIONS]") && !help.contains("--programs"), "{help}");
+        let mistake = Arguments::try_parse_from(["/target/release/parrot-bench"]).expect_err("no programs").to_string();
+        assert!(mistake.contains("Usage: cargo xtask bench [OPTIONS]"), "{mistake}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(crate) struct Chart {
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) name: String,
+    pub(crate) colour: RGBColor,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -42,6 +43,7 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(crate) struct Bar {
     pub(crate) name: String,
+    pub(crate) colour: RGBColor,
     pub(crate) value: f64,
     /// The end of the paler part, if there is one.
     pub(crate) beyond: Option<f64>,
@@ -132,14 +134,14 @@ impl Axis {
     }
 }
 
-/// A chart of lines.
-pub(crate) fn lines(name: String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<Chart> {
+/// A chart of lines. What lies below the beginning of `y` is cut off.
+pub(crate) fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> Result<Chart> {
     const HEIGHT: u32 = 400;
     let (left, right, top, bottom) = (82, WIDTH as i32 - 30, 34, HEIGHT as i32 - 54);
     let at_x = |value| left + (x.place(value) * f64::from(right - left)).round() as i32;
     let at_y = |value| bottom - (y.place(value) * f64::from(bottom - top)).round() as i32;
-    let servers: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-    chart(name, HEIGHT, &servers, |area| {
+    let servers: Vec<(&str, RGBColor)> = lines.iter().map(|line| (line.name.as_str(), line.colour)).collect();
+    chart(name, title, HEIGHT, &servers, |area| {
         for (value, label) in &y.ticks {
             rule(area, (left, at_y(*value)), (right, at_y(*value)))?;
             text(area, label, (left - 10, at_y(*value)), 15, HPos::Right, VPos::Center)?;
@@ -153,8 +155,9 @@ pub(crate) fn lines(name: String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<
         // Parrot last, so that it lies on top.
         let (own, others): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|line| line.name == "parrot");
         for line in others.into_iter().chain(own) {
-            let colour = colour(&line.name);
-            let within = line.points.iter().filter(|(value, _)| (x.from..=x.to).contains(value));
+            let colour = line.colour;
+            let within =
+                line.points.iter().filter(|(value, height)| (x.from..=x.to).contains(value) && *height >= y.from);
             let places: Vec<(i32, i32)> = within.map(|(value, height)| (at_x(*value), at_y(*height))).collect();
             let width = if line.name == "parrot" { 3 } else { 2 };
             area.draw(&PathElement::new(places.clone(), colour.stroke_width(width))).map_err(failed)?;
@@ -169,15 +172,15 @@ pub(crate) fn lines(name: String, x: &Axis, y: &Axis, lines: &[Line]) -> Result<
 }
 
 /// A chart of horizontal bars. A bar longer than `most` is cut and ends in a notch; its label tells the value.
-pub(crate) fn bars(name: String, bars: &[Bar], most: f64) -> Result<Chart> {
+pub(crate) fn bars(name: String, title: &str, bars: &[Bar], most: f64) -> Result<Chart> {
     let height = bars.len() as i32 * (BAR + 8) + 8;
     let (left, right) = (108, WIDTH as i32 - 220);
     let at = |value: f64| left + (f64::from(right - left) * (value / most).clamp(0.0, 1.0)).round() as i32;
-    chart(name, height as u32, &[], |area| {
+    chart(name, title, height as u32, &[], |area| {
         for (place, bar) in bars.iter().enumerate() {
             let top = 8 + place as i32 * (BAR + 8);
             let (bottom, middle) = (top + BAR, top + BAR / 2);
-            let colour = colour(&bar.name);
+            let colour = bar.colour;
             let longest = bar.beyond.unwrap_or(bar.value).max(bar.value);
             text(area, &bar.name, (left - 10, middle), 15, HPos::Right, VPos::Center)?;
             if let Some(beyond) = bar.beyond {
@@ -197,9 +200,25 @@ pub(crate) fn bars(name: String, bars: &[Bar], most: f64) -> Result<Chart> {
     })
 }
 
-/// The colour of a server, the same in every chart: Parrot's own stands out.
-pub(crate) fn colour(name: &str) -> RGBColor {
-    match name {
+/// Colours for servers of the caller's own.
+const OTHERS: [RGBColor; 6] = [
+    RGBColor(0xdb, 0x3d, 0x84),
+    RGBColor(0x2f, 0x5f, 0xd0),
+    RGBColor(0x8a, 0x9a, 0x1f),
+    RGBColor(0xb0, 0x4f, 0xc4),
+    RGBColor(0x10, 0x8a, 0x7d),
+    RGBColor(0xf0, 0x6a, 0x2a),
+];
+
+/// The colour of the server `name` among `all` of a report, the same in every chart: Parrot's own stands out.
+pub(crate) fn colour<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> RGBColor {
+    let others = all.into_iter().filter(|name| known_colour(name).is_none());
+    let own = others.zip(OTHERS.iter().cycle()).find(|(other, _)| *other == name).map(|(_, colour)| *colour);
+    known_colour(name).or(own).unwrap_or(INK)
+}
+
+fn known_colour(name: &str) -> Option<RGBColor> {
+    Some(match name {
         "parrot" => RGBColor(0x16, 0xa3, 0x4a),
         "parrot-clf" => RGBColor(0x5c, 0xc2, 0x84),
         "parrot-json" => RGBColor(0x98, 0xd6, 0xae),
@@ -211,8 +230,8 @@ pub(crate) fn colour(name: &str) -> RGBColor {
         "go" => RGBColor(0x0c, 0x9c, 0xc0),
         "go-copy" => RGBColor(0x86, 0xd2, 0xe6),
         "node" => RGBColor(0x86, 0x4f, 0xe8),
-        _ => RGBColor(0xdb, 0x3d, 0x84),
-    }
+        _ => return None,
+    })
 }
 
 /// A colour as a page writes it.
@@ -220,16 +239,22 @@ pub(crate) fn css(colour: RGBColor) -> String {
     format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
 }
 
-fn chart(name: String, height: u32, servers: &[&str], draw: impl Fn(&Area<'_>) -> Result<()>) -> Result<Chart> {
-    let element = svg(height, "currentColor", &draw)?;
-    let places = legend_places(servers);
+fn chart(
+    name: String,
+    title: &str,
+    height: u32,
+    servers: &[(&str, RGBColor)],
+    draw: impl Fn(&Area<'_>) -> Result<()>,
+) -> Result<Chart> {
+    let element = svg(title, height, "currentColor", &draw)?;
+    let places = legend_places(servers.iter().map(|(server, _)| *server));
     let rows = places.last().map_or(0, |(_, row)| row + 1);
-    let file = svg(height + (rows * ROW) as u32, "#1c2430", |area| {
+    let file = svg(title, height + (rows * ROW) as u32, "#1c2430", |area| {
         area.fill(&WHITE).map_err(failed)?;
         draw(area)?;
-        for (server, (left, row)) in servers.iter().zip(&places) {
+        for ((server, colour), (left, row)) in servers.iter().zip(&places) {
             let middle = height as i32 + row * ROW + ROW / 2 - 4;
-            let patch = Rectangle::new([(*left, middle - 6), (left + 12, middle + 6)], colour(server).filled());
+            let patch = Rectangle::new([(*left, middle - 6), (left + 12, middle + 6)], colour.filled());
             area.draw(&patch).map_err(failed)?;
             text(area, server, (left + 18, middle), LETTERS, HPos::Left, VPos::Center)?;
         }
@@ -239,10 +264,10 @@ fn chart(name: String, height: u32, servers: &[&str], draw: impl Fn(&Area<'_>) -
 }
 
 /// Where the entries of a legend begin: how far from the left, and in which row.
-fn legend_places(servers: &[&str]) -> Vec<(i32, i32)> {
+fn legend_places<'a>(servers: impl Iterator<Item = &'a str>) -> Vec<(i32, i32)> {
     const LEFT: i32 = 82;
     let (mut left, mut row) = (LEFT, 0);
-    let place = |server: &&str| {
+    let place = |server: &str| {
         let width = 42 + LETTER * server.chars().count() as i32;
         if left > LEFT && left + width > WIDTH as i32 {
             (left, row) = (LEFT, row + 1);
@@ -251,11 +276,11 @@ fn legend_places(servers: &[&str]) -> Vec<(i32, i32)> {
         left += width;
         here
     };
-    servers.iter().map(place).collect()
+    servers.map(place).collect()
 }
 
-/// As wide as there is room for it, in `ink`.
-fn svg(height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<()>) -> Result<String> {
+/// As wide as there is room for it, in `ink`; `title` is what is told to who cannot see it.
+fn svg(title: &str, height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
@@ -263,7 +288,13 @@ fn svg(height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<()>) -> Result
         area.present().map_err(failed)?;
     }
     let size = format!("width=\"{WIDTH}\" height=\"{height}\" ");
-    Ok(svg.trim_start().replacen(&size, "role=\"img\" ", 1).replace("#010203", ink))
+    let role = format!("role=\"img\" aria-label=\"{}\" ", escape(title));
+    Ok(svg.trim_start().replacen(&size, &role, 1).replace("#010203", ink))
+}
+
+/// `text` as markup may contain it.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn rule(area: &Area<'_>, from: (i32, i32), to: (i32, i32)) -> Result<()> {
@@ -310,25 +341,42 @@ mod tests {
 
     #[test]
     fn a_picture_is_one_svg_element_in_the_colour_of_its_page() {
-        let bar = Bar { name: "a <b>".into(), value: 3.0, beyond: None, range: None, label: "3".into() };
-        let chart = bars(String::new(), &[bar], 2.0).expect("a picture");
+        let bar = Bar { name: "a <b>".into(), colour: INK, value: 3.0, beyond: None, range: None, label: "3".into() };
+        let chart = bars(String::new(), "a \"chart\"", &[bar], 2.0).expect("a picture");
         for svg in [&chart.element, &chart.file] {
             assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
             assert!(svg.contains("a &lt;b&gt;"), "names are escaped: {svg}");
+            assert!(svg.contains("role=\"img\" aria-label=\"a &quot;chart&quot;\""), "{svg}");
         }
         assert!(chart.element.contains("currentColor") && !chart.element.contains("#010203"), "{chart:?}");
     }
 
     #[test]
+    fn servers_of_the_callers_own_have_colours_of_their_own() {
+        let all = ["parrot", "mine", "yours", "theirs"];
+        let colours = all.map(|name| colour(name, all));
+        assert!(colours.iter().enumerate().all(|(place, colour)| !colours[..place].contains(colour)), "{colours:?}");
+    }
+
+    #[test]
+    fn what_lies_below_an_axis_is_cut_off() {
+        let line = |points| [Line { name: String::new(), colour: INK, points }];
+        let y = Axis::logarithmic("", [20.0, 100.0].into_iter(), |value| format!("{value}"));
+        let drawn =
+            |points| lines(String::new(), "", &Axis::percentiles(), &y, &line(points)).expect("a picture").element;
+        assert_eq!(drawn(vec![(0.0, 3.0), (50.0, 20.0), (99.0, 80.0)]), drawn(vec![(50.0, 20.0), (99.0, 80.0)]));
+    }
+
+    #[test]
     fn a_file_says_which_line_is_whose_and_has_colours_of_its_own() {
         let names = ["parrot", "plain", "mio", "tokio-1", "tokio", "threads", "go", "go-copy", "node", "parrot-clf"];
-        let line = |name: &&str| Line { name: (*name).into(), points: vec![(1.0, 1.0), (2.0, 2.0)] };
+        let line = |name: &&str| Line { name: (*name).into(), colour: INK, points: vec![(1.0, 1.0), (2.0, 2.0)] };
         let axis = Axis::from_zero("", 2.0, |value| format!("{value}"));
         let lines_of_all: Vec<Line> = names.iter().map(line).collect();
-        let chart = lines(String::new(), &axis, &axis, &lines_of_all).expect("a picture");
+        let chart = lines(String::new(), "", &axis, &axis, &lines_of_all).expect("a picture");
         assert!(names.iter().all(|name| chart.file.contains(&format!(">\n{name}\n<"))), "{}", chart.file);
         assert!(!chart.element.contains("tokio") && !chart.file.contains("currentColor"));
-        let places = legend_places(&names);
+        let places = legend_places(names.into_iter());
         assert_eq!(
             (places.first(), places.last()),
             (Some(&(82, 0)), Some(&(82, 1))),

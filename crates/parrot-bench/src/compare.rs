@@ -4,7 +4,9 @@ use std::fmt;
 
 use parrot_load::Mark;
 
+use crate::environment::Environment;
 use crate::results::{Cell, DISTURBED, Method, Results, Summary, is_own};
+use crate::table::{cost, thousands};
 
 /// Changes below this share are nobody's business, whatever the spread says.
 const LEAST: f64 = 0.02;
@@ -60,10 +62,13 @@ fn sets_no_pace(cell: &Cell) -> bool {
     cell.sound().any(|run| run.is_disturbed() || run.marks.contains(&Mark::ClientBound))
 }
 
-/// A change counts if no run of one side lies among the runs of the other, and it is not tiny.
+/// A change counts if no run of one side lies among the runs of the other, the medians differ by more than half of both
+/// sides' spreads together, and it is not tiny. The first alone happens by chance: with three runs each, 1 in 10.
 fn judge(before: Summary, after: Summary, more_is_faster: bool, repeated: bool) -> Verdict {
-    let share = (after.median - before.median) / before.median;
-    let apart = after.least > before.most || after.most < before.least;
+    let change = after.median - before.median;
+    let share = change / before.median;
+    let apart = (after.least > before.most || after.most < before.least)
+        && change.abs() > before.half_spread() + after.half_spread();
     if !apart || share.abs() < if repeated { LEAST } else { UNREPEATED } || !share.is_finite() {
         Verdict::Same
     } else if (share > 0.0) == more_is_faster {
@@ -95,29 +100,54 @@ impl fmt::Display for Change {
             Verdict::Same => "same",
         };
         let share = (after.median / before.median - 1.0) * 100.0;
-        let digits = if before.median < 1000.0 { 2 } else { 0 };
+        let shown = |value: f64| if value < 1000.0 { cost(value) } else { thousands(value) };
+        let [old, new, least, most, old_least, old_most] =
+            [before.median, after.median, after.least, after.most, before.least, before.most].map(shown);
         write!(
             formatter,
-            "{word:6} {suite:12} {peer:12} {figure:13} {:.digits$} -> {:.digits$} ({share:+.1} %; runs {:.digits$} to {:.digits$}, were {:.digits$} to {:.digits$}){}",
-            before.median,
-            after.median,
-            after.least,
-            after.most,
-            before.least,
-            before.most,
+            "{word:6} {suite:12} {peer:12} {figure:13} {old} -> {new} ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
             if *doubtful { ", not the server's alone" } else { "" }
         )
     }
 }
 
-/// What a reader needs besides the lines: whether the machine itself is another, or behaved like one.
-pub(crate) fn caution(before: &Results, after: &Results, changes: &[Change]) -> Option<String> {
+/// What only one of the two measured, in a line.
+pub(crate) fn one_sided(before: &Results, after: &Results) -> Option<String> {
+    let suites = |results: &Results| results.suites.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
+    let peers = |results: &Results| results.peers.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
+    let only = |one: &Results, other: &Results| {
+        let (suites, peers) = (without(&suites(one), &suites(other)), without(&peers(one), &peers(other)));
+        [suites, peers].concat().join(", ")
+    };
+    let (gone, new) = (only(before, after), only(after, before));
+    let sides = [("then", gone), ("now", new)].into_iter().filter(|(_, names)| !names.is_empty());
+    let sides: Vec<String> = sides.map(|(when, names)| format!("only {when}: {names}")).collect();
+    (!sides.is_empty()).then(|| format!("not compared: {}", sides.join("; ")))
+}
+
+/// What of `all` is not in `known`.
+fn without(all: &[String], known: &[String]) -> Vec<String> {
+    all.iter().filter(|name| !known.contains(name)).cloned().collect()
+}
+
+/// What a reader needs besides the lines: whether the machine itself is another, or behaved like one, and whether it
+/// was all built and measured alike.
+pub(crate) fn cautions(before: &Results, after: &Results, changes: &[Change]) -> Vec<String> {
+    let mut cautions = Vec::new();
     let (old, new) = (&before.environment, &after.environment);
     if (&old.cpu, &old.kernel, old.cores) != (&new.cpu, &new.kernel, new.cores) {
-        return Some(format!(
-            "these are different machines or systems: {} on {} and {} on {}",
-            old.cpu, old.kernel, new.cpu, new.kernel
-        ));
+        let machine = |environment: &Environment| {
+            format!("{} with {} cores on {}", environment.cpu, environment.cores, environment.kernel)
+        };
+        cautions.push(format!("these are different machines or systems: {} and {}", machine(old), machine(new)));
+    }
+    // Older files do not tell.
+    if !old.build.is_empty() && old.build != new.build {
+        cautions.push(format!("these were built in different ways: {}; and {}", old.build, new.build));
+    }
+    let versions = different_versions(&old.versions, &new.versions);
+    if !versions.is_empty() {
+        cautions.push(format!("these were built or run by different versions: {}", versions.join(", ")));
     }
     let how = |method: &Method| {
         format!(
@@ -127,22 +157,33 @@ pub(crate) fn caution(before: &Results, after: &Results, changes: &[Change]) -> 
     };
     let (old, new) = (how(&before.method), how(&after.method));
     if old != new {
-        return Some(format!("these were measured in different ways: {old}; and {new}"));
+        cautions.push(format!("these were measured in different ways: {old}; and {new}"));
     }
     let busy = |results: &Results| results.others().is_some_and(|others| others > DISTURBED);
     if busy(before) || busy(after) {
-        return Some("other programs were at work during one of the two: repeat it on a quiet machine".into());
+        cautions.push("other programs were at work during one of the two: repeat it on a quiet machine".into());
     }
     let others = |change: &&Change| !is_own(&change.peer);
     let (moved, all) = (
         changes.iter().filter(others).filter(|change| change.is_noteworthy()).count(),
         changes.iter().filter(others).count(),
     );
-    (all > 0 && moved * 3 > all).then(|| {
-        format!(
+    if all > 0 && moved * 3 > all {
+        cautions.push(format!(
             "{moved} of {all} figures of the other servers moved too: the machine was not the same, rather than Parrot"
-        )
-    })
+        ));
+    }
+    cautions
+}
+
+/// Compilers, runtimes and libraries that both have, and not in the same version. Parrot's own is what is compared.
+fn different_versions(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
+    let others = new.iter().filter(|(name, _)| name != "parrot");
+    let changed = others.filter_map(|(name, now)| {
+        let (_, then) = old.iter().find(|(other, then)| other == name && then != now)?;
+        Some(format!("{name} ({then} then, {now} now)"))
+    });
+    changed.collect()
 }
 
 #[cfg(test)]
@@ -191,6 +232,24 @@ mod tests {
         assert_eq!(judge(low, high, false, true), Verdict::Slower, "more CPU a message");
         assert_eq!(judge(low, high, true, true), Verdict::Faster, "more messages a second");
         assert_eq!(judge(high, low, false, true), Verdict::Faster);
+    }
+
+    #[test]
+    fn runs_that_lie_apart_are_no_change_if_they_lie_as_far_from_each_other() {
+        let (before, after) = (summary(&[3.5, 3.9, 3.95]), summary(&[4.0, 4.05, 4.6]));
+        assert_eq!(judge(before, after, false, true), Verdict::Same);
+    }
+
+    #[test]
+    fn versions_that_differ_are_named_unless_they_are_what_is_compared() {
+        let versions = |rustc: &str, parrot: &str| {
+            [("parrot", parrot), ("rustc", rustc), ("mio", "1.2")].map(|(name, version)| (name.into(), version.into()))
+        };
+        assert_eq!(
+            different_versions(&versions("1.94", "0.1"), &versions("1.95", "0.2")),
+            ["rustc (1.94 then, 1.95 now)"]
+        );
+        assert_eq!(different_versions(&[], &versions("1.95", "0.2")), [""; 0]);
     }
 
     #[test]

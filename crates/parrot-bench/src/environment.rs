@@ -56,7 +56,7 @@ impl Environment {
             versions: versions(),
             commit: commit(),
             build: build(programs),
-            arguments: std::env::args().skip(1).collect(),
+            arguments: typed(std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned())),
         }
     }
 }
@@ -80,6 +80,19 @@ fn read(path: &str) -> Option<String> {
 fn model(cpuinfo: &str) -> Option<String> {
     let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(": ").map(|(_, model)| model.to_string())
+}
+
+/// The arguments that a person typed: without the directory of programs, which xtask adds.
+fn typed(mut arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut typed = Vec::new();
+    while let Some(argument) = arguments.next() {
+        if argument == "--programs" {
+            arguments.next();
+        } else {
+            typed.push(argument);
+        }
+    }
+    typed
 }
 
 /// The first line of what a program prints, if it can be run.
@@ -144,6 +157,12 @@ mod tests {
     fn the_build_is_told_as_the_workspace_has_it() {
         let build = build(Path::new("target/release"));
         assert!(build.starts_with("release, ") && build.contains("lto = "), "{build}");
+    }
+
+    #[test]
+    fn the_arguments_are_those_that_were_typed() {
+        let words = ["--programs", "/somewhere/release", "--only", "c50"].map(String::from);
+        assert_eq!(typed(words.into_iter()), ["--only", "c50"]);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
 use parrot_load::Stop;
 use rustix::process::{Pid, kill_process_group};
 
+/// The exit code of a program that SIGINT ended, as shells tell it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// Whether to stop, and whom to take along.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt {
@@ -37,7 +40,7 @@ impl Interrupt {
                         if let Some(server) = *server {
                             let _ = kill_process_group(server, rustix::process::Signal::KILL);
                         }
-                        std::process::exit(130);
+                        std::process::exit(INTERRUPTED.into());
                     }
                     taken.stop.stop();
                 }

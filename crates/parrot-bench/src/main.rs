@@ -21,6 +21,7 @@ mod suite;
 mod table;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,12 +29,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use parrot_load::Lacking;
 
 use arguments::Arguments;
 use environment::Environment;
-use interrupt::Interrupt;
+use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
-use peer::{Found, Peer, Places};
+use peer::{Peer, Places};
 use results::{Method, PeerInfo, Results, SCHEMA, SuiteInfo};
 use say::{reader_has_gone, say, warn};
 use suite::{SUITES, Suite};
@@ -56,19 +58,25 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Read first: a mistake in its name should not cost the time of a measurement.
     let before = arguments.compare.as_deref().map(read_results).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
-    let (mut peers, missing) = peers(arguments, &programs, &output);
-    let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+    let mut all = peer::all(&Places { programs: &programs, output: &output });
+    all.extend(arguments.peer.iter().cloned());
     if arguments.list {
-        list(&peers)?;
+        list(&all, &peer::missing(&all, &programs))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Err(wrong) = arguments.check(&peers) {
-        Arguments::command().error(ErrorKind::ValueValidation, wrong).exit();
+    arguments.check(&all).unwrap_or_else(|wrong| wrong_usage(wrong));
+    if arguments.profile {
+        profile::check()?;
     }
+    let names: Vec<&str> = all.iter().map(|peer| peer.name.as_str()).collect();
+    let wanted = |peer: &&Peer| arguments.wants(&peer.name, &names) && (!arguments.profile || peer.name == "parrot");
+    let mut peers: Vec<Peer> = all.iter().filter(wanted).cloned().collect();
+    let missing = peer::missing(&peers, &programs);
+    if let Some((name, why)) = missing.iter().find(|(name, _)| arguments.only.contains(name)) {
+        wrong_usage(format!("--only {name}: it cannot take part: {why}"));
+    }
+    peers.retain(|peer| !missing.contains_key(&peer.name));
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    let wanted: Vec<bool> = names.iter().map(|name| arguments.wants(name, &names)).collect();
-    let mut wanted = wanted.iter();
-    peers.retain(|_| wanted.next().is_some_and(|wanted| *wanted));
 
     let (interrupt, _guard) = Interrupt::take()?;
     let cores = pin::cores();
@@ -78,8 +86,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.profile {
         let suite = arguments.suites().into_iter().next().context("no suite to profile")?;
         let parrot = peers.iter().find(|peer| peer.name == "parrot").context("--profile is for parrot")?;
-        say(profile::flame_graph(&measure, &suite, parrot, &output)?.display())?;
-        return Ok(ExitCode::SUCCESS);
+        return profile::flame_graph(&measure, &suite, parrot, &output);
     }
 
     let mut results = Results {
@@ -97,6 +104,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         suites: Vec::new(),
         peers: peers.iter().map(info).collect(),
         missing,
+        skipped: BTreeMap::new(),
         cells: Vec::new(),
         interrupted: false,
     };
@@ -109,7 +117,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(failure) = &failure {
         warn(format_args!("bench: {failure}"));
     }
-    Ok(if slower || failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match results.interrupted {
+        true => ExitCode::from(INTERRUPTED),
+        false if slower || failure.is_some() => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Ends the program as clap does.
+fn wrong_usage(wrong: impl Display) -> ! {
+    Arguments::command().error(ErrorKind::ValueValidation, wrong).exit()
 }
 
 fn info(peer: &Peer) -> PeerInfo {
@@ -122,7 +139,7 @@ fn info(peer: &Peer) -> PeerInfo {
 ///
 /// If what it finds cannot be told.
 fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], results: &mut Results) -> Result<()> {
-    for suite in arguments.suites() {
+    'suites: for suite in arguments.suites() {
         let field: Vec<&Peer> = peers.iter().filter(|peer| peer.takes_part(suite.field)).collect();
         if field.is_empty() {
             continue;
@@ -149,6 +166,13 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
                     results.interrupted = true;
                     return say(table::text(results, &suite.name).trim_end());
                 }
+                if let Some(lacking) = outcome.as_ref().err().and_then(lacking) {
+                    // It would be lacking in every other run too.
+                    say(format_args!("  skipped: {lacking}"))?;
+                    results.suites.pop();
+                    results.skipped.insert(suite.name.to_string(), lacking.to_string());
+                    continue 'suites;
+                }
                 let cell = results.cell_mut(&suite.name, &peer.name);
                 match outcome {
                     Ok(run) => cell.runs.push(run),
@@ -161,6 +185,14 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
     Ok(())
 }
 
+/// What this machine has too little of for a load, if that is why it could not be run.
+fn lacking(error: &anyhow::Error) -> Option<&Lacking> {
+    match error.downcast_ref()? {
+        parrot_load::Error::Capacity(lacking) => Some(lacking),
+        _ => None,
+    }
+}
+
 /// Says beforehand what will be missing or doubtful.
 fn caution(results: &Results) -> Result<()> {
     for (name, why) in &results.missing {
@@ -170,10 +202,6 @@ fn caution(results: &Results) -> Result<()> {
         say("server and client share the cores: this system, or a single core, does not let them be kept apart")?;
     } else if results.method.same_core {
         say("server and client are on hardware threads of the same core, and slow each other down")?;
-    }
-    let environment = &results.environment;
-    if let Some(load) = environment.load_average.filter(|load| *load > 0.5 * environment.cores as f64) {
-        say(format_args!("the machine was busy before this began (load average {load}): expect a wide spread"))?;
     }
     Ok(())
 }
@@ -212,8 +240,8 @@ fn compare(before: &Results, after: &Results) -> Result<bool> {
     if !changes.iter().any(compare::Change::is_noteworthy) {
         say(format_args!("  no change beyond the spread in {} figures", changes.len()))?;
     }
-    if let Some(caution) = compare::caution(before, after, &changes) {
-        say(format_args!("  {caution}"))?;
+    for line in compare::one_sided(before, after).into_iter().chain(compare::cautions(before, after, &changes)) {
+        say(format_args!("  {line}"))?;
     }
     Ok(changes.iter().any(compare::Change::is_regression))
 }
@@ -233,36 +261,26 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
 }
 
-/// The directory of this run's files.
+/// The directory of this run's files: beside the one that this program is in, unless the caller chooses. The servers'
+/// programs may be elsewhere: for a profile they are built apart.
 fn output(arguments: &Arguments) -> Result<PathBuf> {
-    let output = arguments.output.clone().unwrap_or_else(|| {
-        let target = arguments.programs.parent().unwrap_or(&arguments.programs);
-        target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string())
-    });
-    absolute(&output)
-}
-
-/// Every server that can take part, and those that cannot with the reason.
-fn peers(arguments: &Arguments, programs: &Path, output: &Path) -> (Vec<Peer>, BTreeMap<String, String>) {
-    let (mut peers, mut missing) = (Vec::new(), BTreeMap::new());
-    for found in peer::all(&Places { programs, output }) {
-        match found {
-            Found::Peer(peer) => peers.push(peer),
-            Found::Missing { name, why } => drop(missing.insert(name.to_string(), why)),
-        }
+    if let Some(output) = &arguments.output {
+        return absolute(output);
     }
-    peers.extend(arguments.peer.iter().cloned());
-    (peers, missing)
+    let own = std::env::current_exe().context("cannot find this program's own directory")?;
+    let target = own.parent().and_then(Path::parent).context("this program is in no target directory")?;
+    Ok(target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string()))
 }
 
-fn list(peers: &[Peer]) -> Result<()> {
+fn list(peers: &[Peer], missing: &BTreeMap<String, String>) -> Result<()> {
     say("suites")?;
     for Suite { name, title, .. } in SUITES {
         say(format_args!("  {name:12} {title}"))?;
     }
     say("servers")?;
     for Peer { name, about, .. } in peers {
-        say(format_args!("  {name:12} {about}"))?;
+        let missing = missing.get(name).map(|why| format!(" (cannot take part: {why})")).unwrap_or_default();
+        say(format_args!("  {name:12} {about}{missing}"))?;
     }
     Ok(())
 }

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use parrot_load::{Report, Watch};
 
-use crate::account;
+use crate::account::{self, Used};
 use crate::interrupt::Interrupt;
 use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::results::{Memory, Run};
-use crate::say::warn;
 use crate::server::Server;
 use crate::suite::Suite;
 
@@ -56,23 +55,18 @@ impl Measure<'_> {
         let server = answering?;
         started(server.id());
         thread::sleep(REST);
-        let rest = account::resident(server.id());
+        let rest = account::sum(&account::group(server.id()), account::resident);
         let plan = suite.plan(server.address, self.warmup, self.window, self.threads);
         let patience = self.window.mul_f64(LATE).max(LATE_AT_LEAST);
         let mut meter = Meter { id: server.id(), patience, ..Meter::default() };
         let report = parrot_load::run(&plan, &self.interrupt.stop, &mut meter)?;
-        if let Some(late) = meter.late {
-            let (peer, suite) = (&peer.name, &suite.name);
-            warn(format_args!(
-                "{suite}: the CPU time of {peer} was read {late:.1?} too late and is left out: something else kept this program from running"
-            ));
-        }
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
         let memory = Memory {
             rest,
             loaded: meter.loaded,
-            peak: account::peak(server.id()),
+            // Of a server that forks, the processes may be gone with the connections.
+            peak: meter.peak.max(account::sum(&account::group(server.id()), account::peak)),
             per_connection: growth.filter(|_| !suite.reconnect).map(|growth| growth / connections),
         };
         let log = server.finish()?;
@@ -82,6 +76,7 @@ impl Measure<'_> {
             cpu_per_message: cores
                 .filter(|_| report.messages > 0)
                 .map(|cores| cores * 1e6 / report.messages_per_second),
+            cpu_late: meter.late.map(|late| late.as_secs_f64()),
             cores,
             latency: report.latency,
             curve: report.latencies.curve(),
@@ -107,21 +102,22 @@ fn failed(report: &Report) -> String {
 /// CPU time of the server, of this process and of the whole machine at one moment.
 struct Reading {
     at: Instant,
-    server: Duration,
+    server: Used,
     own: Option<Duration>,
     machine: Option<Duration>,
 }
 
 impl Reading {
-    fn take(server: u32) -> Option<Reading> {
+    fn take(server: impl IntoIterator<Item = u32>) -> Reading {
         let (at, own) = (Instant::now(), account::cpu(std::process::id()));
-        Some(Reading { at, server: account::cpu(server)?, own, machine: account::machine() })
+        Reading { at, server: Used::read(server), own, machine: account::machine() }
     }
 }
 
 /// Reads the accounts when the window opens and closes.
 #[derive(Default)]
 struct Meter {
+    /// The server's process, which leads its group.
     id: u32,
     /// How late the window's end may be heard of.
     patience: Duration,
@@ -134,25 +130,30 @@ struct Meter {
     /// Cores used by whoever is neither the server nor the load.
     others: Option<f64>,
     loaded: Option<u64>,
+    peak: Option<u64>,
 }
 
 impl Watch for Meter {
     fn window_opens(&mut self) {
-        self.opened = Reading::take(self.id);
+        self.opened = Some(Reading::take(account::group(self.id)));
     }
 
     fn window_closes(&mut self, late: Duration) {
         self.late = Some(late).filter(|late| *late > self.patience);
-        if let Some((opened, closed)) = self.opened.as_ref().zip(Reading::take(self.id)) {
-            let real = closed.at.duration_since(opened.at).as_secs_f64();
-            let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / real;
-            let server = cores(opened.server, closed.server);
-            let own = opened.own.zip(closed.own).map(|(before, after)| cores(before, after));
-            let all = opened.machine.zip(closed.machine).map(|(before, after)| cores(before, after));
-            self.used = self.late.is_none().then_some(server);
-            self.others = all.zip(own).map(|(all, own)| (all - own - server).max(0.0));
-        }
-        self.loaded = account::resident(self.id);
+        let Some(opened) = &self.opened else { return };
+        let processes: Vec<u32> = opened.server.processes().collect();
+        let mut closed = Reading::take(processes.iter().copied());
+        self.loaded = account::sum(&processes, account::resident);
+        self.peak = account::sum(&processes, account::peak);
+        // Last, because looking for them takes a while and the load has ended.
+        closed.server.join(account::group(self.id));
+        let real = closed.at.duration_since(opened.at).as_secs_f64();
+        let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / real;
+        let server = closed.server.since(&opened.server).map(|used| used.as_secs_f64() / real);
+        let own = opened.own.zip(closed.own).map(|(before, after)| cores(before, after));
+        let all = opened.machine.zip(closed.machine).map(|(before, after)| cores(before, after));
+        self.used = server.filter(|_| self.late.is_none());
+        self.others = all.zip(own).zip(server).map(|((all, own), server)| (all - own - server).max(0.0));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Who is measured: the servers, how each is started, and what keeps one from taking part.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,18 +23,32 @@ pub(crate) struct Peer {
     pub(crate) receives: String,
     /// The file it logs to, if it keeps a log.
     pub(crate) log: Option<PathBuf>,
+    /// What it needs that may not be installed.
+    needs: Option<Tool>,
 }
 
-/// What becomes of a server's name in a report.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Peer(Peer),
-    /// It cannot take part, and why.
-    Missing {
-        name: &'static str,
-        why: String,
-    },
+/// Another language's compiler or runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tool {
+    Go,
+    Node,
 }
+
+impl Tool {
+    /// Makes the servers that need it ready, whose programs go to `programs`.
+    fn prepare(self, programs: &Path) -> Result<()> {
+        match self {
+            Tool::Go => build_go(&programs.join(GO)),
+            Tool::Node => match Command::new("node").arg("--version").output() {
+                Ok(output) if output.status.success() => Ok(()),
+                _ => bail!("Node is not installed"),
+            },
+        }
+    }
+}
+
+/// The program of Go's servers.
+const GO: &str = "peer-go";
 
 impl Peer {
     fn new(name: &str, about: &str, receives: &str, program: impl Into<OsString>, arguments: &[&str]) -> Peer {
@@ -44,6 +60,7 @@ impl Peer {
             arguments,
             receives: receives.into(),
             log: None,
+            needs: None,
         }
     }
 
@@ -95,8 +112,8 @@ pub(crate) struct Places<'a> {
     pub(crate) output: &'a Path,
 }
 
-/// Every server of the comparison, in the order of the report.
-pub(crate) fn all(places: &Places<'_>) -> Vec<Found> {
+/// Every server of the comparison, in the order of the report, whether or not it can take part here.
+pub(crate) fn all(places: &Places<'_>) -> Vec<Peer> {
     let parrot = |name, about, log: &[&str]| {
         let base = ["--bind", "127.0.0.1", "--port", "{port}"];
         Peer::new(name, about, "128 KiB", places.programs.join("parrot"), &[&base[..], log].concat())
@@ -104,14 +121,21 @@ pub(crate) fn all(places: &Places<'_>) -> Vec<Found> {
     let logging = |name, about, format: &str| {
         let log = places.output.join(format!("{format}.log"));
         let file = log.display().to_string();
-        Found::Peer(Peer { log: Some(log), ..parrot(name, about, &["--log", format, "--log-file", &file]) })
+        Peer { log: Some(log), ..parrot(name, about, &["--log", format, "--log-file", &file]) }
     };
     let ours = |name, about, receives| {
-        let program = places.programs.join(format!("peer-{name}"));
-        Found::Peer(Peer::new(name, about, receives, program, &["{port}"]))
+        Peer::new(name, about, receives, places.programs.join(format!("peer-{name}")), &["{port}"])
     };
-    let mut found = vec![
-        Found::Peer(parrot("parrot", "this project, logging off", &["-q", "--log", "off"])),
+    // Go's server with the usual loop and, for bulk, with `io.Copy`.
+    let go = |name, about, receives, arguments: &[&str]| Peer {
+        needs: Some(Tool::Go),
+        ..Peer::new(name, about, receives, places.programs.join(GO), arguments)
+    };
+    let script = peers().join("node/echo.js").display().to_string();
+    let node =
+        Peer::new("node", "Node's net module, the original's third server", "64 KiB", "node", &[&script, "{port}"]);
+    vec![
+        parrot("parrot", "this project, logging off", &["-q", "--log", "off"]),
         logging("parrot-clf", "with a CLF line for each message, to a file", "clf"),
         logging("parrot-json", "with a JSON line for each message, to a file", "json"),
         ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue", "64 KiB"),
@@ -119,28 +143,25 @@ pub(crate) fn all(places: &Places<'_>) -> Vec<Found> {
         ours("tokio-1", "tokio on one thread", "8 KiB"),
         ours("tokio", "tokio as people run it, a worker for each core it may use", "8 KiB"),
         ours("threads", "the standard library, a thread a connection", "64 KiB"),
-    ];
-    found.extend(go(places));
-    found.push(node());
-    found
+        go("go", "Go's net package, a goroutine a connection", "8 KiB", &["{port}"]),
+        go(
+            "go-copy",
+            "the same with io.Copy, which on Linux splices",
+            "32 KiB, or what a pipe takes where it splices",
+            &["{port}", "copy"],
+        ),
+        Peer { needs: Some(Tool::Node), ..node },
+    ]
 }
 
-/// Go's server, built from its source if Go is installed: with the usual loop and, for bulk, with `io.Copy`.
-fn go(places: &Places<'_>) -> Vec<Found> {
-    let program = places.programs.join("peer-go");
-    match build_go(&program) {
-        Ok(()) => vec![
-            Found::Peer(Peer::new("go", "Go's net package, a goroutine a connection", "8 KiB", &program, &["{port}"])),
-            Found::Peer(Peer::new(
-                "go-copy",
-                "the same with io.Copy, which on Linux splices",
-                "32 KiB, or what a pipe takes where it splices",
-                &program,
-                &["{port}", "copy"],
-            )),
-        ],
-        Err(why) => vec![Found::Missing { name: "go", why: format!("{why:#}") }],
-    }
+/// Makes `peers` ready, and says which of them cannot take part, and why.
+pub(crate) fn missing(peers: &[Peer], programs: &Path) -> BTreeMap<String, String> {
+    let mut lacking: BTreeMap<Tool, Option<String>> = BTreeMap::new();
+    let mut why = |tool: Tool| {
+        let prepare = || tool.prepare(programs).err().map(|error| format!("{error:#}"));
+        lacking.entry(tool).or_insert_with(prepare).clone()
+    };
+    peers.iter().filter_map(|peer| Some((peer.name.clone(), why(peer.needs?)?))).collect()
 }
 
 fn build_go(program: &Path) -> Result<()> {
@@ -148,27 +169,14 @@ fn build_go(program: &Path) -> Result<()> {
     // The installed toolchain, and nothing fetched: the source needs neither a newer one nor a module.
     command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
     command.arg("build").arg("-o").arg(program).arg(".").current_dir(peers().join("go"));
-    let output = command.output().context("Go is not installed")?;
+    let output = match command.output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("Go is not installed"),
+        output => output.context("cannot start go build")?,
+    };
     if !output.status.success() {
         bail!("go build failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
-}
-
-fn node() -> Found {
-    match Command::new("node").arg("--version").output() {
-        Ok(output) if output.status.success() => {
-            let script = peers().join("node/echo.js").display().to_string();
-            Found::Peer(Peer::new(
-                "node",
-                "Node's net module, the original's third server",
-                "64 KiB",
-                "node",
-                &[&script, "{port}"],
-            ))
-        }
-        _ => Found::Missing { name: "node", why: "Node is not installed".into() },
-    }
 }
 
 /// Where the sources of peers in other languages are.

@@ -1,8 +1,8 @@
 //! A flame graph of Parrot under load: perf collects, inferno draws.
 
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,30 +10,49 @@ use anyhow::{Context, Result, bail};
 use inferno::collapse::Collapse;
 use inferno::collapse::perf::{Folder, Options};
 
+use crate::interrupt::INTERRUPTED;
 use crate::measure::Measure;
 use crate::peer::Peer;
-use crate::say::warn;
+use crate::say::{say, warn};
 use crate::suite::Suite;
 
 /// What to use where there is no perf.
 const ELSEWHERE: &str = "flame graphs are drawn with perf, which only Linux has: use `xctrace record --template 'Time Profiler'` \
      (Instruments) on macOS, `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` or pmcstat on FreeBSD";
 
+/// What to do where there could be one.
+const NO_PERF: &str = "perf is not installed (on Debian: apt install linux-perf)";
+
 /// How long perf may take to write what it saw, after the server has ended.
 const WRITING: Duration = Duration::from_secs(30);
 
-/// Runs `peer` under the load of `suite` and writes where its time went to `output`/profile.svg.
+/// Whether a flame graph can be made here, before anything is run for it.
 ///
 /// # Errors
 ///
-/// If there is no perf, or it may not look at the process; each with what to do.
-pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, output: &Path) -> Result<PathBuf> {
+/// If this is not Linux, or perf is not installed; each with what to do.
+pub(crate) fn check() -> Result<()> {
     if !cfg!(target_os = "linux") {
         bail!(ELSEWHERE);
     }
+    Command::new("perf").arg("--version").output().context(NO_PERF)?;
+    Ok(())
+}
+
+/// Runs `peer` under the load of `suite`, writes where its time went to `output`/profile.svg, and says so. The exit
+/// code tells of an interruption, and of a run in which something failed.
+///
+/// # Errors
+///
+/// If the run cannot be made, or perf may not look at the process; with what to do.
+pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, output: &Path) -> Result<ExitCode> {
     let data = output.join("perf.data");
     let mut recording = None;
-    let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data)))?;
+    let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data)));
+    if measure.interrupt.stop.stopped() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let run = run?;
     finish(recording.context("the server never answered")??)?;
     warn(format_args!("profiled at {:.0} messages/s", run.messages_per_second));
     let folded = fold(&data)?;
@@ -44,7 +63,12 @@ pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, out
     let picture = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let folded = String::from_utf8_lossy(&folded);
     inferno::flamegraph::from_lines(&mut options, folded.lines(), picture).context("cannot draw the flame graph")?;
-    Ok(path)
+    say(path.display())?;
+    if let Some(trouble) = run.trouble() {
+        warn(format_args!("this is no profile of a server that serves: {trouble}"));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Starts perf on `process`, for as long as that lives.
@@ -52,7 +76,7 @@ fn record(process: u32, data: &Path) -> Result<Child> {
     let mut perf = Command::new("perf");
     perf.args(["record", "-q", "-F", "1999", "-g", "-o"]).arg(data).args(["-p", &process.to_string()]);
     perf.stdin(Stdio::null()).stdout(Stdio::null());
-    perf.spawn().context("perf is not installed (on Debian: apt install linux-perf)")
+    perf.spawn().context(NO_PERF)
 }
 
 /// Waits until perf has written what it saw.

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use crate::charts::Chart;
+use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
-use crate::table::{self, thousands};
+use crate::table::{self, cost, thousands};
 
 /// The page, and its charts as they are to stand elsewhere.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
@@ -36,9 +36,9 @@ fn lead(results: &Results) -> String {
         }
         (server, client) => {
             format!(
-                "Server and load generator were kept on different cores, the server on {} and the load generator on {}.",
-                server.len(),
-                client.len()
+                "Server and load generator were kept on different cores: {} for the server, {} for the load generator.",
+                count(server.len(), "core"),
+                count(client.len(), "core")
             )
         }
     };
@@ -74,29 +74,31 @@ fn cards(results: &Results) -> String {
         let ratio = plain.and_then(Cell::cpu_per_message).map(|plain| beside(cpu, plain));
         // A figure that nothing vouches for is shown, but not as if it were sure.
         let sides = || [own, plain].into_iter().flatten();
-        let doubt = if let Some(others) = sides().find_map(Cell::disturbed) {
-            Some(format!("disturbed: other programs used {others:.1} cores"))
-        } else if sides().any(|cell| !cell.is_repeated()) {
-            Some("measured once: the spread is not known".into())
-        } else {
-            None
-        };
-        let class = if doubt.is_some() { " doubtful" } else { "" };
-        let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 50.0));
+        let disturbed = sides().filter_map(Cell::disturbed).reduce(f64::max);
+        let disturbed = disturbed.map(|others| format!("disturbed: other programs used {others:.1} cores"));
+        let once = sides().any(|cell| !cell.is_repeated());
+        let once = once.then(|| "measured once: the spread is not known".to_string());
+        let class = if disturbed.is_some() || once.is_some() { " doubtful" } else { "" };
+        let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 100.0));
         let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages a second", thousands(rate.median)));
         let memory = own.and_then(|own| own.median(|run| run.memory.peak.map(|bytes| bytes as f64 / 1048576.0)));
         let memory = memory.map(|memory| format!("{memory:.1} MiB at most"));
-        let facts: Vec<String> = [spread, ratio, rate, memory, doubt].into_iter().flatten().collect();
+        let facts: Vec<String> = [spread, ratio, rate, memory, disturbed, once].into_iter().flatten().collect();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             cards,
-            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{:.2} µs</p><p>CPU a message<br>{}</p></div>",
+            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{} µs</p><p>CPU a message<br>{}</p></div>",
             escape(&info.title),
-            cpu.median,
+            cost(cpu.median),
             facts.join("<br>")
         );
     }
     if cards.is_empty() { cards } else { format!("<div class=\"cards\">\n{cards}</div>\n") }
+}
+
+/// `1 core`, `2 cores`.
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The figure of Parrot beside that of the bare loop, and whether that is a difference.
@@ -139,16 +141,14 @@ fn tables(results: &Results) -> String {
 fn method(results: &Results) -> String {
     let method = &results.method;
     let mut text = format!(
-        "<section>\n<h2>How it was measured</h2>\n<p>For each figure: {} {} of {:.1} s after {:.1} s of warm-up, a fresh server for each, \
-         the servers taking turns in alternating order. All connections are open before the first message. The load generator \
-         ({} {}) compares every byte that comes back; a failure is counted and shown, never skipped. CPU time is the system's own \
-         account of the server's process between two readings at the window's ends.{}</p>\n<dl>\n",
-        method.repeats,
-        if method.repeats == 1 { "run" } else { "runs" },
+        "<section>\n<h2>How it was measured</h2>\n<p>For each figure: {} of {:.1} s after {:.1} s of warm-up, a fresh server for each, \
+         the servers taking turns in alternating order. Connections that last are all open before the first message. The load \
+         generator ({}) compares every byte that comes back; a failure is counted and shown, never skipped. CPU time is the system's own \
+         account of the server's processes between two readings at the window's ends.{}</p>\n<dl>\n",
+        count(method.repeats, "run"),
         method.window,
         method.warmup,
-        method.client_threads,
-        if method.client_threads == 1 { "thread" } else { "threads" },
+        count(method.client_threads, "thread"),
         if results.cells.iter().flat_map(|cell| &cell.runs).any(|run| run.log.is_some()) {
             " A server that keeps a log does so in a file, which is removed after the run; the lines it wrote and dropped are in results.json."
         } else {
@@ -162,6 +162,9 @@ fn method(results: &Results) -> String {
     }
     for (name, why) in &results.missing {
         let _ = writeln!(text, "<dt>{}</dt><dd>did not take part: {}</dd>", escape(name), escape(why));
+    }
+    for (name, why) in &results.skipped {
+        let _ = writeln!(text, "<dt>{}</dt><dd>was skipped: {}</dd>", escape(name), escape(why));
     }
     text.push_str("</dl>\n</section>\n");
     text
@@ -200,11 +203,6 @@ fn environment(results: &Results) -> String {
     text
 }
 
-/// `text` as a page may contain it.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +231,7 @@ mod tests {
             suites: Vec::new(),
             peers: Vec::new(),
             missing: [("go".to_string(), "Go is <not> installed".to_string())].into(),
+            skipped: [("c9".to_string(), "too few <descriptors>".to_string())].into(),
             cells: Vec::new(),
             interrupted: false,
         };
@@ -279,7 +278,13 @@ mod tests {
         for outside in ["<script", "<link", "src=", "url(", "@import"] {
             assert!(!page.contains(outside), "{outside}");
         }
-        for inside in ["1.20 × the bare loop", "6.30 µs", "a &lt;server&gt;", "Go is &lt;not&gt; installed"] {
+        for inside in [
+            "1.20 × the bare loop",
+            "6.30 µs",
+            "a &lt;server&gt;",
+            "Go is &lt;not&gt; installed",
+            "too few &lt;descriptors&gt;",
+        ] {
             assert!(page.contains(inside), "{inside}");
         }
     }
@@ -310,6 +315,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_whose_cpu_time_is_not_known_is_named_below_the_chart() {
+        let mut results = results(&[("c50", 50)], &["parrot", "plain"]);
+        for run in &mut results.cell_mut("c50", "plain").runs {
+            (run.cpu_per_message, run.cpu_late) = (None, Some(0.03));
+        }
+        let (page, _) = html(&results).expect("a page");
+        assert!(page.contains("Not shown: plain (its CPU time is not known"), "{page}");
+        assert!(page.contains("CPU left out in 2 of 2 runs"), "{page}");
+    }
+
+    #[test]
     fn a_card_says_how_sure_its_figure_is() {
         let page = |change: &dyn Fn(&mut Results)| {
             let mut results = results(&[("c50", 50)], &["parrot", "plain"]);
@@ -321,9 +337,10 @@ mod tests {
         let once = page(&|results| results.cell_mut("c50", "plain").runs.truncate(1));
         assert!(once.contains("doubtful") && once.contains("measured once"), "{once}");
         let busy = page(&|results| {
+            results.cell_mut("c50", "plain").runs.truncate(1);
             results.cell_mut("c50", "parrot").runs.iter_mut().for_each(|run| run.others = Some(0.5));
         });
-        assert!(busy.contains("doubtful") && busy.contains("disturbed"), "{busy}");
+        assert!(busy.contains("doubtful") && busy.contains("disturbed") && busy.contains("measured once"), "{busy}");
         let ends = |least, most| Summary { median: 1.0, least, most };
         assert!(beside(ends(0.9, 1.1), ends(1.0, 1.2)).contains("within the spread"));
         assert!(!beside(ends(0.9, 0.95), ends(1.0, 1.2)).contains("within the spread"));

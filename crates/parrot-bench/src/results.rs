@@ -22,6 +22,9 @@ pub(crate) struct Results {
     pub(crate) peers: Vec<PeerInfo>,
     /// Servers that could not take part, and why.
     pub(crate) missing: BTreeMap<String, String>,
+    /// Suites for which the machine has too little of something, and what.
+    #[serde(default)]
+    pub(crate) skipped: BTreeMap<String, String>,
     pub(crate) cells: Vec<Cell>,
     /// Whether it ended before everything was measured.
     pub(crate) interrupted: bool,
@@ -79,6 +82,9 @@ pub(crate) struct Cell {
 /// Cores used by programs that are no part of the measurement, from which on a run counts as disturbed.
 pub(crate) const DISTURBED: f64 = 0.1;
 
+/// Share of its cores from which on a server counts as having had no more of them.
+const FULL: f64 = 0.95;
+
 /// One run. Latencies in microseconds, memory in bytes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -86,6 +92,9 @@ pub(crate) struct Run {
     /// Microseconds of the server's CPU time for each message, and how many cores that was.
     pub(crate) cpu_per_message: Option<f64>,
     pub(crate) cores: Option<f64>,
+    /// How many seconds too late the CPU time was read, if that is why it is left out.
+    #[serde(default)]
+    pub(crate) cpu_late: Option<f64>,
     pub(crate) latency: Latency,
     /// `(percentile, microseconds)`.
     pub(crate) curve: Vec<(f64, f64)>,
@@ -155,9 +164,14 @@ impl Summary {
         Some(Summary { median: f64::midpoint(lower, upper), least, most })
     }
 
-    /// From the least to the most, as a share of the median.
+    /// Half the distance from the least to the most.
+    pub(crate) fn half_spread(&self) -> f64 {
+        (self.most - self.least) / 2.0
+    }
+
+    /// That as a share of the median.
     pub(crate) fn spread(&self) -> f64 {
-        if self.median > 0.0 { (self.most - self.least) / self.median } else { 0.0 }
+        if self.median > 0.0 { self.half_spread() / self.median } else { 0.0 }
     }
 }
 
@@ -165,6 +179,15 @@ impl Run {
     /// Whether its figures mean something: the server answered, and never wrongly.
     pub(crate) fn is_sound(&self) -> bool {
         self.failures == 0 && self.latency.count > 0
+    }
+
+    /// What keeps its figures from meaning something, if anything does.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self.failures {
+            0 if self.is_sound() => None,
+            0 => Some("nothing came back".into()),
+            _ => Some(self.failed.clone()),
+        }
     }
 
     /// Whether other programs had a part in it.
@@ -187,6 +210,12 @@ impl Cell {
     /// The summary of one figure over the sound runs that have it.
     pub(crate) fn summary(&self, figure: impl Fn(&Run) -> Option<f64>) -> Option<Summary> {
         Summary::of(self.sound().filter_map(figure))
+    }
+
+    /// How late the CPU time was read at most, if it was left out for that, and in how many runs.
+    pub(crate) fn cpu_late(&self) -> Option<(f64, usize)> {
+        let late = || self.sound().filter_map(|run| run.cpu_late);
+        Some((late().reduce(f64::max)?, late().count()))
     }
 
     /// Cores that other programs used, if that was enough to disturb the runs.
@@ -234,16 +263,20 @@ impl Cell {
 
     /// What went wrong, if anything.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let failed = self.runs.iter().filter(|run| !run.is_sound()).map(|run| match run.failures {
-            0 => "nothing came back".to_string(),
-            _ => run.failed.clone(),
-        });
+        let failed = self.runs.iter().filter_map(Run::trouble);
         let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
-        let all = self.runs.len() + self.errors.len();
+        // What happened in every run is told once.
+        let mut different: Vec<&str> = Vec::new();
+        for what in &trouble {
+            if !different.contains(&what.as_str()) {
+                different.push(what);
+            }
+        }
+        let (all, told) = (self.runs.len() + self.errors.len(), different.join("; "));
         match trouble.len() {
             0 => None,
-            some if some < all => Some(format!("in {some} of {all} runs: {}", trouble.join("; "))),
-            _ => Some(trouble.join("; ")),
+            some if some < all => Some(format!("in {some} of {all} runs: {told}")),
+            _ => Some(told),
         }
     }
 }
@@ -269,6 +302,12 @@ impl Results {
     pub(crate) fn others(&self) -> Option<f64> {
         let others: Vec<f64> = self.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.others).collect();
         (!others.is_empty()).then(|| others.iter().sum::<f64>() / others.len() as f64)
+    }
+
+    /// Whether the server of `cell` used its cores up, so that a client that did too was not the only limit.
+    pub(crate) fn is_full(&self, cell: &Cell) -> bool {
+        let all = self.method.server_cores.len() as f64;
+        all > 0.0 && cell.median(|run| run.cores).is_some_and(|used| used >= FULL * all)
     }
 
     /// The cell of `peer` under `suite`.
@@ -309,7 +348,7 @@ mod tests {
     #[test]
     fn a_summary_is_the_middle_and_the_ends() {
         let summary = Summary::of([3.0, 1.0, 2.0]).expect("values");
-        assert_eq!((summary.median, summary.least, summary.most, summary.spread()), (2.0, 1.0, 3.0, 1.0));
+        assert_eq!((summary.median, summary.least, summary.most, summary.spread()), (2.0, 1.0, 3.0, 0.5));
         assert_eq!(Summary::of([1.0, 2.0]).map(|summary| summary.median), Some(1.5));
         assert_eq!(Summary::of([]), None);
     }
@@ -323,8 +362,8 @@ mod tests {
     #[test]
     fn a_run_that_failed_is_told_and_is_in_no_figure() {
         let bad = Run { failures: 2, failed: "2 reset".into(), ..sound(1e9) };
-        let cell = cell(vec![sound(10.0), bad, sound(11.0), Run::default()]);
-        assert_eq!(cell.trouble().as_deref(), Some("in 2 of 4 runs: 2 reset; nothing came back"));
+        let cell = cell(vec![sound(10.0), bad.clone(), sound(11.0), Run::default(), bad]);
+        assert_eq!(cell.trouble().as_deref(), Some("in 3 of 5 runs: 2 reset; nothing came back"));
         assert_eq!(cell.throughput().map(|summary| summary.most), Some(11.0));
     }
 

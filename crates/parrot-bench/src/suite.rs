@@ -115,7 +115,7 @@ const SOURCES: [[u8; 4]; 4] = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3], [
 impl Suite {
     /// 12-byte messages on so many connections.
     pub(crate) fn of_connections(connections: usize) -> Suite {
-        let (name, title) = (format!("c{connections}"), format!("{connections} connections"));
+        let (name, title) = (format!("c{connections}"), counted(connections));
         Suite { name: name.into(), title: title.into(), connections, field: Field::Logs, ..PLAIN }
     }
 
@@ -144,7 +144,7 @@ impl Suite {
 
     /// In words, what the load is.
     pub(crate) fn describe(&self) -> String {
-        let mut text = format!("closed loop, {} connections, {} bytes a message", self.connections, self.size);
+        let mut text = format!("closed loop, {}, {} bytes a message", counted(self.connections), self.size);
         if self.pipeline > 1 {
             text.push_str(&format!(", {} messages under way on each", self.pipeline));
         }
@@ -160,4 +160,9 @@ impl Suite {
         }
         text
     }
+}
+
+/// So many connections, in words.
+fn counted(connections: usize) -> String {
+    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
 }

@@ -31,13 +31,14 @@ pub(crate) struct Row {
 /// The rows of one suite.
 pub(crate) fn rows(results: &Results, suite: &str) -> Vec<Row> {
     let parrot = results.cell(suite, "parrot").and_then(Cell::cpu_per_message);
-    results.of_suite(suite).map(|cell| row(cell, parrot)).collect()
+    results.of_suite(suite).map(|cell| row(cell, parrot, results.is_full(cell))).collect()
 }
 
-fn row(cell: &Cell, parrot: Option<Summary>) -> Row {
+/// The row of `cell`, whose server may have been as `full` as its client.
+fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
     let (throughput, cpu) = (cell.throughput(), cell.cpu_per_message());
     let spread = |summary: Option<Summary>| match summary {
-        Some(summary) if cell.is_repeated() => format!(" ±{:>2.0} %", summary.spread() * 50.0),
+        Some(summary) if cell.is_repeated() => format!(" ±{:>2.0} %", summary.spread() * 100.0),
         _ => String::new(),
     };
     let with_spread = |summary: Option<Summary>, form: fn(f64) -> String| {
@@ -52,7 +53,11 @@ fn row(cell: &Cell, parrot: Option<Summary>) -> Row {
     let peak = shown(cell.median(|run| run.memory.peak.or(run.memory.loaded).map(|bytes| bytes as f64)), mebibytes);
     let connection = cell.median(|run| run.memory.per_connection);
     let mut notes: Vec<String> = cell.trouble().into_iter().collect();
-    notes.extend(cell.marks().iter().map(|mark| short(*mark).to_string()));
+    notes.extend(cell.marks().iter().map(|mark| short(*mark, full).to_string()));
+    notes.extend(cell.cpu_late().map(|(late, runs)| {
+        let all = cell.sound().count();
+        format!("CPU left out in {runs} of {all} runs: read up to {late:.3} s too late")
+    }));
     notes.extend(
         cell.dropped().map(|(dropped, all)| {
             format!("dropped {} of {} log lines", thousands(dropped as f64), thousands(all as f64))
@@ -63,7 +68,7 @@ fn row(cell: &Cell, parrot: Option<Summary>) -> Row {
         columns: [
             cell.peer.clone(),
             with_spread(throughput, thousands),
-            with_spread(cpu, |value| format!("{value:.2}")),
+            with_spread(cpu, cost),
             shown(ratio, |value| format!("{value:.2}")),
             shown(cell.median(|run| run.cores), |value| format!("{value:.2}")),
             latency(|latency| latency.p50),
@@ -115,12 +120,16 @@ pub(crate) fn markdown(results: &Results) -> String {
         }
         text.push('\n');
     }
+    for (name, why) in &results.skipped {
+        let _ = writeln!(text, "{name} was skipped: {why}\n");
+    }
     text
 }
 
-/// A mark in a few words.
-pub(crate) fn short(mark: Mark) -> &'static str {
+/// A mark in a few words, of a run whose server was `full` too or not.
+fn short(mark: Mark, full: bool) -> &'static str {
     match mark {
+        Mark::ClientBound if full => "server and client both full",
         Mark::ClientBound => "client-bound",
         Mark::Contradiction => "contradiction: some connections waited in vain",
         Mark::RateNotReached => "rate not reached",
@@ -130,6 +139,15 @@ pub(crate) fn short(mark: Mark) -> &'static str {
 
 fn shown(value: Option<f64>, form: impl Fn(f64) -> String) -> String {
     value.map(form).unwrap_or_default()
+}
+
+/// Microseconds of CPU time: two decimals, and three significant digits of what is below 1.
+pub(crate) fn cost(microseconds: f64) -> String {
+    let digits = match microseconds {
+        small if small > 0.0 && small < 1.0 => (2.0 - small.log10().floor()) as usize,
+        _ => 2,
+    };
+    format!("{microseconds:.digits$}")
 }
 
 /// `123,456`.
@@ -165,7 +183,7 @@ mod tests {
     fn a_server_that_failed_has_a_row_of_reasons_and_no_figures() {
         let failed = Run { failures: 3, failed: "3 timed out".into(), messages_per_second: 1e6, ..Run::default() };
         let cell = Cell { suite: "c50".into(), peer: "liar".into(), runs: vec![failed], errors: Vec::new() };
-        let row = row(&cell, None);
+        let row = row(&cell, None, false);
         assert_eq!(row.columns.iter().filter(|column| !column.is_empty()).collect::<Vec<_>>(), ["liar"]);
         assert_eq!(row.notes, ["3 timed out"]);
     }
@@ -175,7 +193,29 @@ mod tests {
         let log = Some(LogLines { written: 9000, dropped: 1000 });
         let run = Run { log, ..Run::default() };
         let cell = Cell { suite: "c50".into(), peer: "parrot-clf".into(), runs: vec![run], errors: Vec::new() };
-        assert!(row(&cell, None).notes.iter().any(|note| note == "dropped 1,000 of 10,000 log lines"));
+        assert!(row(&cell, None, false).notes.iter().any(|note| note == "dropped 1,000 of 10,000 log lines"));
+    }
+
+    #[test]
+    fn a_client_is_not_the_limit_alone_where_the_server_was_full_too() {
+        assert_eq!(short(Mark::ClientBound, false), "client-bound");
+        assert_eq!(short(Mark::ClientBound, true), "server and client both full");
+    }
+
+    #[test]
+    fn cpu_time_that_was_read_too_late_is_noted() {
+        let run = Run {
+            cpu_late: Some(0.031),
+            latency: parrot_load::Latency { count: 1, ..parrot_load::Latency::default() },
+            ..Run::default()
+        };
+        let cell = Cell { suite: "c50".into(), peer: "plain".into(), runs: vec![run], errors: Vec::new() };
+        assert_eq!(row(&cell, None, false).notes, ["CPU left out in 1 of 1 runs: read up to 0.031 s too late"]);
+    }
+
+    #[test]
+    fn little_cpu_time_has_three_digits_too() {
+        assert_eq!([0.0512, 0.205, 3.2, 642.123, 0.0].map(cost), ["0.0512", "0.205", "3.20", "642.12", "0.00"]);
     }
 
     #[test]

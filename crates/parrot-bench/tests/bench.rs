@@ -62,13 +62,23 @@ impl Place {
             port.display(),
             own.display()
         );
-        fs::write(place.0.join("parrot"), script).unwrap();
-        fs::set_permissions(place.0.join("parrot"), fs::Permissions::from_mode(0o755)).unwrap();
+        place.program("parrot", &script);
         place
     }
 
+    /// Puts a script into it.
+    fn program(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
     fn bench(&self, arguments: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
+        self.start(Command::new(env!("CARGO_BIN_EXE_parrot-bench")), arguments)
+    }
+
+    fn start(&self, mut command: Command, arguments: &[&str]) -> Child {
         command.arg("--programs").arg(&self.0).arg("--output").arg(self.0.join("out")).args(arguments);
         command.env("PATH", "/nonexistent"); // neither Go nor Node takes part
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -150,13 +160,71 @@ fn a_name_that_is_nobodys_is_wrong_usage() {
 }
 
 #[test]
+fn a_server_that_is_not_installed_is_told_as_that() {
+    let place = Place::new("not-installed", "honest_server");
+    let output = place.bench(&["--only", "go"]).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("Go is not installed"), "{}", said(&output));
+    let list = said(&place.bench(&["--list"]).wait_with_output().unwrap());
+    assert!(list.lines().any(|line| line.contains("go-copy") && line.contains("Go is not installed")), "{list}");
+}
+
+#[test]
+fn a_comparison_tells_by_its_exit_code_whether_parrot_got_slower() {
+    let place = Place::new("comparison", "honest_server");
+    let load = ["--only", "c1,parrot", "--duration", "500ms", "--repeat", "1"];
+    assert!(place.bench(&load).wait_with_output().unwrap().status.success());
+    let measured = place.results();
+    for (then, code, word) in [(0.01, 1, "SLOWER"), (100.0, 0, "faster")] {
+        let mut old = measured.clone();
+        let run = &mut old["cells"][0]["runs"][0];
+        run["cpu_per_message"] = run["cpu_per_message"].as_f64().map(|cpu| cpu * then).into();
+        run["messages_per_second"] = run["messages_per_second"].as_f64().map(|rate| rate / then).into();
+        let path = place.0.join("old.json");
+        fs::write(&path, old.to_string()).unwrap();
+        let arguments = [&load[..], &["--compare", path.to_str().unwrap()]].concat();
+        let output = place.bench(&arguments).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(said(&output).contains(word), "{}", said(&output));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_is_charged_for_what_a_script_around_it_has_started() {
+    let place = Place::new("wrapped", "honest_server");
+    let own = std::env::current_exe().unwrap();
+    let script = format!("#!/bin/sh\n'{}' --ignored --exact honest_server \"$1\"\nexit $?\n", own.display());
+    let peer = format!("wrapped={} {{port}}", place.program("wrapper", &script).display());
+    let arguments = ["--only", "c1,wrapped", "--duration", "1s", "--repeat", "1", "--peer", &peer];
+    let output = place.bench(&arguments).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let run = &place.results()["cells"][0]["runs"][0];
+    assert!(run["cores"].as_f64() > Some(0.0) || run["cpu_late"].is_f64(), "{run}");
+}
+
+#[test]
+fn a_load_that_needs_more_descriptors_than_there_are_is_skipped_and_told_once() {
+    let place = Place::new("few-descriptors", "honest_server");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -n 100 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_parrot-bench")]);
+    let arguments = ["--only", "parrot", "--connections", "1,1000", "--duration", "100ms", "--repeat", "2"];
+    let output = place.start(shell, &arguments).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(said(&output).matches("ulimit -n").count(), 1, "{}", said(&output));
+    let results = place.results();
+    assert!(results["skipped"]["c1000"].is_string() && results["cells"][0]["suite"] == "c1", "{results}");
+    assert!(place.read("report.html").contains("was skipped") && place.read("tables.md").contains("c1000 was skipped"));
+}
+
+#[test]
 fn an_interruption_leaves_what_there_was_and_no_server() {
     let place = Place::new("interrupted", "honest_server");
     let bench = place.bench(&["--only", "c1,parrot", "--duration", "1h"]);
     place.port();
     interrupt(&bench);
     let output = bench.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "nothing was measured: {}", said(&output));
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
     assert_eq!(place.results()["interrupted"], true);
     place.is_left_alone();
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use plotters::style::RGBColor;
 
-use super::escape;
-use crate::charts::{self, Axis, Bar, Chart, Line, Scale};
+use crate::charts::{self, Axis, Bar, Chart, Line, Scale, escape};
 use crate::results::{Cell, Results, SuiteInfo};
-use crate::table::thousands;
+use crate::table::{cost, thousands};
 
 /// Bars are cut at this many times Parrot's own, so that one slow server does not flatten the others.
 const CUT: f64 = 4.0;
@@ -26,26 +26,32 @@ fn by_connections(results: &Results) -> Vec<&SuiteInfo> {
     suites
 }
 
-/// A line for each server that has a point in at least two of `suites`.
+/// A line for each server that has a point in any of `suites`.
 fn series(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell) -> Option<f64>) -> Vec<Line> {
     let line = |name: &str| {
         let point = |(x, info): &(f64, &SuiteInfo)| Some((*x, figure(results.cell(&info.name, name)?)?));
-        Line { name: name.to_string(), points: suites.iter().filter_map(point).collect() }
+        let points = suites.iter().filter_map(point).collect();
+        Line { name: name.to_string(), colour: colour(results, name), points }
     };
     let lines = results.peers.iter().map(|peer| line(&peer.name));
-    lines.filter(|line| line.points.len() > 1).collect()
+    lines.filter(|line| !line.points.is_empty()).collect()
+}
+
+fn colour(results: &Results, name: &str) -> RGBColor {
+    charts::colour(name, results.peers.iter().map(|peer| peer.name.as_str()))
 }
 
 fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let suites: Vec<(f64, &SuiteInfo)> =
         by_connections(results).into_iter().map(|info| (info.connections as f64, info)).collect();
     let lines = series(results, &suites, |cell| cell.throughput().map(|summary| summary.median));
-    if lines.is_empty() {
+    if suites.len() < 2 || lines.is_empty() {
         return Ok(String::new());
     }
     let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
     let chart = charts::lines(
         "throughput".into(),
+        "Throughput by connections",
         &Axis::at("connections", &x, thousands),
         &Axis::from_zero("messages a second", highest(&lines), thousands),
         &lines,
@@ -54,7 +60,7 @@ fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         "Throughput by connections",
         "More is better. Where the client had no time left, a faster server shows no more here (the tables say where): \
          then the CPU time below is what tells them apart.",
-        &legend(lines.iter().map(|line| line.name.as_str())),
+        &legend(results, lines.iter().map(|line| line.name.as_str())),
         &wide(chart, all),
     ))
 }
@@ -66,14 +72,16 @@ fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     for info in named {
         let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(|cell| cpu_bar(results, info, cell)).collect();
         bars.sort_by(|left, right| left.value.total_cmp(&right.value));
+        let absent = absent(results, info, |cell| cell.cpu_per_message().is_some());
         let Some(least) = bars.first().map(|bar| bar.value) else {
-            charts.push_str(&absent(results, info));
+            charts.push_str(&absent);
             continue;
         };
         let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message).map_or(least, |own| own.median);
         let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max).min(own * CUT);
-        let chart = wide(charts::bars(format!("cpu-{}", info.name), &bars, most)?, all);
-        let _ = write!(charts, "<h3>{}</h3>\n{chart}{}", escape(&info.title), absent(results, info));
+        let title = format!("CPU time for each message: {}", info.title);
+        let chart = wide(charts::bars(format!("cpu-{}", info.name), &title, &bars, most)?, all);
+        let _ = write!(charts, "<h3>{}</h3>\n{chart}{absent}", escape(&info.title));
     }
     if charts.is_empty() {
         return Ok(charts);
@@ -93,10 +101,11 @@ fn cpu_bar(results: &Results, info: &SuiteInfo, cell: &Cell) -> Option<Bar> {
     let ratio = own.filter(|_| cell.peer != "parrot").map(|own| format!("  ({:.2} × parrot)", cpu.median / own.median));
     Some(Bar {
         name: cell.peer.clone(),
+        colour: colour(results, &cell.peer),
         value: cpu.median,
         beyond: None,
         range: cell.is_repeated().then_some((cpu.least, cpu.most)),
-        label: format!("{:.2} µs{}", cpu.median, ratio.unwrap_or_default()),
+        label: format!("{} µs{}", cost(cpu.median), ratio.unwrap_or_default()),
     })
 }
 
@@ -104,16 +113,21 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let mut charts = String::new();
     let mut shown = Vec::new();
     for info in by_connections(results) {
-        let curve = |cell: &Cell| Some(Line { name: cell.peer.clone(), points: cell.typical()?.curve.clone() });
+        let curve = |cell: &Cell| {
+            let (name, points) = (cell.peer.clone(), cell.typical()?.curve.clone());
+            Some(Line { colour: colour(results, &name), name, points })
+        };
         let lines: Vec<Line> = results.of_suite(&info.name).filter_map(curve).collect();
         if lines.is_empty() {
             continue;
         }
-        let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
-        let y = Axis::logarithmic("latency", heights, round_time);
-        let name = format!("latency-{}", info.name);
-        let chart = wide(charts::lines(name, &Axis::percentiles(), &y, &lines)?, all);
-        let _ = write!(charts, "<h3>{}</h3>\n{chart}{}", escape(&info.title), absent(results, info));
+        // From the median on: the quickest few would take most of the room from what tells the servers apart.
+        let slower = lines.iter().flat_map(|line| &line.points).filter(|(percentile, _)| *percentile >= 50.0);
+        let y = Axis::logarithmic("latency", slower.map(|(_, height)| *height), round_time);
+        let (name, title) = (format!("latency-{}", info.name), format!("Latency by percentile: {}", info.title));
+        let chart = wide(charts::lines(name, &title, &Axis::percentiles(), &y, &lines)?, all);
+        let absent = absent(results, info, |cell| cell.sound().next().is_some());
+        let _ = write!(charts, "<h3>{}</h3>\n{chart}{absent}", escape(&info.title));
         shown.extend(lines.into_iter().map(|line| line.name));
     }
     if charts.is_empty() {
@@ -124,8 +138,9 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     Ok(section(
         "Latency by percentile",
         "From the send to the last byte's return. Less is better. This is a closed loop: with many connections a message \
-         mostly waits for its turn, and a server that stalls is also asked less.",
-        &legend(peers),
+         mostly waits for its turn, and a server that stalls is also asked less. \
+         The axis begins below the least P50, and cuts off what was quicker.",
+        &legend(results, peers),
         &charts,
     ))
 }
@@ -140,7 +155,14 @@ fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         let peak = cell.median(|run| run.memory.peak.or(run.memory.loaded).map(|bytes| bytes as f64))?;
         let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
         let label = format!("{:.1} → {:.1} MiB", mebibytes(rest), mebibytes(peak));
-        Some(Bar { name: cell.peer.clone(), value: rest, beyond: Some(peak), range: None, label })
+        Some(Bar {
+            name: cell.peer.clone(),
+            colour: colour(results, &cell.peer),
+            value: rest,
+            beyond: Some(peak),
+            range: None,
+            label,
+        })
     };
     let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(bar).collect();
     if bars.is_empty() {
@@ -155,7 +177,7 @@ fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
             escape(&info.title)
         ),
         "",
-        &wide(charts::bars("memory".into(), &bars, most)?, all),
+        &wide(charts::bars("memory".into(), &format!("Memory: {}", info.title), &bars, most)?, all),
     ))
 }
 
@@ -189,12 +211,12 @@ fn ladders(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
         let y = Axis { scale: Scale::Logarithmic, ..Axis::logarithmic("CPU a message", heights, round_time) };
         let x = if title == "Pipelining" { Axis::at(x_title, &x, thousands) } else { Axis::at(x_title, &x, size) };
-        let chart = charts::lines(name.into(), &x, &y, &lines)?;
+        let chart = charts::lines(name.into(), title, &x, &y, &lines)?;
         let text = format!(
             "Server CPU time for each message. Less is better. Both axes count by factors.{}",
             steps(&suites, size)
         );
-        let legend = legend(lines.iter().map(|line| line.name.as_str()));
+        let legend = legend(results, lines.iter().map(|line| line.name.as_str()));
         sections.push_str(&section(title, &text, &legend, &wide(chart, all)));
     }
     Ok(sections)
@@ -217,11 +239,14 @@ fn steps(suites: &[(f64, &SuiteInfo)], size: impl Fn(f64) -> String) -> String {
     format!(" The steps differ in more than size: {}.", steps.collect::<Vec<_>>().join("; "))
 }
 
-/// Who has no figure under a load, and why: nobody is left out in silence.
-fn absent(results: &Results, info: &SuiteInfo) -> String {
-    let unsound = results.of_suite(&info.name).filter(|cell| cell.sound().next().is_none());
-    let names = unsound.map(|cell| format!("{} ({})", cell.peer, cell.trouble().unwrap_or_default()));
-    let names = names.collect::<Vec<_>>().join(", ");
+/// Who is not `shown` under a load, and why: nobody is left out in silence.
+fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) -> bool) -> String {
+    let why = |cell: &Cell| match cell.trouble() {
+        Some(trouble) if cell.sound().next().is_none() => trouble,
+        _ => "its CPU time is not known: the tables say more".into(),
+    };
+    let names = results.of_suite(&info.name).filter(|cell| !shown(cell));
+    let names = names.map(|cell| format!("{} ({})", cell.peer, why(cell))).collect::<Vec<_>>().join(", ");
     if names.is_empty() { names } else { format!("<p>Not shown: {}.</p>\n", escape(&names)) }
 }
 
@@ -249,11 +274,11 @@ fn section(title: &str, text: &str, legend: &str, charts: &str) -> String {
     format!("<section>\n<h2>{title}</h2>\n<p>{text}</p>\n{legend}{charts}</section>\n")
 }
 
-fn legend<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let entries: Vec<String> = names
-        .map(|name| {
-            format!("<li><i style=\"background:{}\"></i>{}</li>", charts::css(charts::colour(name)), escape(name))
-        })
-        .collect();
+fn legend<'a>(results: &Results, names: impl Iterator<Item = &'a str>) -> String {
+    let entry = |name| {
+        let colour = charts::css(colour(results, name));
+        format!("<li><i style=\"background:{colour}\"></i>{}</li>", escape(name))
+    };
+    let entries: Vec<String> = names.map(entry).collect();
     format!("<ul class=\"legend\">{}</ul>\n", entries.join(""))
 }
