@@ -425,11 +425,14 @@ impl<S: System> EventLoop<S> {
 
     /// Gives free buffers to those that have waited longest.
     fn serve_starved(&mut self) {
-        for _ in 0..self.starved.len().min(LEFTOVERS_PER_TURN) {
-            if !self.pool.can_lend() {
+        let mut served = 0;
+        for _ in 0..self.starved.len() {
+            if served == LEFTOVERS_PER_TURN || !self.pool.can_lend() {
                 return;
             }
-            if let Some(key) = self.starved.pop_front() {
+            // Those that have closed meanwhile have no part in it: a turn of nothing else would be one for nothing.
+            if let Some(key) = self.starved.pop_front().filter(|key| self.connections.contains_key(*key)) {
+                served += 1;
                 self.serve_listed(key, Borrow::First);
             }
         }

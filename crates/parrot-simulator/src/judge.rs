@@ -123,7 +123,8 @@ impl Kernel {
             }
             let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
             // What was refused last may have been a buffer for this connection's retry.
-            let refused = self.last_refused.filter(|_| link.owed() == 0 && link.hinted && link.readable());
+            let tries = link.memory_short.is_some() || (link.hinted && link.readable());
+            let refused = self.last_refused.filter(|_| link.owed() == 0 && tries);
             let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
             let short_since = link.memory_short.max(lately);
             let what = if !no_buffer && short_since.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
