@@ -361,8 +361,19 @@ impl<'a> Worker<'a> {
         if self.live.is_some() {
             self.fresh.record(latency);
         }
-        if self.tally.answered >= self.quota {
-            self.boundary = 0; // the window is full: look at once
+        self.look_if_full();
+    }
+
+    /// Closed loop: whether the messages to measure have all come back or been lost, or nobody is left to send them.
+    fn is_full(&self) -> bool {
+        let done = self.tally.answered + self.tally.lost >= self.quota;
+        self.schedule.is_none() && (done || (self.alive == 0 && self.plan.reconnect.is_none()))
+    }
+
+    /// Ends a full window with this turn: until the next tick it would have nothing under way.
+    fn look_if_full(&mut self) {
+        if self.is_full() {
+            self.boundary = 0;
         }
     }
 
@@ -405,10 +416,7 @@ impl<'a> Worker<'a> {
             }
             self.before = Account::of_thread();
         }
-        let full = self.schedule.is_none()
-            && (self.tally.answered + self.tally.lost >= self.quota
-                || (self.alive == 0 && self.plan.reconnect.is_none()));
-        if self.stage == Stage::Window && (now >= self.window_ends || full || stopped) {
+        if self.stage == Stage::Window && (now >= self.window_ends || self.is_full() || stopped) {
             self.send_due(now)?;
             self.stage = Stage::Drain;
             self.window_ends = self.window_ends.min(now);
