@@ -391,6 +391,9 @@ impl fmt::Display for Report {
             }
             writeln!(formatter)?;
         }
+        if self.unsent > 0 {
+            writeln!(formatter, "  never sent  {}", self.unsent)?;
+        }
         write!(formatter, "  failures    {}", self.failures)?;
         if let Some(error) = &connecting.error {
             write!(formatter, " (connecting: {error})")?;
@@ -499,6 +502,12 @@ mod tests {
     fn what_was_not_measured_is_not_shown_as_zero() {
         let report = second(&plan(), 0, 0, Tally::default()).to_string();
         assert!(report.contains("latency     none measured") && !report.contains("P50"), "{report}");
+    }
+
+    #[test]
+    fn messages_never_sent_are_told() {
+        let unsent = |unsent| second(&plan(), 0, 0, Tally { unsent, ..Tally::default() }).to_string();
+        assert!(unsent(7).contains("never sent  7") && !unsent(0).contains("never sent"), "{}", unsent(7));
     }
 
     #[test]
