@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     /// Let the system gather small messages (leaves TCP_NODELAY off)
     #[arg(long)]
     delay: bool,
-    /// How many failures may happen without making the exit code 1
+    /// How many failures, and messages never sent, do not make the exit code 1
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) max_errors: u64,
     /// A line on standard error this often [default: 1s without a terminal, unless --quiet or --json]

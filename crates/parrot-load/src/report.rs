@@ -230,7 +230,11 @@ impl Report {
 
     fn doubts(&self, plan: &Plan) -> Vec<Mark> {
         let mut marks = Vec::new();
-        let asked = (plan.connections * plan.pipeline) as f64;
+        let asked = match plan.length {
+            Length::Messages(total) => total.min((plan.connections * plan.pipeline) as u64) as f64,
+            Length::Time(_) => (plan.connections * plan.pipeline) as f64,
+        };
+        let lost = (plan.connections + plan.idle).saturating_sub(self.connecting.open);
         match plan.pace {
             Pace::Closed => {
                 if busy(self.client.busiest, self.client.waited) >= BUSY {
@@ -238,8 +242,10 @@ impl Report {
                 }
                 // Threads that share out a number of messages do not end at the same time.
                 let whole = matches!(plan.length, Length::Time(_)) || plan.threads == 1;
-                let differs = (self.concurrency - asked).abs() > asked * (TOLERANCE + self.ends());
-                if self.messages == 0 || (whole && differs) {
+                let (least, tolerance) = (self.least(plan, lost).min(asked), TOLERANCE + self.ends());
+                let differs =
+                    self.concurrency < least * (1.0 - tolerance) || self.concurrency > asked * (1.0 + tolerance);
+                if (self.messages == 0 && least > 0.0) || (whole && differs) {
                     marks.push(Mark::Contradiction);
                 }
             }
@@ -255,10 +261,22 @@ impl Report {
                 }
             }
         }
-        if plan.reconnect.is_none() && self.connecting.open < plan.connections + plan.idle {
+        if plan.reconnect.is_none() && lost > 0 {
             marks.push(Mark::ConnectionsLost);
         }
         marks
+    }
+
+    /// Messages that must have been under way in a closed loop, whatever became of connections that failed: a failure is
+    /// told as one, and explains what is missing since.
+    fn least(&self, plan: &Plan, lost: usize) -> f64 {
+        let remaining = match plan.reconnect {
+            None => plan.connections.saturating_sub(lost),
+            // A connection that failed is replaced, but not at once.
+            Some(_) if self.failures.total() > 0 => 0,
+            Some(_) => plan.connections,
+        };
+        (remaining * plan.pipeline) as f64
     }
 
     /// The share of the window that its ends can falsify: of a message that crosses one of them only a part lies within.
@@ -373,6 +391,9 @@ impl fmt::Display for Report {
             }
             writeln!(formatter)?;
         }
+        if self.unsent > 0 {
+            writeln!(formatter, "  never sent  {}", self.unsent)?;
+        }
         write!(formatter, "  failures    {}", self.failures)?;
         if let Some(error) = &connecting.error {
             write!(formatter, " (connecting: {error})")?;
@@ -481,6 +502,12 @@ mod tests {
     fn what_was_not_measured_is_not_shown_as_zero() {
         let report = second(&plan(), 0, 0, Tally::default()).to_string();
         assert!(report.contains("latency     none measured") && !report.contains("P50"), "{report}");
+    }
+
+    #[test]
+    fn messages_never_sent_are_told() {
+        let unsent = |unsent| second(&plan(), 0, 0, Tally { unsent, ..Tally::default() }).to_string();
+        assert!(unsent(7).contains("never sent  7") && !unsent(0).contains("never sent"), "{}", unsent(7));
     }
 
     #[test]

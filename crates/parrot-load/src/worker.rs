@@ -22,8 +22,10 @@ use crate::run::Shared;
 use crate::schedule::Schedule;
 use crate::tally::{Live, Tally};
 
-/// How often time-outs are looked for and live figures handed over, in nanoseconds.
+/// How often time-outs are looked for and live figures handed over, in nanoseconds, unless [`tick`] says more often.
 const TICK: u64 = 100_000_000;
+/// How often that is at most.
+const SHORTEST_TICK: u64 = TICK / 100;
 /// Messages of a timetable that are begun before the clock is looked at again.
 const LOOK: u64 = 1024;
 /// Events taken from the queue at once.
@@ -59,6 +61,8 @@ pub(crate) struct Worker<'a> {
     start: u64,
     warmup_ends: u64,
     stage: Stage,
+    /// How often something other than events is looked at.
+    tick: u64,
     /// When something other than events has to be looked at.
     boundary: u64,
     window_ends: u64,
@@ -114,6 +118,7 @@ impl<'a> Worker<'a> {
             start: 0,
             warmup_ends: 0,
             stage: Stage::Warmup,
+            tick: tick(plan.interval),
             boundary: 0,
             window_ends: u64::MAX,
             quota,
@@ -356,8 +361,19 @@ impl<'a> Worker<'a> {
         if self.live.is_some() {
             self.fresh.record(latency);
         }
-        if self.tally.answered >= self.quota {
-            self.boundary = 0; // the window is full: look at once
+        self.look_if_full();
+    }
+
+    /// Closed loop: whether the messages to measure have all come back or been lost, or nobody is left to send them.
+    fn is_full(&self) -> bool {
+        let done = self.tally.answered + self.tally.lost >= self.quota;
+        self.schedule.is_none() && (done || (self.alive == 0 && self.plan.reconnect.is_none()))
+    }
+
+    /// Ends a full window with this turn: until the next tick it would have nothing under way.
+    fn look_if_full(&mut self) {
+        if self.is_full() {
+            self.boundary = 0;
         }
     }
 
@@ -400,10 +416,7 @@ impl<'a> Worker<'a> {
             }
             self.before = Account::of_thread();
         }
-        let full = self.schedule.is_none()
-            && (self.tally.answered + self.tally.lost >= self.quota
-                || (self.alive == 0 && self.plan.reconnect.is_none()));
-        if self.stage == Stage::Window && (now >= self.window_ends || full || stopped) {
+        if self.stage == Stage::Window && (now >= self.window_ends || self.is_full() || stopped) {
             self.send_due(now)?;
             self.stage = Stage::Drain;
             self.window_ends = self.window_ends.min(now);
@@ -443,12 +456,12 @@ impl<'a> Worker<'a> {
             }
         }
         self.hand_over();
-        let next = now + TICK;
+        let next = now + self.tick;
         self.boundary = match self.stage {
             Stage::Warmup => next.min(self.warmup_ends),
             Stage::Window => next.min(self.window_ends),
             // Nothing but the last answers is awaited: look after every turn.
-            Stage::Drain | Stage::Over => now + TICK / 100,
+            Stage::Drain | Stage::Over => now + SHORTEST_TICK,
         };
         Ok(())
     }
@@ -459,6 +472,12 @@ impl<'a> Worker<'a> {
         live.failures = self.tally.failures.total();
         self.fresh.clear();
     }
+}
+
+/// Live figures are sampled whenever an interval is over, and handed over when a tick is: ten ticks an interval leave a
+/// figure wrong by a tenth at most.
+fn tick(interval: Option<Duration>) -> u64 {
+    interval.map_or(TICK, |interval| (nanoseconds(interval) / 10).clamp(SHORTEST_TICK, TICK))
 }
 
 /// Waits; an interruption is a wait that ended early.
@@ -473,5 +492,17 @@ fn kind(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Failure::Reset,
         _ => Failure::System,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_figures_are_handed_over_ten_times_an_interval_but_not_without_end() {
+        let ticks = |milliseconds| tick(Some(Duration::from_millis(milliseconds))) / 1_000_000;
+        assert_eq!([1, 100, 200, 1000, 10_000].map(ticks), [1, 10, 20, 100, 100]);
+        assert_eq!(tick(None), TICK);
     }
 }

@@ -344,6 +344,21 @@ fn connections_that_wait_in_vain_make_throughput_and_latency_contradict_the_conc
     assert!(report.concurrency < 3.0, "two of four were served: {report}");
 }
 
+#[test]
+fn fewer_messages_than_connections_are_no_contradiction() {
+    let report = run(honest(), |plan| (plan.connections, plan.length) = (50, Length::Messages(20)));
+    assert!(report.messages == 20 && !report.marks.contains(&Mark::Contradiction), "{report}");
+}
+
+#[test]
+fn what_lost_connections_explain_is_no_contradiction() {
+    let address = server(|number, stream| if number < 2 { Ok(()) } else { echo(stream) });
+    let report = run(address, |plan| plan.length = Length::Messages(2000));
+    assert_eq!(report.failures.closed + report.failures.reset, 2, "{report}");
+    assert!(report.marks.contains(&Mark::ConnectionsLost), "{report}");
+    assert!(!report.marks.contains(&Mark::Contradiction), "{report}");
+}
+
 /// Echoes, and calls `then` when it has done so a hundred times.
 fn after_a_hundred(then: impl Fn() + Send + Sync + 'static) -> SocketAddr {
     let answered = AtomicU64::new(0);

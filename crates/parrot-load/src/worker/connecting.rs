@@ -138,6 +138,7 @@ impl Worker<'_> {
         if sends && !reusable {
             self.alive -= 1;
         }
+        self.look_if_full();
         Ok(())
     }
 
