@@ -134,6 +134,7 @@ fn short(mark: Mark, full: bool) -> &'static str {
         Mark::Contradiction => "contradiction: some connections waited in vain",
         Mark::RateNotReached => "rate not reached",
         Mark::ConnectionsLost => "connections lost",
+        Mark::StoppedEarly => "stopped early",
     }
 }
 

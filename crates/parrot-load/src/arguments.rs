@@ -12,7 +12,7 @@ use parrot_load::{Close, Length, Pace, Plan};
 /// Sends messages to an echo server, checks every byte that comes back, and says how fast it was.
 ///
 /// Exit code 0: measured, and nothing failed. 1: something failed (see --max-errors), or nothing could be measured.
-/// 2: wrong usage.
+/// 2: wrong usage. 130: interrupted; what was measured until then is reported.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {

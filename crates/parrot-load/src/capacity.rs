@@ -5,7 +5,7 @@ use std::fmt;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::dial;
-use crate::plan::{Close, Plan};
+use crate::plan::Plan;
 
 /// Descriptors besides connections: standard streams, queues, files being written.
 const RESERVE: u64 = 32;
@@ -36,9 +36,8 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Lacking> {
             )));
         }
     }
-    let connections = plan.connections.saturating_add(plan.idle);
-    descriptors(raise_descriptor_limit(), connections)?;
-    ports(port_range(), plan.sources.len().max(1), connections, plan.reconnect)
+    descriptors(raise_descriptor_limit(), plan.connections.saturating_add(plan.idle))?;
+    ports(port_range(), plan.sources.len().max(1), plan.kept())
 }
 
 fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
@@ -56,9 +55,9 @@ fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
     )))
 }
 
-fn ports(range: u64, sources: usize, connections: usize, reconnect: Option<Close>) -> Result<(), Lacking> {
+fn ports(range: u64, sources: usize, connections: usize) -> Result<(), Lacking> {
     let capacity = range * sources as u64;
-    if reconnect.is_some() || capacity >= connections as u64 {
+    if capacity >= connections as u64 {
         return Ok(());
     }
     Err(Lacking(format!(
@@ -126,9 +125,9 @@ mod tests {
 
     #[test]
     fn too_few_ports_are_said_and_another_source_helps() {
-        let lacking = ports(16_384, 1, 20_000, None).expect_err("too few").to_string();
+        let lacking = ports(16_384, 1, 20_000).expect_err("too few").to_string();
         assert!(lacking.contains("--source"), "{lacking}");
-        assert_eq!(ports(16_384, 2, 20_000, None), Ok(()));
+        assert_eq!(ports(16_384, 2, 20_000), Ok(()));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use parrot_load::{Plan, Stop};
 use arguments::Arguments;
 use screen::Screen;
 
+/// What a shell says of a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let plan = arguments.plan().unwrap_or_else(|error| {
@@ -27,16 +30,20 @@ fn main() -> ExitCode {
         Err(error) => {
             // If it cannot be told, the exit code still says so.
             let _ = writeln!(io::stderr(), "parrot-load: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(parrot_load::Error::Stopped) => ExitCode::from(INTERRUPTED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let refused = |path: &std::path::PathBuf| format!("cannot write the latencies to {}", path.display());
-    // Opened before the run: a mistake in the path should not cost the measurement.
-    let hdr =
-        arguments.hdr.as_ref().map(|path| File::create(path).with_context(|| refused(path)).map(|file| (file, path)));
+    // Opened before the run: a mistake in the path should not cost the measurement. What it holds stays until there is
+    // something to replace it.
+    let open = |path| File::options().write(true).create(true).truncate(false).open(path);
+    let hdr = arguments.hdr.as_ref().map(|path| open(path).with_context(|| refused(path)).map(|file| (file, path)));
     let hdr = hdr.transpose()?;
     let stop = Stop::default();
     let _guard = stop_on_interrupt(&stop)?;
@@ -46,11 +53,19 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     screen.finish();
     let report = report?;
     if let Some((mut file, path)) = hdr {
+        // A pipe or a device has no length.
+        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            file.set_len(0).with_context(|| refused(path))?;
+        }
         file.write_all(report.latencies.to_hgrm().as_bytes()).with_context(|| refused(path))?;
     }
     print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
     let failed = report.failures.total() + report.unsent > arguments.max_errors;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match failed {
+        true => ExitCode::FAILURE,
+        false if stop.stopped() => ExitCode::from(INTERRUPTED),
+        false => ExitCode::SUCCESS,
+    })
 }
 
 /// Writes the report to standard output. A reader who has gone has seen enough of it.
@@ -75,7 +90,7 @@ fn stop_on_interrupt(stop: &Stop) -> anyhow::Result<SignalGuard> {
         loop {
             if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
                 if stop.stopped() {
-                    std::process::exit(130);
+                    std::process::exit(INTERRUPTED.into());
                 }
                 stop.stop();
             }

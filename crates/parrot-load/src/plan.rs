@@ -96,6 +96,11 @@ impl Plan {
         }
     }
 
+    /// Connections that are to stay open for all of the run.
+    pub(crate) fn kept(&self) -> usize {
+        self.idle.saturating_add(if self.reconnect.is_some() { 0 } else { self.connections })
+    }
+
     /// What makes the plan impossible, if anything, in words for its author.
     ///
     /// # Errors

@@ -104,9 +104,12 @@ pub struct Load {
 /// How connecting went.
 #[derive(Debug, Clone, Serialize)]
 pub struct Connecting {
-    /// Connections open when the window closed.
+    /// Connections open when connecting was over, of those that were to stay open. With a connection for each message
+    /// these are the idle ones.
+    pub opened: usize,
+    /// How many of them were still open when the window closed.
     pub open: usize,
-    /// Time until all were open, in seconds.
+    /// Time that connecting took, in seconds.
     pub elapsed: f64,
     /// How long each took.
     pub latency: Latency,
@@ -140,6 +143,8 @@ pub enum Mark {
     RateNotReached,
     /// Some connections were gone before the window closed.
     ConnectionsLost,
+    /// The run was stopped before its time: the window is shorter than the plan's.
+    StoppedEarly,
 }
 
 impl fmt::Display for Mark {
@@ -151,6 +156,7 @@ impl fmt::Display for Mark {
             }
             Mark::RateNotReached => "rate not reached: fewer messages a second were answered than asked for",
             Mark::ConnectionsLost => "connections lost: fewer connections were open at the end than asked for",
+            Mark::StoppedEarly => "stopped early: the window is shorter than asked for",
         })
     }
 }
@@ -159,7 +165,7 @@ impl Report {
     pub(crate) fn new(
         plan: &Plan,
         tallies: impl IntoIterator<Item = Tally>,
-        took: Duration,
+        (opened, took): (usize, Duration),
         error: Option<String>,
     ) -> Report {
         let used = Account { cpu: Some(Duration::ZERO), waited: None };
@@ -195,6 +201,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             load: Load::of(plan),
             connecting: Connecting {
+                opened,
                 open: all.open,
                 elapsed: took.as_secs_f64(),
                 latency: all.connecting.summary(),
@@ -234,7 +241,7 @@ impl Report {
             Length::Messages(total) => total.min((plan.connections * plan.pipeline) as u64) as f64,
             Length::Time(_) => (plan.connections * plan.pipeline) as f64,
         };
-        let lost = (plan.connections + plan.idle).saturating_sub(self.connecting.open);
+        let lost = plan.kept().saturating_sub(self.connecting.open);
         match plan.pace {
             Pace::Closed => {
                 if busy(self.client.busiest, self.client.waited) >= BUSY {
@@ -261,7 +268,7 @@ impl Report {
                 }
             }
         }
-        if plan.reconnect.is_none() && lost > 0 {
+        if lost > 0 {
             marks.push(Mark::ConnectionsLost);
         }
         marks
@@ -377,13 +384,15 @@ impl fmt::Display for Report {
         if let Some(lateness) = &self.lateness {
             writeln!(formatter, "  own delay   {}", Line(lateness))?;
         }
-        writeln!(
-            formatter,
-            "  connecting  {} open after {:.3} s; {}",
-            connecting.open,
-            connecting.elapsed,
-            Line(&connecting.latency)
-        )?;
+        write!(formatter, "  connecting  ")?;
+        if load.reconnect.is_none() || load.idle > 0 {
+            write!(formatter, "{} open after {:.3} s", connecting.opened, connecting.elapsed)?;
+            if connecting.open != connecting.opened {
+                write!(formatter, ", {} at the end", connecting.open)?;
+            }
+            write!(formatter, "; ")?;
+        }
+        writeln!(formatter, "{}", Line(&connecting.latency))?;
         if let (Some(cpu), Some(busiest)) = (client.cpu_per_message, client.busiest) {
             write!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;
             if let Some(waited) = client.waited {
@@ -433,8 +442,8 @@ mod tests {
     fn second(plan: &Plan, cpu: u64, waited: u64, counted: Tally) -> Report {
         let account = |milliseconds| Some(Duration::from_millis(milliseconds));
         let used = Account { cpu: account(cpu), waited: account(waited) };
-        let tally = Tally { opened: 0, closed: Some(1_000_000_000), open: plan.connections, used, ..counted };
-        Report::new(plan, [tally], Duration::ZERO, None)
+        let tally = Tally { opened: 0, closed: Some(1_000_000_000), open: plan.kept(), used, ..counted };
+        Report::new(plan, [tally], (plan.kept(), Duration::ZERO), None)
     }
 
     /// `count` answers that each took as long.
@@ -502,6 +511,22 @@ mod tests {
     fn what_was_not_measured_is_not_shown_as_zero() {
         let report = second(&plan(), 0, 0, Tally::default()).to_string();
         assert!(report.contains("latency     none measured") && !report.contains("P50"), "{report}");
+    }
+
+    #[test]
+    fn connections_are_counted_when_all_were_open_and_at_the_end() {
+        let report = |plan: &Plan, open| {
+            let tally = Tally { closed: Some(1_000_000_000), open, ..Tally::default() };
+            Report::new(plan, [tally], (plan.kept(), Duration::from_millis(1)), None)
+        };
+        assert!(report(&plan(), 22).to_string().contains("50 open after 0.001 s, 22 at the end; "));
+        assert!(!report(&plan(), 50).to_string().contains("at the end;"));
+        let each = Plan { reconnect: Some(Close::Finish), ..plan() };
+        assert!(!report(&each, 0).to_string().contains("open after"), "those for one message are not counted");
+        assert_eq!(report(&each, 0).marks, report(&plan(), 50).marks);
+        let idle = Plan { idle: 10, ..each };
+        assert!(report(&idle, 9).to_string().contains("10 open after 0.001 s, 9 at the end; "));
+        assert!(report(&idle, 9).marks.contains(&Mark::ConnectionsLost));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::capacity;
 use crate::latency::Latency;
 use crate::pattern::Pattern;
 use crate::plan::{Plan, nanoseconds};
-use crate::report::Report;
+use crate::report::{Mark, Report};
 use crate::tally::{Live, Tally};
 use crate::worker::Worker;
 
@@ -198,8 +198,12 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
         match connecting {
             None if stop.stopped() => Err(Error::Stopped),
             Some(_) if tallies.iter().any(|tally| tally.closed.is_none()) => Err(Error::Stopped),
-            Some(took) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
-                Ok(Report::new(plan, tallies, took, refusal.cloned()))
+            Some(connecting) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
+                let mut report = Report::new(plan, tallies, connecting, refusal.cloned());
+                if stop.stopped() {
+                    report.marks.push(Mark::StoppedEarly);
+                }
+                Ok(report)
             }
             _ => Err(Error::Unreachable(format!(
                 "not one connection to {} could be opened{}: is a server listening there?",
@@ -242,8 +246,9 @@ struct Conduct<'a> {
 }
 
 impl Conduct<'_> {
-    /// Waits until every thread has connected and says how long it took; `None` if there is nothing to go on with.
-    fn connect(&mut self) -> Option<Duration> {
+    /// Waits until every thread has connected and says how many connections are open and how long it took; `None` if
+    /// there is nothing to go on with.
+    fn connect(&mut self) -> Option<(usize, Duration)> {
         let mut open = 0;
         for _ in 0..self.plan.threads {
             match self.heard.recv() {
@@ -256,7 +261,7 @@ impl Conduct<'_> {
             return None;
         }
         self.watch.connected(open, took);
-        (open > 0 || self.plan.reconnect.is_some()).then_some(took)
+        (open > 0 || self.plan.reconnect.is_some()).then_some((open, took))
     }
 
     /// Tells the watcher what happens until the last thread is done.

@@ -33,7 +33,7 @@ pub(crate) struct Tally {
     pub(crate) cut: u64,
     /// What the thread used in the window, and was kept from using.
     pub(crate) used: Account,
-    /// Connections open when the window closed, idle ones included.
+    /// Connections open when the window closed, of those that were to stay open.
     pub(crate) open: usize,
 }
 

@@ -200,6 +200,15 @@ fn an_idle_connection_that_the_server_ends_is_caught() {
 }
 
 #[test]
+fn an_idle_connection_that_the_server_ends_is_lost_also_beside_one_for_each_message() {
+    // The idle ones are opened first.
+    let address = server(|number, stream| if number == 0 { Ok(()) } else { echo(stream) });
+    let report = run(address, |plan| (plan.idle, plan.reconnect) = (3, Some(Close::Reset)));
+    assert!(report.marks.contains(&Mark::ConnectionsLost), "{report}");
+    assert_eq!((report.connecting.opened, report.connecting.open), (3, 2), "{report}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error_that_says_so() {
     let (_socket, address) = held();
     for reconnect in [None, Some(Close::Finish)] {

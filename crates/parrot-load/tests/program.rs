@@ -1,9 +1,13 @@
 //! The program from the outside: what it prints, where, and what its exit code says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
-use std::thread;
+use std::sync::mpsc;
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// An echo server, for as long as the test runs; its port.
 fn echo_server() -> String {
@@ -74,11 +78,50 @@ fn a_file_that_cannot_be_written_is_refused_before_the_run() {
 }
 
 #[test]
+fn a_file_keeps_what_it_has_until_there_are_latencies_to_replace_it() {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/kept.hgrm");
+    let before = "the latencies of yesterday\n".repeat(1000);
+    fs::write(file, &before).unwrap();
+    assert_eq!(run(&["1", "--hdr", file]).status.code(), Some(1), "nobody listens at port 1");
+    assert_eq!(fs::read_to_string(file).unwrap(), before);
+    assert_eq!(run(&[&echo_server(), "-n", "10", "--hdr", file]).status.code(), Some(0));
+    let after = fs::read_to_string(file).unwrap();
+    assert!(after.trim_start().starts_with("Value") && !after.contains("yesterday"), "{after}");
+}
+
+#[test]
+fn a_run_that_is_interrupted_says_so() {
+    for (warmup, said) in [("0s", "stopped-early"), ("1h", "nothing was measured")] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let (asked, first) = mpsc::channel();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 12]).unwrap();
+            asked.send(()).unwrap();
+            std::io::copy(&mut &stream, &mut &stream)
+        });
+        let load = Command::new(env!("CARGO_BIN_EXE_parrot-load"))
+            .args(["-c", "1", "--warmup", warmup, "-d", "1h", "--json", &port])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        first.recv().expect("the load begins");
+        kill_process(Pid::from_child(&load), Signal::INT).unwrap();
+        let output = load.wait_with_output().unwrap();
+        let told = text(&output.stdout) + &text(&output.stderr);
+        assert!(told.contains(said), "{told}");
+        assert_eq!(output.status.code(), Some(130), "{told}");
+    }
+}
+
+#[test]
 fn a_reader_who_has_gone_is_no_failure_and_a_full_disk_is_one() {
     let mut load = program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(load.stdout.take());
     assert_eq!(load.wait().unwrap().code(), Some(0));
-    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+    if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
         let load = program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(full).stderr(Stdio::piped()).spawn();
         let output = load.unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));

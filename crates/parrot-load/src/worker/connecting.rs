@@ -21,7 +21,7 @@ impl Worker<'_> {
     /// Opens the connections; with a connection for each message only the idle ones. Says how many are open.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let mut events = Events::with_capacity(EVENTS);
-        let mut next = if self.plan.reconnect.is_some() { self.sending } else { 0 };
+        let mut next = self.first_kept();
         loop {
             while self.dialing < DIALING && next < self.links.len() && !self.shared.stopped() {
                 self.dial(next)?;
@@ -38,8 +38,14 @@ impl Worker<'_> {
         }
     }
 
+    /// The first of the connections that are to stay open; after it come no others.
+    fn first_kept(&self) -> usize {
+        if self.plan.reconnect.is_some() { self.sending } else { 0 }
+    }
+
+    /// How many of those are open.
     pub(super) fn open(&self) -> usize {
-        self.links.iter().filter(|link| link.phase == Phase::Open).count()
+        self.links.iter().skip(self.first_kept()).filter(|link| link.phase == Phase::Open).count()
     }
 
     pub(super) fn dial(&mut self, index: usize) -> io::Result<()> {
