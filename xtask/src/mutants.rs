@@ -14,7 +14,7 @@ use crate::cargo::root;
 use crate::wrong_usage;
 
 /// So many seeds of each profile are to show a fault.
-const SEEDS: &str = "5000";
+const SEEDS: &str = "20000";
 
 /// A fault may keep the loop in a turn for ever.
 const PATIENCE: Duration = Duration::from_secs(300);
