@@ -228,7 +228,7 @@ impl<'a> Worker<'a> {
         self.start.saturating_add(schedule.due(number))
     }
 
-    /// Open loop: begins every message whose time has come, or notes that it is owed.
+    /// Open loop: begins every message whose time has come by `now`, or notes that it is owed.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
         let Some(schedule) = self.schedule else { return Ok(()) };
         let first = self.next;
@@ -246,14 +246,16 @@ impl<'a> Worker<'a> {
             let index = schedule.connection(self.next);
             self.next += 1;
             let counts = self.counts(due);
+            // Read for each: the last of a burst is sent later than the first, and that delay is this program's own.
+            let sent_at = self.now();
             let Some(link) = self.links.get_mut(index) else { return Ok(()) };
             if counts {
-                self.tally.lateness.record(now - due);
+                self.tally.lateness.record(sent_at.saturating_sub(due));
                 self.tally.unsent += u64::from(link.phase == Phase::Dead);
             }
             if link.phase != Phase::Dead {
                 link.owed += 1;
-                self.ask_owed(index, now)?;
+                self.ask_owed(index, sent_at)?;
             }
         }
     }
