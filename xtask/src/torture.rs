@@ -13,7 +13,8 @@ pub(crate) fn task(mut arguments: Vec<OsString>) -> Result<()> {
     if arguments.first().is_some_and(|first| first == "--") {
         arguments.remove(0);
     }
-    let programs = cargo::build(&["--release", "-p", "parrot-cli", "-p", "parrot-torture", "--bins"])?;
+    let mut programs = cargo::release("parrot-cli")?;
+    programs.extend(cargo::release("parrot-torture")?);
     let program = |name: &str| {
         let found = programs.iter().find(|program| program.ends_with(name));
         found.with_context(|| format!("cargo built {name} and did not say where it is"))
