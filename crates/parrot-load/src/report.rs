@@ -286,12 +286,13 @@ impl Report {
         (remaining * plan.pipeline) as f64
     }
 
-    /// The share of the window that its ends can falsify: of a message that crosses one of them only a part lies within.
-    /// At the beginning that is no more than the longest answer took, at the end than the longest was under way. A message
-    /// that was under way all the time is none of these: its connection did wait in vain.
+    /// The share of the window that its two ends can falsify: of a message that crosses one of them only a part lies
+    /// within, and without a warm-up the first ones are sent one after the other, as the last of a number come back. At
+    /// either end that is no more than the longest answer took, or was under way. A message that was under way all the
+    /// time is none of these: its connection did wait in vain.
     fn ends(&self) -> f64 {
         let longest = (self.service.unwrap_or(self.latency).max / 1e6).max(self.cut);
-        if self.window > 0.0 { longest / self.window } else { f64::INFINITY }
+        if self.window > 0.0 { 2.0 * longest / self.window } else { f64::INFINITY }
     }
 
     /// A mark in words, with its cause where there are several.
