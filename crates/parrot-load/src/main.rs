@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
-use parrot_load::{Plan, Stop};
+use parrot_load::{Mark, Plan, Stop};
 
 use arguments::Arguments;
 use screen::Screen;
@@ -63,7 +63,7 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let failed = report.failures.total() + report.unsent > arguments.max_errors;
     Ok(match failed {
         true => ExitCode::FAILURE,
-        false if stop.stopped() => ExitCode::from(INTERRUPTED),
+        false if report.marks.contains(&Mark::StoppedEarly) => ExitCode::from(INTERRUPTED),
         false => ExitCode::SUCCESS,
     })
 }

@@ -64,6 +64,9 @@ pub struct Report {
     /// Seconds that a message answered after the window was under way within it, at most.
     #[serde(skip)]
     cut: f64,
+    /// Whether the run was stopped before the window was over.
+    #[serde(skip)]
+    stopped: bool,
 }
 
 /// The plan, as the report repeats it.
@@ -143,7 +146,7 @@ pub enum Mark {
     RateNotReached,
     /// Some connections were gone before the window closed.
     ConnectionsLost,
-    /// The run was stopped before its time: the window is shorter than the plan's.
+    /// The run was stopped before the window was over.
     StoppedEarly,
 }
 
@@ -181,6 +184,7 @@ impl Report {
             all.lateness.add(&tally.lateness);
             all.connecting.add(&tally.connecting);
             all.cut = all.cut.max(tally.cut);
+            all.stopped |= tally.stopped;
             all.opened = all.opened.min(tally.opened);
             all.closed = all.closed.max(tally.closed);
             let window = tally.window();
@@ -230,6 +234,7 @@ impl Report {
             marks: Vec::new(),
             latencies: all.latencies,
             cut: Duration::from_nanos(all.cut).as_secs_f64(),
+            stopped: all.stopped,
         };
         report.marks = report.doubts(plan);
         report
@@ -271,6 +276,9 @@ impl Report {
         if lost > 0 {
             marks.push(Mark::ConnectionsLost);
         }
+        if self.stopped {
+            marks.push(Mark::StoppedEarly);
+        }
         marks
     }
 
@@ -278,6 +286,8 @@ impl Report {
     /// told as one, and explains what is missing since.
     fn least(&self, plan: &Plan, lost: usize) -> f64 {
         let remaining = match plan.reconnect {
+            // Nobody waited for what was under way at the end: it may have come soon, or never.
+            _ if self.stopped => 0,
             None => plan.connections.saturating_sub(lost),
             // A connection that failed is replaced, but not at once.
             Some(_) if self.failures.total() > 0 => 0,
@@ -528,6 +538,12 @@ mod tests {
         let idle = Plan { idle: 10, ..each };
         assert!(report(&idle, 9).to_string().contains("10 open after 0.001 s, 9 at the end; "));
         assert!(report(&idle, 9).marks.contains(&Mark::ConnectionsLost));
+    }
+
+    #[test]
+    fn what_a_run_that_was_stopped_did_not_wait_for_is_no_contradiction() {
+        let report = second(&plan(), 0, 0, Tally { stopped: true, ..answers(25_000, Duration::from_millis(1)) });
+        assert!(report.marks == [Mark::StoppedEarly], "{report}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::capacity;
 use crate::latency::Latency;
 use crate::pattern::Pattern;
 use crate::plan::{Plan, nanoseconds};
-use crate::report::{Mark, Report};
+use crate::report::Report;
 use crate::tally::{Live, Tally};
 use crate::worker::Worker;
 
@@ -199,11 +199,7 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             None if stop.stopped() => Err(Error::Stopped),
             Some(_) if tallies.iter().any(|tally| tally.closed.is_none()) => Err(Error::Stopped),
             Some(connecting) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
-                let mut report = Report::new(plan, tallies, connecting, refusal.cloned());
-                if stop.stopped() {
-                    report.marks.push(Mark::StoppedEarly);
-                }
-                Ok(report)
+                Ok(Report::new(plan, tallies, connecting, refusal.cloned()))
             }
             _ => Err(Error::Unreachable(format!(
                 "not one connection to {} could be opened{}: is a server listening there?",

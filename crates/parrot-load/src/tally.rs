@@ -28,6 +28,8 @@ pub(crate) struct Tally {
     /// The window, in nanoseconds since the run began; never closed if the run was stopped before it opened.
     pub(crate) opened: u64,
     pub(crate) closed: Option<u64>,
+    /// Whether it closed because the run was stopped.
+    pub(crate) stopped: bool,
     /// How long, in nanoseconds, a message had been under way when the window closed, at most, of those that
     /// were begun in the window and answered after it.
     pub(crate) cut: u64,

@@ -418,7 +418,9 @@ impl<'a> Worker<'a> {
             }
             self.before = Account::of_thread();
         }
-        if self.stage == Stage::Window && (now >= self.window_ends || self.is_full() || stopped) {
+        let complete = now >= self.window_ends || self.is_full();
+        if self.stage == Stage::Window && (complete || stopped) {
+            self.tally.stopped = !complete;
             self.send_due(now)?;
             self.stage = Stage::Drain;
             self.window_ends = self.window_ends.min(now);

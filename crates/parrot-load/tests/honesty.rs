@@ -387,6 +387,7 @@ fn a_run_that_is_stopped_reports_what_it_has() {
     let plan = Plan { length: Length::Time(Duration::from_secs(3600)), ..plan(address) };
     let report = parrot_load::run(&plan, &stop, &mut ()).unwrap();
     assert!(report.messages >= 100 - 4 && report.window < 3600.0, "{report}");
+    assert!(report.marks.contains(&Mark::StoppedEarly), "{report}");
     assert_eq!(report.failures, Failures::default(), "who stops has not seen a failure");
 }
 
