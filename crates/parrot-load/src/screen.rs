@@ -30,11 +30,13 @@ impl Screen {
         let terminal = io::stderr().is_terminal();
         let lines = plan.interval.is_some() || !(terminal || arguments.quiet || arguments.json);
         let bar = (terminal && !lines && !arguments.quiet).then(|| {
-            let style =
-                ProgressStyle::with_template("{prefix:9} [{bar:30}] {msg}").map(|style| style.progress_chars("=> "));
-            ProgressBar::new(1000)
+            let style = ProgressStyle::with_template("{prefix:10} [{bar:16}] {wide_msg}")
+                .map(|style| style.progress_chars("=> "));
+            let bar = ProgressBar::new(1000)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-                .with_prefix("connecting")
+                .with_prefix("connecting");
+            bar.tick(); // connecting may take a while, and nothing else draws the bar until it is over
+            bar
         });
         Screen { bar, lines, warmup: plan.warmup, length: plan.length, answered: 0 }
     }
@@ -86,18 +88,19 @@ impl Watch for Screen {
             self.answered += sample.latency.count;
         }
         let Sample { latency, messages_per_second, failures, .. } = sample;
-        let latencies = if latency.count == 0 {
-            "nothing came back".to_string()
-        } else {
-            let [p50, p99, max] = [latency.p50, latency.p99, latency.max].map(microseconds);
-            format!("P50 {p50}  P99 {p99}  max {max}")
-        };
-        let text = format!("{messages_per_second:8.0} messages/s  {latencies}  failures {failures}");
+        let [p50, p99, max] = [latency.p50, latency.p99, latency.max].map(microseconds);
+        let came = |latencies: String| if latency.count == 0 { "nothing came back".into() } else { latencies };
         if let Some(bar) = &self.bar {
             bar.set_prefix(stage);
             bar.set_position((self.share(sample).min(1.0) * 1000.0) as u64);
-            bar.set_message(text.clone());
+            // Short enough for 80 columns; what does not fit is cut off, not wrapped.
+            let latencies = came(format!("P50 {p50}  P99 {p99}"));
+            bar.set_message(format!("{messages_per_second:.0}/s  {latencies}  failures {failures}"));
         }
-        self.line(format_args!("{:7.1} s  {stage:9}  {text}", sample.elapsed.as_secs_f64()));
+        let latencies = came(format!("P50 {p50}  P99 {p99}  max {max}"));
+        self.line(format_args!(
+            "{:7.1} s  {stage:9}  {messages_per_second:8.0} messages/s  {latencies}  failures {failures}",
+            sample.elapsed.as_secs_f64()
+        ));
     }
 }
