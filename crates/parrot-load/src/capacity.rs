@@ -45,12 +45,17 @@ fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
     if limit >= wanted {
         return Ok(());
     }
+    // Elsewhere than on macOS the soft limit is the hard one by now.
     Err(Lacking(format!(
-        "{connections} connections need {wanted} descriptors and the limit is {limit}: raise it with `ulimit -n {wanted}`{}",
+        "{connections} connections need {wanted} descriptors and the limit is {limit}: {}",
         if cfg!(target_os = "macos") {
-            " (and, as root, `sysctl kern.maxfilesperproc`)"
+            format!("raise it with `ulimit -n {wanted}` (and, as root, `sysctl kern.maxfilesperproc`)")
         } else {
-            " (as root, or in limits.conf, beyond the hard limit)"
+            format!(
+                "that is the hard limit, which only root can raise, with `ulimit -n {wanted}` in the shell that starts \
+                 this program, or for a user's next login in {}",
+                if cfg!(target_os = "linux") { "/etc/security/limits.conf" } else { "/etc/login.conf" }
+            )
         }
     )))
 }
@@ -121,6 +126,7 @@ mod tests {
         assert_eq!(descriptors(10_032, 10_000), Ok(()));
         let lacking = descriptors(1024, 10_000).expect_err("too few").to_string();
         assert!(lacking.contains("ulimit -n 10032"), "{lacking}");
+        assert_eq!(lacking.contains("only root can raise"), cfg!(not(target_os = "macos")), "{lacking}");
     }
 
     #[test]
