@@ -64,6 +64,9 @@ pub struct Report {
     /// Seconds that a message answered after the window was under way within it, at most.
     #[serde(skip)]
     cut: f64,
+    /// Connections, on average, that were being ended after their one message.
+    #[serde(skip)]
+    between: f64,
     /// Whether the run was stopped before the window was over.
     #[serde(skip)]
     stopped: bool,
@@ -184,6 +187,7 @@ impl Report {
             all.lateness.add(&tally.lateness);
             all.connecting.add(&tally.connecting);
             all.cut = all.cut.max(tally.cut);
+            all.between += tally.between;
             all.stopped |= tally.stopped;
             all.opened = all.opened.min(tally.opened);
             all.closed = all.closed.max(tally.closed);
@@ -234,6 +238,7 @@ impl Report {
             marks: Vec::new(),
             latencies: all.latencies,
             cut: Duration::from_nanos(all.cut).as_secs_f64(),
+            between: if window > 0.0 { Duration::from_nanos(all.between).as_secs_f64() / window } else { 0.0 },
             stopped: all.stopped,
         };
         report.marks = report.doubts(plan);
@@ -255,8 +260,8 @@ impl Report {
                 // Threads that share out a number of messages do not end at the same time.
                 let whole = matches!(plan.length, Length::Time(_)) || plan.threads == 1;
                 let (least, tolerance) = (self.least(plan, lost).min(asked), TOLERANCE + self.ends());
-                let differs =
-                    self.concurrency < least * (1.0 - tolerance) || self.concurrency > asked * (1.0 + tolerance);
+                let differs = self.concurrency + self.between < least * (1.0 - tolerance)
+                    || self.concurrency > asked * (1.0 + tolerance);
                 if (self.messages == 0 && least > 0.0) || (whole && differs) {
                     marks.push(Mark::Contradiction);
                 }

@@ -116,6 +116,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What the threads of `plan` have in common, and where their news come in.
+    pub(crate) fn new(plan: &Plan, stop: &Stop) -> (Shared, mpsc::Receiver<News>) {
+        let (news, heard) = mpsc::channel();
+        let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
+        let shared = Shared { begun: Instant::now(), stop: stop.clone(), news, refusal: OnceLock::new(), pattern };
+        (shared, heard)
+    }
+
     /// Nanoseconds since the run began.
     pub(crate) fn now(&self) -> u64 {
         self.begun.elapsed().as_nanos() as u64
@@ -140,8 +148,9 @@ impl Shared {
     }
 }
 
+/// What a thread tells whoever called [`run`].
 #[derive(Debug)]
-enum News {
+pub(crate) enum News {
     Connected(usize),
     /// When it was, in nanoseconds since the run began.
     WindowClosed(u64),
@@ -159,10 +168,7 @@ enum News {
 pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Error> {
     plan.check().map_err(Error::Plan)?;
     capacity::check(plan).map_err(Error::Capacity)?;
-    let (news, heard) = mpsc::channel();
-    let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
-    let refusal = OnceLock::new();
-    let shared = Shared { begun: Instant::now(), stop: stop.clone(), news, refusal, pattern };
+    let (shared, heard) = Shared::new(plan, stop);
     let live: Option<Vec<Mutex<Live>>> = plan.interval.map(|_| (0..plan.threads).map(|_| Mutex::default()).collect());
 
     thread::scope(|scope| {

@@ -33,6 +33,8 @@ pub(crate) struct Tally {
     /// How long, in nanoseconds, a message had been under way when the window closed, at most, of those that
     /// were begun in the window and answered after it.
     pub(crate) cut: u64,
+    /// Nanoseconds of the window that connections for one message spent ending, and had none under way.
+    pub(crate) between: u64,
     /// What the thread used in the window, and was kept from using.
     pub(crate) used: Account,
     /// Connections open when the window closed, of those that were to stay open.

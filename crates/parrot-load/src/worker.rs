@@ -333,7 +333,12 @@ impl<'a> Worker<'a> {
         }
         if self.plan.reconnect.is_some() {
             self.close(index, Phase::Closed);
+            if self.stage == Stage::Window {
+                self.tally.between += self.now() - now;
+            }
         }
+        // Read again: what was done since the answer is no part of the next message's time.
+        let now = self.now();
         if self.schedule.is_some() {
             self.ask_owed(index, now)
         } else if self.stage < Stage::Drain {
@@ -435,9 +440,9 @@ impl<'a> Worker<'a> {
             if link.has_unsent() {
                 self.flush(index)?; // after ENOBUFS no event may come
             } else if link.phase == Phase::Closed && self.schedule.is_some() {
-                self.ask_owed(index, now)?;
+                self.ask_owed(index, self.now())?;
             } else if link.phase == Phase::Closed && self.stage < Stage::Drain && link.asked > 0 {
-                self.ask_at(index, 1, now)?;
+                self.ask(index, 1)?;
             }
         }
         if let (Stage::Drain, Some(closed)) = (self.stage, self.tally.closed) {
@@ -501,7 +506,23 @@ fn kind(error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
+    use crate::run::Stop;
+
+    #[test]
+    fn each_message_of_a_burst_is_timed_from_its_own_send() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?; // its queue takes the connections
+        let plan = Plan { connections: 8, pace: Pace::Rate(1000.0), ..Plan::new(listener.local_addr()?) };
+        let (shared, _heard) = Shared::new(&plan, &Stop::default());
+        let mut worker = Worker::new(&plan, &shared, None, 0)?;
+        assert_eq!(worker.connect()?, 8);
+        worker.send_due(7_000_000)?; // eight are due by then, at once
+        assert!(worker.asked_at.is_sorted_by(|one, next| one < next), "{:?}", worker.asked_at);
+        assert_eq!(worker.tally.lateness.count(), 8);
+        Ok(())
+    }
 
     #[test]
     fn live_figures_are_handed_over_ten_times_an_interval_but_not_without_end() {
