@@ -1,10 +1,11 @@
 //! The command line.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
 use parrot_load::{Close, Length, Pace, Plan};
@@ -16,7 +17,7 @@ use parrot_load::{Close, Length, Pace, Plan};
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
-    /// The server: a port, or ADDRESS:PORT ([::1]:1512 for IPv6)
+    /// The server: a port of this machine, or HOST:PORT, where HOST is an address ([::1] for IPv6) or a name
     #[arg(value_name = "ADDR", default_value = "1512")]
     address: String,
     /// Connections that send
@@ -112,14 +113,18 @@ impl Arguments {
     }
 }
 
-/// A port is one of this machine, by its literal address: a name may mean another family first (node#40537).
+/// A port is one of this machine, by its literal address: a name may mean another family first (node#40537). Of a name
+/// the first address counts.
 fn address(text: &str) -> anyhow::Result<SocketAddr> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
-    let mut addresses = text
-        .to_socket_addrs()
-        .with_context(|| format!("`{text}` is no address: give a port or ADDRESS:PORT, as in 1512 or [::1]:1512"))?;
+    let mut addresses = text.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            anyhow!("`{text}` is no address ({error}): give a port or HOST:PORT, as in 1512 or [::1]:1512")
+        }
+        _ => anyhow!("the name in `{text}` could not be resolved: {error}"),
+    })?;
     let Some(address) = addresses.next() else { bail!("`{text}` has no address") };
     Ok(address)
 }
@@ -147,6 +152,14 @@ mod tests {
     fn a_port_alone_means_this_machine() {
         assert_eq!(plan(&["1599"]).target, SocketAddr::from(([127, 0, 0, 1], 1599)));
         assert_eq!(plan(&["[::1]:7"]).target.to_string(), "[::1]:7");
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_resolved_is_told_from_what_is_no_address() {
+        let told = |text| address(text).expect_err("no address").to_string();
+        assert!(told("nowhere").contains("HOST:PORT") && told("localhost:port").contains("HOST:PORT"));
+        // The label is longer than the 63 bytes that a name may have: nobody is asked for it.
+        assert!(told(&format!("{}:1", "a".repeat(64))).contains("could not be resolved"));
     }
 
     #[test]

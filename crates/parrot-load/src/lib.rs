@@ -59,6 +59,20 @@ pub use plan::{Close, Impossible, Length, Pace, Plan};
 pub use report::{Client, Connecting, Load, Mark, Report};
 pub use run::{Error, Sample, Stop, Watch, run};
 
+/// A number as a person reads it: `123,456`.
+#[must_use]
+pub fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A time in microseconds as a person reads it: three digits or so, and a unit.
 #[must_use]
 pub fn microseconds(value: f64) -> String {

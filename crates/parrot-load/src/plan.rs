@@ -44,6 +44,9 @@ const FASTEST: f64 = 1e7;
 /// The most connections, and the most messages under way at once, that memory is reserved for.
 const MOST: usize = 1 << 27;
 
+/// How long a load is sent before it is measured, unless it says otherwise.
+pub(crate) const WARMUP: Duration = Duration::from_secs(1);
+
 /// When the next message is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
@@ -87,7 +90,7 @@ impl Plan {
             threads: 1,
             pace: Pace::Closed,
             reconnect: None,
-            warmup: Duration::from_secs(1),
+            warmup: WARMUP,
             length: Length::Time(Duration::from_secs(10)),
             timeout: Duration::from_secs(10),
             sources: Vec::new(),

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Account;
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
-use crate::plan::{Close, Length, Pace, Plan};
+use crate::plan::{Close, Length, Pace, Plan, WARMUP};
 use crate::tally::Tally;
+use crate::thousands;
 
 /// Name and version of the report as JSON. The version changes when a field changes its meaning or goes away.
 const SCHEMA: &str = "parrot-load/1";
@@ -42,7 +43,8 @@ pub struct Report {
     pub messages_per_second: f64,
     /// Bytes a second, in each direction.
     pub bytes_per_second: f64,
-    /// In a closed loop from the send, in an open loop from when the send was due, to the last byte's return.
+    /// In a closed loop from the send, in an open loop from when the send was due, to the last byte's return. With a
+    /// connection for each message it includes opening it.
     pub latency: Latency,
     /// Open loop: the same messages timed from when they were really sent.
     pub service: Option<Latency>,
@@ -368,32 +370,55 @@ impl Load {
     }
 }
 
+/// What was run, as a person reads it: what is as usual goes without saying.
+impl fmt::Display for Load {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Load { pace, target, .. } = self;
+        let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
+        write!(formatter, "{pace}: {connections} connections x {size} bytes to {target}")?;
+        if let Some(close) = self.reconnect {
+            let ended = if close == "reset" { "ended by a reset" } else { "ended in the orderly way" };
+            write!(formatter, ", a new one for each message, {ended}")?;
+        }
+        if self.pipeline > 1 {
+            write!(formatter, ", {} under way on each", thousands(self.pipeline as f64))?;
+        }
+        if self.idle > 0 {
+            write!(formatter, ", {} more idle", thousands(self.idle as f64))?;
+        }
+        if self.threads > 1 {
+            write!(formatter, ", {} threads", self.threads)?;
+        }
+        if !self.sources.is_empty() {
+            write!(formatter, ", from {}", self.sources.join(" and "))?;
+        }
+        if self.warmup != WARMUP.as_secs_f64() {
+            write!(formatter, ", {} s of warm-up", self.warmup)?;
+        }
+        if !self.no_delay {
+            write!(formatter, ", small messages gathered by the system")?;
+        }
+        Ok(())
+    }
+}
+
 /// The report as a person reads it.
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { load, connecting, latency, client, .. } = self;
-        write!(formatter, "{}: {} x {} bytes to {}", load.pace, load.connections, load.size, load.target)?;
-        if load.pipeline > 1 {
-            write!(formatter, ", {} under way on each", load.pipeline)?;
-        }
-        if load.idle > 0 {
-            write!(formatter, ", {} more idle", load.idle)?;
-        }
-        if let Some(close) = load.reconnect {
-            write!(formatter, ", a connection for each message (ended by {close})")?;
-        }
-        writeln!(formatter)?;
-        let rate = load.rate.map(|rate| format!(" of {rate} asked for")).unwrap_or_default();
-        let digits = if self.messages_per_second < 10.0 { 2 } else { 0 };
+        writeln!(formatter, "{load}")?;
+        let few = |rate: f64| if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) };
+        let rate = load.rate.map(|rate| format!(" of {} asked for", few(rate))).unwrap_or_default();
         writeln!(
             formatter,
-            "  throughput  {:.digits$} messages/s{rate}, {:.1} MB/s each way, {} in {:.2} s",
-            self.messages_per_second,
+            "  throughput  {} messages/s{rate}, {:.1} MB/s each way, {} in {:.2} s",
+            few(self.messages_per_second),
             self.bytes_per_second / 1e6,
-            self.messages,
+            thousands(self.messages as f64),
             self.window
         )?;
-        writeln!(formatter, "  latency     {}", Line(latency))?;
+        let connects = if load.reconnect.is_some() { "  (with connecting)" } else { "" };
+        writeln!(formatter, "  latency     {}{connects}", Line(latency))?;
         if let Some(service) = &self.service {
             writeln!(formatter, "  from send   {}", Line(service))?;
         }
@@ -402,9 +427,9 @@ impl fmt::Display for Report {
         }
         write!(formatter, "  connecting  ")?;
         if load.reconnect.is_none() || load.idle > 0 {
-            write!(formatter, "{} open after {:.3} s", connecting.opened, connecting.elapsed)?;
+            write!(formatter, "{} open after {:.3} s", thousands(connecting.opened as f64), connecting.elapsed)?;
             if connecting.open != connecting.opened {
-                write!(formatter, ", {} at the end", connecting.open)?;
+                write!(formatter, ", {} at the end", thousands(connecting.open as f64))?;
             }
             write!(formatter, "; ")?;
         }
@@ -417,7 +442,7 @@ impl fmt::Display for Report {
             writeln!(formatter)?;
         }
         if self.unsent > 0 {
-            writeln!(formatter, "  never sent  {}", self.unsent)?;
+            writeln!(formatter, "  never sent  {}", thousands(self.unsent as f64))?;
         }
         write!(formatter, "  failures    {}", self.failures)?;
         if let Some(error) = &connecting.error {
@@ -549,6 +574,29 @@ mod tests {
     fn what_a_run_that_was_stopped_did_not_wait_for_is_no_contradiction() {
         let report = second(&plan(), 0, 0, Tally { stopped: true, ..answers(25_000, Duration::from_millis(1)) });
         assert!(report.marks == [Mark::StoppedEarly], "{report}");
+    }
+
+    #[test]
+    fn what_was_run_is_told_as_far_as_it_is_unusual() {
+        let load = |plan: &Plan| Load::of(plan).to_string();
+        assert_eq!(load(&plan()), "closed loop: 50 connections x 12 bytes to 127.0.0.1:1512");
+        let unusual = Plan {
+            connections: 1000,
+            reconnect: Some(Close::Finish),
+            threads: 2,
+            sources: vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()],
+            warmup: Duration::from_millis(500),
+            no_delay: false,
+            ..plan()
+        };
+        assert_eq!(
+            load(&unusual),
+            "closed loop: 1,000 connections x 12 bytes to 127.0.0.1:1512, a new one for each message, ended in the orderly \
+             way, 2 threads, from 127.0.0.1 and 127.0.0.2, 0.5 s of warm-up, small messages gathered by the system"
+        );
+        assert!(
+            second(&unusual, 0, 0, answers(1000, Duration::from_millis(1))).to_string().contains("(with connecting)")
+        );
     }
 
     #[test]

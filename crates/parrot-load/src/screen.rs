@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use parrot_load::{Length, Plan, Sample, Watch, microseconds};
+use parrot_load::{Length, Plan, Sample, Watch, microseconds, thousands};
 
 use crate::arguments::Arguments;
 
@@ -71,7 +71,7 @@ impl Screen {
 
 impl Watch for Screen {
     fn connected(&mut self, open: usize, took: Duration) {
-        self.line(format_args!("{open} connections open after {:.3} s", took.as_secs_f64()));
+        self.line(format_args!("{} connections open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
     }
 
     fn window_opens(&mut self) {
@@ -87,7 +87,8 @@ impl Watch for Screen {
         if sample.measured {
             self.answered += sample.latency.count;
         }
-        let Sample { latency, messages_per_second, failures, .. } = sample;
+        let Sample { latency, failures, .. } = sample;
+        let rate = thousands(sample.messages_per_second);
         let [p50, p99, max] = [latency.p50, latency.p99, latency.max].map(microseconds);
         let came = |latencies: String| if latency.count == 0 { "nothing came back".into() } else { latencies };
         if let Some(bar) = &self.bar {
@@ -95,11 +96,11 @@ impl Watch for Screen {
             bar.set_position((self.share(sample).min(1.0) * 1000.0) as u64);
             // Short enough for 80 columns; what does not fit is cut off, not wrapped.
             let latencies = came(format!("P50 {p50}  P99 {p99}"));
-            bar.set_message(format!("{messages_per_second:.0}/s  {latencies}  failures {failures}"));
+            bar.set_message(format!("{rate}/s  {latencies}  failures {failures}"));
         }
         let latencies = came(format!("P50 {p50}  P99 {p99}  max {max}"));
         self.line(format_args!(
-            "{:7.1} s  {stage:9}  {messages_per_second:8.0} messages/s  {latencies}  failures {failures}",
+            "{:7.1} s  {stage:9}  {rate:>9} messages/s  {latencies}  failures {failures}",
             sample.elapsed.as_secs_f64()
         ));
     }

@@ -42,7 +42,10 @@ fn without_a_terminal_there_are_plain_lines_and_then_the_report() {
     assert!(output.status.success(), "{lines}{report}");
     assert!(lines.contains("2 connections open") && lines.contains("the window opens"), "{lines}");
     assert!(lines.contains("messages/s  P50"), "{lines}");
-    assert!(report.starts_with("closed loop: 2 x 12 bytes") && report.contains("failures    none"), "{report}");
+    assert!(
+        report.starts_with("closed loop: 2 connections x 12 bytes") && report.contains("failures    none"),
+        "{report}"
+    );
     for silent in ["--quiet", "--json"] {
         let output = run(&[&echo_server(), "-n", "10", silent]);
         assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{silent}");
