@@ -76,8 +76,8 @@ fn ports(range: u64, sources: usize, connections: usize) -> Result<(), Lacking> 
     )))
 }
 
-/// Raises this process's soft limit of descriptors to the hard one, or as far as the system lets it, and says what it is
-/// now. [`run`](crate::run) does so by itself; processes that are started later inherit the raised limit.
+/// Raises this process's soft limit of descriptors to the hard one, or as far as the system lets it, and says what it
+/// is now. [`run`](crate::run) does so by itself; processes that are started later inherit the raised limit.
 pub fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));

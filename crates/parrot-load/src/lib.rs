@@ -31,12 +31,12 @@
 //!
 //! In a closed loop ([`Pace::Closed`]) a message is timed from just before it is handed to the system until its last
 //! byte is back. In an open loop ([`Pace::Rate`]) it is timed from when it *was to be* sent, so that a server that
-//! stalls is charged for everyone it kept waiting; [`Report::service`] has the times from the real sends beside it. With a
-//! connection for each message ([`Plan::reconnect`]) these times include opening it, not ending the one before.
+//! stalls is charged for everyone it kept waiting; [`Report::service`] has the times from the real sends beside it.
+//! With a connection for each message ([`Plan::reconnect`]) these times include opening it, not ending the one before.
 //!
-//! The clock is read for every send and every receive; messages that go out, or come back, in one call have one time. An
-//! answer is back when it has been read and checked: while this program is busy with others it waits in the socket, and
-//! that counts, which is what [`Mark::ClientBound`] warns of.
+//! The clock is read for every send and every receive; messages that go out, or come back, in one call have one time.
+//! An answer is back when it has been read and checked: while this program is busy with others it waits in the socket,
+//! and that counts, which is what [`Mark::ClientBound`] warns of.
 
 mod capacity;
 mod clock;

@@ -33,8 +33,8 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// Whether small messages are sent at once (`TCP_NODELAY`).
     pub no_delay: bool,
-    /// How often a [`Watch`](crate::Watch) is told how it goes. What it is told is up to a tenth of the interval old, and
-    /// up to a millisecond where that is more.
+    /// How often a [`Watch`](crate::Watch) is told how it goes. What it is told is up to a tenth of the interval old,
+    /// and up to a millisecond where that is more.
     pub interval: Option<Duration>,
 }
 

@@ -142,8 +142,8 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
-    /// The load generator was the limit: it had no time left, was kept from running, or (open loop) came late to messages
-    /// that were due. The server may be capable of more.
+    /// The load generator was the limit: it had no time left, was kept from running, or (open loop) came late to
+    /// messages that were due. The server may be capable of more.
     ClientBound,
     /// Throughput and mean latency belong to another concurrency than was asked for: connections waited in vain.
     Contradiction,
@@ -289,8 +289,8 @@ impl Report {
         marks
     }
 
-    /// Messages that must have been under way in a closed loop, whatever became of connections that failed: a failure is
-    /// told as one, and explains what is missing since.
+    /// Messages that must have been under way in a closed loop, whatever became of connections that failed: a failure
+    /// is told as one, and explains what is missing since.
     fn least(&self, plan: &Plan, lost: usize) -> f64 {
         let remaining = match plan.reconnect {
             // Nobody waited for what was under way at the end: it may have come soon, or never.
@@ -591,8 +591,8 @@ mod tests {
         };
         assert_eq!(
             load(&unusual),
-            "closed loop: 1,000 connections x 12 bytes to 127.0.0.1:1512, a new one for each message, ended in the orderly \
-             way, 2 threads, from 127.0.0.1 and 127.0.0.2, 0.5 s of warm-up, small messages gathered by the system"
+            "closed loop: 1,000 connections x 12 bytes to 127.0.0.1:1512, a new one for each message, ended in the \
+             orderly way, 2 threads, from 127.0.0.1 and 127.0.0.2, 0.5 s of warm-up, small messages gathered by the system"
         );
         assert!(
             second(&unusual, 0, 0, answers(1000, Duration::from_millis(1))).to_string().contains("(with connecting)")

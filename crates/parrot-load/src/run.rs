@@ -37,8 +37,8 @@ pub trait Watch {
     fn connected(&mut self, _open: usize, _took: Duration) {}
     /// The warm-up is over.
     fn window_opens(&mut self) {}
-    /// The window has closed, and what happens from now on is not measured. It closed `late` ago: this thread took so long
-    /// to hear of it.
+    /// The window has closed, and what happens from now on is not measured. It closed `late` ago: this thread took so
+    /// long to hear of it.
     fn window_closes(&mut self, _late: Duration) {}
     /// How it went since the last time, once per [`Plan::interval`].
     fn interval(&mut self, _sample: &Sample) {}
