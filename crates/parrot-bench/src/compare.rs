@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use parrot_load::Mark;
+use parrot_load::{Mark, thousands};
 
 use crate::environment::Environment;
 use crate::results::{Cell, DISTURBED, Method, Results, Summary, is_own};
-use crate::table::{cost, thousands};
+use crate::table::cost;
 
 /// Changes below this share are nobody's business, whatever the spread says.
 const LEAST: f64 = 0.02;

@@ -5,10 +5,11 @@ mod sections;
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use parrot_load::thousands;
 
 use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
-use crate::table::{self, cost, thousands};
+use crate::table::{self, cost};
 
 /// The page, and its charts as they are to stand elsewhere.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use parrot_load::{Mark, microseconds};
+use parrot_load::{Mark, microseconds, thousands};
 
 use crate::results::{Cell, Results, Summary};
 
@@ -149,19 +149,6 @@ pub(crate) fn cost(microseconds: f64) -> String {
         _ => 2,
     };
     format!("{microseconds:.digits$}")
-}
-
-/// `123,456`.
-pub(crate) fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn mebibytes(bytes: f64) -> String {

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use parrot_load::thousands;
 use plotters::style::RGBColor;
 
 use crate::charts::{self, Axis, Bar, Chart, Line, Scale, escape};
 use crate::results::{Cell, Results, SuiteInfo};
-use crate::table::{cost, thousands};
+use crate::table::cost;
 
 /// Bars are cut at this many times Parrot's own, so that one slow server does not flatten the others.
 const CUT: f64 = 4.0;
