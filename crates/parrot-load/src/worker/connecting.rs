@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use parrot_kqueue::{Change, Events, Source, Token};
 
-use super::{EVENTS, Stage, TICK, Worker, wait};
+use super::stages::{Stage, TICK};
+use super::{EVENTS, Worker, wait};
 use crate::dial;
 use crate::failure::Failure;
 use crate::link::Phase;

@@ -1,0 +1,111 @@
+//! The report as a person reads it.
+
+use std::fmt;
+
+use super::{Load, Report};
+use crate::latency::Latency;
+use crate::plan::WARMUP;
+use crate::thousands;
+
+/// What was run, as a person reads it: what is as usual goes without saying.
+impl fmt::Display for Load {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Load { pace, target, .. } = self;
+        let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
+        write!(formatter, "{pace}: {connections} connections x {size} bytes to {target}")?;
+        if let Some(close) = self.reconnect {
+            let ended = if close == "reset" { "ended by a reset" } else { "ended in the orderly way" };
+            write!(formatter, ", a new one for each message, {ended}")?;
+        }
+        if self.pipeline > 1 {
+            write!(formatter, ", {} under way on each", thousands(self.pipeline as f64))?;
+        }
+        if self.idle > 0 {
+            write!(formatter, ", {} more idle", thousands(self.idle as f64))?;
+        }
+        if self.threads > 1 {
+            write!(formatter, ", {} threads", self.threads)?;
+        }
+        if !self.sources.is_empty() {
+            write!(formatter, ", from {}", self.sources.join(" and "))?;
+        }
+        if self.warmup != WARMUP.as_secs_f64() {
+            write!(formatter, ", {} s of warm-up", self.warmup)?;
+        }
+        if !self.no_delay {
+            write!(formatter, ", small messages gathered by the system")?;
+        }
+        Ok(())
+    }
+}
+
+/// The report as a person reads it.
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { load, connecting, latency, client, .. } = self;
+        writeln!(formatter, "{load}")?;
+        let few = |rate: f64| if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) };
+        let rate = load.rate.map(|rate| format!(" of {} asked for", few(rate))).unwrap_or_default();
+        writeln!(
+            formatter,
+            "  throughput  {} messages/s{rate}, {:.1} MB/s each way, {} in {:.2} s",
+            few(self.messages_per_second),
+            self.bytes_per_second / 1e6,
+            thousands(self.messages as f64),
+            self.window
+        )?;
+        let connects = if load.reconnect.is_some() { "  (with connecting)" } else { "" };
+        writeln!(formatter, "  latency     {}{connects}", Line(latency))?;
+        if let Some(service) = &self.service {
+            writeln!(formatter, "  from send   {}", Line(service))?;
+        }
+        if let Some(lateness) = &self.lateness {
+            writeln!(formatter, "  own delay   {}", Line(lateness))?;
+        }
+        write!(formatter, "  connecting  ")?;
+        if load.reconnect.is_none() || load.idle > 0 {
+            write!(formatter, "{} open after {:.3} s", thousands(connecting.opened as f64), connecting.elapsed)?;
+            if connecting.open != connecting.opened {
+                write!(formatter, ", {} at the end", thousands(connecting.open as f64))?;
+            }
+            write!(formatter, "; ")?;
+        }
+        writeln!(formatter, "{}", Line(&connecting.latency))?;
+        if let (Some(cpu), Some(busiest)) = (client.cpu_per_message, client.busiest) {
+            write!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;
+            if let Some(waited) = client.waited {
+                write!(formatter, ", waiting for a core {:.0} %", waited * 100.0)?;
+            }
+            writeln!(formatter)?;
+        }
+        if self.unsent > 0 {
+            writeln!(formatter, "  never sent  {}", thousands(self.unsent as f64))?;
+        }
+        write!(formatter, "  failures    {}", self.failures)?;
+        if let Some(error) = &connecting.error {
+            write!(formatter, " (connecting: {error})")?;
+        }
+        for mark in &self.marks {
+            write!(formatter, "\n  note        {}", self.note(*mark))?;
+        }
+        Ok(())
+    }
+}
+
+/// A latency in one line, in units that fit.
+struct Line<'a>(&'a Latency);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Latency { count, mean, p50, p90, p99, p999, max, .. } = *self.0;
+        if count == 0 {
+            return formatter.write_str("none measured");
+        }
+        let names = ["mean", "P50", "P90", "P99", "P99.9", "max"];
+        for (name, value) in names.into_iter().zip([mean, p50, p90, p99, p999, max]) {
+            let gap = if name == "mean" { "" } else { "  " };
+            write!(formatter, "{gap}{name} {}", crate::microseconds(value))?;
+        }
+        Ok(())
+    }
+}
