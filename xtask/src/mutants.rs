@@ -137,7 +137,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no send is tried before an idle close",
-        file: "event_loop.rs",
+        file: "event_loop/due.rs",
         old: "if is_due && conversation.waits_for_room() {",
         new: "if false && is_due {",
     },

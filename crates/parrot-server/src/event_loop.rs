@@ -1,6 +1,7 @@
 //! The loop: one wait a turn, then its events, then what earlier turns left over, then what is due.
 
 mod drain;
+mod due;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use parrot_conn::{BufferPool, CloseReason};
 use slotmap::SlotMap;
 
+use self::due::Due;
 use crate::acceptor::{ACCEPTS_PER_TURN, AcceptError, Acceptor};
 use crate::connection_key::ConnectionKey;
 use crate::conversation::{Conversation, Served, Turn};
@@ -32,9 +34,6 @@ const RECEIVES_AHEAD: usize = 32;
 /// How many bytes are received ahead of their sends: what is more than this is sent while it is still in the processor's
 /// cache, and out of the buffer that the next connection receives into.
 const BYTES_AHEAD: usize = 64 * 1024;
-
-/// How long a connection is left alone when the system lacks memory for it.
-const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the loop needs to know of the configuration.
 #[derive(Debug, Clone)]
@@ -101,23 +100,6 @@ pub struct EventLoop<S: System> {
     draining: bool,
     /// When the connections left are closed in the drain; `None` also for a time-out beyond what the clock can tell.
     drain_until: Option<Instant>,
-}
-
-/// What a deadline is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    /// The connection may have been idle for too long.
-    Idle(ConnectionKey),
-    /// The system may have memory for the connection again.
-    Retry(ConnectionKey),
-}
-
-impl Due {
-    fn connection(self) -> ConnectionKey {
-        match self {
-            Due::Idle(key) | Due::Retry(key) => key,
-        }
-    }
 }
 
 impl<S: System> EventLoop<S> {
@@ -398,15 +380,6 @@ impl<S: System> EventLoop<S> {
         }
     }
 
-    /// Leaves a connection alone that the system lacks memory for.
-    fn pause(&mut self, key: ConnectionKey) {
-        if let Some(conversation) = self.connections.get_mut(key) {
-            conversation.paused = true;
-            self.shared.counters.retries.add(1);
-            self.deadlines.push(self.now + MEMORY_PAUSE, Due::Retry(key));
-        }
-    }
-
     fn leave_unfinished(&mut self, key: ConnectionKey) {
         if let Some(conversation) = self.connections.get_mut(key)
             && !std::mem::replace(&mut conversation.listed, true)
@@ -435,45 +408,6 @@ impl<S: System> EventLoop<S> {
                 served += 1;
                 self.serve_listed(key, Borrow::First);
             }
-        }
-    }
-
-    /// Closes a connection that was idle for too long, or looks again when it will have been.
-    fn handle_idle(&mut self, key: ConnectionKey, idle: Duration) {
-        let Some(conversation) = self.connections.get_mut(key) else { return };
-        // A peer that reads slowly is not idle, but Linux reports room only once a third of the socket's buffer is free
-        // (sk_stream_is_writeable in include/net/sock.h): what it takes now counts.
-        let is_due = conversation.connection.next_timeout(idle).is_some_and(|due| due <= self.now);
-        if is_due && conversation.waits_for_room() {
-            conversation.note_writable();
-            self.serve(key, Borrow::InTurn);
-        }
-        let Some(conversation) = self.connections.get_mut(key) else { return };
-        conversation.connection.handle_timeout(self.now, idle);
-        if let Some(reason) = conversation.connection.close_reason() {
-            self.close(key, reason);
-        } else if let Some(due) = conversation.connection.next_timeout(idle) {
-            self.deadlines.push(due, Due::Idle(key));
-        }
-    }
-
-    fn handle_deadlines(&mut self) {
-        // Thousands may be due at once; the next turn goes on at once with what is left, after what has come meanwhile.
-        for _ in 0..LEFTOVERS_PER_TURN {
-            let Some(due) = self.deadlines.pop_due(self.now) else { break };
-            let key = due.connection();
-            let Some(conversation) = self.connections.get_mut(key) else { continue };
-            match (due, self.config.idle_timeout) {
-                (Due::Retry(_), _) => {
-                    conversation.paused = false;
-                    self.serve(key, Borrow::InTurn);
-                }
-                (Due::Idle(_), Some(idle)) => self.handle_idle(key, idle),
-                (Due::Idle(_), None) => {}
-            }
-        }
-        if self.acceptor.next_deadline().is_some_and(|due| due <= self.now) {
-            self.acceptor.resume(self.now, &mut self.system, &mut self.queue);
         }
     }
 
