@@ -131,6 +131,7 @@ mod flag_set;
 
 mod change;
 mod event;
+mod events;
 mod process;
 mod queue;
 mod receipts;
@@ -144,7 +145,8 @@ mod vnode;
 mod waker;
 
 pub use change::{Change, Source};
-pub use event::{Event, Events, Filter, Iter};
+pub use event::{Event, Filter};
+pub use events::{Events, Iter};
 pub use process::{ProcessEvents, ProcessId};
 pub use queue::Kqueue;
 pub use receipts::Receipts;
