@@ -37,7 +37,8 @@ pub struct Config {
     /// Bytes that may be buffered over all connections; at the cap, connections without a buffer wait to be read until
     /// one is free. 256 MiB by default.
     pub max_buffered: usize,
-    /// A connection with no byte in or out for this long is closed; `None` (the default) means never.
+    /// A connection with no byte in or out for this long is closed; `None` (the default) means never. A millisecond at
+    /// least: less is taken for that. Who has sent something that the server has not received yet is not idle.
     pub idle_timeout: Option<Duration>,
     /// How long a drain may take before the connections left are closed. Five seconds by default.
     pub drain_timeout: Duration,

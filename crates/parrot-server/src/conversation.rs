@@ -39,8 +39,8 @@ pub(crate) struct Conversation<Socket> {
     pub(crate) write_watched: bool,
     /// In one of the loop's lists of connections to serve later.
     pub(crate) listed: bool,
-    /// Out of the system's memory: left alone until its deadline.
-    pub(crate) paused: bool,
+    /// Out of the system's memory: left alone until then.
+    pub(crate) paused_until: Option<Instant>,
 }
 
 /// The parts of the loop that serving a connection needs.
@@ -68,6 +68,17 @@ pub(crate) enum Served {
     Closed(CloseReason),
 }
 
+/// What a look at a connection's input has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nothing, or nothing that there is room for.
+    None,
+    /// Bytes, the end or an error, or perhaps: it is to be served.
+    Waiting,
+    /// The system lacks memory to tell.
+    Unknown,
+}
+
 /// What one send or receive call led to.
 enum Step {
     Moved(usize),
@@ -89,7 +100,7 @@ impl<Socket> Conversation<Socket> {
             blocked: false,
             write_watched: false,
             listed: false,
-            paused: false,
+            paused_until: None,
         }
     }
 
@@ -110,16 +121,18 @@ impl<Socket> Conversation<Socket> {
         self.blocked && self.connection.interest().write
     }
 
-    /// Starts this connection's part of a drain. Whether its input is empty has to be seen, so it is to be served.
+    /// Starts this connection's part of a drain. Whether its input is empty has to be seen, so it is to be served; and
+    /// as no event says what there is, a short receive does not show it: urgent data may be behind it.
     pub(crate) fn drain(&mut self) {
         self.connection.drain();
         self.readable = true;
+        self.read_on = true;
     }
 
     /// Makes the first receive of a turn: [`serve`](Conversation::serve) sends what it brought, unless the system lacks
     /// memory for the connection.
     pub(crate) fn receive_ahead<S: System<Socket = Socket>>(&mut self, turn: &mut Turn<'_, S>) -> Served {
-        if self.paused || !turn.may_borrow || !self.connection.to_send().is_empty() {
+        if self.paused_until.is_some() || !turn.may_borrow || !self.connection.to_send().is_empty() {
             return Served::Unfinished;
         }
         match self.receive(turn) {
@@ -198,10 +211,38 @@ impl<Socket> Conversation<Socket> {
         if !self.read_on && !self.connection.is_draining() {
             return None;
         }
-        match turn.system.peek(&self.socket) {
+        self.peek(turn.system)
+    }
+
+    /// `None` if a byte waits.
+    fn peek<S: System<Socket = Socket>>(&mut self, system: &mut S) -> Option<Step> {
+        match system.peek(&self.socket) {
             Ok(0) => Some(self.end()),
             Ok(_) => None,
             Err(error) => Some(self.not_received(&error)),
+        }
+    }
+
+    /// Finds out whether there is input that no event has told of yet and that could be received.
+    pub(crate) fn look_for_input<S: System<Socket = Socket>>(&mut self, system: &mut S) -> Input {
+        if !self.connection.interest().read {
+            return Input::None;
+        }
+        if self.readable {
+            return Input::Waiting;
+        }
+        match self.peek(system) {
+            None => {
+                self.note_readable(true, None);
+                Input::Waiting
+            }
+            Some(Step::Blocked) => Input::None,
+            Some(Step::Exhausted) => Input::Unknown,
+            Some(Step::Failed(reason)) => {
+                self.connection.close(reason);
+                Input::Waiting
+            }
+            Some(Step::Moved(_) | Step::Interrupted) => Input::Waiting,
         }
     }
 

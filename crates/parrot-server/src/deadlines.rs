@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::time::Instant;
 
 /// Things due, soonest first.
@@ -21,14 +22,21 @@ impl<T: Ord> Deadlines<T> {
         self.0.len()
     }
 
-    /// When the next thing is due.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.0.peek().map(|Reverse((due, _))| *due)
+    /// When the next thing that is still wanted is due; what comes before it is forgotten.
+    pub(crate) fn next_wanted(&mut self, wanted: impl Fn(&T) -> bool) -> Option<Instant> {
+        while let Some(next) = self.0.peek_mut() {
+            let Reverse((due, what)) = &*next;
+            if wanted(what) {
+                return Some(*due);
+            }
+            PeekMut::pop(next);
+        }
+        None
     }
 
     /// Takes the next thing that is due by `now`.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<T> {
-        if self.next()? > now {
+        if self.0.peek()?.0.0 > now {
             return None;
         }
         self.0.pop().map(|Reverse((_, what))| what)

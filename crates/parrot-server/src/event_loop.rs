@@ -237,14 +237,15 @@ impl<S: System> EventLoop<S> {
     }
 
     /// How long the next wait may take: for ever when nothing is left over and nothing will be due.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         let accepting_in_drain = self.draining && !self.acceptor.is_closed() && !self.acceptor.is_paused();
         let can_feed = !self.starved.is_empty() && self.pool.can_lend();
         let busy = self.busy_until.is_some_and(|until| self.now < until);
         if !self.unfinished.is_empty() || can_feed || accepting_in_drain || busy {
             return Some(Duration::ZERO);
         }
-        let next = [self.deadlines.next(), self.acceptor.next_deadline(), self.drain_until].into_iter().flatten().min();
+        let deadline = self.deadlines.next_wanted(|due| self.connections.contains_key(due.connection()));
+        let next = [deadline, self.acceptor.next_deadline(), self.drain_until].into_iter().flatten().min();
         next.map(|due| due.saturating_duration_since(self.now))
     }
 
@@ -336,10 +337,10 @@ impl<S: System> EventLoop<S> {
         self.ahead = ahead;
     }
 
-    /// Serves a connection now, and notes what is to come of it.
+    /// Serves a connection now.
     fn serve(&mut self, key: ConnectionKey, borrow: Borrow) {
         let Some(conversation) = self.connections.get_mut(key) else { return };
-        if conversation.paused {
+        if conversation.paused_until.is_some() {
             return;
         }
         let may_borrow = borrow == Borrow::First || self.starved.is_empty();
@@ -351,9 +352,15 @@ impl<S: System> EventLoop<S> {
             may_borrow,
         };
         let served = conversation.serve(&mut turn);
+        self.follow_up(key, served);
+    }
+
+    /// Asks for room, or no longer, and puts the connection where it is served next.
+    fn follow_up(&mut self, key: ConnectionKey, served: Served) {
         if let Served::Closed(reason) = served {
             return self.close(key, reason);
         }
+        let Some(conversation) = self.connections.get_mut(key) else { return };
         let want_write = conversation.waits_for_room() && served != Served::Paused;
         if want_write != conversation.write_watched {
             let watch = Watch::Write(&conversation.socket);

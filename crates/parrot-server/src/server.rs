@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use parrot_kqueue::Waker;
 
@@ -19,6 +20,9 @@ use crate::statistics::Statistics;
 
 /// Below this many connections the limit of descriptors is worth a warning.
 const FEW_CONNECTIONS: u64 = 1000;
+
+/// A shorter time-out would be over again as soon as it has been looked at.
+const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// A bound server: connections wait in its backlog until it [runs](Server::run).
 ///
@@ -85,7 +89,7 @@ impl Server {
             max_connections: config.max_connections,
             max_output: config.max_output,
             max_buffered: config.max_buffered,
-            idle_timeout: config.idle_timeout,
+            idle_timeout: config.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT)),
             drain_timeout: config.drain_timeout,
             busy_poll: config.busy_poll,
         };

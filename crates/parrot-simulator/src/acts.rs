@@ -8,7 +8,8 @@ use crate::coverage::Point;
 use crate::kernel::{Action, Kernel, note};
 use crate::link::Stage;
 use crate::peer::Finish;
-use crate::plan::{MILLISECOND, SECOND};
+use crate::plan::{MILLISECOND, SECOND, Stop};
+use crate::profile::Profile;
 
 impl Kernel {
     pub(crate) fn act(&mut self, action: Action) {
@@ -27,7 +28,7 @@ impl Kernel {
                 self.shared.stop.store(true, Ordering::Release);
                 self.pending_wake = true;
             }
-            Action::SecondSignal => self.pending_stops[self.plan.ending.second_signal as usize] += 1,
+            Action::SecondSignal => self.post(self.plan.ending.second_signal),
             Action::Signal { hangup } => self.pending_signals.push((hangup, 1)),
             Action::Wake => self.pending_wake = true,
         }
@@ -38,7 +39,7 @@ impl Kernel {
         let ending = self.plan.ending.clone();
         note!(self, "the server is told to stop");
         if ending.by_signal {
-            self.pending_stops[ending.signal as usize] += 1;
+            self.post(ending.signal);
         } else {
             self.shared.stop.store(true, Ordering::Release);
             self.pending_wake = true;
@@ -49,6 +50,17 @@ impl Kernel {
         if let Some(after) = ending.again_after {
             self.schedule(after, Action::StopAgain);
         }
+    }
+
+    /// A signal that ends the server is posted.
+    pub(crate) fn post(&mut self, signal: Stop) {
+        let pending = &mut self.pending_stops[signal as usize];
+        *pending = match self.plan.profile {
+            // EVFILT_SIGNAL counts what was posted since the last event.
+            Profile::Kqueue => *pending + 1,
+            // A signal that is pending already is not queued again (signal(7)).
+            Profile::Epoll => 1,
+        };
     }
 
     fn connect(&mut self, index: usize) {

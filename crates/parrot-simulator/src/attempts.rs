@@ -62,6 +62,7 @@ impl Kernel {
     /// The connection is called again after such a want.
     pub(crate) fn end_memory_pause(&mut self, index: usize) {
         if let Some(since) = self.links[index].memory_short.take() {
+            self.links[index].excused = self.turn_time;
             if self.turn_time < since + LEAST_PAUSE {
                 self.broken(Promise::Busy, || format!("connection {index} is called again at once after ENOBUFS"));
             }
@@ -232,6 +233,26 @@ impl Kernel {
         error(Errno::EAGAIN)
     }
 
+    /// A connection that was idle, and is served all the same, may be kept for as long again.
+    pub(crate) fn excuse_if_idle(&mut self, index: usize) {
+        if self.is_idle(&self.links[index]) {
+            self.links[index].excused = self.turn_time;
+        }
+    }
+
+    /// What the loop knows of an idle connection after a look at its input.
+    pub(crate) fn settle_idle_peek(&mut self, index: usize, result: &io::Result<usize>) {
+        let found = match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            result => matches!(result, Ok(1..)),
+        };
+        let link = &mut self.links[index];
+        if found {
+            (link.hinted, link.read_on) = (true, true);
+            self.coverage.count(Point::KeptByLook);
+        }
+    }
+
     /// The loop has received the peer's end.
     fn tell_end(&mut self, index: usize) {
         let link = &mut self.links[index];
@@ -258,8 +279,8 @@ impl Kernel {
             }
         }
         let waiting = self.links[index].waiting();
-        if waiting > 0 && self.fault_of(index, Point::ReceiveEmpty) {
-            // The bytes come right after the call: with an event of their own.
+        if self.links[index].readable() && self.fault_of(index, Point::ReceiveEmpty) {
+            // The bytes, or the end, come right after the call: with an event of their own.
             self.links[index].edge = true;
             return error(Errno::EAGAIN);
         }

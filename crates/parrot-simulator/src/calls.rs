@@ -15,6 +15,7 @@ use crate::coverage::Point;
 use crate::kernel::{Kernel, note};
 use crate::link::{SetUp, Stage};
 use crate::memory::Memory;
+use crate::plan::MICROSECOND;
 use crate::profile::Profile;
 use crate::stream;
 
@@ -42,7 +43,7 @@ impl System for Kernel {
     type Queue = Queue;
 
     fn now(&mut self) -> Instant {
-        self.turn_time = self.time;
+        self.turn_time_before = std::mem::replace(&mut self.turn_time, self.time);
         self.instant()
     }
 
@@ -59,6 +60,8 @@ impl System for Kernel {
         self.enter()?;
         match what {
             Watch::Accept(listener) => {
+                // All listeners are watched again for the same reason.
+                self.last_call_closed = by_close;
                 if self.tally.turns > 0 && self.fault(Point::WatchAcceptFails) {
                     self.ports[listener.port].paused = Some(self.turn_time);
                     self.closed_since_pause = false;
@@ -87,6 +90,7 @@ impl System for Kernel {
                 if self.drain_deadline.is_some() {
                     // A drain looks at every connection without an event.
                     link.hinted = true;
+                    link.read_on = true;
                 }
             }
             Watch::Write(socket) => {
@@ -151,6 +155,10 @@ impl System for Kernel {
     fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, SocketAddr)> {
         self.enter()?;
         self.check_accept_pause();
+        let port = &self.ports[listener.port];
+        if port.event_turn != self.tally.turns && self.drain_deadline.is_none() {
+            self.broken(Promise::Provoked, || "accept without an event".to_owned());
+        }
         self.count_accept(listener.port);
         self.ports[listener.port].seen_empty = false;
         self.try_accept(listener.port)
@@ -177,6 +185,9 @@ impl System for Kernel {
 
     fn is_waiting(&mut self, listener: &Listener) -> io::Result<bool> {
         self.enter()?;
+        if self.drain_deadline.is_none() {
+            self.broken(Promise::Provoked, || "the backlog is asked for without a drain".to_owned());
+        }
         if self.fault(Point::IsWaitingFails) {
             return error(self.dice.pick([Errno::EINTR, Errno::ENOMEM]));
         }
@@ -187,11 +198,23 @@ impl System for Kernel {
 
     fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
         let index = socket.link;
-        self.settle_refused(true);
+        // Of one that nothing was heard of for long the loop asks whether it has something that it could not tell.
+        let idle = self.is_idle(&self.links[index]) && !self.links[index].hinted;
+        self.settle_refused(!idle);
         self.enter_for(index)?;
         self.end_memory_pause(index);
+        self.excuse_if_idle(index);
+        let (turn, draining) = (self.tally.turns, self.drain_deadline.is_some());
+        let link = &mut self.links[index];
+        link.looked_in = turn;
+        if !idle && !(link.hinted && (link.read_on || draining)) {
+            self.broken(Promise::Provoked, || format!("connection {index}: peek without a reason"));
+        }
         let result = self.try_peek(index);
         self.settle_peek(matches!(result, Ok(1)));
+        if idle {
+            self.settle_idle_peek(index, &result);
+        }
         note!(self, "connection {index}: peek -> {result:?}");
         result
     }
@@ -200,6 +223,7 @@ impl System for Kernel {
         let index = socket.link;
         self.enter_for(index)?;
         self.end_memory_pause(index);
+        self.excuse_if_idle(index);
         let link = &mut self.links[index];
         link.in_line_since = None;
         if !link.hinted || space.is_empty() {
@@ -310,9 +334,12 @@ impl System for Kernel {
     fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
         // The hand-over to the log never waits, but it may take a while, and meanwhile the peers go on.
         if self.plan.log_time > 0 {
-            self.time += self.dice.below(self.plan.log_time);
+            let took = self.dice.below(self.plan.log_time);
+            self.time += took;
             self.run_due();
-            self.coverage.count(Point::LogSlow);
+            if took > MICROSECOND {
+                self.coverage.count(Point::LogSlow);
+            }
         }
         let index = usize::from(peer.port()).wrapping_sub(FIRST_PORT);
         let Some(link) = self.links.get_mut(index) else {

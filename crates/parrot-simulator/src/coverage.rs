@@ -115,6 +115,7 @@ points! {
         MemoryRetried "retried after a want of memory" Both,
         LogSlow "hand-over to the log takes long" Both,
         KeptByTry "idle, and kept by a send that is tried" Both,
+        KeptByLook "idle, and kept by bytes that nobody told of" Both,
         TriedInVain "idle, and a send is tried in vain" Both,
         LongLine "long line for a buffer" Both,
         BusyPoll "asks without sleeping, as told" Both,
@@ -146,7 +147,7 @@ points! {
         EndedDrained "ended: drained" Both,
         EndedSecondSignal "ended: second signal" Both,
         EndedOtherSignal "ended: second signal of another kind" Both,
-        EndedMergedSignals "ended: two signals in one" Both,
+        EndedMergedSignals "ended: two signals in one" Only(Kqueue),
     }
 }
 

@@ -280,6 +280,11 @@ impl Kernel {
                 link.read_on |= read_on;
                 link.unread = available.unwrap_or(0);
             }
+            (Event::Readable { token, .. }, Origin::Port) => {
+                if let Some(port) = self.ports.get_mut(token.0) {
+                    port.event_turn = self.tally.turns;
+                }
+            }
             (Event::Writable { .. }, Origin::Link(index)) => {
                 self.links[index].event_turn = self.tally.turns;
                 self.links[index].blocked = false;
@@ -345,6 +350,7 @@ impl Kernel {
             // A drain looks at every connection without an event.
             let link = &mut self.links[index];
             link.hinted = !link.end_received;
+            link.read_on = true;
             link.seen_empty = false;
         }
     }

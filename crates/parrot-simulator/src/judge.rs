@@ -22,8 +22,10 @@ const IDLE_CLOSE_TURNS: u32 = 2;
 const RETURNS_A_PLACE: u64 = 80;
 /// So many turns may follow each other without work and without a wait: the one that finds that nothing is left.
 const IDLE_TURNS: u32 = 1;
+/// So many calls that move little use a connection's share of the turn up.
+const CALLS_IN_VAIN: u32 = 32;
 /// The longest that a want of memory, and one of descriptors, is waited out.
-const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
+pub(crate) const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
 const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
 /// A connection has two deadlines at most; the dead may outnumber twice the living by this.
 const DEADLINES_SLACK: usize = 64;
@@ -55,14 +57,31 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn idle_due(&self, link: &Link) -> Option<u64> {
+    /// When a connection has been idle for too long that was not after this time.
+    fn idle_due(&self, since: u64) -> Option<u64> {
         let idle = self.plan.config.idle_timeout?;
-        Some(link.active + idle.as_nanos() as u64)
+        Some(since + idle.as_nanos() as u64)
     }
 
-    /// Whether the connection has been idle for too long.
+    /// Whether no byte of the connection has moved for the idle time-out.
     pub(crate) fn is_idle(&self, link: &Link) -> bool {
-        self.idle_due(link).is_some_and(|due| due <= self.turn_time)
+        self.idle_due(link.active).is_some_and(|due| due <= self.turn_time)
+    }
+
+    /// Whether the loop knows of input that it has not received, and not because the peer takes nothing; or lacks the
+    /// memory to find out. Then the peer is not idle.
+    fn is_excused(&self, link: &Link) -> bool {
+        (link.hinted && !self.is_full(link)) || link.memory_short.is_some() || self.may_lack_buffer(link)
+    }
+
+    /// Whether the connection's buffer has no room for what the peer sends.
+    fn is_full(&self, link: &Link) -> bool {
+        link.owed() > 0 && link.filled >= self.plan.config.max_output as u64
+    }
+
+    /// When the loop has to close the connection as idle: once the time-out is over since the peer had an excuse, too.
+    fn idle_close_due(&self, link: &Link) -> Option<u64> {
+        self.idle_due(link.active.max(link.excused)).filter(|_| !self.is_excused(link))
     }
 
     /// When a wait with this timeout ends at the latest, on the loop's clock.
@@ -77,7 +96,7 @@ impl Kernel {
         }
         let overslept = self.open.iter().copied().find(|&index| {
             let link = &self.links[index];
-            link.served() && self.idle_due(link).is_some_and(|due| latest > due.max(self.turn_time))
+            link.served() && self.idle_close_due(link).is_some_and(|due| latest > due.max(self.turn_time))
         });
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait beyond the idle time-out of connection {index}"));
@@ -88,6 +107,9 @@ impl Kernel {
         });
         if polls {
             self.coverage.count(Point::BusyPoll);
+            if timeout != Some(Duration::ZERO) {
+                self.broken(Promise::Awake, || "the loop sleeps where it was told to ask on".to_owned());
+            }
         }
         let idle = self.work == self.work_before && !self.waited && !polls;
         self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
@@ -100,11 +122,10 @@ impl Kernel {
 
     /// Why the loop cannot receive from a connection now, although it has reason to.
     fn may_leave_input(&self, link: &Link) -> bool {
-        let full = link.owed() > 0 && link.filled >= self.plan.config.max_output as u64;
         // Without a buffer it can still be found out that nothing more is to be received into one.
         let needs_none = link.waiting() == 0 && (link.read_on || self.drain_deadline.is_some());
         let no_buffer = link.owed() == 0 && self.lent >= self.capacity && !needs_none;
-        full || no_buffer || link.memory_short.is_some() || self.may_lack_buffer(link)
+        self.is_full(link) || no_buffer || link.memory_short.is_some() || self.may_lack_buffer(link)
     }
 
     /// Memory for a buffer was refused lately, perhaps for this connection.
@@ -158,7 +179,7 @@ impl Kernel {
 
     /// A wait ends by itself only if something may be due then: an idle server makes no wake-ups.
     fn check_reason_to_wake(&mut self, timeout: Option<Duration>) {
-        let due = self.plan.config.idle_timeout.is_some()
+        let due = (self.plan.config.idle_timeout.is_some() && self.served() > 0)
             || self.drain_deadline.is_some()
             || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
             || self.ports.iter().any(|port| port.paused.is_some());
@@ -173,7 +194,7 @@ impl Kernel {
             self.stop();
         } else if self.drain_deadline == Some(u64::MAX) {
             // Without a time-out only a signal ends a drain that somebody holds open.
-            self.pending_stops[self.plan.ending.second_signal as usize] += 1;
+            self.post(self.plan.ending.second_signal);
         } else if self.lonely_waits < LONELY_WAITS {
             self.broken(Promise::Awake, || "the loop waits for ever in a drain".to_owned());
             self.pending_wake = true;
@@ -223,13 +244,9 @@ impl Kernel {
                 });
             }
         };
-        if reason == CloseReason::IdleTimeout
-            && link.owed() > 0
-            && link.memory_short.is_none()
-            && link.tried_in != self.tally.turns
-        {
-            // Room is told late on some systems: what a slow reader takes now counts.
-            self.broken(Promise::Idle, || format!("connection {index} is closed as idle, and no send was tried"));
+        // The end of a drain closes whoever is left, idle or not.
+        if reason == CloseReason::IdleTimeout && !late {
+            self.check_idle_close(index);
         }
         let link = &self.links[index];
         let in_full = match reason {
@@ -261,6 +278,23 @@ impl Kernel {
         });
     }
 
+    /// Events may be late, and room is told late on some systems: before the loop calls a peer idle it has asked both
+    /// ways.
+    fn check_idle_close(&mut self, index: usize) {
+        let link = &self.links[index];
+        let turn = self.tally.turns;
+        let what = if link.owed() > 0 && link.tried_in != turn {
+            "no send was tried"
+        } else if link.memory_short.is_some() {
+            "memory lacked to find out"
+        } else if !self.is_full(link) && !link.end_received && (link.hinted || link.looked_in != turn) {
+            "nobody looked for bytes that wait"
+        } else {
+            return;
+        };
+        self.broken(Promise::Idle, || format!("connection {index} is closed as idle, and {what}"));
+    }
+
     /// After a turn, but for the one in which the server was ended at once.
     pub(crate) fn check_turn(&mut self, seen: Seen) {
         self.settle_refused(false);
@@ -274,6 +308,7 @@ impl Kernel {
             let untold = link.edge && link.owed() == 0 && seen.lent >= seen.capacity;
             let ready = (link.hinted && link.readable() && !untold && !self.may_leave_input(link))
                 || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
+            let used_up = ready && link.turn == self.tally.turns && link.calls_in_turn >= CALLS_IN_VAIN;
             let wait = if ready { link.unserved_turns + 1 } else { 0 };
             let in_line = link.hinted
                 && link.memory_short.is_none()
@@ -283,7 +318,9 @@ impl Kernel {
                 && seen.lent >= seen.capacity;
             let since = if in_line { link.in_line_since.or(Some(self.buffers_returned)) } else { None };
             let passed_over = since.map_or(0, |since| self.buffers_returned - since);
-            let idle_turns = if self.is_idle(link) { link.idle_turns + 1 } else { 0 };
+            let excused = if self.is_excused(link) { self.turn_time } else { link.excused };
+            let is_idle = self.idle_close_due(link).is_some_and(|due| due <= self.turn_time);
+            let idle_turns = if is_idle { link.idle_turns + 1 } else { 0 };
             let (promise, what) = if let Some(reason) = link.ended {
                 (Promise::Close, format!("has ended ({reason}) and is not closed"))
             } else if let Some(n) = link.message {
@@ -302,7 +339,11 @@ impl Kernel {
                 if link.owed() > 0 && link.filled >= self.plan.config.max_output as u64 {
                     self.coverage.count(Point::OutputFull);
                 }
+                if used_up {
+                    self.coverage.count(Point::ServingUsedUp);
+                }
                 self.links[index].idle_turns = idle_turns;
+                self.links[index].excused = excused;
                 self.links[index].unserved_turns = wait;
                 self.links[index].in_line_since = since;
                 continue;

@@ -25,6 +25,8 @@ pub(crate) struct Port {
     /// The time of the turn in which accepting had a reason to pause.
     pub(crate) paused: Option<u64>,
     pub(crate) accepts_in_turn: u32,
+    /// The last turn in which it had an event.
+    pub(crate) event_turn: u64,
     /// In this turn the loop was told that no connection waits.
     pub(crate) seen_empty: bool,
 }
@@ -92,6 +94,8 @@ pub struct Kernel {
     pub(crate) time: u64,
     /// What the loop was last told the time is.
     pub(crate) turn_time: u64,
+    /// The same a turn before.
+    pub(crate) turn_time_before: u64,
     /// When the last wait returned.
     pub(crate) woke_at: u64,
     calendar: BinaryHeap<Reverse<(u64, Action)>>,
@@ -184,6 +188,7 @@ impl Kernel {
             epoch: Instant::now(),
             time: 0,
             turn_time: 0,
+            turn_time_before: 0,
             woke_at: 0,
             calendar: BinaryHeap::new(),
             open: Vec::new(),

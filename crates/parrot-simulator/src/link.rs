@@ -92,6 +92,8 @@ pub(crate) struct Link {
     pub(crate) filled: u64,
     /// The time of the turn in which a byte went in or out, or the connection was accepted.
     pub(crate) active: u64,
+    /// The time of the last turn in which it was not the peer's fault that no byte went in or out.
+    pub(crate) excused: u64,
     /// The time of the turn in which a call failed for want of memory.
     pub(crate) memory_short: Option<u64>,
     /// Why the loop has to close it.
@@ -110,6 +112,8 @@ pub(crate) struct Link {
     /// The last turn in which it had an event, and the last in which the loop tried to send.
     pub(crate) event_turn: u64,
     pub(crate) tried_in: u64,
+    /// The last turn in which the loop looked at its input without receiving it.
+    pub(crate) looked_in: u64,
     /// So many calls more are interrupted.
     pub(crate) interruptions: u32,
     /// How many buffers had been given back when it began to wait for one.
@@ -152,6 +156,7 @@ impl Link {
             blocked: false,
             filled: 0,
             active: 0,
+            excused: 0,
             memory_short: None,
             ended: None,
             message: None,
@@ -162,6 +167,7 @@ impl Link {
             idle_turns: 0,
             event_turn: 0,
             tried_in: 0,
+            looked_in: 0,
             interruptions: 0,
             in_line_since: None,
         }

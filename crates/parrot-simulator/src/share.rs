@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use crate::attempts::error;
 use crate::check::Promise;
 use crate::coverage::Point;
+use crate::judge::LONGEST_MEMORY_PAUSE;
 use crate::kernel::Kernel;
 
 /// What the loop receives at most from one connection in one serving.
@@ -46,7 +47,9 @@ impl Kernel {
         if link.turn != turn {
             (link.turn, link.calls_in_turn, link.bytes_in_turn) = (turn, 0, 0);
             let link = &self.links[index];
-            let due = link.memory_short.is_some() || self.may_lack_buffer(link) || self.is_idle(link);
+            // It may have lacked a buffer until now.
+            let lacked = self.last_refused.is_some_and(|since| self.turn_time_before < since + LONGEST_MEMORY_PAUSE);
+            let due = link.memory_short.is_some() || (lacked && link.owed() == 0) || self.is_idle(link);
             if link.event_turn != turn && !due {
                 self.count_leftover();
             }
@@ -54,9 +57,6 @@ impl Kernel {
         let link = &mut self.links[index];
         link.calls_in_turn += 1;
         let calls = link.calls_in_turn;
-        if calls == CALLS_PER_SERVING / 2 {
-            self.coverage.count(Point::ServingUsedUp);
-        }
         if calls > SERVINGS_PER_TURN * CALLS_PER_SERVING {
             self.broken(Promise::Work, || format!("connection {index}: {calls} calls in a turn"));
         }
@@ -70,7 +70,8 @@ impl Kernel {
         if leftovers == LEFTOVERS_PER_TURN {
             self.coverage.count(Point::LeftoversUsedUp);
         }
-        if leftovers > LEFTOVERS_PER_TURN + self.in_line.min(LEFTOVERS_PER_TURN) {
+        // From either list as they were after the last turn: what has come in since has had an event.
+        if leftovers > self.unfinished.min(LEFTOVERS_PER_TURN) + self.in_line.min(LEFTOVERS_PER_TURN) {
             self.broken(Promise::Work, || format!("{leftovers} connections without an event served in a turn"));
         }
     }

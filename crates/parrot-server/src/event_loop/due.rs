@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
+use parrot_conn::Connection;
+
 use super::{Borrow, EventLoop, LEFTOVERS_PER_TURN};
 use crate::connection_key::ConnectionKey;
+use crate::conversation::{Input, Served};
+use crate::pages::Pages;
 use crate::system::System;
 
 /// How long a connection is left alone when the system lacks memory for it.
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 
-/// What a deadline is for.
+/// What a deadline is for. Of two at the same time the first comes first: whoever is tried again may be found not idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
-    /// The connection may have been idle for too long.
-    Idle(ConnectionKey),
     /// The system may have memory for the connection again.
     Retry(ConnectionKey),
+    /// The connection may have been idle for too long.
+    Idle(ConnectionKey),
 }
 
 impl Due {
@@ -30,27 +34,41 @@ impl<S: System> EventLoop<S> {
     /// Leaves a connection alone that the system lacks memory for.
     pub(super) fn pause(&mut self, key: ConnectionKey) {
         if let Some(conversation) = self.connections.get_mut(key) {
-            conversation.paused = true;
+            let until = self.now + MEMORY_PAUSE;
+            conversation.paused_until = Some(until);
             self.shared.counters.retries.add(1);
-            self.deadlines.push(self.now + MEMORY_PAUSE, Due::Retry(key));
+            self.deadlines.push(until, Due::Retry(key));
         }
     }
 
     /// Closes a connection that was idle for too long, or looks again when it will have been.
+    ///
+    /// What was heard of it may not be all there is: after a stop of the process thousands of events wait for lists that
+    /// are too short for them, without a buffer nothing is received, and Linux reports room only once a third of the
+    /// socket's buffer is free (sk_stream_is_writeable in include/net/sock.h). So both ways are tried first, and who has
+    /// sent something, or waits for memory, has been kept waiting and is not idle.
     fn handle_idle(&mut self, key: ConnectionKey, idle: Duration) {
+        let now = self.now;
+        let is_due = |connection: &Connection<Pages>| connection.next_timeout(idle).is_some_and(|due| due <= now);
         let Some(conversation) = self.connections.get_mut(key) else { return };
-        // A peer that reads slowly is not idle, but Linux reports room only once a third of the socket's buffer is free
-        // (sk_stream_is_writeable in include/net/sock.h): what it takes now counts.
-        let is_due = conversation.connection.next_timeout(idle).is_some_and(|due| due <= self.now);
-        if is_due && conversation.waits_for_room() {
+        if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {
             conversation.note_writable();
             self.serve(key, Borrow::InTurn);
         }
         let Some(conversation) = self.connections.get_mut(key) else { return };
-        conversation.connection.handle_timeout(self.now, idle);
+        if is_due(&conversation.connection) && conversation.paused_until.is_none() {
+            match conversation.look_for_input(&mut self.system) {
+                Input::None => conversation.connection.handle_timeout(now, idle),
+                Input::Waiting => self.serve(key, Borrow::InTurn),
+                Input::Unknown => self.follow_up(key, Served::Paused),
+            }
+        }
+        let Some(conversation) = self.connections.get(key) else { return };
         if let Some(reason) = conversation.connection.close_reason() {
-            self.close(key, reason);
-        } else if let Some(due) = conversation.connection.next_timeout(idle) {
+            return self.close(key, reason);
+        }
+        let due = conversation.connection.next_timeout(idle).filter(|due| *due > now);
+        if let Some(due) = due.or(conversation.paused_until).or_else(|| now.checked_add(idle)) {
             self.deadlines.push(due, Due::Idle(key));
         }
     }
@@ -63,7 +81,7 @@ impl<S: System> EventLoop<S> {
             let Some(conversation) = self.connections.get_mut(key) else { continue };
             match (due, self.config.idle_timeout) {
                 (Due::Retry(_), _) => {
-                    conversation.paused = false;
+                    conversation.paused_until = None;
                     self.serve(key, Borrow::InTurn);
                 }
                 (Due::Idle(_), Some(idle)) => self.handle_idle(key, idle),
