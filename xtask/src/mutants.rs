@@ -138,8 +138,44 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no send is tried before an idle close",
         file: "event_loop/due.rs",
-        old: "if is_due && conversation.waits_for_room() {",
-        new: "if false && is_due {",
+        old: "if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {",
+        new: "if false {",
+    },
+    Mutant {
+        name: "no look at the input before an idle close",
+        file: "event_loop/due.rs",
+        old: "match conversation.look_for_input(&mut self.system) {",
+        new: "match Input::None {",
+    },
+    Mutant {
+        name: "the dead wake an idle server",
+        file: "deadlines.rs",
+        old: "if wanted(what) {",
+        new: "if true || wanted(what) {",
+    },
+    Mutant {
+        name: "a drain trusts a short receive",
+        file: "conversation.rs",
+        old: "        self.readable = true;\n        self.read_on = true;\n    }",
+        new: "        self.readable = true;\n    }",
+    },
+    Mutant {
+        name: "the line for a buffer is served without limit",
+        file: "event_loop.rs",
+        old: "if served == LEFTOVERS_PER_TURN || !self.pool.can_lend() {",
+        new: "if served == usize::MAX || !self.pool.can_lend() {",
+    },
+    Mutant {
+        name: "the loop does not poll when told to",
+        file: "event_loop.rs",
+        old: "let busy = self.busy_until.is_some_and(|until| self.now < until);",
+        new: "let busy = false;",
+    },
+    Mutant {
+        name: "the end is looked for without a reason",
+        file: "conversation.rs",
+        old: "if !self.read_on && !self.connection.is_draining() {",
+        new: "if false {",
     },
 ];
 

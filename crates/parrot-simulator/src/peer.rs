@@ -60,6 +60,11 @@ pub(crate) struct PeerPlan {
 }
 
 impl PeerPlan {
+    /// The same peer, which leaves nobody waiting for what it was sent.
+    pub(crate) fn that_reads(self) -> PeerPlan {
+        PeerPlan { read: (1 << 20, 1 << 20), send_room: 64, reset_after: None, ..self }
+    }
+
     pub(crate) fn draw(scene: Scene, most_bytes: u64, connected_within: u64, dice: &mut Dice) -> PeerPlan {
         let quick = (0, 2 * MICROSECOND);
         let plan = PeerPlan {

@@ -167,9 +167,11 @@ impl Plan {
             Scene::Storm => dice.pick([0, 0, 20, MILLISECOND]),
             Scene::Crowd | Scene::Line => 0,
         };
-        let peers = (0..count).map(|index| Peer {
-            script: PeerPlan::draw(scene, most_bytes, connected_within, &mut source.of(Purpose::Script, index)),
-            takes_part: true,
+        // Then the first ones alone hold the buffers, and when they go a turn could serve all that wait.
+        let quick = scene == Scene::Line && dice.chance(128);
+        let peers = (0..count).map(|index| {
+            let script = PeerPlan::draw(scene, most_bytes, connected_within, &mut source.of(Purpose::Script, index));
+            Peer { script: if quick && index > 8 { script.that_reads() } else { script }, takes_part: true }
         });
         let peers = peers.collect();
         let (max_output, drain_for_ever) = (max_output as usize, dice.chance(6));
