@@ -1,0 +1,66 @@
+//! The grammar of the command line.
+
+use clap::Parser;
+use parrot_simulator::{Point, Profile};
+
+/// No story has more peers than this.
+const MOST_PEERS: usize = 10_000;
+
+/// Run Parrot's loop under a simulated kernel.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask simulate")]
+pub(crate) struct Arguments {
+    /// How many seeds to run, of each profile.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first: u64,
+    /// The family of systems: kqueue or epoll [default: both]
+    #[arg(long)]
+    pub(crate) profile: Option<Profile>,
+    /// How many threads to run on [default: one for each core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Run this seed alone and print what happens.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "first", "threads"])]
+    pub(crate) replay: Option<u64>,
+    /// With --replay: only these peers take part, such as 0,3-5; or none
+    #[arg(long, requires = "replay", value_parser = peers)]
+    pub(crate) peers: Option<Only<usize>>,
+    /// With --replay: no peer sends more bytes than this.
+    #[arg(long, requires = "replay", value_name = "BYTES")]
+    pub(crate) most_bytes: Option<u64>,
+    /// With --replay: no faults but these happen, such as send-short-of-room,accept-forbidden; or none
+    #[arg(long, requires = "replay", value_parser = faults)]
+    pub(crate) faults: Option<Only<Point>>,
+}
+
+/// What is not left out.
+#[derive(Debug, Clone)]
+pub(crate) struct Only<T>(pub(crate) Vec<T>);
+
+/// Reads a list with commas, or `none`.
+fn only<T>(argument: &str, read: impl Fn(&str) -> Result<Vec<T>, String>) -> Result<Only<T>, String> {
+    let items = argument.split(',').filter(|_| argument != "none").map(read);
+    Ok(Only(items.collect::<Result<Vec<_>, String>>()?.into_iter().flatten().collect()))
+}
+
+fn peers(argument: &str) -> Result<Only<usize>, String> {
+    only(argument, |range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |digits: &str| digits.parse::<usize>();
+        match (number(first), number(last)) {
+            (Ok(first), Ok(last)) if first <= last && last <= MOST_PEERS => Ok((first..=last).collect()),
+            _ => Err("say numbers such as 0,3-5, or none".to_owned()),
+        }
+    })
+}
+
+fn faults(argument: &str) -> Result<Only<Point>, String> {
+    only(argument, |name| {
+        let found = Point::FAULTS.iter().find(|fault| fault.argument() == name.replace(' ', "-"));
+        let known = || Point::FAULTS.iter().map(|fault| fault.argument()).collect::<Vec<_>>().join(", ");
+        found.map(|fault| vec![*fault]).ok_or_else(|| format!("there is no fault {name}; there are {}", known()))
+    })
+}
