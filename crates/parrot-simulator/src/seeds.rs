@@ -1,14 +1,17 @@
 //! Many seeds of a profile, on all cores, and the report on them.
 
+use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_simulator::{Coverage, Outcome, Point, Profile, SEEDS_FOR_COVERAGE, Story};
 
+use crate::Verdict;
 use crate::arguments::Arguments;
+use crate::output::tell;
 
 /// From so many stories the medians are taken.
 const SAMPLE: u64 = 10_000;
@@ -53,7 +56,7 @@ impl Totals {
 }
 
 /// All seeds of a profile.
-pub(crate) fn run(profile: Profile, arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(profile: Profile, arguments: &Arguments, output: &mut impl Write) -> Result<Verdict> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or_else(cores, usize::from);
     let first = arguments.first;
@@ -76,20 +79,22 @@ pub(crate) fn run(profile: Profile, arguments: &Arguments) -> Result<()> {
     let elapsed = start.elapsed().as_secs_f64();
     let failed: Option<u64> = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    report(profile, &totals, elapsed, threads);
+    report(profile, &totals, elapsed, threads, output)?;
     if let Some(seed) = failed {
-        return report_failure(profile, seed);
+        report_failure(profile, seed);
+        return Ok(Verdict::Bad);
     }
-    println!("{profile}: seeds {first}..{end}, nothing broken");
+    writeln!(output, "{profile}: seeds {first}..{end}, nothing broken")?;
     let missing: Vec<&str> = totals.coverage.missing(profile).into_iter().map(Point::name).collect();
     if !missing.is_empty() {
         let names = missing.join("; ");
         if arguments.seeds >= SEEDS_FOR_COVERAGE {
-            bail!("{profile}: never met, and so not tested: {names}");
+            tell(format_args!("{profile}: never met, and so not tested: {names}"));
+            return Ok(Verdict::Bad);
         }
-        println!("{profile}: not met, which a run of {SEEDS_FOR_COVERAGE} seeds would fail for: {names}");
+        writeln!(output, "{profile}: not met, which a run of {SEEDS_FOR_COVERAGE} seeds would fail for: {names}")?;
     }
-    Ok(())
+    Ok(Verdict::Well)
 }
 
 fn work(
@@ -123,26 +128,30 @@ fn work(
 }
 
 /// What was run, and the table of what it met: also of a run that found something.
-fn report(profile: Profile, totals: &Totals, elapsed: f64, threads: usize) {
+fn report(profile: Profile, totals: &Totals, elapsed: f64, threads: usize, output: &mut impl Write) -> io::Result<()> {
     let (peers, bytes, turns) = (totals.median(0), totals.median(1), totals.median(2));
-    println!(
+    writeln!(
+        output,
         "{profile}: {} seeds in {elapsed:.1} s on {threads} threads, {:.0} a second",
         totals.seeds,
         totals.seeds as f64 / elapsed
-    );
-    println!("  a seed in the median: {peers} peers, {bytes} bytes, {turns} turns");
-    println!("  in all: {} turns, {} bytes, {} faults", totals.turns, totals.bytes, totals.coverage.faults());
-    print!("{}", totals.coverage.table(profile));
+    )?;
+    writeln!(output, "  a seed in the median: {peers} peers, {bytes} bytes, {turns} turns")?;
+    let faults = totals.coverage.faults();
+    writeln!(output, "  in all: {} turns, {} bytes, {faults} faults", totals.turns, totals.bytes)?;
+    write!(output, "{}", totals.coverage.table(profile))
 }
 
 /// Says what broke, and how to see it again with as little around it as possible.
-fn report_failure(profile: Profile, seed: u64) -> Result<()> {
+fn report_failure(profile: Profile, seed: u64) {
     let story = Story::of_seed(profile, seed);
-    let Some(failure) = story.run(false).failure else { bail!("{profile} {seed}: broken once, and not again") };
-    eprintln!("{profile} {seed}: {failure}\n  {}\nshrinking it; this may take a while", story.replay());
+    let Some(failure) = story.run(false).failure else {
+        return tell(format_args!("{profile} {seed}: broken once, and not again"));
+    };
+    tell(format_args!("{profile} {seed}: {failure}\n  {}\nshrinking it; this may take a while", story.replay()));
     let least = story.shrink(failure.promise, |story| story.run(false).failure.map(|failure| failure.promise));
     let shrunk = least.run(false).failure.unwrap_or(failure);
-    bail!("{profile} {seed}, at its least: {shrunk}\n  {}", least.replay());
+    tell(format_args!("{profile} {seed}, at its least: {shrunk}\n  {}", least.replay()));
 }
 
 /// A bar on a terminal.
@@ -164,7 +173,8 @@ fn print_progress(profile: Profile, progress: &ProgressBar) {
         if printed.elapsed() >= LINE_INTERVAL {
             printed = Instant::now();
             let (done, left) = (progress.position(), progress.eta().as_secs());
-            eprintln!("{profile}: {done} of {seeds} seeds, {:.0} a second, {left} s left", progress.per_sec());
+            let rate = progress.per_sec();
+            tell(format_args!("{profile}: {done} of {seeds} seeds, {rate:.0} a second, {left} s left"));
         }
     }
 }
