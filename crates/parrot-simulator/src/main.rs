@@ -1,17 +1,19 @@
 //! `cargo xtask simulate`: as many stories as one likes, on all cores, or one of them again with its trace.
 
 mod arguments;
+mod interrupt;
 mod output;
 mod seeds;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use parrot_simulator::{Profile, Source, Story};
 
 use arguments::{Arguments, Only};
+use interrupt::{INTERRUPTED, Interrupt};
 use output::{Output, tell};
 
 /// Whether all that was run is as it should be.
@@ -25,8 +27,7 @@ pub(crate) enum Verdict {
 fn main() -> ExitCode {
     parrot_simulator::name_stories_that_panic();
     match run(&Arguments::parse()) {
-        Ok(Verdict::Well) => ExitCode::SUCCESS,
-        Ok(Verdict::Bad) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             tell(format_args!("simulate: {error:#}"));
             ExitCode::FAILURE
@@ -34,24 +35,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Verdict> {
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    // One story alone ends soon, and a signal may end it sooner.
+    let taken = match arguments.replay {
+        Some(_) => None,
+        None => Some(Interrupt::take().context("cannot wait for Ctrl-C")?),
+    };
+    let (interrupt, _guard) = taken.map_or_else(Default::default, |(interrupt, guard)| (interrupt, Some(guard)));
     let mut output = Output::standard();
     let profiles = arguments.profile.map_or(Profile::ALL.to_vec(), |profile| vec![profile]);
     let mut verdict = Verdict::Well;
     for profile in profiles {
-        // Who has left does not wait for another profile.
-        if output.reader_left() {
+        // Who has left, or wants an end, does not wait for another profile.
+        if output.reader_left() || interrupt.came().is_some() {
             break;
         }
         let this = match arguments.replay {
             Some(seed) => replay(seed, profile, arguments, &mut output),
-            None => seeds::run(profile, arguments, &mut output),
+            None => seeds::run(profile, arguments, &interrupt, &mut output),
         };
         if this? == Verdict::Bad {
             verdict = Verdict::Bad;
         }
     }
-    Ok(verdict)
+    Ok(match (verdict, interrupt.came()) {
+        (Verdict::Bad, _) => ExitCode::FAILURE,
+        (Verdict::Well, Some(_)) => ExitCode::from(INTERRUPTED),
+        (Verdict::Well, None) => ExitCode::SUCCESS,
+    })
 }
 
 /// One story with its trace.

@@ -11,6 +11,7 @@ use parrot_simulator::{Coverage, Outcome, Point, Profile, SEEDS_FOR_COVERAGE, St
 
 use crate::Verdict;
 use crate::arguments::Arguments;
+use crate::interrupt::Interrupt;
 use crate::output::tell;
 
 /// From so many stories the medians are taken.
@@ -55,76 +56,122 @@ impl Totals {
     }
 }
 
+/// What all threads of a run see.
+struct Run<'a> {
+    profile: Profile,
+    /// Taken in order, and what was taken is run to its end: below this one all have been.
+    next: AtomicU64,
+    end: u64,
+    failed: Mutex<Option<u64>>,
+    totals: Mutex<Totals>,
+    progress: ProgressBar,
+    interrupt: &'a Interrupt,
+}
+
 /// All seeds of a profile.
-pub(crate) fn run(profile: Profile, arguments: &Arguments, output: &mut impl Write) -> Result<Verdict> {
+pub(crate) fn run(
+    profile: Profile,
+    arguments: &Arguments,
+    interrupt: &Interrupt,
+    output: &mut impl Write,
+) -> Result<Verdict> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or_else(cores, usize::from);
     let first = arguments.first;
-    let end = first.checked_add(arguments.seeds).filter(|end| *end < u64::MAX);
+    let end = first.checked_add(arguments.seeds);
     let end = end.context("there are not so many seeds from that one on: lower --first or --seeds")?;
-    let next = AtomicU64::new(first);
-    let failed = Mutex::new(None);
-    let totals = Mutex::new(Totals::default());
-    let progress = progress(profile, end - first);
+    let run = Run {
+        profile,
+        next: AtomicU64::new(first),
+        end,
+        failed: Mutex::new(None),
+        totals: Mutex::new(Totals::default()),
+        progress: progress(profile, end - first),
+        interrupt,
+    };
     let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(profile, &next, end, &failed, &totals, &progress));
+            scope.spawn(|| run.work());
         }
-        if progress.is_hidden() {
-            print_progress(profile, &progress);
+        if run.progress.is_hidden() {
+            run.print_progress();
         }
     });
-    progress.finish_and_clear();
+    run.progress.finish_and_clear();
     let elapsed = start.elapsed().as_secs_f64();
+    let Run { next, failed, totals, .. } = run;
     let failed: Option<u64> = failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     report(profile, &totals, elapsed, threads, output)?;
     if let Some(seed) = failed {
-        report_failure(profile, seed);
+        report_failure(profile, seed, interrupt);
         return Ok(Verdict::Bad);
     }
-    writeln!(output, "{profile}: seeds {first}..{end}, nothing broken")?;
+    let next = next.into_inner();
+    let interrupted = interrupt.came().filter(|_| next < end);
+    let ended = interrupted.map(|by| format!("ended by {by}, ")).unwrap_or_default();
+    writeln!(output, "{profile}: seeds {first}..{next}, {ended}nothing broken")?;
     let missing: Vec<&str> = totals.coverage.missing(profile).into_iter().map(Point::name).collect();
     if !missing.is_empty() {
         let names = missing.join("; ");
-        if arguments.seeds >= SEEDS_FOR_COVERAGE {
+        if interrupted.is_some() {
+            writeln!(output, "{profile}: not met until then: {names}")?;
+        } else if arguments.seeds >= SEEDS_FOR_COVERAGE {
             tell(format_args!("{profile}: never met, and so not tested: {names}"));
             return Ok(Verdict::Bad);
+        } else {
+            writeln!(output, "{profile}: not met, which a run of {SEEDS_FOR_COVERAGE} seeds would fail for: {names}")?;
         }
-        writeln!(output, "{profile}: not met, which a run of {SEEDS_FOR_COVERAGE} seeds would fail for: {names}")?;
     }
     Ok(Verdict::Well)
 }
 
-fn work(
-    profile: Profile,
-    next: &AtomicU64,
-    end: u64,
-    failed: &Mutex<Option<u64>>,
-    totals: &Mutex<Totals>,
-    progress: &ProgressBar,
-) {
-    let mut mine = Totals::default();
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
-            break;
+impl Run<'_> {
+    fn work(&self) {
+        let mut mine = Totals::default();
+        while let Some(seed) = self.take() {
+            let outcome = Story::of_seed(self.profile, seed).run(false);
+            mine.add(&outcome);
+            if outcome.failure.is_some() {
+                // The first of them, whichever thread finds one first: those before it have all been begun.
+                let mut failed = self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                *failed = Some(failed.map_or(seed, |other: u64| other.min(seed)));
+                self.next.store(self.end, Ordering::Relaxed);
+                // Nobody waits for seeds that nobody runs.
+                self.progress.abandon();
+                break;
+            }
+            self.progress.inc(1);
         }
-        let outcome = Story::of_seed(profile, seed).run(false);
-        mine.add(&outcome);
-        if outcome.failure.is_some() {
-            // The first of them, whichever thread finds one first: those before it have all been begun.
-            let mut failed = failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            *failed = Some(failed.map_or(seed, |other: u64| other.min(seed)));
-            next.store(end, Ordering::Relaxed);
-            // Nobody waits for seeds that nobody runs.
-            progress.abandon();
-            break;
-        }
-        progress.inc(1);
+        self.totals.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).merge(mine);
     }
-    totals.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).merge(mine);
+
+    /// The next seed, if it is to be run. One that is not is not taken either.
+    fn take(&self) -> Option<u64> {
+        if self.interrupt.came().is_some() {
+            return None;
+        }
+        let following = |next| (next < self.end).then_some(next + 1);
+        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following).ok()
+    }
+
+    /// A line at the start and now and then, where there is no terminal.
+    fn print_progress(&self) {
+        let Run { profile, progress, .. } = self;
+        let seeds = progress.length().unwrap_or_default();
+        tell(format_args!("{profile}: {seeds} seeds to run"));
+        let mut printed = Instant::now();
+        while !progress.is_finished() && progress.position() < seeds && self.interrupt.came().is_none() {
+            std::thread::sleep(Duration::from_millis(50));
+            if printed.elapsed() >= LINE_INTERVAL {
+                printed = Instant::now();
+                let (done, left) = (progress.position(), progress.eta().as_secs());
+                let rate = progress.per_sec();
+                tell(format_args!("{profile}: {done} of {seeds} seeds, {rate:.0} a second, {left} s left"));
+            }
+        }
+    }
 }
 
 /// What was run, and the table of what it met: also of a run that found something.
@@ -143,13 +190,17 @@ fn report(profile: Profile, totals: &Totals, elapsed: f64, threads: usize, outpu
 }
 
 /// Says what broke, and how to see it again with as little around it as possible.
-fn report_failure(profile: Profile, seed: u64) {
+fn report_failure(profile: Profile, seed: u64, interrupt: &Interrupt) {
     let story = Story::of_seed(profile, seed);
     let Some(failure) = story.run(false).failure else {
         return tell(format_args!("{profile} {seed}: broken once, and not again"));
     };
     tell(format_args!("{profile} {seed}: {failure}\n  {}\nshrinking it; this may take a while", story.replay()));
-    let least = story.shrink(failure.promise, |story| story.run(false).failure.map(|failure| failure.promise));
+    // Interrupted, nothing smaller is found: what there is by then is the least.
+    let wanted = || interrupt.came().is_none();
+    let least = story.shrink(failure.promise, |story| {
+        wanted().then(|| story.run(false).failure.map(|failure| failure.promise)).flatten()
+    });
     let shrunk = least.run(false).failure.unwrap_or(failure);
     tell(format_args!("{profile} {seed}, at its least: {shrunk}\n  {}", least.replay()));
 }
@@ -162,19 +213,4 @@ fn progress(profile: Profile, seeds: u64) -> ProgressBar {
         progress.set_style(style.progress_chars("##-"));
     }
     progress
-}
-
-/// A line now and then, where there is no terminal.
-fn print_progress(profile: Profile, progress: &ProgressBar) {
-    let seeds = progress.length().unwrap_or_default();
-    let mut printed = Instant::now();
-    while !progress.is_finished() && progress.position() < seeds {
-        std::thread::sleep(Duration::from_millis(50));
-        if printed.elapsed() >= LINE_INTERVAL {
-            printed = Instant::now();
-            let (done, left) = (progress.position(), progress.eta().as_secs());
-            let rate = progress.per_sec();
-            tell(format_args!("{profile}: {done} of {seeds} seeds, {rate:.0} a second, {left} s left"));
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The program as `cargo xtask simulate` starts it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 fn simulate(arguments: &[&str]) -> Command {
@@ -28,4 +29,28 @@ fn a_replay_prints_the_trace_and_how_it_ended() {
     assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
     assert!(trace.contains(" writes "), "{trace}");
     assert!(trace.lines().last().unwrap().ends_with(", nothing broken"), "{trace}");
+}
+
+#[test]
+fn an_interrupted_run_reports_what_was_run_and_starts_no_other_profile() {
+    for (signal, name) in [("-INT", "Ctrl-C"), ("-TERM", "SIGTERM")] {
+        let mut command = simulate(&["--first", "5", "--seeds", "1000000000", "--threads", "2"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Said when the run has begun, so when signals are taken.
+        let mut begun = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut begun).unwrap();
+        assert!(begun.contains("seeds to run"), "{begun}");
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let Output { status, stdout, .. } = child.wait_with_output().unwrap();
+        let report = text(&stdout);
+        assert_eq!(status.code(), Some(130), "{report}");
+        assert!(!report.contains("epoll"), "{report}");
+        let number = |text: &str| -> u64 { text.replace(',', "").parse().unwrap() };
+        let run = number(report.strip_prefix("kqueue: ").unwrap().split(' ').next().unwrap());
+        let (_, ended) = report.split_once("kqueue: seeds 5..").unwrap();
+        let (first_not_run, how) = ended.split_once(", ").unwrap();
+        assert_eq!(number(first_not_run), 5 + run, "{report}");
+        assert!(how.starts_with(&format!("ended by {name}, nothing broken\n")), "{report}");
+    }
 }
