@@ -1,14 +1,26 @@
 //! The grammar of the command line.
 
-use clap::Parser;
+use std::ops::Range;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use parrot_simulator::{Point, Profile};
 
 /// No story has more peers than this.
 const MOST_PEERS: usize = 10_000;
 
+/// What `--help` says after the options.
+const AFTER_HELP: &str = "\
+Without --profile both are run, one after the other, with --replay as well. The report and the trace
+go to standard output, what is broken goes to standard error. Ctrl-C ends a run early and reports
+what was run until then; a second one ends at once.
+
+Exit code: 0 if nothing is broken, 1 if a promise is broken or a point was never met, 2 on wrong
+usage, 130 if interrupted.";
+
 /// Run Parrot's loop under a simulated kernel.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo xtask simulate")]
+#[command(bin_name = "cargo xtask simulate", after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// How many seeds to run, of each profile.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -22,7 +34,7 @@ pub(crate) struct Arguments {
     /// How many threads to run on [default: one for each core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Run this seed alone and print what happens.
+    /// Run this seed alone and print what happens in it.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "first", "threads"])]
     pub(crate) replay: Option<u64>,
     /// With --replay: only these peers take part, such as 0,3-5; or none
@@ -34,6 +46,26 @@ pub(crate) struct Arguments {
     /// With --replay: no faults but these happen, such as send-short-of-room,accept-forbidden; or none
     #[arg(long, requires = "replay", value_parser = faults)]
     pub(crate) faults: Option<Only<Point>>,
+}
+
+impl Arguments {
+    /// Those of the command line. Ends the program where they are wrong or only ask for help.
+    pub(crate) fn read() -> Arguments {
+        Arguments::parse().checked().unwrap_or_else(|error| error.exit())
+    }
+
+    fn checked(self) -> Result<Arguments, clap::Error> {
+        if self.first.checked_add(self.seeds).is_none() {
+            let advice = "there are not so many seeds from that one on: lower --first or --seeds";
+            return Err(Arguments::command().error(ErrorKind::ValueValidation, advice));
+        }
+        Ok(self)
+    }
+
+    /// The seeds to run of each profile.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.first..self.first.saturating_add(self.seeds)
+    }
 }
 
 /// What is not left out.

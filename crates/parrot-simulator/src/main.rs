@@ -5,28 +5,26 @@ mod interrupt;
 mod output;
 mod seeds;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use parrot_simulator::{Profile, Source, Story};
 
 use arguments::{Arguments, Only};
 use interrupt::{INTERRUPTED, Interrupt};
-use output::{Output, tell};
+use output::{Output, tell, thousands};
 
-/// Whether all that was run is as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether all that was run of a profile is as it should be.
 pub(crate) enum Verdict {
     Well,
-    /// Told already.
-    Bad,
+    /// Told already. This is repeated when all is done: the command that shows it again, if there is one.
+    Bad(String),
 }
 
 fn main() -> ExitCode {
     parrot_simulator::name_stories_that_panic();
-    match run(&Arguments::parse()) {
+    match run(&Arguments::read()) {
         Ok(code) => code,
         Err(error) => {
             tell(format_args!("simulate: {error:#}"));
@@ -44,29 +42,35 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (interrupt, _guard) = taken.map_or_else(Default::default, |(interrupt, guard)| (interrupt, Some(guard)));
     let mut output = Output::standard();
     let profiles = arguments.profile.map_or(Profile::ALL.to_vec(), |profile| vec![profile]);
-    let mut verdict = Verdict::Well;
+    let mut run = 0;
+    let mut bad = Vec::new();
     for profile in profiles {
         // Who has left, or wants an end, does not wait for another profile.
         if output.reader_left() || interrupt.came().is_some() {
             break;
         }
-        let this = match arguments.replay {
+        let verdict = match arguments.replay {
             Some(seed) => replay(seed, profile, arguments, &mut output),
             None => seeds::run(profile, arguments, &interrupt, &mut output),
         };
-        if this? == Verdict::Bad {
-            verdict = Verdict::Bad;
+        run += 1;
+        if let Verdict::Bad(repeated) = verdict.context("cannot write to standard output")? {
+            bad.push(repeated);
         }
     }
-    Ok(match (verdict, interrupt.came()) {
-        (Verdict::Bad, _) => ExitCode::FAILURE,
-        (Verdict::Well, Some(_)) => ExitCode::from(INTERRUPTED),
-        (Verdict::Well, None) => ExitCode::SUCCESS,
+    if run > 1 && !bad.is_empty() {
+        // What one profile said is far above, behind what another did.
+        tell(format_args!("broken, in short:\n  {}", bad.join("\n  ")));
+    }
+    Ok(match interrupt.came() {
+        _ if !bad.is_empty() => ExitCode::FAILURE,
+        Some(_) => ExitCode::from(INTERRUPTED),
+        None => ExitCode::SUCCESS,
     })
 }
 
 /// One story with its trace.
-fn replay(seed: u64, profile: Profile, arguments: &Arguments, output: &mut impl Write) -> Result<Verdict> {
+fn replay(seed: u64, profile: Profile, arguments: &Arguments, output: &mut impl Write) -> io::Result<Verdict> {
     let story = Story {
         profile,
         source: Source::Seed(seed),
@@ -81,8 +85,9 @@ fn replay(seed: u64, profile: Profile, arguments: &Arguments, output: &mut impl 
     }
     if let Some(failure) = outcome.failure {
         tell(format_args!("{profile} {seed}: {failure}"));
-        return Ok(Verdict::Bad);
+        return Ok(Verdict::Bad(story.replay()));
     }
-    writeln!(output, "{profile} {seed}: {} turns, {} bytes, nothing broken", outcome.turns, outcome.bytes)?;
+    let [turns, bytes] = [outcome.turns, outcome.bytes].map(thousands);
+    writeln!(output, "{profile} {seed}: {turns} turns, {bytes} bytes, nothing broken")?;
     Ok(Verdict::Well)
 }

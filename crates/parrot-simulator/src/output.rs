@@ -56,6 +56,19 @@ pub(crate) fn tell(what: Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{what}");
 }
 
+/// A number as people read large ones: 1,234,567.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +84,12 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Err(self.0.into())
         }
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        let shown = [0, 999, 1000, 1_234_567, u64::MAX].map(thousands);
+        assert_eq!(shown, ["0", "999", "1,000", "1,234,567", "18,446,744,073,709,551,615"]);
     }
 
     #[test]

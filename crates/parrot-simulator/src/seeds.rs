@@ -1,18 +1,18 @@
 //! Many seeds of a profile, on all cores, and the report on them.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use parrot_simulator::{Coverage, Outcome, Point, Profile, SEEDS_FOR_COVERAGE, Story};
 
 use crate::Verdict;
 use crate::arguments::Arguments;
 use crate::interrupt::Interrupt;
-use crate::output::tell;
+use crate::output::{tell, thousands};
 
 /// From so many stories the medians are taken.
 const SAMPLE: u64 = 10_000;
@@ -74,12 +74,10 @@ pub(crate) fn run(
     arguments: &Arguments,
     interrupt: &Interrupt,
     output: &mut impl Write,
-) -> Result<Verdict> {
+) -> io::Result<Verdict> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or_else(cores, usize::from);
-    let first = arguments.first;
-    let end = first.checked_add(arguments.seeds);
-    let end = end.context("there are not so many seeds from that one on: lower --first or --seeds")?;
+    let Range { start: first, end } = arguments.range();
     let run = Run {
         profile,
         next: AtomicU64::new(first),
@@ -105,8 +103,7 @@ pub(crate) fn run(
     let totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     report(profile, &totals, elapsed, threads, output)?;
     if let Some(seed) = failed {
-        report_failure(profile, seed, interrupt);
-        return Ok(Verdict::Bad);
+        return Ok(Verdict::Bad(report_failure(profile, seed, interrupt)));
     }
     let next = next.into_inner();
     let interrupted = interrupt.came().filter(|_| next < end);
@@ -118,10 +115,12 @@ pub(crate) fn run(
         if interrupted.is_some() {
             writeln!(output, "{profile}: not met until then: {names}")?;
         } else if arguments.seeds >= SEEDS_FOR_COVERAGE {
-            tell(format_args!("{profile}: never met, and so not tested: {names}"));
-            return Ok(Verdict::Bad);
+            let never = format!("{profile}: never met, and so not tested: {names}");
+            tell(format_args!("{never}"));
+            return Ok(Verdict::Bad(never));
         } else {
-            writeln!(output, "{profile}: not met, which a run of {SEEDS_FOR_COVERAGE} seeds would fail for: {names}")?;
+            let enough = thousands(SEEDS_FOR_COVERAGE);
+            writeln!(output, "{profile}: not met, which a run of {enough} seeds would fail for: {names}")?;
         }
     }
     Ok(Verdict::Well)
@@ -152,7 +151,7 @@ impl Run<'_> {
         if self.interrupt.came().is_some() {
             return None;
         }
-        let following = |next| (next < self.end).then_some(next + 1);
+        let following = |next| (next < self.end).then(|| next + 1);
         self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following).ok()
     }
 
@@ -160,15 +159,15 @@ impl Run<'_> {
     fn print_progress(&self) {
         let Run { profile, progress, .. } = self;
         let seeds = progress.length().unwrap_or_default();
-        tell(format_args!("{profile}: {seeds} seeds to run"));
+        tell(format_args!("{profile}: {} seeds to run", thousands(seeds)));
         let mut printed = Instant::now();
         while !progress.is_finished() && progress.position() < seeds && self.interrupt.came().is_none() {
             std::thread::sleep(Duration::from_millis(50));
             if printed.elapsed() >= LINE_INTERVAL {
                 printed = Instant::now();
                 let (done, left) = (progress.position(), progress.eta().as_secs());
-                let rate = progress.per_sec();
-                tell(format_args!("{profile}: {done} of {seeds} seeds, {rate:.0} a second, {left} s left"));
+                let [done, seeds, rate] = [done, seeds, progress.per_sec() as u64].map(thousands);
+                tell(format_args!("{profile}: {done} of {seeds} seeds, {rate} a second, {left} s left"));
             }
         }
     }
@@ -176,24 +175,22 @@ impl Run<'_> {
 
 /// What was run, and the table of what it met: also of a run that found something.
 fn report(profile: Profile, totals: &Totals, elapsed: f64, threads: usize, output: &mut impl Write) -> io::Result<()> {
-    let (peers, bytes, turns) = (totals.median(0), totals.median(1), totals.median(2));
-    writeln!(
-        output,
-        "{profile}: {} seeds in {elapsed:.1} s on {threads} threads, {:.0} a second",
-        totals.seeds,
-        totals.seeds as f64 / elapsed
-    )?;
+    let [seeds, rate] = [totals.seeds, (totals.seeds as f64 / elapsed) as u64].map(thousands);
+    writeln!(output, "{profile}: {seeds} seeds in {elapsed:.1} s on {threads} threads, {rate} a second")?;
+    let [peers, bytes, turns] = [0, 1, 2].map(|which| thousands(totals.median(which)));
     writeln!(output, "  a seed in the median: {peers} peers, {bytes} bytes, {turns} turns")?;
-    let faults = totals.coverage.faults();
-    writeln!(output, "  in all: {} turns, {} bytes, {faults} faults", totals.turns, totals.bytes)?;
+    let [turns, bytes, faults] = [totals.turns, totals.bytes, totals.coverage.faults()].map(thousands);
+    writeln!(output, "  in all: {turns} turns, {bytes} bytes, {faults} faults")?;
     write!(output, "{}", totals.coverage.table(profile))
 }
 
-/// Says what broke, and how to see it again with as little around it as possible.
-fn report_failure(profile: Profile, seed: u64, interrupt: &Interrupt) {
+/// Says what broke, and how to see it again with as little around it as possible; returns how.
+fn report_failure(profile: Profile, seed: u64, interrupt: &Interrupt) -> String {
     let story = Story::of_seed(profile, seed);
     let Some(failure) = story.run(false).failure else {
-        return tell(format_args!("{profile} {seed}: broken once, and not again"));
+        let once = format!("{profile} {seed}: broken once, and not again");
+        tell(format_args!("{once}"));
+        return once;
     };
     tell(format_args!("{profile} {seed}: {failure}\n  {}\nshrinking it; this may take a while", story.replay()));
     // Interrupted, nothing smaller is found: what there is by then is the least.
@@ -202,13 +199,15 @@ fn report_failure(profile: Profile, seed: u64, interrupt: &Interrupt) {
         wanted().then(|| story.run(false).failure.map(|failure| failure.promise)).flatten()
     });
     let shrunk = least.run(false).failure.unwrap_or(failure);
-    tell(format_args!("{profile} {seed}, at its least: {shrunk}\n  {}", least.replay()));
+    let replay = least.replay();
+    tell(format_args!("{profile} {seed}, at its least: {shrunk}\n  {replay}"));
+    replay
 }
 
 /// A bar on a terminal.
 fn progress(profile: Profile, seeds: u64) -> ProgressBar {
     let progress = ProgressBar::new(seeds).with_prefix(profile.to_string());
-    let look = "{prefix} [{bar:30}] {pos} of {len} seeds, {per_sec}, {eta} left";
+    let look = "{prefix} [{bar:30}] {human_pos} of {human_len} seeds, {per_sec}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(look) {
         progress.set_style(style.progress_chars("##-"));
     }

@@ -54,3 +54,32 @@ fn an_interrupted_run_reports_what_was_run_and_starts_no_other_profile() {
         assert!(how.starts_with(&format!("ended by {name}, nothing broken\n")), "{report}");
     }
 }
+
+#[test]
+fn help_says_the_exit_codes_and_what_goes_where() {
+    let Output { status, stdout, .. } = simulate(&["--help"]).output().unwrap();
+    let help = text(&stdout);
+    assert_eq!(status.code(), Some(0));
+    for words in ["Without --profile both are run", "standard output", "2 on wrong\nusage", "130 if interrupted"] {
+        assert!(help.contains(words), "no {words:?} in: {help}");
+    }
+}
+
+#[test]
+fn seeds_beyond_the_last_are_wrong_usage_and_told_once() {
+    let last = u64::MAX.to_string();
+    let Output { status, stdout, stderr } = simulate(&["--first", &last, "--seeds", "1"]).output().unwrap();
+    let told = text(&stderr);
+    assert_eq!((status.code(), text(&stdout)), (Some(2), String::new()), "{told}");
+    assert_eq!(told.matches("error: there are not so many seeds").count(), 1, "{told}");
+}
+
+#[test]
+fn the_last_seeds_are_run_and_none_beyond() {
+    let first = (u64::MAX - 2).to_string();
+    let arguments = ["--profile", "kqueue", "--first", &first, "--seeds", "2", "--threads", "8"];
+    let Output { status, stdout, .. } = simulate(&arguments).output().unwrap();
+    let report = text(&stdout);
+    assert_eq!(status.code(), Some(0), "{report}");
+    assert!(report.starts_with("kqueue: 2 seeds in "), "{report}");
+}
