@@ -62,15 +62,25 @@ fn only_the_faults_that_are_kept_happen() {
 }
 
 #[test]
-fn a_peer_that_is_left_out_does_not_change_what_the_others_send() {
-    let sent = |trace: &[String], peer: usize| -> Vec<String> {
-        let writes = trace.iter().filter_map(|line| line.split_once(&format!(" peer {peer} writes ")));
-        writes.map(|(_, what)| what.to_owned()).collect()
+fn each_peer_alone_begins_as_it_does_among_the_others() {
+    let first_write = |trace: &[String], peer: usize| -> Option<String> {
+        let mut writes = trace.iter().filter_map(|line| line.split_once(&format!(" peer {peer} writes ")));
+        writes.next().map(|(_, what)| what.to_owned())
     };
-    // Without faults and limits that peers share, each peer's writes come from its own dice.
-    let story = |peers| Story { peers, faults: Some(Vec::new()), ..Story::of_seed(Profile::Epoll, 3) };
-    let (all, alone) = (story(None).run(true), story(Some(vec![0])).run(true));
-    let (together, alone) = (sent(&all.trace, 0), sent(&alone.trace, 0));
-    assert!(!together.is_empty());
-    assert_eq!(together.first(), alone.first());
+    let mut compared = 0;
+    for seed in 0..50 {
+        // Without faults that peers share, a peer's first write comes from its own dice. Later ones depend on the room
+        // that the server has made by then, and on whether the peer has read in between.
+        let story = |peers| Story { peers, faults: Some(Vec::new()), ..Story::of_seed(Profile::Epoll, seed) };
+        let all = story(None).run(true);
+        for peer in 0..all.peers.min(8) as usize {
+            let alone = story(Some(vec![peer])).run(true);
+            let both = first_write(&all.trace, peer).zip(first_write(&alone.trace, peer));
+            if let Some((among_others, alone)) = both {
+                assert_eq!(among_others, alone, "seed {seed}, peer {peer}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100, "only {compared} peers write in both stories");
 }
