@@ -1,6 +1,8 @@
 //! What the command line says: help, errors with advice, and exit codes.
 
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -60,6 +62,38 @@ fn the_environment_may_name_the_port() {
         Parrot::spawn(bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]).env("PARROT_PORT", port.to_string()));
     assert_eq!(parrot.address().port(), port);
     echo(&TcpStream::connect((LOOPBACK, port)).unwrap(), b"squawk");
+}
+
+#[test]
+fn a_port_in_the_environment_that_is_none_is_wrong_usage() {
+    let with = |port: &[u8]| {
+        let mut command = bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]);
+        command.env("PARROT_PORT", OsStr::from_bytes(port));
+        command
+    };
+    for nonsense in ["70000", "-1", "squawk", ""] {
+        let (status, text) = output(&mut with(nonsense.as_bytes()));
+        assert_eq!(status, Some(2), "{nonsense:?}: {text}");
+        assert!(text.contains("--port <PORT>") && text.contains("PARROT_PORT"), "{nonsense:?}: {text}");
+    }
+    fails_with(&mut with(b"15\xff12"), 2, &["invalid UTF-8"]);
+}
+
+#[test]
+fn an_argument_that_is_not_utf_8_is_wrong_usage() {
+    fails_with(bare_parrot(&["--port"]).arg(OsStr::from_bytes(b"\xff")), 2, &["invalid UTF-8"]);
+}
+
+#[test]
+fn a_rust_log_that_cannot_be_followed_is_told_and_the_server_serves() {
+    for (rust_log, reason) in [(&b"parrot_server=loud"[..], "expected one of"), (b"warn\xff", "it is not UTF-8")] {
+        let mut command = parrot(&["--log", "off"]);
+        let server = Parrot::spawn(command.env("RUST_LOG", OsStr::from_bytes(rust_log)));
+        let told = server.stderr_line("RUST_LOG is not followed");
+        assert!(told.contains(" WARN ") && told.contains(reason), "{told}");
+        echo(&server.connect(), b"squawk");
+        server.stop();
+    }
 }
 
 #[test]
