@@ -61,6 +61,13 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// Whether it needs what not every machine of this system has: strace or namespaces, which some Linux machines lack
+    /// or do not allow, or a device that only Linux is sure to have.
+    pub fn may_be_skipped(&self) -> bool {
+        let needs_device = matches!(self.log, Log::Device(_)) && !cfg!(target_os = "linux");
+        !self.inject.is_empty() || !self.network.is_empty() || self.log == Log::TinyDisk || needs_device
+    }
+
     /// How many healthy peers there are beside its storm: as many as leave the storm a part of the descriptors.
     pub(crate) fn healthy_peers(&self) -> usize {
         if self.descriptors.is_some_and(|limit| limit < 64) { 2 } else { 8 }

@@ -29,6 +29,17 @@ mod tests {
     }
 
     #[test]
+    fn most_scenarios_need_nothing_that_a_machine_may_lack() {
+        let always = super::all().into_iter().filter(|scenario| !scenario.may_be_skipped());
+        let always: Vec<&str> = always.map(|scenario| scenario.name).collect();
+        for name in ["descriptors-16", "reset-waves", "slow-readers", "half-closed", "log-pipe-stalled", "soak"] {
+            assert!(always.contains(&name), "{name} is not in {always:?}");
+        }
+        assert!(!always.contains(&"calls-interrupted") && !always.contains(&"bad-network"), "{always:?}");
+        assert_eq!(always.contains(&"log-device-full"), cfg!(target_os = "linux"));
+    }
+
+    #[test]
     fn every_bound_of_a_latency_can_be_exceeded_by_a_peer_that_still_waits() {
         for scenario in super::all() {
             let [median, most, all] = scenario.latencies;

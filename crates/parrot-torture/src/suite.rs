@@ -13,12 +13,12 @@ use crate::trial::{Conditions, Outcome, run};
 const RESERVE: u64 = 100;
 
 /// How many scenarios ended how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// All that must hold held.
     pub passed: usize,
-    /// Not possible on this machine.
-    pub skipped: usize,
+    /// Not possible on this machine: which, and why.
+    pub skipped: Vec<(Scenario, String)>,
     /// Something did not hold.
     pub failed: usize,
 }
@@ -41,8 +41,8 @@ pub fn run_all(scenarios: &[Scenario], conditions: &Conditions, out: &mut dyn Wr
                 writeln!(out, "ok    {name:<18} {took:>7}  {}", figures.join("; "))?;
             }
             Ok(Outcome::Skipped(reason)) => {
-                tally.skipped += 1;
                 writeln!(out, "skip  {name:<18} {took:>7}  {reason}")?;
+                tally.skipped.push((*scenario, reason));
             }
             Err(error) => {
                 tally.failed += 1;
