@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true)]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Memory for bytes to be sent back, raised to 128KiB if less; see below
+    /// Memory for bytes to send back, 128KiB at least; see below
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, allow_negative_numbers = true)]
     pub max_buffered: usize,
 

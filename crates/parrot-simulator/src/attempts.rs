@@ -235,8 +235,14 @@ impl Kernel {
 
     /// A connection that was idle, and is served all the same, may be kept for as long again.
     pub(crate) fn excuse_if_idle(&mut self, index: usize) {
-        if self.is_idle(&self.links[index]) {
-            self.links[index].excused = self.turn_time;
+        if !self.is_idle(&self.links[index]) {
+            return;
+        }
+        self.links[index].excused = self.turn_time;
+        // Once in a time-out that is something to do.
+        if self.idle_due(self.links[index].idle_look).is_some_and(|due| due <= self.turn_time) {
+            self.links[index].idle_look = self.turn_time;
+            self.work += 1;
         }
     }
 

@@ -58,7 +58,7 @@ impl Kernel {
     }
 
     /// When a connection has been idle for too long that was not after this time.
-    fn idle_due(&self, since: u64) -> Option<u64> {
+    pub(crate) fn idle_due(&self, since: u64) -> Option<u64> {
         let idle = self.plan.config.idle_timeout?;
         Some(since + idle.as_nanos() as u64)
     }
@@ -306,17 +306,19 @@ impl Kernel {
             holders += usize::from(link.owed() > 0);
             // In line for a buffer, with an event to come that no list has had room for: the loop cannot know yet.
             let untold = link.edge && link.owed() == 0 && seen.lent >= seen.capacity;
-            let ready = (link.hinted && link.readable() && !untold && !self.may_leave_input(link))
-                || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
-            let used_up = ready && link.turn == self.tally.turns && link.calls_in_turn >= CALLS_IN_VAIN;
-            let wait = if ready { link.unserved_turns + 1 } else { 0 };
+            // Of buffers that are free at the turn's end, others had the use before, and will have it.
             let in_line = link.hinted
                 && link.memory_short.is_none()
                 && !self.may_lack_buffer(link)
                 && link.waiting() > 0
                 && link.owed() == 0
-                && seen.lent >= seen.capacity;
+                && (seen.lent >= seen.capacity || seen.lists.in_line > 0);
+            let ready = (link.hinted && link.readable() && !untold && !in_line && !self.may_leave_input(link))
+                || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
+            let used_up = ready && link.turn == self.tally.turns && link.calls_in_turn >= CALLS_IN_VAIN;
+            let wait = if ready { link.unserved_turns + 1 } else { 0 };
             let since = if in_line { link.in_line_since.or(Some(self.buffers_returned)) } else { None };
+            let places = if link.in_line_since.is_some() { link.in_line_places } else { self.open.len() };
             let passed_over = since.map_or(0, |since| self.buffers_returned - since);
             let excused = if self.is_excused(link) { self.turn_time } else { link.excused };
             let is_idle = self.idle_close_due(link).is_some_and(|due| due <= self.turn_time);
@@ -333,7 +335,7 @@ impl Kernel {
                 (Promise::Idle, "is idle and not closed".to_owned())
             } else if wait > PATIENCE {
                 (Promise::Fair, format!("is ready and not served for {wait} turns"))
-            } else if passed_over > RETURNS_A_PLACE * (self.open.len() as u64 + 1) {
+            } else if passed_over > RETURNS_A_PLACE * (places as u64 + 1) {
                 (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
             } else {
                 if link.owed() > 0 && link.filled >= self.plan.config.max_output as u64 {
@@ -346,6 +348,7 @@ impl Kernel {
                 self.links[index].excused = excused;
                 self.links[index].unserved_turns = wait;
                 self.links[index].in_line_since = since;
+                self.links[index].in_line_places = places;
                 continue;
             };
             self.broken(promise, || format!("connection {index} {what}"));

@@ -118,6 +118,10 @@ pub(crate) struct Link {
     pub(crate) interruptions: u32,
     /// How many buffers had been given back when it began to wait for one.
     pub(crate) in_line_since: Option<u64>,
+    /// How many connections were open then: no more can be before it.
+    pub(crate) in_line_places: usize,
+    /// The time of the turn in which an idle time-out of its last had it looked at.
+    pub(crate) idle_look: u64,
 }
 
 impl Link {
@@ -170,6 +174,8 @@ impl Link {
             looked_in: 0,
             interruptions: 0,
             in_line_since: None,
+            in_line_places: 0,
+            idle_look: 0,
         }
     }
 

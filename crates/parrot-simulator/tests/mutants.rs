@@ -73,5 +73,5 @@ fn a_wish_to_write_never_taken_back_is_found() {
 
 #[test]
 fn events_without_generation_are_found() {
-    is_found(Fault::NoGeneration, SEEDS, Promise::Provoked);
+    is_found(Fault::NoGeneration, SEEDS, Promise::Work);
 }

@@ -115,7 +115,11 @@ impl Queue {
         }
         drop(table);
         if ready.any() {
-            self.collect(ready, buffer, list)?;
+            match self.collect(ready, buffer, list) {
+                // What the list has is told once: the failure can wait, and its cause is still ready for the next wait.
+                Err(_) if !list.is_empty() => {}
+                collected => collected?,
+            }
         }
         Ok(())
     }
