@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, WaitOptions, waitpid};
+use rustix::net::{SendFlags, send};
+use rustix::process::Signal;
 
 use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill};
 
@@ -52,9 +53,7 @@ fn what_waits_in_the_backlog_is_served_too() {
     let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
     echo(&parrot.connect(), b"squawk");
     // Stopped, it finds connections, their bytes and the signal all at once when it goes on.
-    parrot.signal(Signal::STOP);
-    let (_, status) = waitpid(Some(parrot.pid()), WaitOptions::UNTRACED).unwrap().unwrap();
-    assert!(status.stopped());
+    parrot.stop_for_a_while();
     // More than it accepts in one turn, and no more than the smallest limit of a backlog (128) lets wait.
     let waiting: Vec<TcpStream> = (0..120).map(|_| parrot.connect()).collect();
     for mut stream in &waiting {
@@ -68,6 +67,24 @@ fn what_waits_in_the_backlog_is_served_too() {
     }
     drop(waiting);
     assert_eq!(parrot.wait().code(), Some(0));
+}
+
+#[test]
+fn what_stands_behind_urgent_data_is_sent_back_though_no_event_told_of_it() {
+    let parrot = Parrot::start(&["--drain-timeout", "30s"]);
+    let Some(streams) = parrot.connect_more_than_one_wait_reports() else { return };
+    parrot.stop_for_a_while();
+    parrot.signal(Signal::TERM);
+    for stream in &streams {
+        for (bytes, flags) in [(b"abc", SendFlags::empty()), (b"def", SendFlags::OOB), (b"ghi", SendFlags::empty())] {
+            assert_eq!(send(stream, bytes, flags).unwrap(), 3);
+        }
+    }
+    parrot.signal(Signal::CONT);
+    for stream in &streams {
+        expect(stream, b"abcdefghi");
+        expect_end(stream);
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Idleness: a connection's, which may have a limit, and the server's, which costs nothing.
 
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, eventually, expect_end, fill, number};
+use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill, number};
 
 #[test]
 fn a_connection_with_no_byte_in_or_out_is_closed_after_the_timeout() {
@@ -44,4 +45,36 @@ fn a_peer_that_takes_no_byte_is_idle_too() {
     drop(stream);
     let summary = parrot.stop();
     assert!(summary.contains("; 1 idle time-out"), "{summary}");
+}
+
+#[test]
+fn who_has_sent_something_is_not_idle_however_late_its_event_comes() {
+    let idle = Duration::from_secs(4);
+    let parrot = Parrot::start(&["--idle-timeout", "4s"]);
+    let Some(streams) = parrot.connect_more_than_one_wait_reports() else { return };
+    parrot.stop_for_a_while();
+    for mut stream in &streams {
+        stream.write_all(b"and once more").unwrap();
+    }
+    thread::sleep(idle + Duration::from_millis(200));
+    parrot.signal(Signal::CONT);
+    for stream in &streams {
+        expect(stream, b"and once more");
+    }
+}
+
+#[test]
+fn who_waits_for_a_buffer_is_not_idle() {
+    let parrot = Parrot::start(&["--max-buffered", "128KiB", "--idle-timeout", "4s"]);
+    let mut waiting = parrot.connect();
+    echo(&waiting, b"squawk");
+    // So that the one who holds the only buffer may stay for longer.
+    thread::sleep(Duration::from_secs(2));
+    let holder = parrot.connect();
+    fill(&holder, data());
+    waiting.write_all(b"when you have time").unwrap();
+    expect(&waiting, b"when you have time");
+    drop(waiting);
+    let summary = parrot.stop();
+    assert!(summary.contains("; 1 idle time-out"), "the holder, who takes nothing: {summary}");
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, setrlimit, waitpid};
 
 /// How long anything may take that should happen soon, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,6 +96,29 @@ impl Parrot {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Connections that have been served, more than there are events in one wait (1,024).
+    pub fn connect_more_than_one_wait_reports(&self) -> Option<Vec<TcpStream>> {
+        if !raise_descriptor_limit(2200) {
+            skip("the limit of descriptors is too low for 1,200 connections in one process");
+            return None;
+        }
+        let mut streams: Vec<TcpStream> = Vec::new();
+        while streams.len() < 1200 {
+            let known = streams.len();
+            // Fewer at a time than the smallest backlog holds.
+            streams.extend((0..100).map(|_| self.connect()));
+            streams.iter().skip(known).for_each(|stream| echo(stream, b"squawk"));
+        }
+        Some(streams)
+    }
+
+    /// Stops the process, until SIGCONT.
+    pub fn stop_for_a_while(&self) {
+        self.signal(Signal::STOP);
+        let (_, status) = waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped());
     }
 
     pub fn pid(&self) -> Pid {
