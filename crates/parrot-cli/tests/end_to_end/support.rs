@@ -98,14 +98,14 @@ impl Parrot {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Connections that have been served, more than there are events in one wait (1,024).
-    pub fn connect_more_than_one_wait_reports(&self) -> Option<Vec<TcpStream>> {
-        if !raise_descriptor_limit(2200) {
-            skip("the limit of descriptors is too low for 1,200 connections in one process");
+    /// So many connections, each of which has been served.
+    pub fn connect_many(&self, count: usize) -> Option<Vec<TcpStream>> {
+        if !raise_descriptor_limit(count as u64 + 1000) {
+            skip(&format!("the limit of descriptors is too low for {count} connections in one process"));
             return None;
         }
         let mut streams: Vec<TcpStream> = Vec::new();
-        while streams.len() < 1200 {
+        while streams.len() < count {
             let known = streams.len();
             // Fewer at a time than the smallest backlog holds.
             streams.extend((0..100).map(|_| self.connect()));
