@@ -237,7 +237,9 @@ fn a_refusal_is_counted_as_one_with_its_reason_and_not_waited_for() {
         plan.length = Length::Messages(8);
     });
     assert_eq!((report.messages, report.failures.timeout), (3, 0), "{report}");
-    assert!(report.failures.connect > 0 && report.to_string().contains("refused"), "{report}");
+    // One that was in the backlog when the listener went is reset: seen on FreeBSD.
+    let text = report.to_string();
+    assert!(report.failures.connect > 0 && (text.contains("refused") || text.contains("reset by peer")), "{report}");
 }
 
 #[test]
