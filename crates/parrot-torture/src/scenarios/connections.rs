@@ -8,10 +8,15 @@ use crate::measure::time;
 use crate::peer::Sockets;
 use crate::scenario::{Scenario, Storm};
 
+/// A reset that the network loses is never sent again, and FreeBSD's loopback loses those of a burst beyond what fits
+/// into its queue (netisr(9), net.isr.defaultqlimit): those connections end by the time-out.
+const DESPITE_LOST_RESETS: &[&str] = &["--idle-timeout", "10s"];
+
 const fn few_descriptors(name: &'static str, limit: u32) -> Scenario {
     Scenario {
         name,
         story: "four times as many connections at once as there are descriptors, everyone served in turn",
+        arguments: DESPITE_LOST_RESETS,
         descriptors: Some(limit),
         storm: crowd,
         ..Scenario::PLAIN
@@ -26,9 +31,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "reset-waves",
         story: "connections opened and reset in waves, 10,000 at a time where descriptors allow",
-        // A reset that the network loses is never sent again, and FreeBSD's loopback loses those of a burst beyond what
-        // fits into its queue (netisr(9), net.isr.defaultqlimit): those connections end by the time-out.
-        arguments: &["--idle-timeout", "10s"],
+        arguments: DESPITE_LOST_RESETS,
         storm: reset_waves,
         ..Scenario::PLAIN
     },
