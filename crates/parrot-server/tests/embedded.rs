@@ -187,7 +187,7 @@ fn a_half_closed_peer_gets_all_of_its_bytes_and_then_the_end() {
         })
     };
     // Nothing is read until everything that fits is on its way.
-    server.until("full", |statistics| statistics.bytes_in > 128 * 1024);
+    server.until("full", |statistics| statistics.bytes_in >= 128 * 1024);
     let mut reply = Vec::new();
     client.read_to_end(&mut reply).unwrap();
     writer.join().unwrap();
