@@ -338,7 +338,7 @@ impl Kernel {
             } else if passed_over > RETURNS_A_PLACE * (places as u64 + 1) {
                 (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
             } else {
-                if link.owed() > 0 && link.filled >= self.plan.config.max_output as u64 {
+                if self.is_full(link) {
                     self.coverage.count(Point::OutputFull);
                 }
                 if used_up {
