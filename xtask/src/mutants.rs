@@ -158,6 +158,18 @@ const MUTANTS: &[Mutant] = &[
         new: "if true || wanted(what) {",
     },
     Mutant {
+        name: "a long turn counts as idle time",
+        file: "event_loop/due.rs",
+        old: "if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {",
+        new: "if false && now > began {",
+    },
+    Mutant {
+        name: "another try for memory takes no room for granted",
+        file: "event_loop/due.rs",
+        old: "                    conversation.note_writable();\n                    self.serve(key, Borrow::InTurn);\n                }",
+        new: "                    self.serve(key, Borrow::InTurn);\n                }",
+    },
+    Mutant {
         name: "a drain trusts a short receive",
         file: "conversation.rs",
         old: "        self.readable = true;\n        self.read_on = true;\n    }",

@@ -259,6 +259,14 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         self.draining
     }
 
+    /// Takes what was active at `since` for active until `until`: for a caller that gives many connections the time of
+    /// one look at the clock, when that look has become old.
+    pub fn extend_activity(&mut self, since: Instant, until: Instant) {
+        if self.last_activity == since {
+            self.last_activity = until;
+        }
+    }
+
     /// When the connection will have been idle for `idle`: the next time to call
     /// [`handle_timeout`](Connection::handle_timeout). Moves later with every byte received or sent.
     pub fn next_timeout(&self, idle: Duration) -> Option<Instant> {

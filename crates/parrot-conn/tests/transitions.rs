@@ -181,6 +181,16 @@ fn the_idle_time_starts_again_with_every_byte_in_or_out() {
 }
 
 #[test]
+fn activity_at_a_time_that_has_become_old_is_extended() {
+    let (start, idle, second) = (Instant::now(), Duration::from_secs(10), Duration::from_secs(1));
+    let mut connection = Connection::new(start);
+    connection.extend_activity(start, start + 2 * second);
+    assert_eq!(connection.next_timeout(idle), Some(start + 12 * second));
+    connection.extend_activity(start, start + 5 * second); // when another was active, and this one no more
+    assert_eq!(connection.next_timeout(idle), Some(start + 12 * second));
+}
+
+#[test]
 fn an_idle_time_beyond_the_clock_never_comes() {
     let now = Instant::now();
     let mut connection = Connection::new(now);

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -136,8 +137,8 @@ fn of_a_batch_that_was_cut_the_whole_lines_count_as_written() {
 
 #[test]
 fn a_full_disk_is_counted() {
-    if cfg!(not(target_os = "linux")) {
-        println!("skipped: /dev/full is a device of Linux (and some of the BSDs)");
+    if !Path::new("/dev/full").exists() {
+        println!("skipped: this system has no /dev/full");
         return;
     }
     let (writer, guard) = Writer::file("/dev/full").unwrap();

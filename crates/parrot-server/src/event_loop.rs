@@ -203,7 +203,9 @@ impl<S: System> EventLoop<S> {
         }
         self.serve_starved();
         self.handle_deadlines();
-        Ok(self.continue_drain())
+        let progress = self.continue_drain();
+        self.extend_activity();
+        Ok(progress)
     }
 
     /// What to call when SIGHUP arrives; nothing unless this is set.

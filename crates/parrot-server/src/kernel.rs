@@ -1,5 +1,8 @@
 //! The operating system itself: std's sockets and `parrot-kqueue`.
 
+#[cfg(all(test, target_os = "linux"))]
+mod soft_errors;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -17,6 +20,10 @@ const EVENTS_PER_TURN: usize = 1024;
 /// Numbers above all listeners and below all connections, whose upper half is never 0.
 const WAKE: Token = Token(u32::MAX as usize);
 const FIRST_SIGNAL: usize = 1 << 31;
+
+/// XNU takes a longer send in chains of this length, and answers ENOBUFS when there is no memory for the second,
+/// although it will send the first (`sosend` in bsd/kern/uipc_socket.c, `sosendmaxchain`): the peer would get that twice.
+const BYTES_PER_SEND: usize = if cfg!(target_os = "macos") { 64 * 1024 } else { usize::MAX };
 
 /// [`System`] as it is.
 #[derive(Debug, Default)]
@@ -108,7 +115,7 @@ impl System for Kernel {
     }
 
     fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        // std sets close-on-exec, and on macOS SO_NOSIGPIPE.
+        // std sets close-on-exec.
         listener.accept()
     }
 
@@ -121,13 +128,15 @@ impl System for Kernel {
     }
 
     fn is_waiting(&mut self, listener: &TcpListener) -> io::Result<bool> {
-        let mut descriptors = [PollFd::new(listener, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        Ok(rustix::event::poll(&mut descriptors, Some(&now))? > 0)
+        polls(listener, PollFlags::IN)
     }
 
     fn peek(&mut self, socket: &TcpStream) -> io::Result<usize> {
-        match socket.take_error()? {
+        // Linux answers SO_ERROR also with what TCP only notes of a connection that goes on, such as an ICMP error
+        // (`sk_err_soft`, net/core/sock.c). What ends it is what poll(2) tells as well.
+        let may_have_failed = cfg!(not(target_os = "linux")) || polls(socket, PollFlags::ERR)?;
+        let failure = if may_have_failed { socket.take_error()? } else { None };
+        match failure {
             Some(error) => Err(error),
             None => socket.peek(&mut [0]),
         }
@@ -140,8 +149,9 @@ impl System for Kernel {
 
     #[inline]
     fn send(&mut self, mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-        // std sends with MSG_NOSIGNAL, or has set SO_NOSIGPIPE: a peer that has gone raises no SIGPIPE.
-        socket.write(bytes)
+        // std sends with MSG_NOSIGNAL, and on macOS the listener's SO_NOSIGPIPE is handed down: a peer that has gone
+        // raises no SIGPIPE.
+        in_pieces(bytes, BYTES_PER_SEND, |piece| socket.write(piece))
     }
 
     fn shut_down(&mut self, socket: &TcpStream) -> io::Result<()> {
@@ -162,6 +172,33 @@ impl System for Kernel {
     }
 }
 
+/// Whether poll(2) finds this now.
+fn polls(descriptor: &impl AsFd, what: PollFlags) -> io::Result<bool> {
+    let mut descriptors = [PollFd::new(descriptor, what)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut descriptors, Some(&now))?;
+    Ok(descriptors.iter().any(|found| found.revents().intersects(what)))
+}
+
+/// Sends piece by piece until one is not taken whole; an error after the first piece is left to the next call.
+#[inline]
+fn in_pieces(bytes: &[u8], length: usize, mut send: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<usize> {
+    let mut sent = 0;
+    for piece in bytes.chunks(length) {
+        match send(piece) {
+            Ok(n) => {
+                sent += n;
+                if n < piece.len() {
+                    break;
+                }
+            }
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(sent)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -173,21 +210,44 @@ mod tests {
     use super::*;
     use crate::listen;
 
+    /// The connection that a client has begun.
+    pub(super) fn accepted(listener: &TcpListener) -> TcpStream {
+        loop {
+            match Kernel.accept(listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => break accepted.unwrap().0,
+            }
+        }
+    }
+
     #[test]
     fn an_accepted_socket_is_non_blocking_without_delay_closed_on_exec_and_has_urgent_bytes_in_line() {
         let listener = &listen::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = loop {
-            match Kernel.accept(listener) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
-                accepted => break accepted.unwrap(),
-            }
-        };
+        let socket = accepted(listener);
         Kernel.set_up(&socket).unwrap();
         assert!(fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
         assert!(sockopt::socket_oobinline(&socket).unwrap());
+        #[cfg(target_os = "macos")]
+        assert!(sockopt::socket_nosigpipe(&socket).unwrap());
+    }
+
+    #[test]
+    fn a_send_in_pieces_ends_at_the_first_that_is_not_taken_whole() {
+        let taking = |room: usize| {
+            let mut left = room;
+            in_pieces(b"pieces of eight", 4, |piece| {
+                let n = piece.len().min(left);
+                left -= n;
+                if n == 0 { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(n) }
+            })
+        };
+        assert_eq!(taking(100).unwrap(), 15);
+        assert_eq!(taking(6).unwrap(), 6);
+        assert_eq!(taking(8).unwrap(), 8, "what was taken before an error is told, and the error by the next call");
+        assert_eq!(taking(0).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]

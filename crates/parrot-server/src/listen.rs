@@ -91,6 +91,8 @@ fn stream_socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
         let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
+        // Accepted sockets inherit it (`sonewconn` in bsd/kern/uipc_socket2.c): no SIGPIPE from a peer that has gone.
+        sockopt::set_socket_nosigpipe(&socket, true)?;
         Ok(socket)
     }
 }

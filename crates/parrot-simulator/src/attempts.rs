@@ -62,6 +62,8 @@ impl Kernel {
     /// The connection is called again after such a want.
     pub(crate) fn end_memory_pause(&mut self, index: usize) {
         if let Some(since) = self.links[index].memory_short.take() {
+            // Room was not watched meanwhile: there may be some, and the loop is to try.
+            self.links[index].blocked = false;
             self.links[index].excused = self.turn_time;
             if self.turn_time < since + LEAST_PAUSE {
                 self.broken(Promise::Busy, || format!("connection {index} is called again at once after ENOBUFS"));
@@ -177,7 +179,7 @@ impl Kernel {
         self.pop_backlog(port);
         let link = &mut self.links[index];
         link.stage = Stage::Open;
-        link.active = self.turn_time;
+        link.note_activity(self.time);
         self.open.push(index);
         if self.drain_deadline.is_some() {
             self.coverage.count(Point::DrainAccepts);
@@ -322,7 +324,7 @@ impl Kernel {
         stream::fill(index, link.received, &mut space[..n as usize]);
         link.received += n;
         link.urgent = link.urgent.filter(|mark| *mark >= link.received);
-        link.active = self.turn_time;
+        link.note_activity(self.time);
         link.message = Some(n);
         link.unread = link.unread.saturating_sub(n);
         link.seen_empty = false;
@@ -386,7 +388,7 @@ impl Kernel {
         let link = &mut self.links[index];
         let (from, taken) = (link.sent, &bytes[..n as usize]);
         link.sent += n;
-        link.active = self.turn_time;
+        link.note_activity(self.time);
         link.blocked = n < bytes.len() as u64;
         if link.blocked {
             self.coverage.count(Point::SocketFilled);

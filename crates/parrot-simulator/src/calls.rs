@@ -43,7 +43,9 @@ impl System for Kernel {
     type Queue = Queue;
 
     fn now(&mut self) -> Instant {
-        self.turn_time_before = std::mem::replace(&mut self.turn_time, self.time);
+        if std::mem::take(&mut self.awoken) {
+            self.turn_time_before = std::mem::replace(&mut self.turn_time, self.time);
+        }
         self.instant()
     }
 

@@ -44,6 +44,7 @@ impl Kernel {
         self.pass_time();
         let found = self.wait_until(timeout, deadline);
         self.woke_at = self.time;
+        self.awoken = true;
         found
     }
 

@@ -63,9 +63,11 @@ impl Kernel {
         Some(since + idle.as_nanos() as u64)
     }
 
-    /// Whether no byte of the connection has moved for the idle time-out.
+    /// Whether no byte of the connection has moved for the idle time-out, or nearly: of the turn in which one moved the
+    /// loop knows the start, and looks at the end only of one that takes longer than an eighth of the time-out.
     pub(crate) fn is_idle(&self, link: &Link) -> bool {
-        self.idle_due(link.active).is_some_and(|due| due <= self.turn_time)
+        let early = self.plan.config.idle_timeout.map_or(0, |idle| idle.as_nanos() as u64 / 8);
+        self.idle_due(link.active).is_some_and(|due| due <= self.turn_time + early)
     }
 
     /// Whether the loop knows of input that it has not received, and not because the peer takes nothing; or lacks the
@@ -81,7 +83,7 @@ impl Kernel {
 
     /// When the loop has to close the connection as idle: once the time-out is over since the peer had an excuse, too.
     fn idle_close_due(&self, link: &Link) -> Option<u64> {
-        self.idle_due(link.active.max(link.excused)).filter(|_| !self.is_excused(link))
+        self.idle_due(link.active_until.max(link.excused)).filter(|_| !self.is_excused(link))
     }
 
     /// When a wait with this timeout ends at the latest, on the loop's clock.
@@ -302,6 +304,10 @@ impl Kernel {
         let mut holders = 0;
         for position in 0..self.open.len() {
             let index = self.open[position];
+            let link = &mut self.links[index];
+            if std::mem::take(&mut link.active_in_turn) {
+                link.active_until = self.time;
+            }
             let link = &self.links[index];
             holders += usize::from(link.owed() > 0);
             // In line for a buffer, with an event to come that no list has had room for: the loop cannot know yet.

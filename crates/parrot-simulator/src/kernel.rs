@@ -96,6 +96,8 @@ pub struct Kernel {
     pub(crate) turn_time: u64,
     /// The same a turn before.
     pub(crate) turn_time_before: u64,
+    /// The time has not been read since the wait.
+    pub(crate) awoken: bool,
     /// When the last wait returned.
     pub(crate) woke_at: u64,
     calendar: BinaryHeap<Reverse<(u64, Action)>>,
@@ -189,6 +191,7 @@ impl Kernel {
             time: 0,
             turn_time: 0,
             turn_time_before: 0,
+            awoken: true,
             woke_at: 0,
             calendar: BinaryHeap::new(),
             open: Vec::new(),

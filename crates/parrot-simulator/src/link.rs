@@ -90,8 +90,11 @@ pub(crate) struct Link {
     pub(crate) blocked: bool,
     /// How far the loop's buffer is filled; it is empty again when all is sent.
     pub(crate) filled: u64,
-    /// The time of the turn in which a byte went in or out, or the connection was accepted.
+    /// When a byte went in or out, or the connection was accepted.
     pub(crate) active: u64,
+    /// The end of the turn in which that was: until then the loop may take it to have been.
+    pub(crate) active_until: u64,
+    pub(crate) active_in_turn: bool,
     /// The time of the last turn in which it was not the peer's fault that no byte went in or out.
     pub(crate) excused: u64,
     /// The time of the turn in which a call failed for want of memory.
@@ -160,6 +163,8 @@ impl Link {
             blocked: false,
             filled: 0,
             active: 0,
+            active_until: 0,
+            active_in_turn: false,
             excused: 0,
             memory_short: None,
             ended: None,
@@ -207,6 +212,13 @@ impl Link {
     /// The loop serves this connection, as far as it is told.
     pub(crate) fn served(&self) -> bool {
         self.stage == Stage::Open && self.set_up == SetUp::Done
+    }
+
+    /// A byte has gone in or out, or the connection was accepted.
+    pub(crate) fn note_activity(&mut self, now: u64) {
+        self.active = now;
+        self.active_until = now;
+        self.active_in_turn = true;
     }
 
     /// The loop has been shown that nothing is left in the socket.

@@ -13,6 +13,10 @@ use crate::system::System;
 /// How long a connection is left alone when the system lacks memory for it.
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 
+/// A turn is long if it takes more than one such part of the idle time-out: what shorter ones add is not looked at, and
+/// of long ones there is only room for so many in a time-out.
+const PARTS_OF_IDLE: u32 = 8;
+
 /// What a deadline is for. Of two at the same time the first comes first: whoever is tried again may be found not idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
@@ -73,6 +77,18 @@ impl<S: System> EventLoop<S> {
         }
     }
 
+    /// Calls are stamped with the time at which their turn began. If it has taken long since, because the process was
+    /// stopped or a call slow, who was active in it was so until now: nobody could answer meanwhile.
+    pub(super) fn extend_activity(&mut self) {
+        let Some(idle) = self.config.idle_timeout else { return };
+        let (began, now) = (self.now, self.system.now());
+        if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {
+            for conversation in self.connections.values_mut() {
+                conversation.connection.extend_activity(began, now);
+            }
+        }
+    }
+
     pub(super) fn handle_deadlines(&mut self) {
         // Thousands may be due at once; the next turn goes on at once with what is left, after what has come meanwhile.
         for _ in 0..LEFTOVERS_PER_TURN {
@@ -82,6 +98,8 @@ impl<S: System> EventLoop<S> {
             match (due, self.config.idle_timeout) {
                 (Due::Retry(_), _) => {
                     conversation.paused_until = None;
+                    // Room was not watched meanwhile.
+                    conversation.note_writable();
                     self.serve(key, Borrow::InTurn);
                 }
                 (Due::Idle(_), Some(idle)) => self.handle_idle(key, idle),
