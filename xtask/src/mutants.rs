@@ -118,7 +118,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the line for a buffer keeps the dead",
         file: "event_loop.rs",
-        old: "if self.starved.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {",
+        old: "if self.in_line.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {",
         new: "if false {",
     },
     Mutant {
@@ -149,7 +149,7 @@ const MUTANTS: &[Mutant] = &[
         name: "no look at the input before an idle close",
         file: "event_loop/due.rs",
         old: "match conversation.look_for_input(&mut self.system) {",
-        new: "match Input::None {",
+        new: "match Look::None {",
     },
     Mutant {
         name: "the dead wake an idle server",

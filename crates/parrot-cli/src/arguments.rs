@@ -17,8 +17,9 @@ Parrot answers anyone who can connect, and logs what they send. To narrow who ca
 that only they reach: --bind 127.0.0.1 --bind ::1 is this machine alone. To narrow what is logged,
 use --log-payload 0 for no byte of a message, or --log off for no line at all.
 
-Peers that do not read what they are owed hold memory for it, up to --max-buffered. Once all of that
-is used up the others wait; --idle-timeout frees what is held by peers that take nothing.
+Peers that do not read what they are owed hold memory for it, up to --max-buffered (128KiB if that is
+less). Once all of it is used up the others wait; --idle-timeout frees what is held by peers that take
+nothing.
 
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 

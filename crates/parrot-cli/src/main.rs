@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use parrot_log::{ClfLayer, JsonLayer, Writer, WriterGuard};
-use parrot_server::{Config, Ended, Server, Signals, Statistics};
+use parrot_server::{Config, Ended, STATISTICS_TARGET, Server, Signals, Statistics};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -65,7 +65,7 @@ fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
 
 /// Listens and serves to the end; says how that came and what was done until then.
 fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> Result<(Ended, Statistics)> {
-    let reopen = log.map(WriterGuard::reopen_handle);
+    let log = log.map(WriterGuard::handle);
     let config = Config {
         addresses: arguments.bind,
         port: arguments.port,
@@ -77,16 +77,22 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> R
         busy_poll: arguments.busy_poll,
         ..Config::default()
     };
-    let server = Server::bind(config).map_err(advice::cannot_bind)?;
-    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue_name());
-
-    let handle = server.handle();
+    let mut server = Server::bind(config).map_err(advice::cannot_bind)?;
+    if let Some(log) = log.clone() {
+        server.set_on_statistics(move |statistics| {
+            tracing::info!(target: STATISTICS_TARGET, "{statistics}; {}", log.statistics());
+        });
+    }
     let on_hangup = move || {
-        if let Some(log) = &reopen {
+        if let Some(log) = &log {
             log.reopen();
         }
     };
-    let ended = server.run_with_signals(signals, on_hangup).context("the event queue failed")?;
+    server.watch_signals(signals, on_hangup).context("the server cannot be readied")?;
+    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue_name());
+
+    let handle = server.handle();
+    let ended = server.run().context("the event queue failed")?;
     Ok((ended, handle.statistics()))
 }
 

@@ -92,4 +92,4 @@ mod writer;
 
 pub use diagnostics::Diagnostics;
 pub use layer::{ClfLayer, JsonLayer, MAX_PAYLOAD, MESSAGE_TARGET};
-pub use writer::{ReopenHandle, Writer, WriterGuard, WriterStatistics};
+pub use writer::{Writer, WriterGuard, WriterHandle, WriterStatistics};

@@ -152,15 +152,15 @@ pub struct WriterGuard {
 }
 
 impl WriterGuard {
-    /// See [`ReopenHandle::reopen`].
+    /// See [`WriterHandle::reopen`].
     pub fn reopen(&self) {
         self.shared.reopen();
     }
 
-    /// A handle for reopening the log from elsewhere.
+    /// A handle on the log, for elsewhere.
     #[must_use]
-    pub fn reopen_handle(&self) -> ReopenHandle {
-        ReopenHandle { shared: Arc::clone(&self.shared) }
+    pub fn handle(&self) -> WriterHandle {
+        WriterHandle { shared: Arc::clone(&self.shared) }
     }
 
     /// The numbers so far.
@@ -193,13 +193,19 @@ impl Drop for WriterGuard {
     }
 }
 
-/// Reopens a log, for log rotation. Cheap to clone.
+/// Reopens a log, for log rotation, and tells its numbers. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ReopenHandle {
+pub struct WriterHandle {
     shared: Arc<Shared>,
 }
 
-impl ReopenHandle {
+impl WriterHandle {
+    /// The numbers so far.
+    #[must_use]
+    pub fn statistics(&self) -> WriterStatistics {
+        self.shared.lock().statistics
+    }
+
     /// Has the log's file opened anew at its path: every line logged from now on goes there. Does not wait: the thread
     /// opens the file, goes on with the old one if it cannot, and warns of that. Without effect on a log that is not a
     /// file.

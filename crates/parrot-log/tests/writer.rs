@@ -240,7 +240,7 @@ fn after_a_reopen_lines_go_to_the_new_file() {
     let folder = Folder::new("reopen");
     let (path, moved) = (folder.path("log"), folder.path("log.1"));
     let (writer, guard) = Writer::file(&path).unwrap();
-    let handle = guard.reopen_handle();
+    let handle = guard.handle();
     logging(writer, || {
         log(b"old");
         wait_until("the line is written", || guard.statistics().written == 1);

@@ -61,7 +61,7 @@ pub(crate) enum Served {
     /// Its share of the turn is used up, and there may be more.
     Unfinished,
     /// It needs a buffer and there is none.
-    Starved,
+    InLine,
     /// The system lacks memory for it.
     Paused,
     /// The connection has ended.
@@ -70,7 +70,7 @@ pub(crate) enum Served {
 
 /// What a look at a connection's input has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Input {
+pub(crate) enum Look {
     /// Nothing, or nothing that there is room for.
     None,
     /// Bytes, the end or an error, or perhaps: it is to be served.
@@ -182,7 +182,7 @@ impl<Socket> Conversation<Socket> {
                 Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),
                 Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => break Served::Paused,
                 Ok(Step::Failed(reason)) => self.connection.close(reason),
-                Err(NoSpace::PoolEmpty) => break Served::Starved,
+                Err(NoSpace::PoolEmpty) => break Served::InLine,
                 // Room to send will be reported, and then there is space again.
                 Err(NoSpace::OutputFull) => break Served::Waiting,
                 Err(NoSpace::InputEnded) => self.readable = false,
@@ -224,25 +224,25 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// Finds out whether there is input that no event has told of yet and that could be received.
-    pub(crate) fn look_for_input<S: System<Socket = Socket>>(&mut self, system: &mut S) -> Input {
+    pub(crate) fn look_for_input<S: System<Socket = Socket>>(&mut self, system: &mut S) -> Look {
         if !self.connection.interest().read {
-            return Input::None;
+            return Look::None;
         }
         if self.readable {
-            return Input::Waiting;
+            return Look::Waiting;
         }
         match self.peek(system) {
             None => {
                 self.note_readable(true, None);
-                Input::Waiting
+                Look::Waiting
             }
-            Some(Step::Blocked) => Input::None,
-            Some(Step::Exhausted) => Input::Unknown,
+            Some(Step::Blocked) => Look::None,
+            Some(Step::Exhausted) => Look::Unknown,
             Some(Step::Failed(reason)) => {
                 self.connection.close(reason);
-                Input::Waiting
+                Look::Waiting
             }
-            Some(Step::Moved(_) | Step::Interrupted) => Input::Waiting,
+            Some(Step::Moved(_) | Step::Interrupted) => Look::Waiting,
         }
     }
 

@@ -20,8 +20,8 @@ pub(crate) fn raise_limit() {
 
 /// How many more descriptors the process can open, with `last` being the one opened last.
 ///
-/// The system gives out the lowest free number, so the next number is an upper bound of what is in use (exact, unless
-/// descriptors were closed in between).
+/// The system gives out the lowest free number, so all below the next one are in use, and none above it unless the
+/// process was handed down descriptors with gaps between them, or has closed some: then fewer are left than this says.
 ///
 /// # Errors
 ///

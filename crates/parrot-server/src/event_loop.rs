@@ -20,7 +20,7 @@ use crate::conversation::{Conversation, Served, Turn};
 use crate::deadlines::Deadlines;
 use crate::pages::Pages;
 use crate::server::Ended;
-use crate::statistics::Counters;
+use crate::statistics::{Counters, Statistics};
 use crate::system::{Event, System, Watch};
 
 /// The most connections served in one turn beside those with events: a drain or a freed buffer may make thousands ready
@@ -87,11 +87,12 @@ pub struct EventLoop<S: System> {
     /// Connections whose share of a turn was used up.
     unfinished: VecDeque<ConnectionKey>,
     /// Connections that wait for a buffer, the one that has waited longest first.
-    starved: VecDeque<ConnectionKey>,
+    in_line: VecDeque<ConnectionKey>,
     deadlines: Deadlines<Due>,
     config: LoopConfig,
     shared: Arc<Shared>,
     on_hangup: Box<dyn FnMut() + Send>,
+    on_statistics: Box<dyn FnMut(&Statistics) + Send>,
     now: Instant,
     /// Until when waits do not sleep, because events came lately.
     busy_until: Option<Instant>,
@@ -124,11 +125,12 @@ impl<S: System> EventLoop<S> {
             ahead: Vec::with_capacity(RECEIVES_AHEAD),
             bytes_ahead: 0,
             unfinished: VecDeque::new(),
-            starved: VecDeque::new(),
+            in_line: VecDeque::new(),
             deadlines: Deadlines::new(),
             config,
             shared,
             on_hangup: Box::new(|| ()),
+            on_statistics: Box::new(|statistics| tracing::info!(target: crate::STATISTICS_TARGET, "{statistics}")),
             now,
             busy_until: None,
             signalled: false,
@@ -201,7 +203,7 @@ impl<S: System> EventLoop<S> {
                 self.serve_listed(key, Borrow::InTurn);
             }
         }
-        self.serve_starved();
+        self.serve_in_line();
         self.handle_deadlines();
         let progress = self.continue_drain();
         self.extend_activity();
@@ -211,6 +213,11 @@ impl<S: System> EventLoop<S> {
     /// What to call when SIGHUP arrives; nothing unless this is set.
     pub fn set_on_hangup(&mut self, on_hangup: Box<dyn FnMut() + Send>) {
         self.on_hangup = on_hangup;
+    }
+
+    /// What to do with the statistics that a signal asks for; they are logged unless this is set.
+    pub fn set_on_statistics(&mut self, on_statistics: Box<dyn FnMut(&Statistics) + Send>) {
+        self.on_statistics = on_statistics;
     }
 
     /// The queue, to have it watch more than the loop asks for.
@@ -230,7 +237,7 @@ impl<S: System> EventLoop<S> {
 
     /// How long the loop's own lists are.
     pub fn list_lengths(&self) -> ListLengths {
-        ListLengths { deadlines: self.deadlines.len(), unfinished: self.unfinished.len(), in_line: self.starved.len() }
+        ListLengths { deadlines: self.deadlines.len(), unfinished: self.unfinished.len(), in_line: self.in_line.len() }
     }
 
     /// The system, for a test to look into.
@@ -241,7 +248,7 @@ impl<S: System> EventLoop<S> {
     /// How long the next wait may take: for ever when nothing is left over and nothing will be due.
     fn timeout(&mut self) -> Option<Duration> {
         let accepting_in_drain = self.draining && !self.acceptor.is_closed() && !self.acceptor.is_paused();
-        let can_feed = !self.starved.is_empty() && self.pool.can_lend();
+        let can_feed = !self.in_line.is_empty() && self.pool.can_lend();
         let busy = self.busy_until.is_some_and(|until| self.now < until);
         if !self.unfinished.is_empty() || can_feed || accepting_in_drain || busy {
             return Some(Duration::ZERO);
@@ -318,7 +325,7 @@ impl<S: System> EventLoop<S> {
             pool: &mut self.pool,
             counters: &self.shared.counters,
             now: self.now,
-            may_borrow: self.starved.is_empty(),
+            may_borrow: self.in_line.is_empty(),
         });
         if received == Served::Paused {
             return self.pause(key);
@@ -345,7 +352,7 @@ impl<S: System> EventLoop<S> {
         if conversation.paused_until.is_some() {
             return;
         }
-        let may_borrow = borrow == Borrow::First || self.starved.is_empty();
+        let may_borrow = borrow == Borrow::First || self.in_line.is_empty();
         let mut turn = Turn {
             system: &mut self.system,
             pool: &mut self.pool,
@@ -380,9 +387,9 @@ impl<S: System> EventLoop<S> {
         match served {
             Served::Waiting | Served::Closed(_) => {}
             Served::Unfinished => self.leave_unfinished(key),
-            Served::Starved => {
+            Served::InLine => {
                 if !std::mem::replace(&mut conversation.listed, true) {
-                    self.starved.push_back(key);
+                    self.in_line.push_back(key);
                 }
             }
             Served::Paused => self.pause(key),
@@ -406,14 +413,14 @@ impl<S: System> EventLoop<S> {
     }
 
     /// Gives free buffers to those that have waited longest.
-    fn serve_starved(&mut self) {
+    fn serve_in_line(&mut self) {
         let mut served = 0;
-        for _ in 0..self.starved.len() {
+        for _ in 0..self.in_line.len() {
             if served == LEFTOVERS_PER_TURN || !self.pool.can_lend() {
                 return;
             }
             // Those that have closed meanwhile have no part in it: a turn of nothing else would be one for nothing.
-            if let Some(key) = self.starved.pop_front().filter(|key| self.connections.contains_key(*key)) {
+            if let Some(key) = self.in_line.pop_front().filter(|key| self.connections.contains_key(*key)) {
                 served += 1;
                 self.serve_listed(key, Borrow::First);
             }
@@ -436,8 +443,8 @@ impl<S: System> EventLoop<S> {
         // A descriptor is free again.
         self.acceptor.resume(self.now, &mut self.system, &mut self.queue);
         self.deadlines.tidy(self.connections.len(), |due| self.connections.contains_key(due.connection()));
-        if self.starved.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {
-            self.starved.retain(|key| self.connections.contains_key(*key));
+        if self.in_line.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {
+            self.in_line.retain(|key| self.connections.contains_key(*key));
         }
     }
 }

@@ -123,23 +123,39 @@ impl Server {
         self.event_loop.run()
     }
 
-    /// Serves until a signal or a handle ends it; [`Signals`] says which signal does what. Who keeps the signals longer is
-    /// not ended by one that comes after the server's end.
-    ///
-    /// `on_hangup` is called from the loop when SIGHUP arrives, to reopen a log file: it should return soon.
+    /// Serves until a signal or a handle ends it: [`watch_signals`](Server::watch_signals), then [`run`](Server::run).
     ///
     /// # Errors
     ///
-    /// As for [`run`](Server::run), and when the queue cannot watch the signals.
+    /// As for these two.
     pub fn run_with_signals(
         mut self,
         signals: &Signals,
         on_hangup: impl FnMut() + Send + 'static,
     ) -> io::Result<Ended> {
+        self.watch_signals(signals, on_hangup)?;
+        self.run()
+    }
+
+    /// Has signals end the server, or do what else [`Signals`] says, once it [runs](Server::run). Who keeps the signals
+    /// longer is not ended by one that comes after the server's end.
+    ///
+    /// `on_hangup` is called from the loop when SIGHUP arrives, to reopen a log file: it should return soon.
+    ///
+    /// # Errors
+    ///
+    /// When the queue cannot watch the signals, and when no descriptor is left for even one connection (EMFILE). After it
+    /// a server can be called ready.
+    pub fn watch_signals(&mut self, signals: &Signals, on_hangup: impl FnMut() + Send + 'static) -> io::Result<()> {
         self.event_loop.set_on_hangup(Box::new(on_hangup));
         self.event_loop.queue().watch_signals(signals)?;
-        self.warn_of_few_descriptors()?;
-        self.event_loop.run()
+        descriptors::left(self.event_loop.queue()).map(drop)
+    }
+
+    /// What a signal that asks for [statistics](Signals) does with them, in place of logging them. Called from the loop:
+    /// it should return soon.
+    pub fn set_on_statistics(&mut self, on_statistics: impl FnMut(&Statistics) + Send + 'static) {
+        self.event_loop.set_on_statistics(Box::new(on_statistics));
     }
 
     /// Tells how many connections fit if that is few, and fails if none does. Only once everything else is open is the

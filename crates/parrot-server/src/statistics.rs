@@ -78,7 +78,7 @@ counters! {
     refused,
     /// Accepted connections that could not be set up, because the peer had gone or the system failed.
     set_up_failures,
-    /// Failures of accept that are no connection's fault, but for a lack of resources.
+    /// Times that accept failed for another reason than a lack of resources, above all because the peer had gone.
     accept_failures,
     /// Times that accepting had to pause because descriptors or memory ran out.
     accept_pauses,

@@ -1,8 +1,10 @@
 //! Few descriptors: served as far as they go, and everyone in turn; too few are told of with what to do.
 
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Parrot, bare_parrot, echo, expect, has_ipv6, is_silent, limited, number, parrot, skip};
 
@@ -48,6 +50,23 @@ fn too_few_descriptors_to_start_are_told_of_with_what_to_do() {
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(1), "{limit}: {stderr}");
         assert!(stderr.ends_with("`ulimit -n 1024` a thousand\n"), "{limit}: {stderr}");
+    }
+}
+
+#[test]
+fn who_cannot_serve_does_not_say_that_it_listens() {
+    for limit in 5..16 {
+        let mut command = limited(&format!("-n {limit}"), &parrot(&["--log", "off", "--drain-timeout", "0s"]));
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        stderr.read_line(&mut first).unwrap();
+        if first.contains("listening on") {
+            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(0), "{limit}");
+        } else {
+            assert_eq!(child.wait().unwrap().code(), Some(1), "{limit}: {first}");
+        }
     }
 }
 

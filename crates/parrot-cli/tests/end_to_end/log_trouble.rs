@@ -52,6 +52,19 @@ fn a_log_reader_that_stalls_costs_lines_which_are_counted() {
 }
 
 #[test]
+fn statistics_tell_of_lost_lines_while_the_log_stalls() {
+    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
+    let unread = parrot.stdout();
+    echo_many(&parrot.connect());
+    parrot.signal(Signal::USR1);
+    let line = parrot.stderr_line(" log lines written, ");
+    let (_, log) = line.split_once(" log lines written, ").unwrap();
+    let (dropped, _) = log.split_once(" dropped, ").unwrap();
+    assert!(dropped.parse::<usize>().unwrap() > 0, "{line}");
+    drop(unread);
+}
+
+#[test]
 fn a_log_reader_that_never_returns_holds_the_end_up_by_a_second_at_most() {
     let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
     let unread = parrot.stdout();

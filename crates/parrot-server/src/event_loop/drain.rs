@@ -31,10 +31,7 @@ impl<S: System> EventLoop<S> {
             }
             Signal::Hangup => (self.on_hangup)(),
             // SIGUSR1, and SIGINFO where it exists.
-            _ => {
-                let statistics = self.shared.counters.snapshot();
-                tracing::info!(target: crate::STATISTICS_TARGET, "{statistics}");
-            }
+            _ => (self.on_statistics)(&self.shared.counters.snapshot()),
         }
         ControlFlow::Continue(())
     }
@@ -46,7 +43,7 @@ impl<S: System> EventLoop<S> {
         }
         self.drain_until = self.now.checked_add(self.config.drain_timeout);
         // Those in line for a buffer are looked at too: the quiet ones among them need none.
-        self.unfinished.extend(self.starved.drain(..));
+        self.unfinished.extend(self.in_line.drain(..));
         let keys: Vec<ConnectionKey> = self.connections.keys().collect();
         for key in keys {
             if let Some(conversation) = self.connections.get_mut(key) {

@@ -6,7 +6,7 @@ use parrot_conn::Connection;
 
 use super::{Borrow, EventLoop, LEFTOVERS_PER_TURN};
 use crate::connection_key::ConnectionKey;
-use crate::conversation::{Input, Served};
+use crate::conversation::{Look, Served};
 use crate::pages::Pages;
 use crate::system::System;
 
@@ -62,9 +62,9 @@ impl<S: System> EventLoop<S> {
         let Some(conversation) = self.connections.get_mut(key) else { return };
         if is_due(&conversation.connection) && conversation.paused_until.is_none() {
             match conversation.look_for_input(&mut self.system) {
-                Input::None => conversation.connection.handle_timeout(now, idle),
-                Input::Waiting => self.serve(key, Borrow::InTurn),
-                Input::Unknown => self.follow_up(key, Served::Paused),
+                Look::None => conversation.connection.handle_timeout(now, idle),
+                Look::Waiting => self.serve(key, Borrow::InTurn),
+                Look::Unknown => self.follow_up(key, Served::Paused),
             }
         }
         let Some(conversation) = self.connections.get(key) else { return };
