@@ -1,8 +1,9 @@
 //! A single-threaded TCP echo server that can be embedded.
 //!
 //! One thread serves all connections; memory is bounded per connection and over all of them; every byte received is
-//! sent back, in order, once. The library installs no signal handler, writes no log of its own and starts no thread:
-//! what happens is told through [`tracing`] events and [`Statistics`].
+//! sent back, in order, once. The library installs no signal handler, writes no log of its own and starts no thread
+//! (but for a moment, on OpenBSD, when [`Signals`] are dropped while one waits): what happens is told through [`tracing`]
+//! events and [`Statistics`].
 //!
 //! ```
 //! use std::io::{Read, Write};
