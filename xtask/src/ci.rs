@@ -1,16 +1,11 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, the quickest answers first.
 
-use std::ffi::OsString;
-
 use anyhow::Result;
 
 use crate::cargo::cargo;
-use crate::{rules, steps, wrong_usage};
+use crate::{rules, steps};
 
-pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
-    if let Some(argument) = arguments.first() {
-        return Err(wrong_usage(format!("ci takes no argument, and was given {}", argument.display())));
-    }
+pub(crate) fn task() -> Result<()> {
     let mut fmt = cargo("fmt");
     fmt.args(["--all", "--check"]);
     let mut clippy = cargo("clippy");

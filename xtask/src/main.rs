@@ -7,68 +7,106 @@ mod ci;
 mod mutants;
 mod rules;
 mod run;
+mod say;
 mod simulate;
 mod steps;
 mod torture;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// What one task is called, how it is explained, and what it does with the arguments after its name.
+use say::{say, tell};
+
+/// What one task is called, how it is explained, and what it does.
 struct Task {
     name: &'static str,
     summary: &'static str,
-    run: fn(Vec<OsString>) -> Result<()>,
+    run: Run,
+}
+
+#[derive(Clone, Copy)]
+enum Run {
+    /// Takes no argument, so that its summary is all its help.
+    Plain(fn() -> Result<()>),
+    /// Passes the arguments after its name on, and `--help` among them.
+    With(fn(Vec<OsString>) -> Result<()>),
 }
 
 /// Every task. A new one is a file beside this one and an entry here.
 const TASKS: &[Task] = &[
-    Task { name: "build", summary: "build the release binaries and say where they are", run: build::task },
-    Task { name: "run", summary: "build the release server, then become it: cargo xtask run -- ARGS", run: run::task },
+    Task { name: "build", summary: "build the release binaries and say where they are", run: Run::Plain(build::task) },
+    Task {
+        name: "run",
+        summary: "build the release server, then become it: cargo xtask run -- ARGS",
+        run: Run::With(run::task),
+    },
     Task {
         name: "simulate",
-        summary: "run the loop under a simulated kernel: --seeds N --profile P, or --replay SEED",
-        run: simulate::task,
+        summary: "run the loop under a simulated kernel: cargo xtask simulate --help",
+        run: Run::With(simulate::task),
     },
     Task {
         name: "mutants",
-        summary: "put faults into the loop, one at a time: the simulator has to find each",
-        run: mutants::task,
+        summary: "put faults into the loop, one at a time: the simulator must find each",
+        run: Run::Plain(mutants::task),
     },
     Task {
         name: "bench",
         summary: "measure Parrot against other echo servers: cargo xtask bench --help",
-        run: bench::task,
+        run: Run::With(bench::task),
     },
     Task {
         name: "torture",
-        summary: "put the server through real faults: cargo xtask torture --list, --only NAME, --seconds N",
-        run: torture::task,
+        summary: "put the server through real faults: cargo xtask torture --help",
+        run: Run::With(torture::task),
     },
-    Task { name: "ci", summary: "check everything that must hold before a change lands", run: ci::task },
+    Task { name: "ci", summary: "check everything that must hold before a change lands", run: Run::Plain(ci::task) },
 ];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let Some(name) = arguments.next() else {
-        eprint!("{}", usage());
+        tell(usage());
         return ExitCode::from(2);
     };
-    if name == "help" || name == "--help" || name == "-h" {
-        print!("{}", usage());
-        return ExitCode::SUCCESS;
+    if name == "help" || asks_for_help(&name) {
+        return exit_code("help", say(usage()));
     }
     let Some(task) = TASKS.iter().find(|task| name == task.name) else {
-        eprint!("there is no task {}\n\n{}", name.display(), usage());
+        tell(format_args!("there is no task {}\n\n{}", name.display(), usage()));
         return ExitCode::from(2);
     };
-    match (task.run)(arguments.collect()) {
+    exit_code(task.name, task.start(arguments.collect()))
+}
+
+impl Task {
+    fn start(&self, arguments: Vec<OsString>) -> Result<()> {
+        match (self.run, arguments.first()) {
+            (Run::With(run), _) => run(arguments),
+            (Run::Plain(run), None) => run(),
+            (Run::Plain(_), Some(first)) if asks_for_help(first) => {
+                say(format_args!("cargo xtask {}: {}", self.name, self.summary))
+            }
+            (Run::Plain(_), Some(first)) => {
+                Err(wrong_usage(format!("{} takes no argument, and was given {}", self.name, first.display())))
+            }
+        }
+    }
+}
+
+fn asks_for_help(argument: &OsStr) -> bool {
+    argument == "--help" || argument == "-h"
+}
+
+/// What to end with after a task of this name; says what went wrong in it.
+fn exit_code(name: &str, outcome: Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask {}: {error:#}", task.name);
+            tell(format_args!("xtask {name}: {error:#}"));
             if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
@@ -92,9 +130,9 @@ fn wrong_usage(advice: String) -> anyhow::Error {
 }
 
 fn usage() -> String {
-    let mut usage = String::from("cargo xtask TASK\n\n");
+    let mut usage = String::from("cargo xtask TASK\n");
     for Task { name, summary, .. } in TASKS {
-        usage.push_str(&format!("  {name:<8} {summary}\n"));
+        usage.push_str(&format!("\n  {name:<8} {summary}"));
     }
     usage
 }

@@ -1,7 +1,6 @@
 //! `cargo xtask mutants`: the faults of the program that Parrot re-implements, put into the source of the loop, one at a
 //! time, in a copy of the workspace. The simulator has to find each of them, and nothing in the copy as it is.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::root;
-use crate::wrong_usage;
+use crate::say::say;
 
 /// So many seeds of each profile are to show a fault.
 const SEEDS: &str = "20000";
@@ -195,10 +194,7 @@ const MUTANTS: &[Mutant] = &[
     },
 ];
 
-pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
-    if let Some(argument) = arguments.first() {
-        return Err(wrong_usage(format!("mutants takes no argument, and was given {}", argument.display())));
-    }
+pub(crate) fn task() -> Result<()> {
     let copy = root().join("target/mutants/workspace");
     copy_workspace(&copy)?;
     build(&copy, "no fault")?;
@@ -207,7 +203,9 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
         bail!("without any fault the simulator says: {how}");
     }
     let limit = start.elapsed() * PATIENCE;
-    println!("{SEEDS} seeds of each profile hold without any fault; no end is what takes longer than {limit:.0?}");
+    say(format_args!(
+        "{SEEDS} seeds of each profile hold without any fault; no end is what takes longer than {limit:.0?}"
+    ))?;
     let mut survived = 0;
     for mutant in MUTANTS {
         let path = copy.join("crates/parrot-server/src").join(mutant.file);
@@ -218,10 +216,10 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
         let found = build(&copy, mutant.name).and_then(|()| simulate(&copy, mutant.name, Some(limit)));
         fs::write(&path, source)?;
         match judged(mutant.name, found?, limit) {
-            Ok(how) => println!("found     {}: {how}", mutant.name),
+            Ok(how) => say(format_args!("found     {}: {how}", mutant.name))?,
             Err(why) => {
                 survived += 1;
-                println!("SURVIVED  {}: {why}", mutant.name);
+                say(format_args!("SURVIVED  {}: {why}", mutant.name))?;
             }
         }
     }

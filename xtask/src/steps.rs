@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::shown;
+use crate::say::tell;
 
 /// Runs `command` as a step.
 pub(crate) fn command(mut command: Command) -> Result<()> {
@@ -21,9 +22,9 @@ pub(crate) fn command(mut command: Command) -> Result<()> {
 
 /// Runs `work` as a step called `name`.
 pub(crate) fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    eprintln!("== {name}");
+    tell(format_args!("== {name}"));
     let start = Instant::now();
     work()?;
-    eprintln!("== {name}: {:.1} s", start.elapsed().as_secs_f64());
+    tell(format_args!("== {name}: {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }

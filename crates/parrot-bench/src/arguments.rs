@@ -15,7 +15,7 @@ use crate::suite::{QUICK, SUITES, Suite};
 /// Exit code 0: measured. 1: it could not be, Parrot failed, or --compare found it slower. 2: wrong usage. 130:
 /// interrupted; what there was is written.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version, max_term_width = 100)]
 #[command(override_usage = "cargo xtask bench [OPTIONS]")]
 pub(crate) struct Arguments {
     /// The essential, in under two minutes: fewer suites, one short run of each
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) connections: Vec<usize>,
     /// Runs of each server under each load, in alternating order [default: 3, with --quick 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = repeat)]
     repeat: Option<NonZeroUsize>,
     /// Seconds measured in each run [default: 2s, with --quick 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -119,6 +119,10 @@ impl Arguments {
     }
 }
 
+fn repeat(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "want a number from 1 up")
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error} (as in 2s or 500ms)"))?;
     match Duration::try_from(duration) {
@@ -169,7 +173,8 @@ mod tests {
         assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
         assert_eq!(refused(&["--only", "go,c50", "--peer", "mine=x {port}"]), Ok(()));
         let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
-        assert!(parsed(&["--repeat", "0"]).is_err() && parsed(&["--peer", "foo"]).is_err());
+        assert!(parsed(&["--repeat", "0"]).is_err_and(|error| error.to_string().contains("a number from 1 up")));
+        assert!(parsed(&["--peer", "foo"]).is_err());
     }
 
     #[test]

@@ -61,8 +61,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut all = peer::all(&Places { programs: &programs, output: &output });
     all.extend(arguments.peer.iter().cloned());
     if arguments.list {
-        list(&all, &peer::missing(&all, &programs))?;
-        return Ok(ExitCode::SUCCESS);
+        return match list(&all, &peer::missing(&all, &programs)) {
+            // Who has left has seen enough of it.
+            Err(error) if !reader_has_gone(&error) => Err(error),
+            _ => Ok(ExitCode::SUCCESS),
+        };
     }
     arguments.check(&all).unwrap_or_else(|wrong| wrong_usage(wrong));
     if arguments.profile {

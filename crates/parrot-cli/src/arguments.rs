@@ -13,27 +13,24 @@ use parrot_log::MAX_PAYLOAD;
 
 /// What `--help` says after the options.
 const AFTER_HELP: &str = "\
-Parrot answers anyone who can connect, and logs what they send. To narrow who can, bind addresses
-that only they reach: --bind 127.0.0.1 --bind ::1 is this machine alone. To narrow what is logged,
-use --log-payload 0 for no byte of a message, or --log off for no line at all.
+Parrot answers anyone who can connect, and logs what they send. To narrow who can, bind addresses that only they \
+reach: --bind 127.0.0.1 --bind ::1 is this machine alone. To narrow what is logged, use --log-payload 0 for no byte of \
+a message, or --log off for no line at all.
 
-Peers that do not read what they are owed hold memory for it, up to --max-buffered (128KiB if that is
-less). Once all of it is used up the others wait; --idle-timeout frees what is held by peers that take
-nothing.
+Peers that do not read what they are owed hold memory for it, up to --max-buffered (128KiB if that is less). Once all \
+of it is used up the others wait; --idle-timeout frees what is held by peers that take nothing.
 
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 
-Signals: SIGINT and SIGTERM end every connection once its bytes have been sent back, a second one
-ends at once (timeout(1) sends two: give it --foreground); SIGUSR1 (and Ctrl-T where the terminal has
-it) prints statistics; SIGHUP opens the log file anew and never ends parrot, so that it outlives its
-terminal.
+Signals: SIGINT and SIGTERM end every connection once its bytes have been sent back, a second one ends at once \
+(timeout(1) sends two: give it --foreground); SIGUSR1 (and Ctrl-T where the terminal has it) prints statistics; SIGHUP \
+opens the log file anew and never ends parrot, so that it outlives its terminal.
 
-Exit code: 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, 128 + its number on a second
-signal.";
+Exit code: 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, 128 + its number on a second signal.";
 
 /// A TCP echo server: it sends back every byte it receives.
 #[derive(Debug, Parser)]
-#[command(name = "parrot", version, after_help = AFTER_HELP, args_override_self = true)]
+#[command(name = "parrot", version, max_term_width = 100, after_help = AFTER_HELP, args_override_self = true)]
 pub(crate) struct Arguments {
     /// Port to listen on; 0 finds a free one
     #[arg(short, long, default_value = "1512", env = "PARROT_PORT", value_parser = port, allow_negative_numbers = true)]

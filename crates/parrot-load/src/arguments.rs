@@ -15,7 +15,7 @@ use parrot_load::{Close, Length, Pace, Plan};
 /// Exit code 0: measured, and nothing failed. 1: something failed (see --max-errors), or nothing could be measured.
 /// 2: wrong usage. 130: interrupted; what was measured until then is reported.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The server: a port of this machine, or HOST:PORT, where HOST is an address ([::1] for IPv6) or a name
     #[arg(value_name = "ADDR", default_value = "1512")]

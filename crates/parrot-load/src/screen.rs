@@ -71,7 +71,10 @@ impl Screen {
 
 impl Watch for Screen {
     fn connected(&mut self, open: usize, took: Duration) {
-        self.line(format_args!("{} connections open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
+        // Where nothing opened the error that follows says more.
+        if open > 0 {
+            self.line(format_args!("{} connections open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
+        }
     }
 
     fn window_opens(&mut self) {

@@ -72,6 +72,14 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn without_a_server_the_error_is_all_that_is_told() {
+    let output = run(&["1"]);
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("listening"), "{said}");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_refused_before_the_run() {
     // Nobody listens at port 1, which a run would have to find out.
     let output = run(&["1", "--hdr", "/nonexistent/latencies.hgrm"]);

@@ -11,37 +11,37 @@ const MOST_PEERS: usize = 10_000;
 
 /// What `--help` says after the options.
 const AFTER_HELP: &str = "\
-Without --profile both are run, one after the other, with --replay as well. The report and the trace
-go to standard output, what is broken goes to standard error. Ctrl-C ends a run early and reports
-what was run until then; a second one ends at once.
+Without --profile both are run, one after the other, with --replay as well. The report and the trace go to standard \
+output, what is broken goes to standard error. Ctrl-C ends a run early and reports what was run until then; a second \
+one ends at once.
 
-Exit code: 0 if nothing is broken, 1 if a promise is broken or a point was never met, 2 on wrong
-usage, 130 if interrupted.";
+Exit code: 0 if nothing is broken, 1 if a promise is broken or a point was never met, 2 on wrong usage, 130 if \
+interrupted.";
 
 /// Run Parrot's loop under a simulated kernel.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo xtask simulate", after_help = AFTER_HELP)]
+#[command(bin_name = "cargo xtask simulate", max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// How many seeds to run, of each profile.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100_000, value_parser = seeds)]
     pub(crate) seeds: u64,
     /// The first seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = number)]
     pub(crate) first: u64,
     /// The family of systems: kqueue or epoll [default: both]
     #[arg(long)]
     pub(crate) profile: Option<Profile>,
     /// How many threads to run on [default: one for each core]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<u16>,
     /// Run this seed alone and print what happens in it.
-    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "first", "threads"])]
+    #[arg(long, value_name = "SEED", value_parser = number, conflicts_with_all = ["seeds", "first", "threads"])]
     pub(crate) replay: Option<u64>,
     /// With --replay: only these peers take part, such as 0,3-5; or none
     #[arg(long, requires = "replay", value_parser = peers)]
     pub(crate) peers: Option<Only<usize>>,
     /// With --replay: no peer sends more bytes than this.
-    #[arg(long, requires = "replay", value_name = "BYTES")]
+    #[arg(long, requires = "replay", value_name = "BYTES", value_parser = number)]
     pub(crate) most_bytes: Option<u64>,
     /// With --replay: no faults but these happen, such as send-short-of-room,accept-forbidden; or none
     #[arg(long, requires = "replay", value_parser = faults)]
@@ -66,6 +66,18 @@ impl Arguments {
     pub(crate) fn range(&self) -> Range<u64> {
         self.first..self.first.saturating_add(self.seeds)
     }
+}
+
+fn seeds(argument: &str) -> Result<u64, &'static str> {
+    argument.parse().ok().filter(|seeds| *seeds > 0).ok_or("want a number from 1 up")
+}
+
+fn number(argument: &str) -> Result<u64, &'static str> {
+    argument.parse().map_err(|_| "want a number from 0 up")
+}
+
+fn threads(argument: &str) -> Result<u16, &'static str> {
+    argument.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or("want a number from 1 to 1024")
 }
 
 /// What is not left out.

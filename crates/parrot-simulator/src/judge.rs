@@ -45,6 +45,11 @@ impl Kernel {
         self.open.iter().filter(|index| self.links[**index].served()).count()
     }
 
+    /// Whether a drain with a time-out has begun.
+    pub(crate) fn ends_by_the_clock(&self) -> bool {
+        self.drain_deadline.is_some_and(|due| due < u64::MAX)
+    }
+
     pub(crate) fn start_turn(&mut self) {
         self.tally.turns += 1;
         self.calls_in_turn = 0;

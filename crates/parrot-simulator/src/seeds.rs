@@ -1,12 +1,13 @@
 //! Many seeds of a profile, on all cores, and the report on them.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use parrot_simulator::{Coverage, Outcome, Point, Profile, SEEDS_FOR_COVERAGE, Story};
 
 use crate::Verdict;
@@ -207,9 +208,13 @@ fn report_failure(profile: Profile, seed: u64, interrupt: &Interrupt) -> String 
 /// A bar on a terminal.
 fn progress(profile: Profile, seeds: u64) -> ProgressBar {
     let progress = ProgressBar::new(seeds).with_prefix(profile.to_string());
-    let look = "{prefix} [{bar:30}] {human_pos} of {human_len} seeds, {per_sec}, {eta} left";
+    // Short enough for 80 columns with seeds by the million.
+    let look = "{prefix} [{bar:16}] {human_pos} of {human_len} seeds, {rate}/s, {eta} left";
+    let rate = |state: &ProgressState, to: &mut dyn fmt::Write| {
+        let _ = to.write_str(&thousands(state.per_sec() as u64));
+    };
     if let Ok(style) = ProgressStyle::with_template(look) {
-        progress.set_style(style.progress_chars("##-"));
+        progress.set_style(style.with_key("rate", rate).progress_chars("##-"));
     }
     progress
 }

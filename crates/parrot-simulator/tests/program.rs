@@ -57,11 +57,25 @@ fn an_interrupted_run_reports_what_was_run_and_starts_no_other_profile() {
 
 #[test]
 fn help_says_the_exit_codes_and_what_goes_where() {
-    let Output { status, stdout, .. } = simulate(&["--help"]).output().unwrap();
+    let Output { status, stdout, .. } = simulate(&["--help"]).env("COLUMNS", "80").output().unwrap();
     let help = text(&stdout);
     assert_eq!(status.code(), Some(0));
-    for words in ["Without --profile both are run", "standard output", "2 on wrong\nusage", "130 if interrupted"] {
+    for words in ["Without --profile both are run", "standard output", "2 on wrong", "130 if interrupted"] {
         assert!(help.contains(words), "no {words:?} in: {help}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_refused_with_what_would_be_right() {
+    for (arguments, advice) in [
+        (["--seeds", "0"], "want a number from 1 up"),
+        (["--replay", "x"], "want a number from 0 up"),
+        (["--threads", "1025"], "want a number from 1 to 1024"),
+    ] {
+        let Output { status, stderr, .. } = simulate(&arguments).output().unwrap();
+        let told = text(&stderr);
+        assert_eq!(status.code(), Some(2), "{told}");
+        assert!(told.contains(advice), "{told}");
     }
 }
 

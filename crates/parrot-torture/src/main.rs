@@ -1,6 +1,6 @@
 //! `parrot-torture`: the suite against one binary of the server. `cargo xtask torture` builds both and starts this.
 
-use std::io::{Write as _, stderr, stdout};
+use std::io::{self, Write as _, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,11 +10,18 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 use parrot_torture::{Conditions, Scenario, room_for_connections, run_all, scenarios};
 
+/// What to say when the output goes nowhere.
+const UNWRITABLE: &str = "cannot write to standard output";
+
+/// Columns of a name in the list, and of its story: 80 together.
+const NAME: usize = 18;
+const STORY: usize = 61;
+
 /// Real faults on the real system: puts a parrot server through them and says what did not hold.
 ///
 /// Exit code 0: all that could run held. 1: something did not. 2: wrong usage.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo xtask torture", version)]
+#[command(bin_name = "cargo xtask torture", version, max_term_width = 100)]
 struct Arguments {
     /// The server's binary
     #[arg(long, value_name = "PATH", hide = true)]
@@ -66,10 +73,11 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Err(wrong) => Arguments::command().error(ErrorKind::ValueValidation, wrong).exit(),
     };
     if arguments.list {
-        for Scenario { name, story, .. } in scenarios {
-            writeln!(stdout(), "{name:<18} {story}")?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return match list(&scenarios) {
+            // Who has left has seen enough of it.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context(UNWRITABLE),
+            _ => Ok(ExitCode::SUCCESS),
+        };
     }
     let (Some(server), Some(output)) = (arguments.server, arguments.output) else {
         let wrong = "this wants a server and a folder for the output: `cargo xtask torture` gives both";
@@ -84,9 +92,37 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         short: arguments.short,
         room: room_for_connections(),
     };
-    let tally = run_all(&scenarios, &conditions, &mut stdout())?;
-    writeln!(stdout(), "{} passed, {} skipped, {} failed", tally.passed, tally.skipped.len(), tally.failed)?;
+    let tally = run_all(&scenarios, &conditions, &mut stdout()).context(UNWRITABLE)?;
+    writeln!(stdout(), "{} passed, {} skipped, {} failed", tally.passed, tally.skipped.len(), tally.failed)
+        .context(UNWRITABLE)?;
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(scenarios: &[Scenario]) -> io::Result<()> {
+    let mut output = stdout().lock();
+    for Scenario { name, story, .. } in scenarios {
+        let mut name = *name;
+        for line in lines(story, STORY) {
+            writeln!(output, "{name:<NAME$} {line}")?;
+            name = "";
+        }
+    }
+    output.flush()
+}
+
+/// A text broken between words into lines of so many columns.
+fn lines(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = Vec::<String>::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, String> {

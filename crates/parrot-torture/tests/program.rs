@@ -28,6 +28,17 @@ fn scenarios_are_listed_without_a_server() {
 }
 
 #[test]
+fn the_list_fits_a_terminal_and_nobody_has_to_read_it_to_its_end() {
+    let list = text(&torture(&["--list"]).stdout);
+    assert!(list.lines().all(|line| line.len() <= 80), "{list}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut torture = Command::new(env!("CARGO_BIN_EXE_parrot-torture"));
+    let output = torture.arg("--list").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
 fn wrong_usage_says_what_is_wrong_and_ends_with_2() {
     for (arguments, word) in [
         (&["--only", "soap"][..], "error: there is no scenario soap"),

@@ -80,18 +80,32 @@ fn what_was_not_measured_is_not_shown_as_zero() {
 }
 
 #[test]
+fn the_figures_fit_a_terminal_and_each_time_stands_below_its_heading() {
+    let plan = Plan { pace: Pace::Rate(1e6), ..plan() };
+    let tally = answers(1_234_567, Duration::from_micros(16_300));
+    let (service, connecting) = (tally.latencies.clone(), tally.latencies.clone());
+    let tally = Tally { service: service.clone(), lateness: service, connecting, open: 49, ..tally };
+    let report = second(&plan, 960, 0, tally).to_string();
+    let figures: Vec<&str> = report.lines().filter(|line| !line.contains("note ")).collect();
+    assert!(figures.iter().all(|line| line.chars().count() <= 80), "{report}");
+    let ends = |line: &&str, what: &str| line.find(what).map(|at| line[..at + what.len()].chars().count());
+    let row = |name: &str| figures.iter().find(|line| line.contains(name)).unwrap();
+    assert_eq!(ends(row("P99.9"), "mean"), ends(row("latency"), "16.3 ms"), "{report}");
+}
+
+#[test]
 fn connections_are_counted_when_all_were_open_and_at_the_end() {
     let report = |plan: &Plan, open| {
         let tally = Tally { closed: Some(1_000_000_000), open, ..Tally::default() };
         Report::new(plan, [tally], (plan.kept(), Duration::from_millis(1)), None)
     };
-    assert!(report(&plan(), 22).to_string().contains("50 open after 0.001 s, 22 at the end; "));
-    assert!(!report(&plan(), 50).to_string().contains("at the end;"));
+    assert!(report(&plan(), 22).to_string().contains("connections 50 open after 0.001 s, 22 at the end\n"));
+    assert!(!report(&plan(), 50).to_string().contains("at the end"));
     let each = Plan { reconnect: Some(Close::Finish), ..plan() };
     assert!(!report(&each, 0).to_string().contains("open after"), "those for one message are not counted");
     assert_eq!(report(&each, 0).marks, report(&plan(), 50).marks);
     let idle = Plan { idle: 10, ..each };
-    assert!(report(&idle, 9).to_string().contains("10 open after 0.001 s, 9 at the end; "));
+    assert!(report(&idle, 9).to_string().contains("10 open after 0.001 s, 9 at the end\n"));
     assert!(report(&idle, 9).marks.contains(&Mark::ConnectionsLost));
 }
 
@@ -119,7 +133,11 @@ fn what_was_run_is_told_as_far_as_it_is_unusual() {
         "closed loop: 1,000 connections x 12 bytes to 127.0.0.1:1512, a new one for each message, ended in the \
          orderly way, 2 threads, from 127.0.0.1 and 127.0.0.2, 0.5 s of warm-up, small messages gathered by the system"
     );
-    assert!(second(&unusual, 0, 0, answers(1000, Duration::from_millis(1))).to_string().contains("(with connecting)"));
+    assert!(
+        second(&unusual, 0, 0, answers(1000, Duration::from_millis(1)))
+            .to_string()
+            .contains("(latency with connecting)")
+    );
 }
 
 #[test]

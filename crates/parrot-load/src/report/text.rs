@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Load, Report};
 use crate::latency::Latency;
 use crate::plan::WARMUP;
-use crate::thousands;
+use crate::{microseconds, thousands};
 
 /// What was run, as a person reads it: what is as usual goes without saying.
 impl fmt::Display for Load {
@@ -45,32 +45,41 @@ impl fmt::Display for Report {
         let Report { load, connecting, latency, client, .. } = self;
         writeln!(formatter, "{load}")?;
         let few = |rate: f64| if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) };
-        let rate = load.rate.map(|rate| format!(" of {} asked for", few(rate))).unwrap_or_default();
         writeln!(
             formatter,
-            "  throughput  {} messages/s{rate}, {:.1} MB/s each way, {} in {:.2} s",
+            "  throughput  {} messages/s, {:.1} MB/s each way, {} in {:.2} s",
             few(self.messages_per_second),
             self.bytes_per_second / 1e6,
             thousands(self.messages as f64),
             self.window
         )?;
-        let connects = if load.reconnect.is_some() { "  (with connecting)" } else { "" };
-        writeln!(formatter, "  latency     {}{connects}", Line(latency))?;
-        if let Some(service) = &self.service {
-            writeln!(formatter, "  from send   {}", Line(service))?;
+        if let Some(rate) = load.rate {
+            writeln!(formatter, "  asked for   {} messages/s", few(rate))?;
         }
-        if let Some(lateness) = &self.lateness {
-            writeln!(formatter, "  own delay   {}", Line(lateness))?;
+        let rows = [
+            ("latency", Some(latency)),
+            ("from send", self.service.as_ref()),
+            ("own delay", self.lateness.as_ref()),
+            ("connecting", Some(&connecting.latency)),
+        ];
+        let rows = rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times)));
+        if rows.clone().any(|(_, times)| times.count > 0) {
+            writeln!(formatter, "  {:<10}{HEADINGS}", "")?;
         }
-        write!(formatter, "  connecting  ")?;
+        for (name, times) in rows {
+            writeln!(formatter, "  {name:<10}{}", Row(times))?;
+        }
+        if load.reconnect.is_some() {
+            writeln!(formatter, "              (latency with connecting)")?;
+        }
         if load.reconnect.is_none() || load.idle > 0 {
-            write!(formatter, "{} open after {:.3} s", thousands(connecting.opened as f64), connecting.elapsed)?;
-            if connecting.open != connecting.opened {
-                write!(formatter, ", {} at the end", thousands(connecting.open as f64))?;
+            let [opened, open] = [connecting.opened, connecting.open].map(|count| thousands(count as f64));
+            write!(formatter, "  connections {opened} open after {:.3} s", connecting.elapsed)?;
+            if open != opened {
+                write!(formatter, ", {open} at the end")?;
             }
-            write!(formatter, "; ")?;
+            writeln!(formatter)?;
         }
-        writeln!(formatter, "{}", Line(&connecting.latency))?;
         if let (Some(cpu), Some(busiest)) = (client.cpu_per_message, client.busiest) {
             write!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;
             if let Some(waited) = client.waited {
@@ -92,20 +101,20 @@ impl fmt::Display for Report {
     }
 }
 
-/// A latency in one line, in units that fit.
-struct Line<'a>(&'a Latency);
+/// What stands above the rows of latencies.
+const HEADINGS: &str = "      mean       P50       P90       P99     P99.9       max";
 
-impl fmt::Display for Line<'_> {
+/// A latency in one row, in units that fit.
+struct Row<'a>(&'a Latency);
+
+impl fmt::Display for Row<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Latency { count, mean, p50, p90, p99, p999, max, .. } = *self.0;
         if count == 0 {
-            return formatter.write_str("none measured");
+            return formatter.write_str("  none measured");
         }
-        let names = ["mean", "P50", "P90", "P99", "P99.9", "max"];
-        for (name, value) in names.into_iter().zip([mean, p50, p90, p99, p999, max]) {
-            let gap = if name == "mean" { "" } else { "  " };
-            write!(formatter, "{gap}{name} {}", crate::microseconds(value))?;
-        }
-        Ok(())
+        [mean, p50, p90, p99, p999, max]
+            .into_iter()
+            .try_for_each(|time| write!(formatter, "{:>10}", microseconds(time)))
     }
 }
