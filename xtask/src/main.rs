@@ -50,7 +50,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "mutants",
-        summary: "put faults into the loop, one at a time: the simulator must find each",
+        summary: "put faults into the loop, one at a time, for the simulator to find",
         run: Run::Plain(mutants::task),
     },
     Task {

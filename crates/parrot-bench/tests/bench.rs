@@ -170,6 +170,17 @@ fn a_server_that_is_not_installed_is_told_as_that() {
 }
 
 #[test]
+fn nobody_has_to_read_a_list_to_its_end() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let place = Place::new("list", "honest_server");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
+    bench.args(["--list", "--programs"]).arg(&place.0).env("PATH", "/nonexistent"); // neither Go nor Node takes part
+    let output = bench.stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_comparison_tells_by_its_exit_code_whether_parrot_got_slower() {
     let place = Place::new("comparison", "honest_server");
     let load = ["--only", "c1,parrot", "--duration", "500ms", "--repeat", "1"];

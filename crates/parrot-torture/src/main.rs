@@ -13,7 +13,7 @@ use parrot_torture::{Conditions, Scenario, room_for_connections, run_all, scenar
 /// What to say when the output goes nowhere.
 const UNWRITABLE: &str = "cannot write to standard output";
 
-/// Columns of a name in the list, and of its story: 80 together.
+/// Columns of a name in the list, and of its story: 80 with the space between them.
 const NAME: usize = 18;
 const STORY: usize = 61;
 

@@ -25,7 +25,7 @@ fn fails_with(command: &mut Command, code: i32, advice: &[&str]) {
 
 #[test]
 fn help_says_whom_it_answers_and_what_it_logs() {
-    let (status, help) = output(&mut bare_parrot(&["--help"]));
+    let (status, help) = output(bare_parrot(&["--help"]).env("COLUMNS", "100"));
     assert_eq!(status, Some(0));
     for words in
         ["answers anyone who can connect", "logs what they send", "--bind 127.0.0.1", "--log off", "PARROT_PORT"]
