@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill};
+use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill, skip};
 
 #[test]
 fn bytes_pending_at_sigterm_all_arrive_before_the_end() {
@@ -71,6 +71,9 @@ fn what_waits_in_the_backlog_is_served_too() {
 
 #[test]
 fn what_stands_behind_urgent_data_is_sent_back_though_no_event_told_of_it() {
+    if cfg!(not(target_os = "linux")) {
+        return skip("elsewhere loopback delivers what so many send at once later, and what comes later is too late");
+    }
     let parrot = Parrot::start(&["--drain-timeout", "30s"]);
     // The drain looks at the first thousand in its second turn, when 2,048 events have come: those of the last.
     let Some(streams) = parrot.connect_many(2400) else { return };
