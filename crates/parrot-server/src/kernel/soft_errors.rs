@@ -44,19 +44,20 @@ fn a_look_at_the_input_takes_no_icmp_error_for_the_end() {
         let number = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
         let is_syn = segment[13] & 2 != 0;
         if is_syn && (number(0), number(2)) == ports {
-            break u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]) + 1;
+            break u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]).wrapping_add(1);
         }
     };
     // After the bytes: an acknowledgement that comes with them would clear what is noted (`tcp_ack`, tcp_input.c).
     client.write_all(b"squawk").unwrap();
+    let deadline = Instant::now() + PATIENCE;
     let mut byte = [0];
     while connection.peek(&mut byte).is_err() {
+        assert!(Instant::now() < deadline, "the bytes have not come");
         std::thread::yield_now();
     }
     let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
     sendto(&icmp, &host_unreachable(ports, first), SendFlags::empty(), &to).unwrap();
 
-    let deadline = Instant::now() + PATIENCE;
     let noted = loop {
         assert_eq!(Kernel.peek(&connection).unwrap(), 1);
         if let Some(noted) = connection.take_error().unwrap() {
