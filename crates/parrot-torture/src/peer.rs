@@ -94,6 +94,16 @@ pub(crate) struct Peer {
     received: u64,
 }
 
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stream.local_addr() {
+            Ok(address) => write!(f, "{address}")?,
+            Err(error) => write!(f, "of unknown address ({error})")?,
+        }
+        write!(f, ", {} bytes sent, {} back", self.sent, self.received)
+    }
+}
+
 impl Peer {
     /// Connects; waits for that.
     pub(crate) fn connect(address: SocketAddr, sockets: Sockets) -> Result<Peer, Trouble> {

@@ -1,6 +1,7 @@
 //! The server under torture: started as a scenario wants it, asked how it is, and ended.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,6 +63,9 @@ impl Launch<'_> {
     /// The name of a log file in the folder.
     pub(crate) const LOG: &'static str = "messages.log";
 
+    /// The name of what the server printed on stderr, in the folder.
+    pub(crate) const STDERR: &'static str = "server.stderr";
+
     /// What strace says of calls that failed, in the folder.
     pub(crate) const FAULTS: &'static str = "faults.strace";
 
@@ -117,13 +121,22 @@ impl Launch<'_> {
 
     /// Starts it and waits until it listens.
     pub(crate) fn start(&self) -> Result<Server> {
+        // Of a storm that fails, the server's own words are kept; those of a scenario's acts follow one another.
+        let words = self.folder.join(Self::STDERR);
+        let mut words = File::options()
+            .create(true)
+            .append(true)
+            .open(&words)
+            .with_context(|| format!("cannot open {}", words.display()))?;
         let mut child = self.command()?.spawn().context("cannot start the server")?;
         let lines = BufReader::new(child.stderr.take().context("stderr is a pipe")?).lines();
         let stderr = Arc::new(Mutex::new(String::new()));
         let collected = Arc::clone(&stderr);
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                collected.lock().unwrap_or_else(PoisonError::into_inner).push_str(&(line + "\n"));
+                let line = line + "\n";
+                let _ = words.write_all(line.as_bytes());
+                collected.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
             }
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::measure::time;
 use crate::scenario::Scenario;
-use crate::trial::{Conditions, Outcome, run};
+use crate::trial::{Conditions, Outcome, run, server_words};
 
 /// Descriptors the suite needs beside its connections.
 const RESERVE: u64 = 100;
@@ -47,6 +47,7 @@ pub fn run_all(scenarios: &[Scenario], conditions: &Conditions, out: &mut dyn Wr
             Err(error) => {
                 tally.failed += 1;
                 writeln!(out, "FAIL  {name:<18} {took:>7}  {error:#}\n      the story: {}", scenario.story)?;
+                writeln!(out, "      the server's words: {}", server_words(scenario, conditions).display())?;
                 let short = if conditions.short { " --short" } else { "" };
                 let seconds = conditions.time.as_secs_f64();
                 writeln!(out, "      to repeat it: cargo xtask torture --only {name} --seconds {seconds}{short}")?;

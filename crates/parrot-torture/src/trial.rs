@@ -54,7 +54,7 @@ pub fn run(scenario: &Scenario, conditions: &Conditions) -> Result<Outcome> {
     if let Some(reason) = crate::here::missing(scenario) {
         return Ok(Outcome::Skipped(reason));
     }
-    let folder = conditions.output.join(scenario.name);
+    let folder = folder(scenario, conditions);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let act = || acts(scenario, conditions, &folder);
@@ -69,6 +69,15 @@ pub fn run(scenario: &Scenario, conditions: &Conditions) -> Result<Outcome> {
         };
         scope.spawn(inside).join().map_err(|_| anyhow!("the scenario's thread panicked"))?
     })
+}
+
+fn folder(scenario: &Scenario, conditions: &Conditions) -> PathBuf {
+    conditions.output.join(scenario.name)
+}
+
+/// Where everything is that the scenario's servers printed on stderr.
+pub(crate) fn server_words(scenario: &Scenario, conditions: &Conditions) -> PathBuf {
+    folder(scenario, conditions).join(Launch::STDERR)
 }
 
 fn acts(scenario: &Scenario, conditions: &Conditions, folder: &Path) -> Result<Outcome> {

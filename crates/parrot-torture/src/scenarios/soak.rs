@@ -4,7 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::measure::{Usage, size};
 use crate::peer::{Peer, Pulled, Sockets, Trouble};
@@ -40,6 +40,12 @@ struct Guest {
     manner: Manner,
     left: usize,
     finished: bool,
+}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {:?} peer, {}, {} to send", self.manner, self.peer, self.left)
+    }
 }
 
 /// What became of a mixture.
@@ -88,7 +94,7 @@ pub(super) fn mixed(
                     }
                 }
                 Err(trouble) => {
-                    storm.went_well(Err(trouble))?;
+                    storm.went_well(Err(trouble)).with_context(|| guest.to_string())?;
                     mixture.bytes += guest.peer.received();
                     mixture.cut_off += 1;
                 }
@@ -115,7 +121,10 @@ fn welcome(storm: &mut Storm<'_>, mixture: &mut Mixture) -> Result<Option<Guest>
             let left = 1 + storm.random.below(most);
             Ok(Some(Guest { peer, manner, left, finished: false }))
         }
-        Err(trouble) => storm.went_well(Err(trouble)).map(|_| None),
+        Err(trouble) => {
+            storm.went_well(Err(trouble)).with_context(|| format!("a {manner:?} peer, connecting"))?;
+            Ok(None)
+        }
     }
 }
 
