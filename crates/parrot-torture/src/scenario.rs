@@ -9,6 +9,10 @@ use crate::peer::{Peer, Sockets, Trouble};
 use crate::random::Random;
 use crate::server::{Ending, Log, Server};
 
+/// How many connections may wait to be accepted. macOS and the BSDs let 128 wait by default (kern.ipc.somaxconn,
+/// kern.ipc.soacceptqueue) and reset what is more than one and a half times that.
+pub(crate) const WAITING: usize = if cfg!(target_os = "linux") { 4096 } else { 100 };
+
 /// One scenario of the suite.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
@@ -113,8 +117,17 @@ impl Storm<'_> {
         Peer::connect(self.server.address(), sockets)
     }
 
-    pub(crate) fn flock(&self, count: usize, sockets: Sockets) -> Result<Vec<Peer>, Trouble> {
-        (0..count).map(|_| self.connect(sockets)).collect()
+    /// So many peers, connected no faster than the server accepts them.
+    pub(crate) fn flock(&self, count: usize, sockets: Sockets) -> Result<Vec<Peer>> {
+        let mut peers = Vec::with_capacity(count);
+        while peers.len() < count {
+            if !peers.is_empty() && peers.len() % (WAITING / 2) == 0 {
+                // Who answers has had a turn: what waited before that is accepted, unless there is no descriptor for it.
+                self.server.connections()?;
+            }
+            peers.push(self.connect(sockets)?);
+        }
+        Ok(peers)
     }
 
     /// Whether a conversation went well; where the storm may cut off conversations, being cut off is well too.

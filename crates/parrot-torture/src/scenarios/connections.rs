@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::measure::time;
 use crate::peer::Sockets;
-use crate::scenario::{Scenario, Storm};
+use crate::scenario::{Scenario, Storm, WAITING};
 
 /// A reset that the network loses is never sent again, and FreeBSD's loopback loses those of a burst beyond what fits
 /// into its queue (netisr(9), net.isr.defaultqlimit): those connections end by the time-out.
@@ -43,10 +43,6 @@ pub(super) const ALL: &[Scenario] = &[
         ..Scenario::PLAIN
     },
 ];
-
-/// How many connections may wait to be accepted. macOS and the BSDs let 128 wait by default (kern.ipc.somaxconn,
-/// kern.ipc.soacceptqueue) and reset what is more than one and a half times that.
-const WAITING: usize = if cfg!(target_os = "linux") { 4096 } else { 100 };
 
 fn crowd(storm: &mut Storm<'_>) -> Result<()> {
     let limit = storm.descriptors.unwrap_or(1024) as usize;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::measure::{Usage, size};
 use crate::peer::{Peer, Pulled, Sockets, Trouble};
@@ -33,6 +33,9 @@ enum Manner {
     /// Resets in the middle.
     Rude,
 }
+
+/// How long the guests of a storm may take to leave after it.
+const LEAVE: Duration = Duration::from_secs(60);
 
 /// A peer of the mixture and what it is still to do.
 struct Guest {
@@ -67,10 +70,14 @@ impl fmt::Display for Mixture {
     }
 }
 
+/// What the sockets of a mixture's guests are like: one of these for each.
+pub(super) const MIXED: &[Sockets] = &[Sockets::Tiny, Sockets::Usual, Sockets::Usual];
+
 /// Keeps `count` peers of all manners coming and going, and calls `each_round` now and then.
 pub(super) fn mixed(
     storm: &mut Storm<'_>,
     count: usize,
+    sockets: &[Sockets],
     mut each_round: impl FnMut(&mut Storm<'_>) -> Result<()>,
 ) -> Result<Mixture> {
     let mut mixture = Mixture::default();
@@ -79,7 +86,7 @@ pub(super) fn mixed(
         // A few at a time, so that they do not all begin and end together.
         for _ in 0..count.saturating_sub(guests.len()).min(4) {
             if storm.goes_on() {
-                guests.extend(welcome(storm, &mut mixture)?);
+                guests.extend(welcome(storm, sockets, &mut mixture)?);
             }
         }
         let mut staying = Vec::with_capacity(guests.len());
@@ -101,14 +108,17 @@ pub(super) fn mixed(
             }
         }
         guests = staying;
+        if let Some(guest) = guests.first().filter(|_| Instant::now() > storm.until + LEAVE) {
+            bail!("{guest}: not done {LEAVE:?} after the storm");
+        }
         each_round(storm)?;
         thread::sleep(Duration::from_millis(1));
     }
     Ok(mixture)
 }
 
-fn welcome(storm: &mut Storm<'_>, mixture: &mut Mixture) -> Result<Option<Guest>> {
-    let sockets = if storm.random.once_in(3) { Sockets::Tiny } else { Sockets::Usual };
+fn welcome(storm: &mut Storm<'_>, sockets: &[Sockets], mixture: &mut Mixture) -> Result<Option<Guest>> {
+    let sockets = *sockets.get(storm.random.below(sockets.len())).context("a mixture has sockets")?;
     let (manner, most) = match storm.random.below(8) {
         0..4 => (Manner::Polite, 256 * 1024),
         4..6 => (Manner::Byte, 200),
@@ -156,7 +166,7 @@ fn soak(storm: &mut Storm<'_>) -> Result<()> {
     let interval = storm.until.saturating_duration_since(start).div_f64(400.0).max(Duration::from_millis(50));
     let mut samples: Vec<(Duration, Usage)> = Vec::new();
     let count = storm.number(400, 40);
-    let mixture = mixed(storm, count, |storm| {
+    let mixture = mixed(storm, count, MIXED, |storm| {
         let now = start.elapsed();
         if samples.last().is_none_or(|(last, _)| now - *last >= interval) {
             samples.extend(storm.server.usage().map(|usage| (now, usage)));
