@@ -1,11 +1,11 @@
 //! Peers that have said all they have to say, and do not listen.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use crate::peer::Sockets;
+use crate::peer::{PATIENCE, Sockets};
 use crate::scenario::{Scenario, Storm};
 
 use super::slow::finished_all_back;
@@ -25,15 +25,22 @@ pub(super) const ALL: &[Scenario] = &[Scenario {
 fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
     let mut peers = storm.flock(storm.number(3000, 200), Sockets::Tiny)?;
     let mut left: Vec<usize> = vec![HALF; peers.len()];
+    let mut progress = Instant::now();
     while left.iter().any(|&left| left > 0) {
-        for (peer, left) in peers.iter_mut().zip(&mut left) {
-            if *left > 0 {
-                *left -= peer.push(*left)?;
-                if *left == 0 {
-                    peer.finish()?;
-                }
+        for (peer, left) in peers.iter_mut().zip(&mut left).filter(|(_, left)| **left > 0) {
+            let pushed = peer.push(*left)?;
+            *left -= pushed;
+            if pushed > 0 {
+                progress = Instant::now();
+            }
+            if *left == 0 {
+                peer.finish()?;
             }
         }
+        ensure!(
+            progress.elapsed() < PATIENCE,
+            "for {PATIENCE:?} the server took no more of the {HALF} bytes of each peer"
+        );
     }
     // The last bytes and ends are on their way to the server.
     thread::sleep(Duration::from_millis(300));
@@ -43,7 +50,7 @@ fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
         thread::sleep(Duration::from_millis(20));
     }
     let last = storm.server.connections()?;
-    anyhow::ensure!(last >= peers.len() as u64, "half-closed peers were given up: {waiting}, then {last}");
+    ensure!(last >= peers.len() as u64, "half-closed peers were given up: {waiting}, then {last}");
     storm.tell(format!("{} half-closed peers with {HALF} bytes each", peers.len()));
     let others = peers.split_off(peers.len() / 2);
     for peer in others {
