@@ -11,6 +11,7 @@
 //! cannot run says so.
 
 mod healthy;
+mod held;
 mod here;
 mod measure;
 mod peer;

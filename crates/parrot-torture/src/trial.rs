@@ -84,8 +84,6 @@ fn acts(scenario: &Scenario, conditions: &Conditions, folder: &Path) -> Result<O
     let mut figures = Vec::new();
     to_its_end(scenario, conditions, folder, &mut figures).context("in the act that goes to its end")?;
     cut_short(scenario, conditions, folder, &mut figures).context("in the act with SIGTERM in its midst")?;
-    // It has been counted, and a soak leaves a gigabyte.
-    let _ = std::fs::remove_file(folder.join(Launch::LOG));
     Ok(Outcome::Passed(figures))
 }
 
