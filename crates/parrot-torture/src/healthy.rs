@@ -123,11 +123,14 @@ impl Orders {
             }
             report.cut_off += 1;
             report.bytes += peer.received();
+            if !self.reconnect {
+                return Ok(report);
+            }
             match Peer::connect(address, Sockets::Usual) {
-                Ok(next) if self.reconnect => peer = next,
-                Err(trouble) if !trouble.is_cut_off() => return Err(trouble),
+                Ok(next) => peer = next,
                 // The server has ended, and this conversation with it.
-                _ => return Ok(report),
+                Err(trouble) if trouble.is_cut_off() => return Ok(report),
+                Err(trouble) => return Err(trouble),
             }
         }
         report.bytes += peer.received();

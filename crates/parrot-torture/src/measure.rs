@@ -25,7 +25,8 @@ pub(crate) fn usage(pid: i32) -> Option<Usage> {
     };
     let mut processor = Duration::ZERO;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let times = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        // A thread may end meanwhile.
+        let Ok(times) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else { continue };
         processor += Duration::from_nanos(times.split_whitespace().next()?.parse().ok()?);
     }
     Some(Usage {

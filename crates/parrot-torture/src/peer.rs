@@ -5,9 +5,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::random::Pattern;
@@ -44,14 +46,20 @@ impl Trouble {
     pub(crate) fn is_cut_off(&self) -> bool {
         match self {
             Trouble::Ended => true,
-            Trouble::Failed(error) => matches!(
-                error.kind(),
-                ErrorKind::ConnectionReset
-                    | ErrorKind::ConnectionAborted
-                    | ErrorKind::ConnectionRefused
-                    | ErrorKind::BrokenPipe
-                    | ErrorKind::NotConnected
-            ),
+            Trouble::Failed(error) => {
+                let going = matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset
+                        | ErrorKind::ConnectionAborted
+                        | ErrorKind::ConnectionRefused
+                        | ErrorKind::BrokenPipe
+                        | ErrorKind::NotConnected
+                );
+                // macOS says so of a socket that is being torn down, to a write and to an option.
+                let torn_down =
+                    Errno::from_io_error(error).is_some_and(|error| [Errno::PROTOTYPE, Errno::INVAL].contains(&error));
+                going || cfg!(target_os = "macos") && torn_down
+            }
             Trouble::Wrong(_) | Trouble::TooMany | Trouble::Late => false,
         }
     }
@@ -109,9 +117,19 @@ impl Peer {
     pub(crate) fn connect(address: SocketAddr, sockets: Sockets) -> Result<Peer, Trouble> {
         /// Each peer sends a stream of its own, so that bytes of one cannot pass for those of another.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let stream = match sockets {
-            Sockets::Usual => TcpStream::connect_timeout(&address, PATIENCE)?,
-            Sockets::Tiny => tiny(address)?.into(),
+        let start = Instant::now();
+        let stream = loop {
+            let stream = match sockets {
+                Sockets::Usual => TcpStream::connect_timeout(&address, PATIENCE),
+                Sockets::Tiny => tiny(address).map(TcpStream::from),
+            };
+            match stream {
+                // All ports are kept by connections that have ended (TIME_WAIT): some are free again soon.
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable && start.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                outcome => break outcome?,
+            }
         };
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
@@ -212,8 +230,11 @@ impl Peer {
 
     /// Ends the conversation by a reset in place of an orderly end.
     pub(crate) fn reset(self) -> Result<(), Trouble> {
-        sockopt::set_socket_linger(self.stream.as_fd(), Some(Duration::ZERO)).map_err(io::Error::from)?;
-        Ok(())
+        match sockopt::set_socket_linger(self.stream.as_fd(), Some(Duration::ZERO)) {
+            // macOS: the other side was faster.
+            Err(Errno::INVAL) if cfg!(target_os = "macos") => Ok(()),
+            outcome => Ok(outcome.map_err(io::Error::from)?),
+        }
     }
 
     fn wait(&self, what: PollFlags) -> Result<(), Trouble> {
@@ -222,7 +243,7 @@ impl Peer {
         let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
         while start.elapsed() < PATIENCE {
             match poll(&mut descriptors, Some(&timeout)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(io::Error::from(error).into()),
             }

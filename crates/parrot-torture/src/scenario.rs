@@ -37,6 +37,8 @@ pub struct Scenario {
     pub(crate) cuts_off: bool,
     /// What half of the healthy peers' echoes, 99 in 100 and the slowest may take.
     pub(crate) latencies: [Duration; 3],
+    /// Bytes of memory the server may have more in the storm than before it, at most.
+    pub(crate) growth: Option<u64>,
     pub(crate) storm: fn(&mut Storm<'_>) -> Result<()>,
     /// What else must hold when the server has ended after the storm, beside a log that adds up.
     pub(crate) after: fn(&Ending) -> Result<()>,
@@ -59,6 +61,7 @@ impl Scenario {
         length: 1,
         cuts_off: false,
         latencies: [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(3)],
+        growth: None,
         storm: |_| Ok(()),
         after: |_| Ok(()),
     };

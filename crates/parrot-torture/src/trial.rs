@@ -152,7 +152,7 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     figures.append(&mut storm_figures);
     server.wait_for_connections(0)?;
     figures.push(match before {
-        Some(before) => back_at_rest(&server, before)?,
+        Some(before) => back_at_rest(&server, before, scenario.growth)?,
         None => "memory, descriptors and processor time cannot be read here".to_owned(),
     });
     if !conditions.short {
@@ -179,7 +179,7 @@ fn serves_a_newcomer(server: &Server, may_be_cut_off: bool, moment: &str) -> Res
 }
 
 /// Compares with the server before the storm.
-fn back_at_rest(server: &Server, before: Usage) -> Result<String> {
+fn back_at_rest(server: &Server, before: Usage, growth: Option<u64>) -> Result<String> {
     let descriptors = before.descriptors;
     eventually("descriptors are back at rest", || {
         let now = server.usage().context("the server has ended")?.descriptors;
@@ -190,6 +190,9 @@ fn back_at_rest(server: &Server, before: Usage) -> Result<String> {
     let (was, is, peak) = (size(before.memory), size(after.memory), size(after.peak));
     if after.memory > before.memory + KEPT {
         bail!("memory went from {was} to {is} and stayed there (peak {peak})");
+    }
+    if let Some(growth) = growth.filter(|growth| after.peak > before.memory + growth) {
+        bail!("memory went from {was} to {peak}, and was to grow by {} at most", size(growth));
     }
     Ok(format!("memory {was} before, {peak} at most, {is} after; {descriptors} descriptors at rest"))
 }
@@ -229,8 +232,13 @@ fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figure
     })?;
     let took = match took {
         Ok(took) => took,
-        // How it ended says more than that it did not end well.
-        Err(error) => return Err(server.end().err().unwrap_or(error)),
+        // How it ended says more than that it did not end well, if it ended.
+        Err(error) => {
+            return Err(match server.end() {
+                Ok(_) => error,
+                Err(ending) => ending.context(format!("{error:#}")),
+            });
+        }
     };
     let ending = server.end()?;
     healthy.stop()?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::measure::time;
 use crate::peer::Sockets;
@@ -50,6 +50,7 @@ fn crowd(storm: &mut Storm<'_>) -> Result<()> {
     // More than there are descriptors for, who say nothing: those that cannot be accepted cost no processor time.
     let silent = storm.flock(storm.number(limit * 2, limit * 2).min(limit + WAITING), Sockets::Usual)?;
     storm.server_rests()?;
+    ensure!(storm.server.stderr().contains("cannot accept"), "the server had descriptors for all");
     for peer in silent {
         peer.reset()?;
     }
@@ -64,6 +65,8 @@ fn crowd(storm: &mut Storm<'_>) -> Result<()> {
         // In the order in which they came: each that leaves makes room for one that waits.
         for (number, mut peer) in peers.into_iter().enumerate() {
             peer.receive_all().with_context(|| format!("connection {number} of {count} is not served"))?;
+            // An orderly end would keep a port of ours for a minute (TIME_WAIT), and there are not as many as there are peers.
+            peer.reset()?;
         }
         longest = longest.max(start.elapsed());
         rounds += 1;
@@ -90,10 +93,15 @@ fn reset_waves(storm: &mut Storm<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What connection-limit has as --max-connections.
+const LIMIT: u64 = 50;
+
 fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
     let (mut served, mut refused) = (0, 0);
     while storm.goes_on() || served == 0 {
-        for mut peer in storm.flock(100, Sockets::Usual)? {
+        let peers = storm.flock(100, Sockets::Usual)?;
+        storm.server.wait_for_connections(LIMIT)?;
+        for mut peer in peers {
             match peer.echo(100) {
                 Ok(()) => served += 1,
                 Err(trouble) if trouble.is_cut_off() => refused += 1,
@@ -103,7 +111,7 @@ fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
         // Those of the next round find the places of these.
         storm.server.wait_for_connections(storm.healthy_peers as u64)?;
     }
-    anyhow::ensure!(refused > 0, "nobody was refused");
+    ensure!(refused > 0, "nobody was refused");
     storm.tell(format!("{served} served, {refused} refused"));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::measure::size;
@@ -35,6 +35,7 @@ pub(super) const ALL: &[Scenario] = &[
         arguments: &["--max-buffered", "1MiB"],
         // Who needs a buffer waits for one: that is what the cap is for.
         latencies: Scenario::SLOWLY,
+        growth: Some(4 << 20),
         storm: tiny_buffers,
         ..Scenario::PLAIN
     },
@@ -46,11 +47,17 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
+/// More than the server's buffer and the sockets on both sides hold of one conversation, on any system as it is set up
+/// by default: Linux lets a send buffer grow to 4 MiB and a receive buffer to 6 MiB (tcp(7), tcp_wmem, tcp_rmem).
+const HELD: u64 = 32 << 20;
+
 fn slow_readers(storm: &mut Storm<'_>) -> Result<()> {
     let mut peers = storm.flock(storm.number(300, 100), Sockets::Tiny)?;
     while storm.goes_on() {
         for peer in &mut peers {
-            while peer.push(16 * 1024)? > 0 {}
+            while peer.push(16 * 1024)? > 0 {
+                ensure!(peer.outstanding() < HELD, "a peer that reads a trickle is owed {}", size(peer.outstanding()));
+            }
             peer.pull(64)?;
         }
         thread::sleep(Duration::from_millis(5));
@@ -89,23 +96,13 @@ fn one_byte(storm: &mut Storm<'_>) -> Result<()> {
 
 fn stopped(storm: &mut Storm<'_>) -> Result<()> {
     let mut peers = storm.flock(storm.number(50, 20), Sockets::Usual)?;
-    let (mut stops, mut newcomers) = (0, Vec::new());
+    let mut stops = 0;
     while storm.goes_on() {
         storm.server.signal(Signal::STOP)?;
-        let stop = Duration::from_millis(20 + storm.random.below(80) as u64);
-        let start = Instant::now();
-        while start.elapsed() < stop {
-            for peer in &mut peers {
-                peer.push(4096)?;
-                peer.pull(4096)?;
-            }
-            if newcomers.len() < 100 {
-                newcomers.push(storm.connect(Sockets::Usual)?);
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
+        let newcomers = while_stopped(storm, &mut peers);
+        // Whatever happened meanwhile: a server that stays stopped does not heed SIGTERM.
         storm.server.signal(Signal::CONT)?;
-        for mut newcomer in newcomers.drain(..) {
+        for mut newcomer in newcomers? {
             newcomer.echo(100)?;
         }
         for peer in &mut peers {
@@ -116,6 +113,22 @@ fn stopped(storm: &mut Storm<'_>) -> Result<()> {
     }
     storm.tell(format!("{stops} stops, {} echoed", size(peers.iter().map(Peer::received).sum())));
     all_back(peers)
+}
+
+/// Goes on for a while with the peers there are, and has others come.
+fn while_stopped(storm: &mut Storm<'_>, peers: &mut [Peer]) -> Result<Vec<Peer>, Trouble> {
+    let stop = Duration::from_millis(20 + storm.random.below(80) as u64);
+    let start = Instant::now();
+    let mut newcomers = Vec::new();
+    while start.elapsed() < stop {
+        for peer in &mut *peers {
+            peer.push(4096)?;
+            peer.pull(4096)?;
+        }
+        newcomers.push(storm.connect(Sockets::Usual)?);
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(newcomers)
 }
 
 /// Everything sent comes back, and the end of the stream behind it.
