@@ -4,18 +4,38 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Network, Scenario};
 use crate::server::Log;
 
-/// Why a scenario cannot run here.
-pub(crate) fn missing(scenario: &Scenario) -> Option<String> {
+/// Options of strace that every scenario with injected faults has. -D: strace is the grandchild, and the server keeps its
+/// place as ours.
+pub(crate) const STRACE: &[&str] = &["-D", "-f", "-q", "-Z", "-e", "signal=none"];
+
+/// Why a scenario cannot run here, with so many connections of the suite's own.
+pub(crate) fn missing(scenario: &Scenario, room: usize) -> Option<String> {
     let linux = cfg!(target_os = "linux");
+    if let Some(limit) = scenario.descriptors
+        && room < 2 * limit as usize
+    {
+        return Some(format!(
+            "{limit} descriptors are not exhausted by the {room} connections that this suite may have"
+        ));
+    }
     if !scenario.inject.is_empty() {
         if !linux {
             return Some("failing system calls are injected on Linux only".to_owned());
         }
-        if !works("strace", &["-D", "-f", "-o", "/dev/null", "--inject=getppid:error=EINTR", "true"]) {
-            return Some("strace is not installed, or may not trace here".to_owned());
+        let faults = scenario.inject.iter().map(|fault| format!("--inject={fault}"));
+        let mut strace = Command::new("strace");
+        strace.args(STRACE).args(["-o", "/dev/null"]).args(faults).arg("true").stdin(Stdio::null());
+        match strace.output() {
+            Err(error) => return Some(format!("strace cannot be started ({error})")),
+            Ok(output) if !output.status.success() => {
+                let words = String::from_utf8_lossy(&output.stderr);
+                let word = words.lines().next().unwrap_or("without a word").to_owned();
+                return Some(format!("strace cannot inject these faults here: {word}"));
+            }
+            Ok(_) => {}
         }
     }
     if scenario.log == Log::TinyDisk {
@@ -38,18 +58,22 @@ fn works(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Moves this thread into a network namespace of its own, and has `commands` make the network there; where one of them
-/// does not work, `otherwise` makes it, if there is such a way.
+/// Moves this thread into a network namespace of its own, and makes the first of these networks there that can be made.
+/// Says which.
 #[cfg(target_os = "linux")]
-pub(crate) fn enter_network(commands: &[&[&str]], otherwise: &[&[&str]]) -> Result<()> {
-    use anyhow::Context as _;
+pub(crate) fn enter_network(networks: &[Network]) -> Result<&'static str> {
+    use anyhow::{Context as _, anyhow};
     use nix::sched::{CloneFlags, unshare};
 
     unshare(CloneFlags::CLONE_NEWNET).context("a network of its own needs root")?;
-    match make_network(commands) {
-        Err(first) if !otherwise.is_empty() => make_network(otherwise).context(first),
-        outcome => outcome,
+    let mut failures = Vec::new();
+    for network in networks {
+        match make_network(network.commands) {
+            Ok(()) => return Ok(network.name),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
     }
+    Err(anyhow!(failures.join("; ")))
 }
 
 #[cfg(target_os = "linux")]
@@ -69,6 +93,6 @@ fn make_network(commands: &[&[&str]]) -> Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn enter_network(_: &[&[&str]], _: &[&[&str]]) -> Result<()> {
+pub(crate) fn enter_network(_: &[Network]) -> Result<&'static str> {
     anyhow::bail!("networks of their own are for Linux only")
 }

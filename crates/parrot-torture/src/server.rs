@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::held::Held;
+use crate::here::STRACE;
 use crate::measure::{self, Usage};
 use crate::peer::PATIENCE;
 
@@ -98,9 +99,8 @@ impl Launch<'_> {
         }
         words.extend(["sh", "-c", &script, "sh"].map(str::to_owned));
         if !self.inject.is_empty() {
-            // -D: strace is the grandchild, and the server keeps its place as ours.
-            words
-                .extend(["strace", "-D", "-f", "-q", "-Z", "-o", Self::FAULTS, "-e", "signal=none"].map(str::to_owned));
+            words.push("strace".to_owned());
+            words.extend(STRACE.iter().chain(&["-o", Self::FAULTS]).map(|&word| word.to_owned()));
             if let (Log::File, Some(log)) = (self.log, self.log_path()) {
                 // Writes of the log are to fail, and not those to stderr.
                 words.extend(["-P".to_owned(), std::path::absolute(log)?.display().to_string()]);

@@ -51,7 +51,7 @@ pub enum Outcome {
 ///
 /// What did not hold.
 pub fn run(scenario: &Scenario, conditions: &Conditions) -> Result<Outcome> {
-    if let Some(reason) = crate::here::missing(scenario) {
+    if let Some(reason) = crate::here::missing(scenario, conditions.room) {
         return Ok(Outcome::Skipped(reason));
     }
     let folder = folder(scenario, conditions);
@@ -63,8 +63,11 @@ pub fn run(scenario: &Scenario, conditions: &Conditions) -> Result<Outcome> {
     }
     // A network namespace belongs to a thread, and to all it starts.
     thread::scope(|scope| {
-        let inside = || match crate::here::enter_network(scenario.network, scenario.network_otherwise) {
-            Ok(()) => act(),
+        let inside = || match crate::here::enter_network(scenario.network) {
+            Ok(name) => Ok(match act()? {
+                Outcome::Passed(figures) => Outcome::Passed([vec![format!("network: {name}")], figures].concat()),
+                skipped @ Outcome::Skipped(_) => skipped,
+            }),
             Err(reason) => Ok(Outcome::Skipped(format!("{reason:#}"))),
         };
         scope.spawn(inside).join().map_err(|_| anyhow!("the scenario's thread panicked"))?

@@ -108,8 +108,9 @@ pub(super) fn mixed(
             }
         }
         guests = staying;
-        if let Some(guest) = guests.first().filter(|_| Instant::now() > storm.until + LEAVE) {
-            bail!("{guest}: not done {LEAVE:?} after the storm");
+        if !guests.is_empty() && Instant::now() > storm.until + LEAVE {
+            let guests: Vec<String> = guests.iter().map(Guest::to_string).collect();
+            bail!("not done {LEAVE:?} after the storm: {}", guests.join("; "));
         }
         each_round(storm)?;
         thread::sleep(Duration::from_millis(1));
@@ -180,13 +181,14 @@ fn soak(storm: &mut Storm<'_>) -> Result<()> {
     }
     let path = storm.folder.join("soak.svg");
     std::fs::write(&path, plot("Parrot under a mixed load", &curves(&samples)))?;
-    storm.tell(no_growth(&samples, count)?);
+    storm.tell(no_growth(&samples, count, storm.short)?);
     storm.tell(format!("plotted in {}", path.display()));
     Ok(())
 }
 
 /// Demands that the server cost as much in the last quarter as in the second, with `peers` at a time; says how much.
-fn no_growth(samples: &[(Duration, Usage)], peers: usize) -> Result<String> {
+/// In the short form the share of a processor is only told: a second of a busy machine says nothing of the server.
+fn no_growth(samples: &[(Duration, Usage)], peers: usize, short: bool) -> Result<String> {
     // What memory needs it needs early: later quarters are to hold what the second held.
     let (_, later) = samples.split_at(samples.len() / 4);
     let (second, rest) = later.split_at(later.len() / 3);
@@ -201,7 +203,7 @@ fn no_growth(samples: &[(Duration, Usage)], peers: usize) -> Result<String> {
     // Those that have just gone may not be closed yet.
     grown("the number of descriptors", descriptors(second), descriptors(last), peers as u64 / 10)?;
     let (early, late) = (share(second), share(last));
-    ensure!(late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
+    ensure!(short || late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
     Ok(format!(
         "memory at most {} in the second quarter, {} in the last; {} descriptors, {}; processor {early:.0} %, {late:.0} %",
         size(memory(second)),
@@ -251,7 +253,7 @@ mod tests {
                 Usage { memory, peak: memory, descriptors, processor: processor(second) },
             )
         };
-        no_growth(&(0..100).map(sample).collect::<Vec<_>>(), 400)
+        no_growth(&(0..100).map(sample).collect::<Vec<_>>(), 400, false)
     }
 
     const STEADY: fn(u32) -> Duration = |second| Duration::from_millis(100) * second;
