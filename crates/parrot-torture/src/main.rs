@@ -43,6 +43,10 @@ struct Arguments {
     #[arg(long)]
     short: bool,
 
+    /// Run them so many times, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+
     /// List the scenarios and run none
     #[arg(long)]
     list: bool,
@@ -92,10 +96,15 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         short: arguments.short,
         room: room_for_connections(),
     };
-    let tally = run_all(&scenarios, &conditions, &mut stdout()).context(UNWRITABLE)?;
-    writeln!(stdout(), "{} passed, {} skipped, {} failed", tally.passed, tally.skipped.len(), tally.failed)
-        .context(UNWRITABLE)?;
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (mut passed, mut skipped, mut failed) = (0, 0, 0);
+    for _ in 0..arguments.repeat {
+        let tally = run_all(&scenarios, &conditions, &mut stdout()).context(UNWRITABLE)?;
+        passed += tally.passed;
+        skipped += tally.skipped.len();
+        failed += tally.failed;
+    }
+    writeln!(stdout(), "{passed} passed, {skipped} skipped, {failed} failed").context(UNWRITABLE)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(scenarios: &[Scenario]) -> io::Result<()> {
