@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::scenario::{Network, Scenario};
 use crate::server::Log;
@@ -60,12 +60,8 @@ fn works(program: &str, arguments: &[&str]) -> bool {
 
 /// Moves this thread into a network namespace of its own, and makes the first of these networks there that can be made.
 /// Says which.
-#[cfg(target_os = "linux")]
 pub(crate) fn enter_network(networks: &[Network]) -> Result<&'static str> {
-    use anyhow::{Context as _, anyhow};
-    use nix::sched::{CloneFlags, unshare};
-
-    unshare(CloneFlags::CLONE_NEWNET).context("a network of its own needs root")?;
+    own_network()?;
     let mut failures = Vec::new();
     for network in networks {
         match make_network(network.commands) {
@@ -77,9 +73,18 @@ pub(crate) fn enter_network(networks: &[Network]) -> Result<&'static str> {
 }
 
 #[cfg(target_os = "linux")]
-fn make_network(commands: &[&[&str]]) -> Result<()> {
-    use anyhow::{Context as _, bail};
+fn own_network() -> Result<()> {
+    use nix::sched::{CloneFlags, unshare};
 
+    unshare(CloneFlags::CLONE_NEWNET).context("a network of its own needs root")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_network() -> Result<()> {
+    bail!("networks of their own are for Linux only")
+}
+
+fn make_network(commands: &[&[&str]]) -> Result<()> {
     for command in commands {
         let Some((program, arguments)) = command.split_first() else { continue };
         let shown = command.join(" ");
@@ -90,9 +95,4 @@ fn make_network(commands: &[&[&str]]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn enter_network(_: &[Network]) -> Result<&'static str> {
-    anyhow::bail!("networks of their own are for Linux only")
 }
