@@ -200,8 +200,9 @@ fn no_growth(samples: &[(Duration, Usage)], peers: usize, short: bool) -> Result
     let memory = |samples| highest(samples, |usage| usage.memory);
     let descriptors = |samples| highest(samples, |usage| usage.descriptors as u64);
     grown("memory in bytes", memory(second), memory(last), 4 << 20)?;
-    // Those that have just gone may not be closed yet.
-    grown("the number of descriptors", descriptors(second), descriptors(last), peers as u64 / 10)?;
+    // Those that have just gone may not be closed yet, and a few peers are not all there at every moment.
+    let allowed = (peers as u64 / 10).max(16);
+    grown("the number of descriptors", descriptors(second), descriptors(last), allowed)?;
     let (early, late) = (share(second), share(last));
     ensure!(short || late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
     Ok(format!(
