@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use crate::cargo;
 
 /// The servers, and who measures them.
-const PACKAGES: [&str; 3] = ["parrot-cli", "parrot-peers", "parrot-bench"];
+const PACKAGES: [&str; 3] = ["parrot-cli", "parrot-rivals", "parrot-bench"];
 
 /// For a profile: names of functions, and stacks that perf can follow.
 const READABLE: [&str; 4] =

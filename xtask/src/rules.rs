@@ -59,7 +59,7 @@ const RULES: &[Rule] = &[
         ours: &["parrot-kqueue", "parrot-load"],
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL]),
     },
-    Rule { name: "parrot-peers", ours: &[], others: Others::AllBut(&[]) },
+    Rule { name: "parrot-rivals", ours: &[], others: Others::AllBut(&[]) },
     Rule {
         name: "parrot-simulator",
         ours: &["parrot-server", "parrot-kqueue"],

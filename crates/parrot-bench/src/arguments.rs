@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::peer::Peer;
+use crate::server::Server;
 use crate::suite::{QUICK, SUITES, Suite};
 
 /// Measures Parrot against other echo servers, and leaves a table, results.json and report.html.
@@ -33,9 +33,9 @@ pub(crate) struct Arguments {
     /// Seconds measured in each run [default: 2s, with --quick 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
-    /// Another echo server, started by COMMAND, in which {port} stands for its port; may be repeated
-    #[arg(long, value_name = "NAME=COMMAND", value_parser = Peer::custom)]
-    pub(crate) peer: Vec<Peer>,
+    /// Another rival, started by COMMAND, in which {port} stands for its port; may be repeated
+    #[arg(long = "rival", value_name = "NAME=COMMAND", value_parser = Server::rival)]
+    pub(crate) rivals: Vec<Server>,
     /// Compare CPU a message and throughput, of each server under each load, with those of another time; exit code 1 if
     /// Parrot got slower by more than the spread of both and 2 % (10 % where nothing was repeated)
     #[arg(long, value_name = "OLD.json")]
@@ -87,11 +87,11 @@ impl Arguments {
     }
 
     /// Refuses names that are neither suite nor server, that two servers have, or that leave nothing to measure.
-    pub(crate) fn check(&self, all: &[Peer]) -> Result<()> {
-        let peers: Vec<&str> = all.iter().map(|peer| peer.name.as_str()).collect();
-        for peer in &self.peer {
-            if peers.iter().filter(|name| **name == peer.name).count() > 1 {
-                bail!("--peer {}: there is a server of that name already; choose another", peer.name);
+    pub(crate) fn check(&self, all: &[Server]) -> Result<()> {
+        let servers: Vec<&str> = all.iter().map(|server| server.name.as_str()).collect();
+        for rival in &self.rivals {
+            if servers.iter().filter(|name| **name == rival.name).count() > 1 {
+                bail!("--rival {}: there is a server of that name already; choose another", rival.name);
             }
         }
         for name in &self.only {
@@ -100,19 +100,19 @@ impl Arguments {
                     "--only {name}: --connections measures with its own numbers instead of the suites; leave one out"
                 );
             }
-            if !peers.contains(&name.as_str()) && !SUITES.iter().any(|suite| suite.name == name.as_str()) {
+            if !servers.contains(&name.as_str()) && !SUITES.iter().any(|suite| suite.name == name.as_str()) {
                 bail!("--only {name}: there is neither a suite nor a server of that name here (see --list)");
             }
         }
         if self.connections.contains(&0) {
             bail!("--connections 0: there is nothing to measure without a connection");
         }
-        if self.profile && !self.wants("parrot", &peers) {
+        if self.profile && !self.wants("parrot", &servers) {
             bail!("--profile is of parrot, which is not among the servers of --only: name it too, or none");
         }
         let suites = self.suites();
-        let wanted = |peer: &&Peer| self.wants(&peer.name, &peers);
-        if !all.iter().filter(wanted).any(|peer| suites.iter().any(|suite| peer.takes_part(suite.field))) {
+        let wanted = |server: &&Server| self.wants(&server.name, &servers);
+        if !all.iter().filter(wanted).any(|server| suites.iter().any(|suite| server.takes_part(suite.field))) {
             bail!("none of these servers takes part in any of these suites: docs/benchmarks.md says who does");
         }
         Ok(())
@@ -159,22 +159,22 @@ mod tests {
     fn what_leaves_nothing_to_measure_is_refused_with_the_reason() {
         let refused = |words: &[&str]| {
             let arguments = arguments(words);
-            let own = ["parrot=x {port}", "go=x {port}"].map(|text| Peer::custom(text).expect("a peer"));
-            let all: Vec<Peer> = own.into_iter().chain(arguments.peer.iter().cloned()).collect();
+            let own = ["parrot=x {port}", "go=x {port}"].map(|text| Server::rival(text).expect("a rival"));
+            let all: Vec<Server> = own.into_iter().chain(arguments.rivals.iter().cloned()).collect();
             arguments.check(&all).map_err(|error| error.to_string())
         };
         let says = |words: &[&str], what: &str| refused(words).is_err_and(|error| error.contains(what));
         assert!(says(&["--only", "c5O"], "neither a suite nor a server"));
         assert!(says(&["--only", "go,size-1k"], "none of these servers"));
         assert!(says(&["--connections", "7", "--only", "c50"], "leave one out"));
-        assert!(says(&["--peer", "parrot=mine {port}"], "that name already"));
-        assert!(says(&["--peer", "a=b {port}", "--peer", "a=c {port}"], "that name already"));
+        assert!(says(&["--rival", "parrot=mine {port}"], "that name already"));
+        assert!(says(&["--rival", "a=b {port}", "--rival", "a=c {port}"], "that name already"));
         assert!(says(&["--only", "c50,go", "--profile"], "--profile is of parrot"));
         assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
-        assert_eq!(refused(&["--only", "go,c50", "--peer", "mine=x {port}"]), Ok(()));
+        assert_eq!(refused(&["--only", "go,c50", "--rival", "mine=x {port}"]), Ok(()));
         let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
         assert!(parsed(&["--repeat", "0"]).is_err_and(|error| error.to_string().contains("a number from 1 up")));
-        assert!(parsed(&["--peer", "foo"]).is_err());
+        assert!(parsed(&["--rival", "foo"]).is_err());
     }
 
     #[test]

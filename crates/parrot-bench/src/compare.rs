@@ -17,7 +17,7 @@ const UNREPEATED: f64 = 0.10;
 #[derive(Debug)]
 pub(crate) struct Change {
     suite: String,
-    peer: String,
+    server: String,
     figure: &'static str,
     before: Summary,
     after: Summary,
@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
 pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
     let mut changes = Vec::new();
     for cell in &after.cells {
-        let Some(old) = before.cell(&cell.suite, &cell.peer) else { continue };
+        let Some(old) = before.cell(&cell.suite, &cell.server) else { continue };
         let repeated = cell.is_repeated() && old.is_repeated();
         let limited = sets_no_pace(cell) || sets_no_pace(old);
         let figures = [
@@ -49,9 +49,9 @@ pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
         for (figure, both, more_is_faster) in figures {
             let Some((before, after)) = both else { continue };
             let verdict = judge(before, after, more_is_faster, repeated);
-            let (suite, peer) = (cell.suite.clone(), cell.peer.clone());
+            let (suite, server) = (cell.suite.clone(), cell.server.clone());
             let doubtful = more_is_faster && limited;
-            changes.push(Change { suite, peer, figure, before, after, verdict, doubtful });
+            changes.push(Change { suite, server, figure, before, after, verdict, doubtful });
         }
     }
     changes
@@ -82,7 +82,7 @@ impl Change {
     /// Whether Parrot itself got slower. The others did not change; if they did, the machine did. Where the client or other
     /// programs set the pace, the throughput says nothing about it, and CPU a message alone decides.
     pub(crate) fn is_regression(&self) -> bool {
-        self.verdict == Verdict::Slower && is_own(&self.peer) && !self.doubtful
+        self.verdict == Verdict::Slower && is_own(&self.server) && !self.doubtful
     }
 
     /// Whether it is worth a line.
@@ -93,7 +93,7 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { suite, peer, figure, before, after, verdict, doubtful } = self;
+        let Change { suite, server, figure, before, after, verdict, doubtful } = self;
         let word = match verdict {
             Verdict::Faster => "faster",
             Verdict::Slower => "SLOWER",
@@ -105,7 +105,7 @@ impl fmt::Display for Change {
             [before.median, after.median, after.least, after.most, before.least, before.most].map(shown);
         write!(
             formatter,
-            "{word:6} {suite:12} {peer:12} {figure:13} {old} -> {new} ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
+            "{word:6} {suite:12} {server:12} {figure:13} {old} -> {new} ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
             if *doubtful { ", not the server's alone" } else { "" }
         )
     }
@@ -114,10 +114,10 @@ impl fmt::Display for Change {
 /// What only one of the two measured, in a line.
 pub(crate) fn one_sided(before: &Results, after: &Results) -> Option<String> {
     let suites = |results: &Results| results.suites.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
-    let peers = |results: &Results| results.peers.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
+    let servers = |results: &Results| results.servers.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
     let only = |one: &Results, other: &Results| {
-        let (suites, peers) = (without(&suites(one), &suites(other)), without(&peers(one), &peers(other)));
-        [suites, peers].concat().join(", ")
+        let (suites, servers) = (without(&suites(one), &suites(other)), without(&servers(one), &servers(other)));
+        [suites, servers].concat().join(", ")
     };
     let (gone, new) = (only(before, after), only(after, before));
     let sides = [("then", gone), ("now", new)].into_iter().filter(|(_, names)| !names.is_empty());
@@ -163,7 +163,7 @@ pub(crate) fn cautions(before: &Results, after: &Results, changes: &[Change]) ->
     if busy(before) || busy(after) {
         cautions.push("other programs were at work during one of the two: repeat it on a quiet machine".into());
     }
-    let others = |change: &&Change| !is_own(&change.peer);
+    let others = |change: &&Change| !is_own(&change.server);
     let (moved, all) = (
         changes.iter().filter(others).filter(|change| change.is_noteworthy()).count(),
         changes.iter().filter(others).count(),
@@ -198,10 +198,10 @@ mod tests {
     }
 
     /// A change for the worse.
-    fn slower(peer: &str, doubtful: bool) -> Change {
+    fn slower(server: &str, doubtful: bool) -> Change {
         let (before, after) = (summary(&[1.0]), summary(&[2.0]));
-        let (suite, peer) = ("c50".to_string(), peer.to_string());
-        Change { suite, peer, figure: "throughput", before, after, verdict: Verdict::Slower, doubtful }
+        let (suite, server) = ("c50".to_string(), server.to_string());
+        Change { suite, server, figure: "throughput", before, after, verdict: Verdict::Slower, doubtful }
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_client_or_other_programs_may_have_set_the_pace() {
-        let cell = |run: Run| Cell { suite: String::new(), peer: String::new(), runs: vec![run], errors: Vec::new() };
+        let cell = |run: Run| Cell { suite: String::new(), server: String::new(), runs: vec![run], errors: Vec::new() };
         let sound = || Run { latency: Latency { count: 1, ..Latency::default() }, ..Run::default() };
         assert!(!sets_no_pace(&cell(sound())));
         assert!(sets_no_pace(&cell(Run { marks: vec![Mark::ClientBound], ..sound() })));

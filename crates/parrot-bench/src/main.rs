@@ -10,11 +10,11 @@ mod compare;
 mod environment;
 mod interrupt;
 mod measure;
-mod peer;
 mod pin;
 mod profile;
 mod report;
 mod results;
+mod running;
 mod say;
 mod server;
 mod suite;
@@ -35,9 +35,9 @@ use arguments::Arguments;
 use environment::Environment;
 use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
-use peer::{Peer, Places};
-use results::{Method, PeerInfo, Results, SCHEMA, SuiteInfo};
+use results::{Method, READABLE, Results, SCHEMA, ServerInfo, SuiteInfo};
 use say::{reader_has_gone, say, warn};
+use server::{Places, Server};
 use suite::{SUITES, Suite};
 
 fn main() -> ExitCode {
@@ -58,10 +58,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     // Read first: a mistake in its name should not cost the time of a measurement.
     let before = arguments.compare.as_deref().map(read_results).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
-    let mut all = peer::all(&Places { programs: &programs, output: &output });
-    all.extend(arguments.peer.iter().cloned());
+    let mut all = server::all(&Places { programs: &programs, output: &output });
+    all.extend(arguments.rivals.iter().cloned());
     if arguments.list {
-        return match list(&all, &peer::missing(&all, &programs)) {
+        return match list(&all, &server::missing(&all, &programs)) {
             // Who has left has seen enough of it.
             Err(error) if !reader_has_gone(&error) => Err(error),
             _ => Ok(ExitCode::SUCCESS),
@@ -71,14 +71,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.profile {
         profile::check()?;
     }
-    let names: Vec<&str> = all.iter().map(|peer| peer.name.as_str()).collect();
-    let wanted = |peer: &&Peer| arguments.wants(&peer.name, &names) && (!arguments.profile || peer.name == "parrot");
-    let mut peers: Vec<Peer> = all.iter().filter(wanted).cloned().collect();
-    let missing = peer::missing(&peers, &programs);
+    let names: Vec<&str> = all.iter().map(|server| server.name.as_str()).collect();
+    let wanted =
+        |server: &&Server| arguments.wants(&server.name, &names) && (!arguments.profile || server.name == "parrot");
+    let mut servers: Vec<Server> = all.iter().filter(wanted).cloned().collect();
+    let missing = server::missing(&servers, &programs);
     if let Some((name, why)) = missing.iter().find(|(name, _)| arguments.only.contains(name)) {
         wrong_usage(format!("--only {name}: it cannot take part: {why}"));
     }
-    peers.retain(|peer| !missing.contains_key(&peer.name));
+    servers.retain(|server| !missing.contains_key(&server.name));
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
 
     let (interrupt, _guard) = Interrupt::take()?;
@@ -88,7 +89,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let measure = Measure { cores, warmup, window, threads, errors: &output, interrupt: &interrupt };
     if arguments.profile {
         let suite = arguments.suites().into_iter().next().context("no suite to profile")?;
-        let parrot = peers.iter().find(|peer| peer.name == "parrot").context("--profile is for parrot")?;
+        let parrot = servers.iter().find(|server| server.name == "parrot").context("--profile is for parrot")?;
         return profile::flame_graph(&measure, &suite, parrot, &output);
     }
 
@@ -105,14 +106,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             same_core: measure.cores.as_ref().is_some_and(|cores| cores.same_core),
         },
         suites: Vec::new(),
-        peers: peers.iter().map(info).collect(),
+        servers: servers.iter().map(info).collect(),
         missing,
         skipped: BTreeMap::new(),
         cells: Vec::new(),
         interrupted: false,
     };
     caution(&results)?;
-    let told = measure_all(arguments, &measure, &peers, &mut results);
+    let told = measure_all(arguments, &measure, &servers, &mut results);
     finish(&results, &output)?; // also when nobody reads the tables any more
     told?;
     let slower = before.map(|before| compare(&before, &results)).transpose()?.unwrap_or(false);
@@ -132,8 +133,8 @@ fn wrong_usage(wrong: impl Display) -> ! {
     Arguments::command().error(ErrorKind::ValueValidation, wrong).exit()
 }
 
-fn info(peer: &Peer) -> PeerInfo {
-    PeerInfo { name: peer.name.clone(), about: peer.about.clone(), receives: peer.receives.clone() }
+fn info(server: &Server) -> ServerInfo {
+    ServerInfo { name: server.name.clone(), about: server.about.clone(), receives: server.receives.clone() }
 }
 
 /// Runs every suite, and leaves what there is when it is stopped.
@@ -141,9 +142,9 @@ fn info(peer: &Peer) -> PeerInfo {
 /// # Errors
 ///
 /// If what it finds cannot be told.
-fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], results: &mut Results) -> Result<()> {
+fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server], results: &mut Results) -> Result<()> {
     'suites: for suite in arguments.suites() {
-        let field: Vec<&Peer> = peers.iter().filter(|peer| peer.takes_part(suite.field)).collect();
+        let field: Vec<&Server> = servers.iter().filter(|server| server.takes_part(suite.field)).collect();
         if field.is_empty() {
             continue;
         }
@@ -160,10 +161,10 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
         });
         for repeat in 0..arguments.repeats() {
             // There and back again, so that nobody always comes after the same neighbour.
-            let order: Vec<&&Peer> =
+            let order: Vec<&&Server> =
                 if repeat % 2 == 0 { field.iter().collect() } else { field.iter().rev().collect() };
-            for peer in order {
-                let outcome = measure.run(&suite, peer, &mut |_| {});
+            for server in order {
+                let outcome = measure.run(&suite, server, &mut |_| {});
                 if measure.interrupt.stop.stopped() {
                     // A run cut short is no run.
                     results.interrupted = true;
@@ -176,7 +177,7 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, peers: &[Peer], res
                     results.skipped.insert(suite.name.to_string(), lacking.to_string());
                     continue 'suites;
                 }
-                let cell = results.cell_mut(&suite.name, &peer.name);
+                let cell = results.cell_mut(&suite.name, &server.name);
                 match outcome {
                     Ok(run) => cell.runs.push(run),
                     Err(error) => cell.errors.push(format!("{error:#}")),
@@ -253,8 +254,8 @@ fn read_results(path: &Path) -> Result<Results> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let results: Results =
         serde_json::from_slice(&text).with_context(|| format!("{} is not a results.json", path.display()))?;
-    if results.schema != SCHEMA {
-        bail!("{} is of format {}, and this program reads {SCHEMA}", path.display(), results.schema);
+    if !READABLE.contains(&results.schema.as_str()) {
+        bail!("{} has format {}; this program reads {}", path.display(), results.schema, READABLE.join(" and "));
     }
     Ok(results)
 }
@@ -275,13 +276,13 @@ fn output(arguments: &Arguments) -> Result<PathBuf> {
     Ok(target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string()))
 }
 
-fn list(peers: &[Peer], missing: &BTreeMap<String, String>) -> Result<()> {
+fn list(servers: &[Server], missing: &BTreeMap<String, String>) -> Result<()> {
     say("suites")?;
     for Suite { name, title, .. } in SUITES {
         say(format_args!("  {name:12} {title}"))?;
     }
     say("servers")?;
-    for Peer { name, about, .. } in peers {
+    for Server { name, about, .. } in servers {
         let missing = missing.get(name).map(|why| format!(" (cannot take part: {why})")).unwrap_or_default();
         say(format_args!("  {name:12} {about}{missing}"))?;
     }

@@ -9,9 +9,9 @@ use parrot_load::{Report, Watch};
 
 use crate::account::{self, Used};
 use crate::interrupt::Interrupt;
-use crate::peer::Peer;
 use crate::pin::{self, Cores};
 use crate::results::{Memory, Run};
+use crate::running::Running;
 use crate::server::Server;
 use crate::suite::Suite;
 
@@ -37,18 +37,18 @@ pub(crate) struct Measure<'a> {
 }
 
 impl Measure<'_> {
-    /// Starts `peer`, puts it under the load of `suite`, and ends it. `started` is called with the server's process
+    /// Starts `server`, puts it under the load of `suite`, and ends it. `started` is called with the server's process
     /// before the load.
     ///
     /// # Errors
     ///
     /// If the server does not start, or the load cannot be run.
-    pub(crate) fn run(&self, suite: &Suite, peer: &Peer, started: &mut dyn FnMut(u32)) -> Result<Run> {
+    pub(crate) fn run(&self, suite: &Suite, server: &Server, started: &mut dyn FnMut(u32)) -> Result<Run> {
         if let Some(cores) = &self.cores {
             pin::pin(&cores.server)?; // inherited by the server
         }
-        let errors = self.errors.join(format!("{}.stderr", peer.name));
-        let answering = Server::start(peer, &errors, self.interrupt);
+        let errors = self.errors.join(format!("{}.stderr", server.name));
+        let answering = Running::start(server, &errors, self.interrupt);
         if let Some(cores) = &self.cores {
             pin::pin(&cores.client)?;
         }

@@ -12,8 +12,8 @@ use inferno::collapse::perf::{Folder, Options};
 
 use crate::interrupt::INTERRUPTED;
 use crate::measure::Measure;
-use crate::peer::Peer;
 use crate::say::{say, warn};
+use crate::server::Server;
 use crate::suite::Suite;
 
 /// What to use where there is no perf.
@@ -39,16 +39,16 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Runs `peer` under the load of `suite`, writes where its time went to `output`/profile.svg, and says so. The exit
+/// Runs `server` under the load of `suite`, writes where its time went to `output`/profile.svg, and says so. The exit
 /// code tells of an interruption, and of a run in which something failed.
 ///
 /// # Errors
 ///
 /// If the run cannot be made, or perf may not look at the process; with what to do.
-pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, peer: &Peer, output: &Path) -> Result<ExitCode> {
+pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, server: &Server, output: &Path) -> Result<ExitCode> {
     let data = output.join("perf.data");
     let mut recording = None;
-    let run = measure.run(suite, peer, &mut |process| recording = Some(record(process, &data)));
+    let run = measure.run(suite, server, &mut |process| recording = Some(record(process, &data)));
     if measure.interrupt.stop.stopped() {
         return Ok(ExitCode::from(INTERRUPTED));
     }

@@ -156,10 +156,11 @@ fn method(results: &Results) -> String {
             ""
         },
     );
-    for peer in &results.peers {
+    for server in &results.servers {
         let receives =
-            if peer.receives.is_empty() { String::new() } else { format!("; receives {} at once", peer.receives) };
-        let _ = writeln!(text, "<dt>{}</dt><dd>{}{}</dd>", escape(&peer.name), escape(&peer.about), escape(&receives));
+            if server.receives.is_empty() { String::new() } else { format!("; receives {} at once", server.receives) };
+        let _ =
+            writeln!(text, "<dt>{}</dt><dd>{}{}</dd>", escape(&server.name), escape(&server.about), escape(&receives));
     }
     for (name, why) in &results.missing {
         let _ = writeln!(text, "<dt>{}</dt><dd>did not take part: {}</dd>", escape(name), escape(why));
@@ -208,15 +209,15 @@ fn environment(results: &Results) -> String {
 mod tests {
     use super::*;
     use crate::environment::Environment;
-    use crate::results::{Memory, Method, PeerInfo, Run, SCHEMA, SuiteInfo};
+    use crate::results::{Memory, Method, Run, SCHEMA, ServerInfo, SuiteInfo};
     use parrot_load::Latency;
 
-    fn peer(name: &str, about: &str) -> PeerInfo {
-        PeerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into() }
+    fn server(name: &str, about: &str) -> ServerInfo {
+        ServerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into() }
     }
 
     /// Results of `suites`, in which every server was as fast as its name is long.
-    fn results(suites: &[(&str, usize)], peers: &[&str]) -> Results {
+    fn results(suites: &[(&str, usize)], servers: &[&str]) -> Results {
         let mut results = Results {
             schema: SCHEMA.into(),
             environment: Environment::read(std::path::Path::new("target/release")),
@@ -230,13 +231,13 @@ mod tests {
                 same_core: false,
             },
             suites: Vec::new(),
-            peers: Vec::new(),
+            servers: Vec::new(),
             missing: [("go".to_string(), "Go is <not> installed".to_string())].into(),
             skipped: [("c9".to_string(), "too few <descriptors>".to_string())].into(),
             cells: Vec::new(),
             interrupted: false,
         };
-        results.peers.extend(peers.iter().map(|name| peer(name, "a <server>")));
+        results.servers.extend(servers.iter().map(|name| server(name, "a <server>")));
         for (name, connections) in suites {
             results.suites.push(SuiteInfo {
                 name: (*name).into(),
@@ -248,10 +249,10 @@ mod tests {
                 pipeline: 1,
                 reconnect: false,
             });
-            for peer in peers {
+            for server in servers {
                 let run = |factor: f64| Run {
-                    messages_per_second: factor * 1e5 / peer.len() as f64,
-                    cpu_per_message: Some(factor * peer.len() as f64),
+                    messages_per_second: factor * 1e5 / server.len() as f64,
+                    cpu_per_message: Some(factor * server.len() as f64),
                     latency: Latency { count: 1000, p50: 20.0, ..Latency::default() },
                     curve: vec![(0.0, 10.0), (50.0, 20.0), (99.0, 300.0)],
                     memory: Memory {
@@ -262,7 +263,7 @@ mod tests {
                     },
                     ..Run::default()
                 };
-                results.cell_mut(name, peer).runs.extend([run(1.0), run(1.1)]);
+                results.cell_mut(name, server).runs.extend([run(1.0), run(1.1)]);
             }
         }
         results
@@ -292,12 +293,12 @@ mod tests {
 
     #[test]
     fn a_page_is_made_of_whatever_there_is() {
-        for (suites, peers) in [(&[][..], &[][..]), (&[("c50", 50)], &["own"]), (&[("c7", 7)], &["parrot"])] {
-            let (page, _) = html(&results(suites, peers)).expect("a page");
+        for (suites, servers) in [(&[][..], &[][..]), (&[("c50", 50)], &["own"]), (&[("c7", 7)], &["parrot"])] {
+            let (page, _) = html(&results(suites, servers)).expect("a page");
             assert!(page.ends_with("</html>\n"));
         }
         let mut failed = results(&[("c50", 50)], &[]);
-        failed.peers.push(peer("sulky", ""));
+        failed.servers.push(server("sulky", ""));
         failed.cell_mut("c50", "sulky").errors.push("it ended".into());
         assert!(html(&failed).expect("a page").0.contains("it ended"));
     }
@@ -306,7 +307,7 @@ mod tests {
     fn a_server_that_answered_nothing_is_named_below_the_chart_and_not_drawn() {
         let mut results = results(&[("c50", 50)], &["parrot"]);
         let drawn = html(&results).expect("a page").1.len();
-        results.peers.push(peer("mute", ""));
+        results.servers.push(server("mute", ""));
         let mute = Run { cpu_per_message: None, curve: vec![(0.0, 0.0), (50.0, 0.0)], ..Run::default() };
         results.cell_mut("c50", "mute").runs.push(mute);
         let (page, charts) = html(&results).expect("a page");
@@ -357,6 +358,15 @@ mod tests {
             results.cell("c50", "parrot").and_then(Cell::throughput)
         );
         assert!(crate::compare::changes(&results, &again).iter().all(|change| !change.is_noteworthy()));
+    }
+
+    #[test]
+    fn the_first_format_can_be_read() {
+        let new = serde_json::to_string(&results(&[("c50", 50)], &["parrot"])).expect("JSON");
+        let old = new.replace("\"servers\"", "\"peers\"").replace("\"server\"", "\"peer\"");
+        let again: Results = serde_json::from_str(&old).expect("results");
+        assert_ne!(new, old);
+        assert!(again.cell("c50", "parrot").is_some() && again.servers[0].name == "parrot");
     }
 
     #[test]

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 
 /// Name and version of the format. The version changes when a field changes its meaning or goes away.
-pub(crate) const SCHEMA: &str = "parrot-bench/1";
+pub(crate) const SCHEMA: &str = "parrot-bench/2";
+
+/// The formats that can be read. In the first, `servers` and `server` are called `peers` and `peer`.
+pub(crate) const READABLE: [&str; 2] = ["parrot-bench/1", SCHEMA];
 
 /// Everything one call of the benchmark found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,7 +22,8 @@ pub(crate) struct Results {
     /// The suites that were run, in order.
     pub(crate) suites: Vec<SuiteInfo>,
     /// The servers that took part, in order.
-    pub(crate) peers: Vec<PeerInfo>,
+    #[serde(alias = "peers")]
+    pub(crate) servers: Vec<ServerInfo>,
     /// Servers that could not take part, and why.
     pub(crate) missing: BTreeMap<String, String>,
     /// Suites for which the machine has too little of something, and what.
@@ -61,7 +65,7 @@ pub(crate) struct SuiteInfo {
 
 /// A server, as a report names it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct PeerInfo {
+pub(crate) struct ServerInfo {
     pub(crate) name: String,
     pub(crate) about: String,
     /// How much it receives at once.
@@ -73,7 +77,8 @@ pub(crate) struct PeerInfo {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) suite: String,
-    pub(crate) peer: String,
+    #[serde(alias = "peer")]
+    pub(crate) server: String,
     pub(crate) runs: Vec<Run>,
     /// Why runs are missing.
     pub(crate) errors: Vec<String>,
@@ -282,8 +287,8 @@ impl Cell {
 }
 
 /// Whether a server of that name is this project's own, and not one of somebody's who likes the name.
-pub(crate) fn is_own(peer: &str) -> bool {
-    matches!(peer, "parrot" | "parrot-clf" | "parrot-json")
+pub(crate) fn is_own(server: &str) -> bool {
+    matches!(server, "parrot" | "parrot-clf" | "parrot-json")
 }
 
 impl Results {
@@ -292,8 +297,8 @@ impl Results {
         if !self.cells.iter().any(|cell| cell.sound().next().is_some()) {
             return Some("nothing was measured".into());
         }
-        let own = self.cells.iter().filter(|cell| is_own(&cell.peer));
-        let failed = own.filter_map(|cell| Some(format!("{} under {}: {}", cell.peer, cell.suite, cell.trouble()?)));
+        let own = self.cells.iter().filter(|cell| is_own(&cell.server));
+        let failed = own.filter_map(|cell| Some(format!("{} under {}: {}", cell.server, cell.suite, cell.trouble()?)));
         let failed = failed.collect::<Vec<_>>().join("; ");
         (!failed.is_empty()).then_some(failed)
     }
@@ -310,17 +315,17 @@ impl Results {
         all > 0.0 && cell.median(|run| run.cores).is_some_and(|used| used >= FULL * all)
     }
 
-    /// The cell of `peer` under `suite`.
-    pub(crate) fn cell(&self, suite: &str, peer: &str) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.suite == suite && cell.peer == peer)
+    /// The cell of `server` under `suite`.
+    pub(crate) fn cell(&self, suite: &str, server: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.suite == suite && cell.server == server)
     }
 
-    /// The cell of `peer` under `suite`, made if there is none.
-    pub(crate) fn cell_mut(&mut self, suite: &str, peer: &str) -> &mut Cell {
-        let place = self.cells.iter().position(|cell| cell.suite == suite && cell.peer == peer);
+    /// The cell of `server` under `suite`, made if there is none.
+    pub(crate) fn cell_mut(&mut self, suite: &str, server: &str) -> &mut Cell {
+        let place = self.cells.iter().position(|cell| cell.suite == suite && cell.server == server);
         let place = place.unwrap_or_else(|| {
-            let (suite, peer) = (suite.to_string(), peer.to_string());
-            self.cells.push(Cell { suite, peer, runs: Vec::new(), errors: Vec::new() });
+            let (suite, server) = (suite.to_string(), server.to_string());
+            self.cells.push(Cell { suite, server, runs: Vec::new(), errors: Vec::new() });
             self.cells.len() - 1
         });
         &mut self.cells[place]
@@ -328,7 +333,7 @@ impl Results {
 
     /// The cells of `suite`, in the order of the servers.
     pub(crate) fn of_suite<'a>(&'a self, suite: &'a str) -> impl Iterator<Item = &'a Cell> {
-        self.peers.iter().filter_map(move |peer| self.cell(suite, &peer.name))
+        self.servers.iter().filter_map(move |server| self.cell(suite, &server.name))
     }
 }
 
@@ -342,7 +347,7 @@ mod tests {
     }
 
     fn cell(runs: Vec<Run>) -> Cell {
-        Cell { suite: String::new(), peer: String::new(), runs, errors: Vec::new() }
+        Cell { suite: String::new(), server: String::new(), runs, errors: Vec::new() }
     }
 
     #[test]

@@ -1,152 +1,187 @@
-//! A server while it runs: started, asked until it answers, ended.
+//! Who is measured: the servers, how each is started, and what keeps one from taking part.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::interrupt::Interrupt;
-use crate::peer::Peer;
-use crate::results::LogLines;
-use crate::say::warn;
+use crate::suite::Field;
 
-/// How long a server may take to answer for the first time.
-const START: Duration = Duration::from_secs(10);
-/// How long one that keeps a log may take to write the rest of it.
-const END: Duration = Duration::from_secs(3);
-/// How often its state is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(10);
-/// How long an answer is waited for at once.
-const LISTEN: Duration = Duration::from_millis(100);
-
-/// A server that answers. Ended when dropped.
-#[derive(Debug)]
-pub(crate) struct Server<'a> {
-    child: Child,
-    pub(crate) address: SocketAddr,
+/// A server that can be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) name: String,
+    /// What it stands for.
+    pub(crate) about: String,
+    program: OsString,
+    /// Its arguments, in which `{port}` stands for the port.
+    arguments: Vec<String>,
+    /// How much it receives at once, in words.
+    pub(crate) receives: String,
     /// The file it logs to, if it keeps a log.
-    log: Option<PathBuf>,
-    /// Where its standard error went.
-    errors: &'a Path,
-    interrupt: &'a Interrupt,
+    pub(crate) log: Option<PathBuf>,
+    /// What it needs that may not be installed.
+    needs: Option<Tool>,
 }
 
-impl<'a> Server<'a> {
-    /// Starts `peer` on a free port and waits until it has echoed something. What it says on standard error goes to
-    /// `errors`.
+/// Another language's compiler or runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tool {
+    Go,
+    Node,
+}
+
+impl Tool {
+    /// Makes the servers that need it ready, whose programs go to `programs`.
+    fn prepare(self, programs: &Path) -> Result<()> {
+        match self {
+            Tool::Go => build_go(&programs.join(GO)),
+            Tool::Node => match Command::new("node").arg("--version").output() {
+                Ok(output) if output.status.success() => Ok(()),
+                _ => bail!("Node is not installed"),
+            },
+        }
+    }
+}
+
+/// The program of Go's servers.
+const GO: &str = "rival-go";
+
+impl Server {
+    fn new(name: &str, about: &str, receives: &str, program: impl Into<OsString>, arguments: &[&str]) -> Server {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Server {
+            name: name.into(),
+            about: about.into(),
+            program: program.into(),
+            arguments,
+            receives: receives.into(),
+            log: None,
+            needs: None,
+        }
+    }
+
+    /// A server of the caller's own: `NAME=COMMAND`, with `{port}` somewhere in the command.
     ///
     /// # Errors
     ///
-    /// If it cannot be started, ends, or does not answer in time, with the end of what it said; or if it was interrupted.
-    pub(crate) fn start(peer: &Peer, errors: &'a Path, interrupt: &'a Interrupt) -> Result<Server<'a>> {
-        let address = free_address()?;
-        let said = File::create(errors).with_context(|| format!("cannot write {}", errors.display()))?;
-        let mut command = peer.command(address.port());
-        // A group of its own: Ctrl-C is for us, and we end the server with whatever it has started.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).process_group(0);
-        let mut running = interrupt.server();
-        let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        *running = Some(Pid::from_child(&child));
-        drop(running);
-        let mut server = Server { child, address, log: peer.log.clone(), errors, interrupt };
-        let deadline = Instant::now() + START;
-        let silent = || Instant::now() > deadline || interrupt.stop.stopped();
-        while echoes(address, &silent).is_err() {
-            let ended = server.ended()?;
-            if ended || silent() {
-                let what = if ended { "ended" } else { "does not answer" };
-                let said = std::fs::read_to_string(errors).unwrap_or_default();
-                bail!("{} {what}: {}", peer.name, said.lines().last().unwrap_or("it said nothing"));
-            }
-            thread::sleep(LOOK);
+    /// If it is not of that form.
+    pub(crate) fn rival(text: &str) -> Result<Server> {
+        let (name, command) = text.split_once('=').context("a rival is NAME=COMMAND")?;
+        // It names a file, and a column.
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if name.is_empty() || !name.chars().all(plain) {
+            bail!("`{name}` is no name for a rival: use letters, digits, `.`, `_` and `-`");
         }
-        Ok(server)
-    }
-
-    /// Its process, for the accounting.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Ends it, and says how many lines it logged, if it keeps a log. The log itself is removed: it may be large.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be ended.
-    pub(crate) fn finish(mut self) -> Result<Option<LogLines>> {
-        self.end()?;
-        let Some(log) = &self.log else { return Ok(None) };
-        std::fs::remove_file(log).with_context(|| format!("cannot remove {}", log.display()))?;
-        Ok(LogLines::told(&std::fs::read_to_string(self.errors).unwrap_or_default()))
-    }
-
-    /// Whether it has ended; if so it is reaped.
-    fn ended(&mut self) -> Result<bool> {
-        let mut running = self.interrupt.server();
-        let ended = self.child.try_wait()?.is_some();
-        if ended {
-            *running = None;
+        let mut words = command.split_whitespace().map(str::to_string);
+        let program = words.next().with_context(|| format!("the rival {name} has no command"))?;
+        if !command.contains("{port}") {
+            bail!("the command of {name} has no {{port}}: it has to be told where to listen");
         }
-        Ok(ended)
+        let arguments: Vec<String> = words.collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Ok(Server::new(name, command, "", program, &arguments))
     }
 
-    /// Ends it. Only one that keeps a log is asked to, and given time: it has lines to write. Of the others some could
-    /// not even hear it, because a server starts with the signals blocked that are blocked here.
-    fn end(&mut self) -> Result<()> {
-        let process = Pid::from_child(&self.child);
-        let deadline = Instant::now() + END;
-        if self.log.is_some() && !self.ended()? {
-            kill_process(process, Signal::TERM)?;
-            while !self.ended()? && Instant::now() < deadline {
-                thread::sleep(LOOK);
-            }
-        }
-        if !self.ended()? {
-            let mut running = self.interrupt.server();
-            kill_process_group(process, Signal::KILL)?;
-            self.child.wait()?;
-            *running = None;
-        }
-        Ok(())
+    /// The command that starts it on `port`.
+    pub(crate) fn command(&self, port: u16) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments.iter().map(|argument| argument.replace("{port}", &port.to_string())));
+        command
     }
-}
 
-impl Drop for Server<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.end() {
-            warn(format_args!("the server of process {} could not be ended: {error:#}", self.child.id()));
+    /// Whether it takes part under a load that is for `field`.
+    pub(crate) fn takes_part(&self, field: Field) -> bool {
+        let few = matches!(self.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1");
+        match self.name.as_str() {
+            "parrot-clf" | "parrot-json" => field == Field::Logs,
+            "go-copy" => field == Field::FewAndCopy,
+            _ => few || matches!(field, Field::All | Field::Logs),
         }
     }
 }
 
-/// A port of loopback that nobody listens on at the moment.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?)
+/// Where programs are found and may be put.
+pub(crate) struct Places<'a> {
+    /// The workspace's release programs; Go's joins them.
+    pub(crate) programs: &'a Path,
+    /// Where this run leaves its files.
+    pub(crate) output: &'a Path,
 }
 
-/// Whether a server at `address` echoes a word before `enough` says that it was waited for long enough.
-fn echoes(address: SocketAddr, enough: &impl Fn() -> bool) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, START)?;
-    stream.set_read_timeout(Some(LISTEN))?;
-    stream.write_all(b"polly\n")?;
-    let (mut answer, mut filled) = ([0; 6], 0);
-    while filled < answer.len() {
-        match stream.read(answer.get_mut(filled..).unwrap_or_default()) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !enough() => {}
-            Err(error) => return Err(error),
-        }
+/// Every server of the comparison, in the order of the report, whether or not it can take part here.
+pub(crate) fn all(places: &Places<'_>) -> Vec<Server> {
+    let parrot = |name, about, log: &[&str]| {
+        let base = ["--bind", "127.0.0.1", "--port", "{port}"];
+        Server::new(name, about, "128 KiB", places.programs.join("parrot"), &[&base[..], log].concat())
+    };
+    let logging = |name, about, format: &str| {
+        let log = places.output.join(format!("{format}.log"));
+        let file = log.display().to_string();
+        Server { log: Some(log), ..parrot(name, about, &["--log", format, "--log-file", &file]) }
+    };
+    let ours = |name, about, receives| {
+        Server::new(name, about, receives, places.programs.join(format!("rival-{name}")), &["{port}"])
+    };
+    // Go's server with the usual loop and, for bulk, with `io.Copy`.
+    let go = |name, about, receives, arguments: &[&str]| Server {
+        needs: Some(Tool::Go),
+        ..Server::new(name, about, receives, places.programs.join(GO), arguments)
+    };
+    let script = rivals().join("node/echo.js").display().to_string();
+    let node =
+        Server::new("node", "Node's net module, the original's third server", "64 KiB", "node", &[&script, "{port}"]);
+    vec![
+        parrot("parrot", "this project, logging off", &["-q", "--log", "off"]),
+        logging("parrot-clf", "with a CLF line for each message, to a file", "clf"),
+        logging("parrot-json", "with a JSON line for each message, to a file", "json"),
+        ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue", "64 KiB"),
+        ours("mio", "the common Rust readiness library", "64 KiB"),
+        ours("tokio-1", "tokio on one thread", "8 KiB"),
+        ours("tokio", "tokio as people run it, a worker for each core it may use", "8 KiB"),
+        ours("threads", "the standard library, a thread a connection", "64 KiB"),
+        go("go", "Go's net package, a goroutine a connection", "8 KiB", &["{port}"]),
+        go(
+            "go-copy",
+            "the same with io.Copy, which on Linux splices",
+            "32 KiB, or what a pipe takes where it splices",
+            &["{port}", "copy"],
+        ),
+        Server { needs: Some(Tool::Node), ..node },
+    ]
+}
+
+/// Makes `servers` ready, and says which of them cannot take part, and why.
+pub(crate) fn missing(servers: &[Server], programs: &Path) -> BTreeMap<String, String> {
+    let mut lacking: BTreeMap<Tool, Option<String>> = BTreeMap::new();
+    let mut why = |tool: Tool| {
+        let prepare = || tool.prepare(programs).err().map(|error| format!("{error:#}"));
+        lacking.entry(tool).or_insert_with(prepare).clone()
+    };
+    servers.iter().filter_map(|server| Some((server.name.clone(), why(server.needs?)?))).collect()
+}
+
+fn build_go(program: &Path) -> Result<()> {
+    let mut command = Command::new("go");
+    // The installed toolchain, and nothing fetched: the source needs neither a newer one nor a module.
+    command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
+    command.arg("build").arg("-o").arg(program).arg(".").current_dir(rivals().join("go"));
+    let output = match command.output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("Go is not installed"),
+        output => output.context("cannot start go build")?,
+    };
+    if !output.status.success() {
+        bail!("go build failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    if &answer == b"polly\n" { Ok(()) } else { Err(io::Error::other("it answers something else")) }
+    Ok(())
+}
+
+/// Where the sources of servers in other languages are.
+fn rivals() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-rivals")
 }
 
 #[cfg(test)]
@@ -154,13 +189,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_ends_at_once_is_reported_with_its_last_words() {
-        let peer = Peer::custom("sulky=cat /nonexistent/{port}").expect("a peer");
-        let errors = std::env::temp_dir().join(format!("parrot-bench-sulky-{}", std::process::id()));
-        let interrupt = Interrupt::default();
-        let error = Server::start(&peer, &errors, &interrupt).expect_err("no server").to_string();
-        std::fs::remove_file(errors).expect("what it said was kept");
-        assert!(error.contains("sulky ended") && error.contains("/nonexistent/"), "{error}");
-        assert_eq!(*interrupt.server(), None, "nobody is left to be ended");
+    fn a_rival_of_ones_own_is_a_name_and_a_command_with_its_port() {
+        let rival = Server::rival("socat=socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat").expect("a rival");
+        let command = rival.command(1512);
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["TCP-LISTEN:1512,fork,reuseaddr", "EXEC:cat"]);
+        assert_eq!((rival.name.as_str(), command.get_program()), ("socat", "socat".as_ref()));
+    }
+
+    #[test]
+    fn a_rival_that_cannot_be_told_its_port_is_refused() {
+        assert!(Server::rival("echo=/bin/echo").is_err());
+        assert!(Server::rival("no command").is_err());
+        assert!(Server::rival("empty=").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_no_file_name_is_refused() {
+        for wrong in ["=echo {port}", "../up=echo {port}", "a b=echo {port}", "<b>=echo {port}"] {
+            assert!(Server::rival(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_ladders_are_for_few_and_logs_are_measured_where_they_say_something() {
+        let server = |name| Server::new(name, "", "", "", &[]);
+        assert!(server("plain").takes_part(Field::Few) && !server("go").takes_part(Field::Few));
+        assert!(server("parrot-clf").takes_part(Field::Logs) && !server("parrot-clf").takes_part(Field::All));
+        assert!(server("go-copy").takes_part(Field::FewAndCopy) && !server("go-copy").takes_part(Field::All));
+        assert!(server("own").takes_part(Field::All) && !server("own").takes_part(Field::Few));
     }
 }

@@ -130,9 +130,9 @@ fn a_measurement_leaves_its_results_and_no_server() {
     let output = bench.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let results = place.results();
-    assert_eq!(results["schema"], "parrot-bench/1");
+    assert_eq!(results["schema"], "parrot-bench/2");
     let cell = &results["cells"][0];
-    assert_eq!((&cell["suite"], &cell["peer"]), (&"c1".into(), &"parrot".into()));
+    assert_eq!((&cell["suite"], &cell["server"]), (&"c1".into(), &"parrot".into()));
     let runs = cell["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 2);
     assert!(runs.iter().all(|run| run["latency"]["count"].as_u64() > Some(0) && run["failures"] == 0), "{cell}");
@@ -153,7 +153,7 @@ fn a_parrot_that_lies_has_no_figures_and_makes_the_exit_code_1() {
 #[test]
 fn a_name_that_is_nobodys_is_wrong_usage() {
     let place = Place::new("usage", "honest_server");
-    for wrong in [["--only", "c5O"], ["--peer", "parrot=mine {port}"], ["--repeat", "0"]] {
+    for wrong in [["--only", "c5O"], ["--rival", "parrot=mine {port}"], ["--repeat", "0"]] {
         let output = place.bench(&wrong).wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", said(&output));
     }
@@ -206,8 +206,8 @@ fn a_server_is_charged_for_what_a_script_around_it_has_started() {
     let place = Place::new("wrapped", "honest_server");
     let own = std::env::current_exe().unwrap();
     let script = format!("#!/bin/sh\n'{}' --ignored --exact honest_server \"$1\"\nexit $?\n", own.display());
-    let peer = format!("wrapped={} {{port}}", place.program("wrapper", &script).display());
-    let arguments = ["--only", "c1,wrapped", "--duration", "1s", "--repeat", "1", "--peer", &peer];
+    let rival = format!("wrapped={} {{port}}", place.program("wrapper", &script).display());
+    let arguments = ["--only", "c1,wrapped", "--duration", "1s", "--repeat", "1", "--rival", &rival];
     let output = place.bench(&arguments).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let run = &place.results()["cells"][0]["runs"][0];

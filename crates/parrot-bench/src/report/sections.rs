@@ -34,12 +34,12 @@ fn series(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell
         let points = suites.iter().filter_map(point).collect();
         Line { name: name.to_string(), colour: colour(results, name), points }
     };
-    let lines = results.peers.iter().map(|peer| line(&peer.name));
+    let lines = results.servers.iter().map(|server| line(&server.name));
     lines.filter(|line| !line.points.is_empty()).collect()
 }
 
 fn colour(results: &Results, name: &str) -> RGBColor {
-    charts::colour(name, results.peers.iter().map(|peer| peer.name.as_str()))
+    charts::colour(name, results.servers.iter().map(|server| server.name.as_str()))
 }
 
 fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
@@ -99,10 +99,11 @@ fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
 fn cpu_bar(results: &Results, info: &SuiteInfo, cell: &Cell) -> Option<Bar> {
     let cpu = cell.cpu_per_message()?;
     let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message);
-    let ratio = own.filter(|_| cell.peer != "parrot").map(|own| format!("  ({:.2} × parrot)", cpu.median / own.median));
+    let ratio =
+        own.filter(|_| cell.server != "parrot").map(|own| format!("  ({:.2} × parrot)", cpu.median / own.median));
     Some(Bar {
-        name: cell.peer.clone(),
-        colour: colour(results, &cell.peer),
+        name: cell.server.clone(),
+        colour: colour(results, &cell.server),
         value: cpu.median,
         beyond: None,
         range: cell.is_repeated().then_some((cpu.least, cpu.most)),
@@ -115,7 +116,7 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let mut shown = Vec::new();
     for info in by_connections(results) {
         let curve = |cell: &Cell| {
-            let (name, points) = (cell.peer.clone(), cell.typical()?.curve.clone());
+            let (name, points) = (cell.server.clone(), cell.typical()?.curve.clone());
             Some(Line { colour: colour(results, &name), name, points })
         };
         let lines: Vec<Line> = results.of_suite(&info.name).filter_map(curve).collect();
@@ -134,14 +135,17 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     if charts.is_empty() {
         return Ok(charts);
     }
-    let peers =
-        results.peers.iter().map(|peer| peer.name.as_str()).filter(|name| shown.iter().any(|shown| shown == name));
+    let servers = results
+        .servers
+        .iter()
+        .map(|server| server.name.as_str())
+        .filter(|name| shown.iter().any(|shown| shown == name));
     Ok(section(
         "Latency by percentile",
         "From the send to the last byte's return. Less is better. This is a closed loop: with many connections a message \
          mostly waits for its turn, and a server that stalls is also asked less. \
          The axis begins below the least P50, and cuts off what was quicker.",
-        &legend(results, peers),
+        &legend(results, servers),
         &charts,
     ))
 }
@@ -157,8 +161,8 @@ fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         let mebibytes = |bytes: f64| bytes / f64::from(1 << 20);
         let label = format!("{:.1} → {:.1} MiB", mebibytes(rest), mebibytes(peak));
         Some(Bar {
-            name: cell.peer.clone(),
-            colour: colour(results, &cell.peer),
+            name: cell.server.clone(),
+            colour: colour(results, &cell.server),
             value: rest,
             beyond: Some(peak),
             range: None,
@@ -247,7 +251,7 @@ fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) -> bool) ->
         _ => "its CPU time is not known: the tables say more".into(),
     };
     let names = results.of_suite(&info.name).filter(|cell| !shown(cell));
-    let names = names.map(|cell| format!("{} ({})", cell.peer, why(cell))).collect::<Vec<_>>().join(", ");
+    let names = names.map(|cell| format!("{} ({})", cell.server, why(cell))).collect::<Vec<_>>().join(", ");
     if names.is_empty() { names } else { format!("<p>Not shown: {}.</p>\n", escape(&names)) }
 }
 

@@ -20,13 +20,13 @@ struct Connection {
 }
 
 fn main() -> io::Result<()> {
-    let listener = parrot_peers::listener()?;
+    let listener = parrot_rivals::listener()?;
     listener.set_nonblocking(true)?;
     let mut queue = Queue::new()?;
     queue.add(listener.as_fd(), LISTENER)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free = Vec::new();
-    let mut buffer = vec![0; parrot_peers::RECEIVE];
+    let mut buffer = vec![0; parrot_rivals::RECEIVE];
     loop {
         queue.wait()?;
         for ready in 0..queue.ready() {

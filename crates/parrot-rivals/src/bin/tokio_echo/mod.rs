@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) async fn serve() -> io::Result<()> {
-    let listener = parrot_peers::listener()?;
+    let listener = parrot_rivals::listener()?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     loop {
@@ -27,6 +27,6 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// A buffer for each connection, because it is alive across an await: smaller than [`parrot_peers::RECEIVE`], as in
+/// A buffer for each connection, because it is alive across an await: smaller than [`parrot_rivals::RECEIVE`], as in
 /// tokio's own helpers (`copy` uses 8 KiB).
 const BUFFER: usize = 8 << 10;

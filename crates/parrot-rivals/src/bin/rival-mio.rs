@@ -16,14 +16,14 @@ struct Connection {
 
 fn main() -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let listener = parrot_peers::listener()?;
+    let listener = parrot_rivals::listener()?;
     listener.set_nonblocking(true)?;
     let mut listener = TcpListener::from_std(listener);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free = Vec::new();
     let mut events = Events::with_capacity(1024);
-    let mut buffer = vec![0; parrot_peers::RECEIVE];
+    let mut buffer = vec![0; parrot_rivals::RECEIVE];
     loop {
         match poll.poll(&mut events, None) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 
 fn main() -> io::Result<()> {
-    let listener = parrot_peers::listener()?;
+    let listener = parrot_rivals::listener()?;
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
         // A thread that cannot be had drops the stream, which closes the connection.
@@ -16,7 +16,7 @@ fn main() -> io::Result<()> {
 
 fn echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; parrot_peers::RECEIVE];
+    let mut buffer = vec![0; parrot_rivals::RECEIVE];
     loop {
         match stream.read(&mut buffer)? {
             0 => return Ok(()),

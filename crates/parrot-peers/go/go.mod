@@ -1,3 +1,0 @@
-module parrot/peers/echo
-
-go 1.19

@@ -1,0 +1,3 @@
+module parrot/rivals/echo
+
+go 1.19
