@@ -1,6 +1,6 @@
-//! One record is one line, and the line decodes back to the same bytes: for any messages, in both formats.
+//! One record is one line, and the line decodes back to the same bytes, for any messages in both formats.
 //!
-//! The fuzz target feeds this with new inputs; a test of parrot-log feeds it with the corpus.
+//! The fuzz target feeds new inputs to this check, a test of parrot-log the corpus.
 #![allow(clippy::expect_used, clippy::panic, unreachable_pub)]
 
 use std::fmt;
@@ -9,24 +9,21 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use parrot_log::{ClfLayer, JsonLayer, MESSAGE_TARGET, Writer};
-use tracing_subscriber::Layer;
+use parrot_log::{Format, MESSAGE_TARGET, MessageLayer, Writer};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::Registry;
 
-/// More than this is left out, so that the lines of an input fit into a pipe that is read when all is written: a byte
-/// makes at most four, and in JSON five.
+/// The rest of a longer input is ignored.
 const MOST: usize = 4096;
 
 /// A message, as an input describes it.
 struct Message<'a> {
     payload: &'a [u8],
-    /// What the event says of its length.
+    /// The length that the event claims.
     bytes: u64,
     peer: Peer<'a>,
 }
 
-/// Whatever a program calls its peers, spaces and line ends included.
+/// Any name of a peer, spaces and line ends included.
 #[derive(Clone, Copy)]
 struct Peer<'a>(&'a [u8]);
 
@@ -36,18 +33,18 @@ impl fmt::Display for Peer<'_> {
     }
 }
 
-/// The first byte is the limit of what a line shows, the second how many messages there are; each message begins with
-/// the length of its peer, that of its payload, and what is added to the length that it claims to have.
+/// The first byte is the payload limit of the lines, the rest are messages. Each begins with three bytes: the length of its
+/// peer, the length of its payload, and how much longer than its payload it claims to be.
 pub fn check(input: &[u8]) {
     let input = &input[..input.len().min(MOST)];
     let [limit, rest @ ..] = input else { return };
     let limit = usize::from(*limit);
     let messages = messages(rest);
-    let clf = lines(&messages, |writer| ClfLayer::new(writer, limit));
+    let clf = lines(&messages, Format::Clf, limit);
     for (line, message) in clf.iter().zip(&messages) {
         check_clf(line, message, limit);
     }
-    let json = lines(&messages, |writer| JsonLayer::new(writer, limit));
+    let json = lines(&messages, Format::Json, limit);
     for (line, message) in json.iter().zip(&messages) {
         assert!(line.starts_with("{\"peer\":\"") && line.ends_with('}'), "{line}");
         assert!(line.contains(&format!(",\"bytes\":{}}}", message.bytes)), "{line}");
@@ -65,26 +62,23 @@ fn messages(mut input: &[u8]) -> Vec<Message<'_>> {
     messages
 }
 
-/// The log of these messages. Its lines are as many as the messages.
-fn lines<L>(messages: &[Message<'_>], layer: impl FnOnce(Writer) -> L) -> Vec<String>
-where
-    L: Layer<Registry> + Send + Sync,
-{
+/// The log of these messages, one line for each.
+fn lines(messages: &[Message<'_>], format: Format, limit: usize) -> Vec<String> {
     let (mut reader, end) = pipe().expect("a pipe");
-    // Read meanwhile: FreeBSD ends a write of 8 KiB and more to a pipe only when all of it was read (`pipe_direct_write` in
-    // sys/kern/sys_pipe.c).
+    // Read meanwhile, because the log may be longer than a pipe, and on FreeBSD a write of 8 KiB and more ends only when
+    // all of it was read (`pipe_direct_write` in sys/kern/sys_pipe.c).
     let reads = thread::spawn(move || {
         let mut log = Vec::new();
         reader.read_to_end(&mut log).map(|_| log)
     });
-    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).expect("a log");
-    let subscriber = tracing_subscriber::registry().with(layer(writer));
+    let writer = Writer::descriptor(OwnedFd::from(end), format).expect("a log");
+    let subscriber = tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), limit));
     tracing::subscriber::with_default(subscriber, || {
         for Message { payload, bytes, peer } in messages {
             tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload = *payload, bytes = *bytes);
         }
     });
-    let statistics = guard.close(Duration::from_secs(20));
+    let statistics = writer.close(Duration::from_secs(20));
     assert_eq!((statistics.written, statistics.dropped), (messages.len() as u64, 0));
     let log = reads.join().expect("no panic").expect("what was written");
     assert!(log.iter().all(|&byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "only printable ASCII");
@@ -95,7 +89,7 @@ where
     lines
 }
 
-/// Reads a line as its documentation says, and nothing else of the crate.
+/// Parses a line as the documentation of parrot-log says, without its code.
 fn check_clf(line: &str, message: &Message<'_>, limit: usize) {
     let (peer, rest) = line.split_once(' ').expect("a peer");
     let rest = rest.strip_prefix("- - [").expect("two dashes and a time");

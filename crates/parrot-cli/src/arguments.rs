@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 use jiff::SignedDuration;
-use parrot_log::MAX_PAYLOAD;
+use parrot_log::{Format, MAX_PAYLOAD};
 
 /// What `--help` says after the options.
 const AFTER_HELP: &str = "\
@@ -119,6 +119,17 @@ pub(crate) enum LogFormat {
     Clf,
     Json,
     Off,
+}
+
+impl LogFormat {
+    /// The format of the log, unless there is none.
+    pub(crate) fn format(self) -> Option<Format> {
+        match self {
+            LogFormat::Clf => Some(Format::Clf),
+            LogFormat::Json => Some(Format::Json),
+            LogFormat::Off => None,
+        }
+    }
 }
 
 fn port(text: &str) -> Result<u16, &'static str> {

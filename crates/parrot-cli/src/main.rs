@@ -16,12 +16,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use parrot_log::{ClfLayer, JsonLayer, Writer, WriterGuard};
+use parrot_log::{Format, MessageLayer, Writer};
 use parrot_server::{Config, Ended, STATISTICS_TARGET, Server, Signals, Statistics};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::arguments::{Arguments, LogFormat};
+use crate::arguments::Arguments;
 use crate::diagnostics::Filter;
 
 /// How long the end of the program waits for its log.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 
 fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
     let log = start_logging(&arguments)?;
-    let outcome = echo(arguments, signals, log.as_ref());
+    let outcome = echo(arguments, signals, log.clone());
     // Also after a failure: what was logged until then may tell what led to it.
     let patience = if matches!(outcome, Ok((Ended::Signal(_), _))) { Duration::ZERO } else { LOG_PATIENCE };
     let log = log.map(|log| log.close(patience));
@@ -64,8 +64,7 @@ fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
 }
 
 /// Listens and serves to the end; says how that came and what was done until then.
-fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> Result<(Ended, Statistics)> {
-    let log = log.map(WriterGuard::handle);
+fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<(Ended, Statistics)> {
     let config = Config {
         addresses: arguments.bind,
         port: arguments.port,
@@ -96,20 +95,14 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<&WriterGuard>) -> R
     Ok((ended, handle.statistics()))
 }
 
-/// Sends diagnostics to stderr and messages to the log. The guard is that of the log, if there is one.
-fn start_logging(arguments: &Arguments) -> Result<Option<WriterGuard>> {
-    let messages = arguments.log != LogFormat::Off;
-    let rust_log = std::env::var("RUST_LOG");
-    let filter = Filter::new(rust_log.as_deref().ok(), arguments.verbose, arguments.quiet, messages);
+/// Sends diagnostics to stderr and messages to the log, if there is one.
+fn start_logging(arguments: &Arguments) -> Result<Option<Writer>> {
     let stderr = diagnostics::stderr_layer().context("stderr cannot be used")?;
-    let (writer, guard) = if messages { Some(open_log(arguments)?) } else { None }.unzip();
-
-    // At most one of the two is there.
-    let (clf, json) = match arguments.log {
-        LogFormat::Json => (None, writer.map(|writer| JsonLayer::new(writer, arguments.log_payload))),
-        LogFormat::Clf | LogFormat::Off => (writer.map(|writer| ClfLayer::new(writer, arguments.log_payload)), None),
-    };
-    tracing_subscriber::registry().with(clf).with(json).with(stderr).with(filter.targets).try_init()?;
+    let log = arguments.log.format().map(|format| open_log(arguments, format)).transpose()?;
+    let rust_log = std::env::var("RUST_LOG");
+    let filter = Filter::new(rust_log.as_deref().ok(), arguments.verbose, arguments.quiet, log.is_some());
+    let messages = log.clone().map(|log| MessageLayer::new(log, arguments.log_payload));
+    tracing_subscriber::registry().with(messages).with(stderr).with(filter.targets).try_init()?;
     let ignored = match rust_log {
         Err(VarError::NotUnicode(_)) => Some("it is not UTF-8".to_owned()),
         _ => filter.ignored.map(|error| error.to_string()),
@@ -117,14 +110,14 @@ fn start_logging(arguments: &Arguments) -> Result<Option<WriterGuard>> {
     if let Some(reason) = ignored {
         tracing::warn!("RUST_LOG is not followed: {reason}; it may say, for example, warn,parrot_server=debug");
     }
-    Ok(guard)
+    Ok(log)
 }
 
-fn open_log(arguments: &Arguments) -> Result<(Writer, WriterGuard)> {
+fn open_log(arguments: &Arguments, format: Format) -> Result<Writer> {
     let path = arguments.log_file.as_deref();
     let opened = match path {
-        Some(path) => Writer::file(path),
-        None => Writer::stdout(),
+        Some(path) => Writer::file(path, format),
+        None => Writer::stdout(format),
     };
     opened.map_err(|error| advice::cannot_log(error, path))
 }

@@ -1,9 +1,9 @@
-//! What a logged message costs: event, layer and the writer's thread, in CPU time.
+//! The CPU time of a logged message: event, layer and the writer's thread.
 //!
-//! `cargo bench -p parrot-log` logs 12-byte messages at 200,000 a second (in bursts of 64, as an event loop does with
-//! the events of one turn) and divides the CPU time of the caller and of all other threads by the messages. Not at full
-//! speed: a log that is overrun drops lines, and dropping is cheap. Shown is the median of five rounds with the lowest
-//! and highest sum; dropped lines are those of all rounds.
+//! `cargo bench -p parrot-log` logs 12-byte messages at 200,000 a second, in bursts of 64 as an event loop does in one
+//! turn, and divides the CPU time of the caller and of all other threads by the messages. It does not run at full speed,
+//! because an overrun log drops lines and dropping is cheap. The output has the median of five rounds, the lowest and the
+//! highest sum, and the dropped lines of all rounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -23,7 +23,7 @@ mod measure {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use parrot_log::{ClfLayer, Diagnostics, JsonLayer, MESSAGE_TARGET, Writer, WriterGuard};
+    use parrot_log::{Diagnostics, Format, MESSAGE_TARGET, MessageLayer, Writer};
     use rustix::time::{ClockId, clock_gettime};
     use tracing::Dispatch;
     use tracing::dispatcher::with_default;
@@ -37,37 +37,38 @@ mod measure {
     const ROUNDS: usize = 5;
 
     /// A log and the subscriber that writes to it.
-    type Setup = (Dispatch, Option<WriterGuard>);
+    type Setup = (Dispatch, Option<Writer>);
 
     pub(crate) fn main() {
-        // Without --bench (cargo test --benches) it only shows that it works.
+        // Without --bench (cargo test --benches) a few messages show that it works.
         let messages = if std::env::args().any(|argument| argument == "--bench") { RATE } else { 4 * BURST };
         let path = std::env::temp_dir().join(format!("parrot-log-bench-{}.log", std::process::id()));
         println!("{ROUNDS} rounds of {messages} messages of 12 bytes, {RATE} a second, to {}", path.display());
         println!(
             "{:<34} {:>7} {:>7} {:>7} {:>13} {:>8}",
-            "CPU ns a message", "caller", "writer", "sum", "from-to", "dropped"
+            "CPU ns per message", "caller", "writer", "sum", "from-to", "dropped"
         );
 
-        let log = || {
+        let log = |format| {
             let _ = std::fs::remove_file(&path);
-            Writer::file(&path).unwrap()
+            let writer = Writer::file(&path, format).unwrap();
+            (MessageLayer::new(writer.clone(), 256), Some(writer))
         };
         report("event, nobody listens", messages, || (Dispatch::new(registry()), None));
         report("CLF to a file", messages, || {
-            let (writer, guard) = log();
-            (Dispatch::new(registry().with(ClfLayer::new(writer, 256))), Some(guard))
+            let (layer, writer) = log(Format::Clf);
+            (Dispatch::new(registry().with(layer)), writer)
         });
         report("JSON to a file", messages, || {
-            let (writer, guard) = log();
-            (Dispatch::new(registry().with(JsonLayer::new(writer, 256))), Some(guard))
+            let (layer, writer) = log(Format::Json);
+            (Dispatch::new(registry().with(layer)), writer)
         });
         report("CLF beside diagnostics on stderr", messages, || {
-            let (writer, guard) = log();
+            let (layer, writer) = log(Format::Clf);
             let others = Targets::new().with_default(LevelFilter::INFO).with_target(MESSAGE_TARGET, LevelFilter::OFF);
             let diagnostics =
                 tracing_subscriber::fmt::layer().with_writer(Diagnostics::stderr().unwrap()).with_filter(others);
-            (Dispatch::new(registry().with(ClfLayer::new(writer, 256)).with(diagnostics)), Some(guard))
+            (Dispatch::new(registry().with(layer).with(diagnostics)), writer)
         });
         std::fs::remove_file(&path).unwrap();
     }
@@ -82,7 +83,7 @@ mod measure {
         println!("{name:<34} {caller:>7.0} {writer:>7.0} {:>7.0} {spread:>13} {dropped:>8}", median.sum());
     }
 
-    /// CPU nanoseconds a message, and lines dropped.
+    /// CPU nanoseconds per message, and dropped lines.
     struct Round {
         caller: f64,
         writer: f64,
@@ -95,18 +96,18 @@ mod measure {
         }
     }
 
-    fn round(messages: u32, (subscriber, guard): Setup) -> Round {
+    fn round(messages: u32, (subscriber, writer): Setup) -> Round {
         let process = cpu(ClockId::ProcessCPUTime);
         let caller = cpu(ClockId::ThreadCPUTime);
         let waiting = with_default(&subscriber, || log_at_rate(messages));
         let logging = cpu(ClockId::ThreadCPUTime) - caller - waiting;
-        let dropped = guard.map_or(0, |guard| guard.close(Duration::from_secs(1)).dropped);
+        let dropped = writer.map_or(0, |writer| writer.close(Duration::from_secs(1)).dropped);
         let others = (cpu(ClockId::ProcessCPUTime) - process).saturating_sub(cpu(ClockId::ThreadCPUTime) - caller);
         let each = |time: Duration| time.as_nanos() as f64 / f64::from(messages);
         Round { caller: each(logging), writer: each(others), dropped }
     }
 
-    /// Returns the CPU time of the waiting between bursts, which is not the log's cost.
+    /// Returns the CPU time of the sleeps between bursts, which is not a cost of the log.
     fn log_at_rate(messages: u32) -> Duration {
         let peer: SocketAddr = "127.0.0.1:53422".parse().unwrap();
         let payload: &[u8] = b"Hello Parrot";

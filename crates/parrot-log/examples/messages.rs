@@ -1,4 +1,4 @@
-//! CLF lines from one's own tracing events: every line typed in is a message, and shows up in the log.
+//! A log from a program's own tracing events. Every line typed in is a message and appears in the log.
 //!
 //! ```text
 //! $ printf 'Hello Parrot\nbell \a\n' | cargo run -q -p parrot-log --example messages
@@ -11,18 +11,18 @@ use std::io::{self, BufRead as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use parrot_log::{ClfLayer, Diagnostics, MESSAGE_TARGET, Writer};
+use parrot_log::{Diagnostics, Format, MESSAGE_TARGET, MessageLayer, Writer};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> io::Result<()> {
-    // Messages go to standard output; everything else the program has to say goes to standard error.
-    let (writer, guard) = Writer::stdout()?;
+    // Messages go to standard output, everything else to standard error.
+    let writer = Writer::stdout(Format::Clf)?;
     let others = Targets::new().with_default(LevelFilter::INFO).with_target(MESSAGE_TARGET, LevelFilter::OFF);
     let diagnostics = tracing_subscriber::fmt::layer().with_writer(Diagnostics::stderr()?).with_filter(others);
-    tracing_subscriber::registry().with(ClfLayer::new(writer, 256)).with(diagnostics).init();
+    tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)).with(diagnostics).init();
 
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 53422));
     let mut input = io::stdin().lock();
@@ -32,8 +32,8 @@ fn main() -> io::Result<()> {
         message.clear();
     }
 
-    // The last lines are still on their way: wait for them, but not for ever.
-    let statistics = guard.close(Duration::from_secs(1));
+    // The last lines may still be in the buffer, so wait for them, but not for ever.
+    let statistics = writer.close(Duration::from_secs(1));
     eprintln!("{statistics}");
     Ok(())
 }

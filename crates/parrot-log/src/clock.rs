@@ -1,13 +1,13 @@
-//! Local time as text, worked out once a second.
+//! Local time as text, formatted once a second.
 
 use std::time::SystemTime;
 
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
-/// Renders the current second in a time zone and keeps the text until the second changes.
+/// Formats the current second in a time zone and keeps the text until the second changes.
 ///
-/// The offset is looked up with each new second, so a change to or from daylight saving time shows at once. The zone's
-/// rules are those that held when it was given: no file is read later, in a loop that must not wait for a disk.
+/// The offset is looked up with each new second, so a change to or from daylight saving time shows at once. The zone was
+/// read when the clock was made. No file is read later, in a loop that must not wait for a disk.
 #[derive(Debug)]
 pub(crate) struct LocalClock {
     zone: TimeZone,
@@ -17,7 +17,7 @@ pub(crate) struct LocalClock {
 }
 
 impl LocalClock {
-    /// A clock whose texts are in `pattern` (strftime).
+    /// A clock whose texts follow `pattern` (strftime).
     pub(crate) fn new(zone: TimeZone, pattern: &'static str) -> LocalClock {
         LocalClock { zone, pattern, second: None, text: String::new() }
     }
@@ -26,7 +26,7 @@ impl LocalClock {
     pub(crate) fn text(&mut self, now: SystemTime) -> &str {
         let second = match now.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-            Err(_) => 0, // a machine whose clock says 1969 gets a log all the same
+            Err(_) => 0, // before 1970
         };
         if self.second != Some(second) {
             self.second = Some(second);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offset_changes_with_daylight_saving_time() {
+    fn the_offset_follows_daylight_saving_time() {
         let mut clock = LocalClock::new(TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").unwrap(), CLF);
         let spring = 1_710_054_000; // 10 March 2024, 07:00 UTC
         assert_eq!(clock.text(at(spring - 1)), "10/Mar/2024:01:59:59 -0500");

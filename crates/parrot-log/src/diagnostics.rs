@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::turn::write_at_once;
+use crate::pipe::write_at_once;
 
 /// A destination for ordinary tracing output that drops and counts what its reader does not take, instead of waiting.
 ///
-/// Before each write it asks whether the descriptor has room, and it writes no more than `PIPE_BUF` bytes at once, which
-/// a pipe that has room takes without blocking (pipe(7); 512 bytes on BSD and macOS, 4096 on Linux). With a
-/// [`Writer`](crate::Writer) on the same pipe as standard error (`program 2>&1 | reader`) it takes turns. It can still be
-/// held up when another process fills the same pipe in between, or by the disk below a regular file. The flags of the
-/// descriptor stay as they are. What is lost is told as soon as there is room again.
+/// Before each write it checks that the descriptor has room, and it writes at most `PIPE_BUF` bytes, which a pipe that has
+/// room takes without blocking (pipe(7); 512 bytes on macOS and the BSDs, 4,096 on Linux). A [`Writer`](crate::Writer) on
+/// the same pipe (`program 2>&1 | reader`) cannot fill it in between. Another process can, and then the write blocks, as
+/// it does when the disk under a regular file is slow. The flags of the descriptor stay as they are. A line with the
+/// number of dropped records follows as soon as there is room again.
 ///
 /// ```no_run
 /// use parrot_log::Diagnostics;
@@ -23,7 +23,7 @@ use crate::turn::write_at_once;
 ///
 /// let diagnostics = Diagnostics::stderr()?;
 /// tracing_subscriber::registry().with(fmt::layer().with_writer(diagnostics.clone())).init();
-/// tracing::info!("told on standard error");
+/// tracing::info!("on standard error");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Diagnostics {
     ///
     /// # Errors
     ///
-    /// When the descriptor cannot be duplicated.
+    /// Fails if the descriptor cannot be duplicated.
     pub fn stderr() -> io::Result<Diagnostics> {
         Ok(Diagnostics::descriptor(io::stderr().as_fd().try_clone_to_owned()?))
     }
@@ -75,7 +75,7 @@ impl<'a> MakeWriter<'a> for Diagnostics {
     }
 }
 
-/// Takes one record a call and all of it, and never fails: what cannot be written is counted.
+/// Each call takes one whole record and never fails. A record that cannot be written is counted.
 impl Write for &Diagnostics {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         self.lock().record(record);
@@ -89,7 +89,7 @@ impl Write for &Diagnostics {
 
 impl State {
     fn record(&mut self, record: &[u8]) {
-        // One write for all of it if it fits: each may find the last room taken by the one before.
+        // All of it goes out in one write if it fits, because a first write could use up the room for a second.
         let mut bytes = Vec::new();
         if self.mid_record {
             bytes.push(b'\n');
@@ -111,7 +111,7 @@ impl State {
         }
     }
 
-    /// Writes as long as there is room; what it returns did not get through.
+    /// Writes as long as there is room, and returns what did not get through.
     fn write<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -122,7 +122,7 @@ impl State {
                     rest = left;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => break, // closed, full, or made non-blocking by who shares it
+                _ => break, // closed, full, or made non-blocking by another process
             }
         }
         rest

@@ -1,4 +1,4 @@
-//! Bytes from strangers as text that is safe in a log: printable ASCII on one line.
+//! Untrusted bytes as text that is safe in a log: printable ASCII on one line.
 
 use std::fmt;
 
@@ -14,24 +14,24 @@ pub(crate) struct Escaped {
 }
 
 impl Escaped {
-    /// For text between quotes: spaces stand as they are.
+    /// For text between quotes, where spaces stand as they are.
     pub(crate) const fn quoted() -> Escaped {
         Escaped { text: Vec::new(), first_plain: b' ', room: 0, seen: 0 }
     }
 
-    /// For a word between spaces: spaces are escaped.
+    /// For a word between spaces, where spaces are escaped.
     pub(crate) const fn word() -> Escaped {
         Escaped { text: Vec::new(), first_plain: b'!', room: 0, seen: 0 }
     }
 
-    /// Begins anew: at most `limit` bytes of what is pushed from here on are shown.
+    /// Starts over. Of the bytes pushed from now on, at most `limit` are shown.
     pub(crate) fn restart(&mut self, limit: usize) {
         self.text.clear();
         self.room = limit;
         self.seen = 0;
     }
 
-    /// Adds bytes; those beyond the limit are only counted.
+    /// Adds bytes. Those beyond the limit are only counted.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.seen = self.seen.saturating_add(bytes.len() as u64);
         let (mut rest, _) = bytes.split_at(bytes.len().min(self.room));
@@ -46,17 +46,17 @@ impl Escaped {
         }
     }
 
-    /// The escaped text: ASCII.
+    /// The escaped text, all ASCII.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// How many bytes were pushed, shown or not.
+    /// The number of bytes pushed, shown or not.
     pub(crate) fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// Given `limit`, the limit of the last [`restart`](Self::restart): how many bytes are shown.
+    /// The number of bytes shown. `limit` is that of the last [`restart`](Self::restart).
     pub(crate) fn shown(&self, limit: usize) -> u64 {
         (limit - self.room) as u64
     }
@@ -103,7 +103,7 @@ mod tests {
         String::from_utf8(escaped.text().to_vec()).unwrap()
     }
 
-    /// The reader's side, written from the documentation of the lines alone.
+    /// Decodes as the documentation of the lines says.
     fn decoded(text: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut rest = text.chars();
@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_escaped_decodes_to_the_same_bytes(bytes: Vec<u8>) {
+        fn escaped_text_decodes_to_the_same_bytes(bytes: Vec<u8>) {
             prop_assert_eq!(decoded(&escaped(&bytes)), bytes);
         }
 
@@ -175,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn how_bytes_are_cut_into_pieces_makes_no_difference(pieces: Vec<Vec<u8>>, limit in 0_usize..64) {
+        fn pieces_make_no_difference(pieces: Vec<Vec<u8>>, limit in 0_usize..64) {
             let whole = pieces.concat();
             let mut escaped_pieces = Escaped::quoted();
             escaped_pieces.restart(limit);

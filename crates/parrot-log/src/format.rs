@@ -1,18 +1,21 @@
-//! How a record and a gap are written: the two formats, side by side.
+//! The formats of a log: how a message and a gap are written in each.
 
 use std::io::Write as _;
 
 use crate::record::Record;
 
-/// A form of log lines. Each line it makes ends with the only newline in it.
+/// The format of a log's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+#[non_exhaustive]
+pub enum Format {
+    /// Extended Common Log Format.
     Clf,
+    /// A JSON object per line.
     Json,
 }
 
 impl Format {
-    /// The pattern of its times, for strftime.
+    /// The strftime pattern of the format's times.
     pub(crate) fn time_pattern(self) -> &'static str {
         match self {
             Format::Clf => "%d/%b/%Y:%H:%M:%S %z",
@@ -20,7 +23,7 @@ impl Format {
         }
     }
 
-    /// Appends the line of a message.
+    /// Appends the line of a message, which ends with the only newline in it.
     pub(crate) fn message(self, record: &Record, time: &str, line: &mut Vec<u8>) {
         match self {
             Format::Clf => clf_message(record, time, line),

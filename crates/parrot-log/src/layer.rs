@@ -1,4 +1,4 @@
-//! The layers: from a tracing event to a line in the writer's buffer.
+//! The layer: from a tracing event to a line in the writer's buffer.
 
 use std::sync::{Mutex, TryLockError};
 use std::time::SystemTime;
@@ -12,74 +12,27 @@ use crate::format::Format;
 use crate::record::Record;
 use crate::writer::Writer;
 
-/// The target of the events that become log lines. Events of every other target are ignored by these layers.
+/// The target of the events that become log lines. [`MessageLayer`] ignores events of every other target.
 pub const MESSAGE_TARGET: &str = "parrot::message";
 
-/// The most bytes of a payload that a line can show, so that the longest line fits into the writer's buffer; larger
-/// limits are taken as this.
+/// The most bytes of a payload that a line can show: 32 KiB, so that the longest line fits into the writer's buffer.
 pub const MAX_PAYLOAD: usize = 32 * 1024;
 
-/// Writes a line in extended Common Log Format for each message event.
+/// Writes a line for each message event, in the format of its writer.
 ///
 /// ```no_run
-/// use parrot_log::{ClfLayer, Writer};
+/// use parrot_log::{Format, MessageLayer, Writer};
 /// use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 ///
-/// let (writer, guard) = Writer::stdout()?;
-/// tracing_subscriber::registry().with(ClfLayer::new(writer, 256)).init();
+/// let writer = Writer::stdout(Format::Clf)?;
+/// tracing_subscriber::registry().with(MessageLayer::new(writer, 256)).init();
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct ClfLayer(MessageLayer);
-
-impl ClfLayer {
-    /// A layer whose lines show at most `payload_limit` bytes of a payload (see [`MAX_PAYLOAD`]).
-    #[must_use]
-    pub fn new(writer: Writer, payload_limit: usize) -> ClfLayer {
-        ClfLayer(MessageLayer::new(Format::Clf, writer, payload_limit))
-    }
-}
-
-impl<S: Subscriber> Layer<S> for ClfLayer {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.event(event);
-    }
-}
-
-/// Writes a line with a JSON object for each message event.
-///
-/// ```no_run
-/// use parrot_log::{JsonLayer, Writer};
-/// use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
-///
-/// let (writer, guard) = Writer::stdout()?;
-/// tracing_subscriber::registry().with(JsonLayer::new(writer, 256)).init();
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct JsonLayer(MessageLayer);
-
-impl JsonLayer {
-    /// A layer whose lines show at most `payload_limit` bytes of a payload (see [`MAX_PAYLOAD`]).
-    #[must_use]
-    pub fn new(writer: Writer, payload_limit: usize) -> JsonLayer {
-        JsonLayer(MessageLayer::new(Format::Json, writer, payload_limit))
-    }
-}
-
-impl<S: Subscriber> Layer<S> for JsonLayer {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.event(event);
-    }
-}
-
-/// What both layers are: a format, a writer, and the memory to make lines in.
-#[derive(Debug)]
-struct MessageLayer {
-    format: Format,
+pub struct MessageLayer {
     writer: Writer,
     payload_limit: usize,
-    /// That of this machine (TZ, /etc/localtime; UTC if there is none), read once.
+    /// The machine's zone (TZ, /etc/localtime, or else UTC), read once.
     zone: TimeZone,
     scratch: Mutex<Scratch>,
 }
@@ -100,25 +53,12 @@ impl Scratch {
 }
 
 impl MessageLayer {
-    fn new(format: Format, writer: Writer, payload_limit: usize) -> MessageLayer {
-        writer.set_format(format);
-        let payload_limit = payload_limit.min(MAX_PAYLOAD);
+    /// A layer whose lines show at most `payload_limit` bytes of a payload, and never more than [`MAX_PAYLOAD`].
+    #[must_use]
+    pub fn new(writer: Writer, payload_limit: usize) -> MessageLayer {
         let zone = TimeZone::system();
-        let scratch = Mutex::new(Scratch::new(format, zone.clone()));
-        MessageLayer { format, writer, payload_limit, zone, scratch }
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        if event.metadata().target() != MESSAGE_TARGET {
-            return;
-        }
-        // The usual program logs from one thread and finds its scratch free. Another thread, or an event from within a
-        // value that is being recorded, makes its line in memory of its own rather than wait.
-        match self.scratch.try_lock() {
-            Ok(mut scratch) => self.line(event, &mut scratch),
-            Err(TryLockError::Poisoned(scratch)) => self.line(event, &mut scratch.into_inner()),
-            Err(TryLockError::WouldBlock) => self.line(event, &mut Scratch::new(self.format, self.zone.clone())),
-        }
+        let scratch = Mutex::new(Scratch::new(writer.format(), zone.clone()));
+        MessageLayer { writer, payload_limit: payload_limit.min(MAX_PAYLOAD), zone, scratch }
     }
 
     fn line(&self, event: &Event<'_>, scratch: &mut Scratch) {
@@ -126,7 +66,24 @@ impl MessageLayer {
         record.restart(self.payload_limit);
         event.record(record);
         line.clear();
-        self.format.message(record, clock.text(SystemTime::now()), line);
+        self.writer.format().message(record, clock.text(SystemTime::now()), line);
         self.writer.append(line);
+    }
+}
+
+impl<S: Subscriber> Layer<S> for MessageLayer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != MESSAGE_TARGET {
+            return;
+        }
+        // A program that logs from one thread always finds the scratch free. Another thread, or an event from within a
+        // value that is being recorded, uses memory of its own rather than wait.
+        match self.scratch.try_lock() {
+            Ok(mut scratch) => self.line(event, &mut scratch),
+            Err(TryLockError::Poisoned(scratch)) => self.line(event, &mut scratch.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                self.line(event, &mut Scratch::new(self.writer.format(), self.zone.clone()));
+            }
+        }
     }
 }

@@ -1,23 +1,23 @@
-//! Message logs as Common Log Format or JSON lines, written by tracing layers that never block.
+//! Message logs as Common Log Format or JSON lines, written by a tracing layer that never blocks.
 //!
-//! A program that serves messages tells of each with a structured [`tracing`] event. A layer of this crate turns those
+//! A program that serves messages emits a structured [`tracing`] event for each of them. [`MessageLayer`] turns those
 //! events into lines, and a [`Writer`] brings the lines to a file or to standard output on a thread of its own:
 //!
 //! ```
 //! use std::time::Duration;
-//! use parrot_log::{ClfLayer, MESSAGE_TARGET, Writer};
+//! use parrot_log::{Format, MESSAGE_TARGET, MessageLayer, Writer};
 //! use tracing_subscriber::layer::SubscriberExt as _;
 //!
 //! let path = std::env::temp_dir().join(format!("parrot-log-example-{}.log", std::process::id()));
-//! let (writer, guard) = Writer::file(&path)?;
-//! let subscriber = tracing_subscriber::registry().with(ClfLayer::new(writer, 256));
+//! let writer = Writer::file(&path, Format::Clf)?;
+//! let subscriber = tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256));
 //!
 //! tracing::subscriber::with_default(subscriber, || {
 //!     let payload: &[u8] = b"Hello Parrot\n";
 //!     tracing::info!(target: MESSAGE_TARGET, peer = "127.0.0.1:53422", payload, bytes = payload.len() as u64);
 //! });
 //!
-//! let statistics = guard.close(Duration::from_secs(1));
+//! let statistics = writer.close(Duration::from_secs(1));
 //! assert_eq!((statistics.written, statistics.dropped), (1, 0));
 //! let line = std::fs::read_to_string(&path)?;
 //! assert!(line.starts_with("127.0.0.1:53422 - - ["));
@@ -28,7 +28,8 @@
 //!
 //! # The event
 //!
-//! Target [`MESSAGE_TARGET`]; any level, any message. Events of other targets are left to other layers.
+//! A message event has the target [`MESSAGE_TARGET`], with any level and any message. Events of other targets are left to
+//! other layers.
 //!
 //! | field | recorded as | missing |
 //! |---|---|---|
@@ -38,7 +39,7 @@
 //!
 //! # The lines
 //!
-//! [`ClfLayer`] writes extended Common Log Format: the peer, two dashes, local time with its offset, the payload in
+//! [`Format::Clf`] is extended Common Log Format: the peer, two dashes, local time with its offset, the payload in
 //! quotes, the bytes of the message.
 //!
 //! ```text
@@ -46,38 +47,38 @@
 //! [2001:db8::1]:53422 - - [02/Jan/2006:15:04:05 -0700] "a long paylo"... 2048
 //! ```
 //!
-//! [`JsonLayer`] writes an object a line, the payload as the same text:
+//! [`Format::Json`] is one object per line, with the payload as the same text:
 //!
 //! ```text
 //! {"peer":"127.0.0.1:53422","time":"2006-01-02T15:04:05-07:00","payload":"Hello Parrot\\n","truncated":false,"bytes":13}
 //! ```
 //!
-//! In a payload the bytes 0x20 to 0x7e stand as they are except `"` and `\`, which get a backslash before them; newline,
-//! carriage return and tab are `\n`, `\r` and `\t`; every other byte is `\xHH`. So whatever a peer sends, one record is
-//! one line, and no control byte reaches the terminal of who reads the log. A payload that is longer than the limit is
-//! cut there: `...` follows the closing quote (`"truncated":true`), and the count of bytes stays that of the message.
-//! A peer is escaped in the same way, spaces too, and cut at 256 bytes.
+//! In a payload the bytes 0x20 to 0x7e stand as they are, except that `"` and `\` get a backslash before them. Newline,
+//! carriage return and tab are `\n`, `\r` and `\t`. Every other byte is `\xHH`. So whatever a peer sends, one record is
+//! one line, and no control byte reaches the terminal that shows the log. A payload longer than the limit is cut there,
+//! with `...` after the closing quote (`"truncated":true`), and the byte count stays that of the message. A peer is
+//! escaped in the same way, spaces included, and cut at 256 bytes.
 //!
 //! # When the log cannot keep up
 //!
-//! Who logs never waits for the log. Lines are appended to a buffer of at most 512 KiB; while it is full, lines are
-//! dropped and counted. As soon as the log flows again, the count stands at the place of the gap as a line of its own:
+//! A program never waits for its log. Lines are appended to a buffer of at most 512 KiB. While it is full, lines are
+//! dropped and counted. As soon as the log flows again, the count stands in the gap as a line of its own:
 //!
 //! ```text
 //! - dropped - [02/Jan/2006:15:04:05 -0700] "17 lines dropped" -
 //! {"time":"2006-01-02T15:04:05-07:00","dropped":17}
 //! ```
 //!
-//! A reader of lines tells it apart by the second field, which is `-` in every line of a message, or by the key
-//! `dropped`. Lines that were lost to a write error are counted there too. The first error of a log is told as a
-//! warning with target `parrot_log` (through the global subscriber, from the writer's thread).
+//! A program that reads the log recognizes this line by its second field, which is `-` in every line of a message, or by
+//! the key `dropped`. Lines lost to a write error are counted there too. The first error of a log is also reported as a
+//! warning with the target `parrot_log`. It goes to the global subscriber, from the writer's thread.
 //!
 //! # Systems
 //!
 //! The same on Linux, macOS, FreeBSD, OpenBSD, NetBSD and DragonFly. A closed pipe is an error like any other as long as
-//! SIGPIPE is ignored, which Rust's runtime sees to in every program with a Rust `main`.
+//! SIGPIPE is ignored, which is the default in every program with a Rust `main`.
 
-// What comes from outside must find no index to be out of: docs/reliability.md.
+// Indexing would panic on a length that a peer chose; docs/reliability.md has the rule.
 #![warn(clippy::indexing_slicing)]
 
 mod clock;
@@ -85,11 +86,12 @@ mod diagnostics;
 mod escape;
 mod format;
 mod layer;
+mod pipe;
 mod record;
 mod sink;
-mod turn;
 mod writer;
 
 pub use diagnostics::Diagnostics;
-pub use layer::{ClfLayer, JsonLayer, MAX_PAYLOAD, MESSAGE_TARGET};
-pub use writer::{Writer, WriterGuard, WriterHandle, WriterStatistics};
+pub use format::Format;
+pub use layer::{MAX_PAYLOAD, MESSAGE_TARGET, MessageLayer};
+pub use writer::{Writer, WriterStatistics};

@@ -1,4 +1,4 @@
-//! What a line says of a message, gathered from a tracing event.
+//! The fields of a message, collected from its tracing event.
 
 use std::fmt::{self, Write as _};
 
@@ -6,7 +6,7 @@ use tracing::field::{Field, Visit};
 
 use crate::escape::Escaped;
 
-/// A peer is an address; whatever else a program calls its peers is cut here.
+/// Long enough for any address. Whatever else a program calls its peers is cut here.
 const PEER_LIMIT: usize = 256;
 
 /// The fields of one message, already escaped. Reused from message to message.
@@ -32,7 +32,7 @@ impl Record {
         }
     }
 
-    /// Forgets the last message and waits to be shown (as a visitor) the next.
+    /// Clears the fields for the next message.
     pub(crate) fn restart(&mut self, payload_limit: usize) {
         self.peer.restart(PEER_LIMIT);
         self.payload.restart(payload_limit);
@@ -42,17 +42,17 @@ impl Record {
         self.bytes = None;
     }
 
-    /// The escaped peer: ASCII without spaces.
+    /// The escaped peer, ASCII without spaces.
     pub(crate) fn peer(&self) -> Option<&[u8]> {
         self.has_peer.then(|| self.peer.text())
     }
 
-    /// The escaped payload, as much of it as the limit allows: ASCII.
+    /// The escaped payload, ASCII, as much of it as the limit allows.
     pub(crate) fn payload(&self) -> Option<&[u8]> {
         self.has_payload.then(|| self.payload.text())
     }
 
-    /// How long the message was, whatever is shown of it.
+    /// The length of the message, however much of it is shown.
     pub(crate) fn bytes(&self) -> Option<u64> {
         self.bytes.or_else(|| self.has_payload.then(|| self.payload.seen()))
     }
@@ -91,7 +91,7 @@ impl Visit for Record {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if let Some(text) = self.text_field(field) {
-            // A value that fails to print itself is shown as far as it got.
+            // A value whose `Debug` fails is shown as far as it got.
             let _ = write!(text, "{value:?}");
         }
     }

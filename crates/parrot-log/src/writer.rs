@@ -1,7 +1,7 @@
-//! The writer: a bounded buffer of lines, and the thread that brings them to the log.
+//! The writer: a bounded buffer of lines, and the thread that writes them to the log.
 //!
-//! Two buffers take turns. Who logs appends to one under a lock; the thread swaps it for the other, empty one and writes
-//! outside of the lock. So a slow log fills a buffer and then costs lines, and it never costs time.
+//! The program appends to one of two buffers under a lock. The thread swaps it for the empty one and writes unlocked. A
+//! slow log can drop lines, but it never delays the program.
 
 use std::fmt;
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime};
 
@@ -19,11 +19,11 @@ use crate::clock::LocalClock;
 use crate::format::Format;
 use crate::sink::Sink;
 
-/// The most bytes that wait to be taken by the thread. At 200,000 short lines a second this is some 30 ms of a busy disk
-/// or processor. A buffer grows to it only when the log is behind.
+/// The most bytes that wait for the thread. At 200,000 short lines a second they cover about 30 ms of a busy disk or
+/// processor. A buffer grows this far only when the log is behind.
 const BOUND: usize = 512 * 1024;
 
-/// Enough bytes for a write of their own: the thread is woken for them before it has finished gathering.
+/// Enough bytes for a write of their own, so the thread is woken for them while it still gathers.
 const BATCH: usize = 64 * 1024;
 
 /// How long the thread gathers lines after a write before it writes again.
@@ -32,13 +32,20 @@ const GATHER: Duration = Duration::from_millis(10);
 /// The first size of a buffer. Buffers double, so they end exactly at the bound.
 const FIRST: usize = 4 * 1024;
 
-/// A buffer larger than this is given back when the log is idle.
+/// A larger buffer is freed when the log is idle.
 const KEPT: usize = 16 * 1024;
 
-/// The way into a log, for one layer. See [`WriterGuard`] for the way to close it.
-#[derive(Debug)]
+/// A log that never makes the program wait: it takes lines into a buffer, and a thread of its own writes them.
+///
+/// Clones are handles of the same log. When the last one is dropped, the log closes: its thread writes what is left and
+/// ends, and nothing waits for that. A program that ends soon afterwards calls [`close`](Writer::close), which does wait.
+///
+/// The thread starts with the log and inherits the signal mask. A program that handles signals in one place has to block
+/// them first.
+#[derive(Debug, Clone)]
 pub struct Writer {
     shared: Arc<Shared>,
+    _last: Arc<CloseOnDrop>,
 }
 
 /// Numbers of a log since it was opened.
@@ -46,9 +53,9 @@ pub struct Writer {
 pub struct WriterStatistics {
     /// Lines written.
     pub written: u64,
-    /// Lines lost because the log was behind, refused them, or was closed.
+    /// Lines dropped because the log was behind, failed or was closed.
     pub dropped: u64,
-    /// Writes that failed. The lines they cost are among those dropped; one that was to tell of a gap cost none.
+    /// Writes that failed. The lines they cost count as dropped.
     pub write_errors: u64,
 }
 
@@ -60,64 +67,91 @@ impl fmt::Display for WriterStatistics {
 }
 
 impl Writer {
-    /// A log on standard output. Its flags stay as they are, also when someone else made it non-blocking.
-    ///
-    /// The thread that writes starts here and inherits the signal mask: a program that takes signals in one place blocks
-    /// them first.
+    /// A log on standard output. The flags of the descriptor stay as they are, even if another process has made it
+    /// non-blocking.
     ///
     /// # Errors
     ///
-    /// When the descriptor cannot be duplicated or the thread cannot be started.
-    pub fn stdout() -> io::Result<(Writer, WriterGuard)> {
+    /// Fails if the descriptor cannot be duplicated or the thread cannot be started.
+    pub fn stdout(format: Format) -> io::Result<Writer> {
         let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
-        Writer::start(Sink::descriptor(File::from(descriptor), "stdout"))
+        Writer::start(Sink::descriptor(File::from(descriptor), "stdout"), format)
     }
 
-    /// A log at the end of the file at `path`, which is created readable by its owner only (mode 0600) if it is not
-    /// there. It is opened without blocking, so that a named pipe does not hold up who starts or reopens a log.
-    ///
-    /// The thread that writes starts here, see [`Writer::stdout`].
+    /// A log at the end of the file at `path`. A new file is readable by its owner only (mode 0600). Opening never blocks,
+    /// so a named pipe does not delay the start or a reopen.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened for appending or the thread cannot be started; of the kind
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) when it is a named pipe that nobody has open for reading.
-    pub fn file(path: impl AsRef<Path>) -> io::Result<(Writer, WriterGuard)> {
-        Writer::start(Sink::open(path.as_ref())?)
+    /// Fails if the file cannot be opened for appending or the thread cannot be started. The kind is
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) for a named pipe that no process has open for reading.
+    pub fn file(path: impl AsRef<Path>, format: Format) -> io::Result<Writer> {
+        Writer::start(Sink::open(path.as_ref())?, format)
     }
 
     /// A log on any descriptor that can be written to: a pipe, a socket, a terminal. Its flags stay as they are.
     ///
-    /// The thread that writes starts here, see [`Writer::stdout`].
-    ///
     /// # Errors
     ///
-    /// When the thread cannot be started.
-    pub fn descriptor(descriptor: OwnedFd) -> io::Result<(Writer, WriterGuard)> {
-        Writer::start(Sink::descriptor(File::from(descriptor), "its descriptor"))
+    /// Fails if the thread cannot be started.
+    pub fn descriptor(descriptor: OwnedFd, format: Format) -> io::Result<Writer> {
+        Writer::start(Sink::descriptor(File::from(descriptor), "its descriptor"), format)
     }
 
-    fn start(sink: Sink) -> io::Result<(Writer, WriterGuard)> {
-        let shared = Arc::new(Shared::default());
-        let (ended_sender, ended) = mpsc::channel();
-        let worker = Worker::new(Arc::clone(&shared), sink, TimeZone::system());
+    fn start(sink: Sink, format: Format) -> io::Result<Writer> {
+        let writer = Writer::without_thread(format);
+        let worker = Worker::new(Arc::clone(&writer.shared), sink, TimeZone::system());
+        let ended = SetEnded(Arc::clone(&writer.shared));
         let thread = thread::Builder::new().name("parrot-log".to_owned()).spawn(move || {
+            let _ended = ended; // set after the worker has closed its file, and also if it panics
             worker.run();
-            drop(ended_sender);
         })?;
-        shared.thread.get_or_init(|| thread.thread().clone());
-        Ok((Writer { shared: Arc::clone(&shared) }, WriterGuard { shared, ended }))
+        writer.shared.thread.get_or_init(|| thread.thread().clone());
+        Ok(writer)
     }
 
-    /// In which form gaps are written: that of the layer.
-    pub(crate) fn set_format(&self, format: Format) {
-        self.shared.format.get_or_init(|| format);
+    fn without_thread(format: Format) -> Writer {
+        let shared = Arc::new(Shared::new(format));
+        Writer { _last: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared }
     }
 
-    /// Hands over one whole line, or counts it as dropped. Never waits for the log.
+    pub(crate) fn format(&self) -> Format {
+        self.shared.format
+    }
+
+    /// The numbers so far.
+    #[must_use]
+    pub fn statistics(&self) -> WriterStatistics {
+        self.shared.lock().statistics
+    }
+
+    /// Opens the log's file anew at its path, after a log rotation. Every line logged from now on goes there.
+    ///
+    /// This does not wait. The thread opens the file, or else stays with the old one and logs a warning. On a log that is
+    /// not a file it has no effect.
+    pub fn reopen(&self) {
+        self.shared.lock().reopen = true;
+        self.shared.unpark();
+    }
+
+    /// Closes the log for all of its handles, and waits up to `timeout` until its lines are written. Lines that are logged
+    /// later are dropped.
+    ///
+    /// After the timeout the thread may still be blocked in a write, and lines not known to be written count as dropped.
+    #[must_use = "the final numbers belong into the program's summary"]
+    pub fn close(&self, timeout: Duration) -> WriterStatistics {
+        self.shared.close();
+        let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), timeout, |state| !state.ended);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut statistics = state.statistics;
+        statistics.dropped += state.pending_lines + state.lines_in_flight;
+        statistics
+    }
+
+    /// Takes one whole line, or counts it as dropped. Never waits for the log.
     pub(crate) fn append(&self, line: &[u8]) {
         let mut state = self.shared.lock();
-        // Behind a gap nothing is appended until the thread has taken note of it, so that it is reported in its place.
+        // After a gap nothing is appended until the thread has seen it, so that the log reports it in its place.
         if state.closed || state.dropped > 0 || state.pending.len() + line.len() > BOUND {
             state.dropped += 1;
             state.statistics.dropped += 1;
@@ -141,102 +175,52 @@ impl Writer {
     }
 }
 
-/// The owner's handle of a log: reopens it, reads its numbers, closes it.
-///
-/// Dropped without [`close`](Self::close) it lets the thread write what is left, and does not wait for that. Lines that
-/// are logged after that are dropped.
+/// What all handles of a log hold, so that the log closes when the last of them is dropped.
 #[derive(Debug)]
-pub struct WriterGuard {
-    shared: Arc<Shared>,
-    ended: mpsc::Receiver<()>,
-}
+struct CloseOnDrop(Arc<Shared>);
 
-impl WriterGuard {
-    /// See [`WriterHandle::reopen`].
-    pub fn reopen(&self) {
-        self.shared.reopen();
-    }
-
-    /// A handle on the log, for elsewhere.
-    #[must_use]
-    pub fn handle(&self) -> WriterHandle {
-        WriterHandle { shared: Arc::clone(&self.shared) }
-    }
-
-    /// The numbers so far.
-    #[must_use]
-    pub fn statistics(&self) -> WriterStatistics {
-        self.shared.lock().statistics
-    }
-
-    /// Closes the log: takes no more lines, and waits until those it has are written, but not longer than `patience`.
-    ///
-    /// When that is over the thread may still be stuck in a write; it ends with the process. Lines of which it is not
-    /// known that they were written are counted as dropped.
-    #[must_use = "the final numbers are what a summary shows"]
-    pub fn close(self, patience: Duration) -> WriterStatistics {
-        self.shared.close();
-        // The thread sends nothing: the channel is disconnected when it ends.
-        let ended = self.ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Disconnected);
-        let state = self.shared.lock();
-        let mut statistics = state.statistics;
-        if !ended {
-            statistics.dropped += state.pending_lines + state.lines_in_flight;
-        }
-        statistics
-    }
-}
-
-impl Drop for WriterGuard {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.shared.close();
+        self.0.close();
     }
 }
 
-/// Reopens a log, for log rotation, and tells its numbers. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct WriterHandle {
-    shared: Arc<Shared>,
-}
+/// The thread's part in a log's end.
+struct SetEnded(Arc<Shared>);
 
-impl WriterHandle {
-    /// The numbers so far.
-    #[must_use]
-    pub fn statistics(&self) -> WriterStatistics {
-        self.shared.lock().statistics
-    }
-
-    /// Has the log's file opened anew at its path: every line logged from now on goes there. Does not wait: the thread
-    /// opens the file, goes on with the old one if it cannot, and warns of that. Without effect on a log that is not a
-    /// file.
-    pub fn reopen(&self) {
-        self.shared.reopen();
+impl Drop for SetEnded {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.ended.notify_all();
     }
 }
 
-/// What who logs and the thread share.
-#[derive(Debug, Default)]
+/// What the handles and the thread share.
+#[derive(Debug)]
 struct Shared {
-    /// Held for an append or a swap, never while anything is written, allocated in bulk or freed by the thread.
+    format: Format,
+    /// Held for an append or a swap, never while the thread writes, allocates in bulk or frees.
     state: Mutex<State>,
     thread: OnceLock<Thread>,
-    format: OnceLock<Format>,
+    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pending: Vec<u8>,
     pending_lines: u64,
-    /// Lines dropped behind the pending ones.
+    /// Lines dropped after the pending ones.
     dropped: u64,
     wake: Wake,
     reopen: bool,
     closed: bool,
+    /// The thread has ended.
+    ended: bool,
     lines_in_flight: u64,
     statistics: WriterStatistics,
 }
 
-/// What the thread wants to be woken for. Who wakes it sets this to `Never`: one wake-up a batch.
+/// What the thread wants to be woken for. The append that wakes it sets this to `Never`, for one wake-up per batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Wake {
     #[default]
@@ -252,8 +236,12 @@ impl State {
 }
 
 impl Shared {
+    fn new(format: Format) -> Shared {
+        Shared { format, state: Mutex::default(), thread: OnceLock::new(), ended: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code in here panics between two changes that belong together, so a poisoned state is a whole one.
+        // Nothing here panics between two changes that belong together, so a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -261,11 +249,6 @@ impl Shared {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
-    }
-
-    fn reopen(&self) {
-        self.lock().reopen = true;
-        self.unpark();
     }
 
     fn close(&self) {
@@ -287,10 +270,10 @@ struct Batch {
 struct Worker {
     shared: Arc<Shared>,
     sink: Sink,
-    /// Read at the start: its files may be out of reach by the time of a gap, for want of a descriptor.
+    /// Read at the start, because without a free descriptor its files could not be read at a gap.
     zone: TimeZone,
     batch: Batch,
-    /// Lines lost that no line in the log tells of yet.
+    /// Dropped lines that the log does not report yet.
     unreported: u64,
 }
 
@@ -313,7 +296,7 @@ impl Worker {
         }
     }
 
-    /// Swaps buffers as soon as there is anything to do; sleeps until then.
+    /// Sleeps until there is anything to do, then swaps the buffers.
     fn take(&mut self) {
         self.batch.bytes.clear();
         loop {
@@ -332,17 +315,17 @@ impl Worker {
                 state.wake = Wake::AnyLine;
                 without_excess(&mut state.pending)
             };
-            // The log is idle: a burst's memory goes back, outside of the lock.
+            // The log is idle, so the memory of a burst is freed, outside of the lock.
             drop(spare);
             drop(without_excess(&mut self.batch.bytes));
             thread::park();
         }
     }
 
-    /// Writes the batch, and behind it how many lines are missing there.
+    /// Writes the batch, and after it the number of lines that are missing there.
     fn write(&mut self) {
         if self.unreported > 0 {
-            let format = *self.shared.format.get().unwrap_or(&Format::Clf);
+            let format = self.shared.format;
             let mut clock = LocalClock::new(self.zone.clone(), format.time_pattern());
             format.dropped(self.unreported, clock.text(SystemTime::now()), &mut self.batch.bytes);
         }
@@ -354,17 +337,17 @@ impl Worker {
                 (self.batch.lines.min(whole as u64), true)
             }
         };
-        let lost = self.batch.lines - written;
-        self.unreported = if failed { self.unreported + lost } else { 0 };
+        let dropped = self.batch.lines - written;
+        self.unreported = if failed { self.unreported + dropped } else { 0 };
 
         let mut state = self.shared.lock();
         state.lines_in_flight = 0;
         state.statistics.written += written;
-        state.statistics.dropped += lost;
+        state.statistics.dropped += dropped;
         state.statistics.write_errors += u64::from(failed);
     }
 
-    /// Lets lines come together, so that a busy log costs a write every few milliseconds and not one a line.
+    /// Lets lines accumulate, so that a busy log costs a write every few milliseconds and not one for each line.
     fn gather(&self) {
         {
             let mut state = self.shared.lock();
@@ -373,7 +356,7 @@ impl Worker {
             }
             state.wake = Wake::FullBatch;
         }
-        // Returning early for no reason makes a smaller batch, nothing else.
+        // An early return only makes a smaller batch.
         thread::park_timeout(GATHER);
     }
 }
@@ -391,16 +374,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn behind_a_gap_nothing_is_appended_before_the_gap_is_noted() {
-        let writer = Writer { shared: Arc::default() }; // without a thread nothing is taken
+    fn nothing_is_appended_between_a_gap_and_its_report() {
+        let writer = Writer::without_thread(Format::Clf); // nothing is ever taken from it
         while writer.shared.lock().dropped == 0 {
             writer.append(&[b'x'; 100]);
         }
         let held = writer.shared.lock().pending.len();
-        assert!(
-            held > BOUND - 100 && held < BOUND - 1,
-            "there is room for a short line and not for a long one: {held}"
-        );
+        assert!(held > BOUND - 100 && held < BOUND - 1, "room for a short line but not for a long one: {held}");
         writer.append(b"\n");
         let state = writer.shared.lock();
         assert_eq!((state.pending.len(), state.dropped), (held, 2));
@@ -410,7 +390,8 @@ mod tests {
     fn a_gap_is_stamped_in_the_zone_of_the_start() {
         let (mut reader, end) = io::pipe().unwrap();
         let sink = Sink::descriptor(File::from(OwnedFd::from(end)), "a pipe");
-        let mut worker = Worker::new(Arc::default(), sink, TimeZone::posix("MST7").unwrap());
+        let shared = Arc::new(Shared::new(Format::Clf));
+        let mut worker = Worker::new(shared, sink, TimeZone::posix("MST7").unwrap());
         worker.unreported = 17;
         worker.write();
         drop(worker);
@@ -420,25 +401,25 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_burst_is_bounded_and_given_back() {
+    fn the_memory_of_a_burst_is_bounded_and_freed() {
         let (mut reader, end) = io::pipe().unwrap();
-        let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
+        let writer = Writer::descriptor(OwnedFd::from(end), Format::Clf).unwrap();
+        let capacity = || writer.shared.lock().pending.capacity();
         let line = [b"x".repeat(99), vec![b'\n']].concat();
-        while guard.statistics().dropped == 0 {
+        while writer.statistics().dropped == 0 {
             writer.append(&line);
         }
-        assert!(writer.shared.lock().pending.capacity() <= BOUND);
+        assert!(capacity() <= BOUND);
 
         let reading = thread::spawn(move || reader.read_to_end(&mut Vec::new()));
         let deadline = Instant::now() + Duration::from_secs(20);
         while writer.shared.lock().wake != Wake::AnyLine {
-            assert!(Instant::now() < deadline, "the thread did not come to rest");
+            assert!(Instant::now() < deadline, "the thread still writes");
             thread::sleep(Duration::from_millis(1));
         }
-        writer.append(&line); // the thread gives back before it sleeps, so the buffer of this line is a new one
-        assert!(writer.shared.lock().pending.capacity() <= KEPT);
-        let _ = guard.close(Duration::from_secs(20));
-        drop(writer);
+        writer.append(&line); // the thread frees before it sleeps, so the buffer of this line is a new one
+        assert!(capacity() <= KEPT);
+        let _ = writer.close(Duration::from_secs(20));
         assert!(reading.join().unwrap().is_ok());
     }
 }

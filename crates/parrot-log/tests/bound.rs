@@ -1,4 +1,4 @@
-//! However much is handed over and however its reader behaves: what waits is bounded, and every line is accounted for.
+//! The log's memory is bounded and every line is counted, however much is logged and however slowly it is read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -6,23 +6,23 @@ mod support;
 use std::io::{self, PipeReader, Read as _};
 use std::os::fd::OwnedFd;
 
-use parrot_log::{ClfLayer, Writer};
+use parrot_log::{Format, MessageLayer, Writer};
 use proptest::prelude::*;
 use tracing::subscriber::with_default;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use support::{PATIENCE, dropped_here, log};
 
-/// Two buffers of 512 KiB, one that fills and one that the thread writes, and a pipe: 64 KiB on most systems, and on none
-/// as much as is allowed for here.
+/// Two buffers of 512 KiB, one that fills and one that the thread writes, and a pipe. A pipe holds 64 KiB on most systems,
+/// and on none as much as is allowed for here.
 const MOST_HELD: u64 = (2 * 512 + 256) * 1024;
 
-/// What the server and its reader do.
+/// What the program and the reader of its log do.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many messages of so many bytes each.
+    /// The program logs messages of the same size.
     Log { messages: u16, bytes: u16 },
-    /// So many bytes of the log are read, if as many have been written.
+    /// The reader reads up to this many bytes.
     Read(u32),
 }
 
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Reads so much, but never waits: the writer may have nothing more to say.
+/// Reads up to `most` bytes without waiting, because there may be nothing left to read.
 fn read(reader: &mut PipeReader, most: u32, into: &mut Vec<u8>) {
     let mut space = vec![0; most as usize];
     if let Ok(n) = reader.read(&mut space) {
@@ -45,37 +45,37 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_waits_is_bounded_and_every_line_is_written_or_counted_as_dropped(steps in prop::collection::vec(step(), 1..40)) {
+    fn buffers_are_bounded_and_every_line_is_counted(steps in prop::collection::vec(step(), 1..40)) {
         let (mut reader, end) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
-        let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
-        let (mut handed, mut handed_bytes, mut read_back) = (0, 0, Vec::new());
-        let subscriber = tracing_subscriber::registry().with(ClfLayer::new(writer, 4096));
+        let writer = Writer::descriptor(OwnedFd::from(end), Format::Clf).unwrap();
+        let (mut logged, mut logged_bytes, mut read_back) = (0, 0, Vec::new());
+        let subscriber = tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 4096));
         with_default(subscriber, || {
             for step in &steps {
                 match *step {
                     Step::Log { messages, bytes } => {
                         let payload = vec![b'p'; usize::from(bytes)];
                         (0..messages).for_each(|_| log(&payload));
-                        handed += u64::from(messages);
-                        handed_bytes += u64::from(messages) * u64::from(bytes);
+                        logged += u64::from(messages);
+                        logged_bytes += u64::from(messages) * u64::from(bytes);
                     }
                     Step::Read(most) => read(&mut reader, most, &mut read_back),
                 }
-                // No payload is longer than 2,000 bytes: at least so many bytes were not dropped and not read yet.
-                let dropped = guard.statistics().dropped;
-                let kept = handed_bytes.saturating_sub(dropped * 2000 + read_back.len() as u64);
-                prop_assert!(kept <= MOST_HELD, "{kept} bytes wait at least");
+                // A lower bound of the bytes still held, as no payload is longer than 2,000 bytes.
+                let dropped = writer.statistics().dropped;
+                let held = logged_bytes.saturating_sub(dropped * 2000 + read_back.len() as u64);
+                prop_assert!(held <= MOST_HELD, "at least {held} bytes are held");
             }
             Ok(())
         })?;
         rustix::io::ioctl_fionbio(&reader, false).unwrap();
         let reading = std::thread::spawn(move || reader.read_to_end(&mut read_back).map(|_| read_back));
-        let statistics = guard.close(PATIENCE);
-        prop_assert_eq!(statistics.written + statistics.dropped, handed);
+        let statistics = writer.close(PATIENCE);
+        prop_assert_eq!(statistics.written + statistics.dropped, logged);
         let log = String::from_utf8(reading.join().unwrap().unwrap()).unwrap();
-        let told: u64 = log.lines().filter_map(dropped_here).sum();
+        let reported: u64 = log.lines().filter_map(dropped_here).sum();
         let lines = log.lines().filter(|line| dropped_here(line).is_none()).count() as u64;
-        prop_assert_eq!((lines, told), (statistics.written, statistics.dropped));
+        prop_assert_eq!((lines, reported), (statistics.written, statistics.dropped));
     }
 }

@@ -8,7 +8,7 @@ use parrot_log::Diagnostics;
 use tracing::subscriber::with_default;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-/// Less than a full pipe holds on any system, and room for a record on every one when it is read.
+/// Less than a full pipe holds on any system. Reading this much makes room for a record on every system.
 const ROOM: usize = 8 * 1024;
 
 #[test]
@@ -17,17 +17,17 @@ fn a_record_is_written_as_it_is() {
     let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
     let layer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(diagnostics.clone());
     with_default(tracing_subscriber::registry().with(layer), || {
-        tracing::info!(target: "test", answer = 42, "told");
+        tracing::info!(target: "test", answer = 42, "said");
     });
     assert_eq!(diagnostics.dropped(), 0);
     drop(diagnostics);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
-    assert_eq!(text, " INFO test: told answer=42\n");
+    assert_eq!(text, " INFO test: said answer=42\n");
 }
 
 #[test]
-fn records_that_nobody_reads_are_dropped_counted_and_told_of_later() {
+fn unread_records_are_dropped_and_reported_later() {
     let (mut reader, end) = io::pipe().unwrap();
     let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
     let record = format!("{}\n", "x".repeat(99));
@@ -54,7 +54,7 @@ fn records_that_nobody_reads_are_dropped_counted_and_told_of_later() {
 }
 
 #[test]
-fn a_record_longer_than_the_pipe_is_cut_and_the_next_begins_a_line() {
+fn after_a_record_longer_than_the_pipe_a_new_line_begins() {
     let (mut reader, end) = io::pipe().unwrap();
     let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
     (&diagnostics).write_all("x".repeat(1 << 20).as_bytes()).unwrap();

@@ -1,12 +1,12 @@
-//! An idle log costs nothing: its thread sleeps until a line comes.
+//! An idle log costs no CPU time. Its thread sleeps until a line comes.
 //!
-//! Alone in its file: it looks for the only writer's thread of the process.
+//! This test has a file of its own because it looks for the only writer's thread of the process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[test]
 #[cfg(not(target_os = "linux"))]
 fn an_idle_writer_makes_no_wake_ups() {
-    println!("skipped: how often a thread was woken is read from /proc");
+    println!("skipped: the count of a thread's wake-ups comes from /proc");
 }
 
 #[cfg(target_os = "linux")]
@@ -17,7 +17,7 @@ mod support;
 fn an_idle_writer_makes_no_wake_ups() {
     use std::{fs, thread, time::Duration};
 
-    use parrot_log::{ClfLayer, Writer};
+    use parrot_log::{Format, MessageLayer, Writer};
     use support::{Folder, PATIENCE, log, wait_until};
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -32,18 +32,18 @@ fn an_idle_writer_makes_no_wake_ups() {
     }
 
     let folder = Folder::new("idle");
-    let (writer, guard) = Writer::file(folder.path("log")).unwrap();
-    let layer = tracing_subscriber::registry().with(ClfLayer::new(writer, 256));
+    let writer = Writer::file(folder.path("log"), Format::Clf).unwrap();
+    let layer = tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256));
     let _default = tracing::subscriber::set_default(layer);
     log(b"the last for a while");
-    wait_until("it is written", || guard.statistics().written == 1);
-    // It gathers once more before it sleeps without a time-out: asleep is when a long look shows no wake-up.
+    wait_until("it is written", || writer.statistics().written == 1);
+    // The thread gathers once more before it sleeps without a timeout.
     wait_until("the thread sleeps", || {
         let before = switches();
         thread::sleep(Duration::from_millis(300));
         switches() == before
     });
     log(b"the first after it");
-    wait_until("it is woken", || guard.statistics().written == 2);
-    let _ = guard.close(PATIENCE);
+    wait_until("it is woken", || writer.statistics().written == 2);
+    let _ = writer.close(PATIENCE);
 }

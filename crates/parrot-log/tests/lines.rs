@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use parrot_log::{ClfLayer, JsonLayer, MAX_PAYLOAD, MESSAGE_TARGET, Writer};
+use parrot_log::{Format, MAX_PAYLOAD, MESSAGE_TARGET, MessageLayer, Writer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tracing::subscriber::with_default;
@@ -16,29 +16,20 @@ use support::{Folder, PATIENCE, log, quoted, without_time};
 
 /// The CLF log of what `messages` logs, with each time replaced by `time`.
 fn clf(test: &str, limit: usize, messages: impl FnOnce()) -> Vec<String> {
-    written(test, |writer| {
-        with_default(tracing_subscriber::registry().with(ClfLayer::new(writer, limit)), messages);
-    })
-    .lines()
-    .map(without_time)
-    .collect()
+    written(test, Format::Clf, limit, messages).lines().map(without_time).collect()
 }
 
 fn json(test: &str, limit: usize, messages: impl FnOnce()) -> Vec<Value> {
-    written(test, |writer| {
-        with_default(tracing_subscriber::registry().with(JsonLayer::new(writer, limit)), messages);
-    })
-    .lines()
-    .map(|line| serde_json::from_str(line).unwrap())
-    .collect()
+    let log = written(test, Format::Json, limit, messages);
+    log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn written(test: &str, run: impl FnOnce(Writer)) -> String {
+fn written(test: &str, format: Format, limit: usize, messages: impl FnOnce()) -> String {
     let folder = Folder::new(test);
     let path = folder.path("log");
-    let (writer, guard) = Writer::file(&path).unwrap();
-    run(writer);
-    let statistics = guard.close(PATIENCE);
+    let writer = Writer::file(&path, format).unwrap();
+    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), limit)), messages);
+    let statistics = writer.close(PATIENCE);
     let log = std::fs::read_to_string(&path).unwrap();
     assert!(log.is_empty() || log.ends_with('\n'));
     assert_eq!(statistics.written, log.lines().count() as u64);
@@ -62,7 +53,7 @@ fn an_ipv6_peer_stands_in_brackets() {
 }
 
 #[test]
-fn a_payload_beyond_the_limit_is_cut_and_its_bytes_stay_true() {
+fn a_long_payload_is_cut_but_its_bytes_are_counted_in_full() {
     for (limit, expected) in
         [(13, r#""Hello Parrot\n" 13"#), (12, r#""Hello Parrot"... 13"#), (5, r#""Hello"... 13"#), (0, r#"""... 13"#)]
     {
@@ -72,7 +63,7 @@ fn a_payload_beyond_the_limit_is_cut_and_its_bytes_stay_true() {
 }
 
 #[test]
-fn a_payload_that_is_only_a_part_counts_as_cut() {
+fn a_payload_shorter_than_its_message_counts_as_cut() {
     let lines = clf("part", 256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = &b"Hello"[..], bytes = 13_u64);
     });
@@ -80,7 +71,7 @@ fn a_payload_that_is_only_a_part_counts_as_cut() {
 }
 
 #[test]
-fn the_longest_line_of_the_worst_bytes_fits_into_the_buffer() {
+fn the_longest_line_fits_into_the_buffer() {
     let lines = clf("longest", usize::MAX, || log(&[0xff; MAX_PAYLOAD + 1]));
     assert_eq!(
         lines,
@@ -91,7 +82,7 @@ fn the_longest_line_of_the_worst_bytes_fits_into_the_buffer() {
 }
 
 #[test]
-fn payloads_may_be_recorded_as_text_and_fields_may_be_missing() {
+fn payloads_may_be_text_and_fields_may_be_missing() {
     let lines = clf("tolerant", 256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = "text\n", bytes = 5_u64);
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = %"shown\n", bytes = 6_i32);
@@ -99,7 +90,7 @@ fn payloads_may_be_recorded_as_text_and_fields_may_be_missing() {
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = 42, bytes = -1);
         tracing::info!(target: MESSAGE_TARGET, payload = &b"no peer, no bytes"[..]);
         tracing::info!(target: MESSAGE_TARGET, peer = "p", bytes = 7_u64);
-        tracing::info!(target: MESSAGE_TARGET, colour = "green", "nothing of what a line shows");
+        tracing::info!(target: MESSAGE_TARGET, colour = "green", "no field of a line");
     });
     assert_eq!(
         lines,
@@ -116,7 +107,7 @@ fn payloads_may_be_recorded_as_text_and_fields_may_be_missing() {
 }
 
 #[test]
-fn a_peer_cannot_break_the_line_or_claim_lines_were_dropped() {
+fn a_peer_cannot_break_its_line_or_forge_a_gap() {
     let lines = clf("peer", 256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = "- dropped\n", payload = &b""[..]);
         tracing::info!(target: MESSAGE_TARGET, peer = "x".repeat(1000), payload = &b""[..]);
@@ -128,7 +119,7 @@ fn a_peer_cannot_break_the_line_or_claim_lines_were_dropped() {
 }
 
 #[test]
-fn events_of_other_targets_are_no_messages() {
+fn events_of_other_targets_are_ignored() {
     let lines = clf("targets", 256, || {
         tracing::info!(peer = "p", payload = &b"x"[..], "another target");
         tracing::info!(target: "parrot::message::inner", peer = "p", payload = &b"x"[..]);
@@ -138,7 +129,7 @@ fn events_of_other_targets_are_no_messages() {
 }
 
 #[test]
-fn a_message_is_one_json_object_with_the_same_payload_text() {
+fn a_message_is_one_json_object() {
     let objects = json("json", 5, || {
         log(b"a\n\"\\\0");
         log(b"Hello Parrot\n");
@@ -163,8 +154,9 @@ fn a_message_is_one_json_object_with_the_same_payload_text() {
 fn threads_that_log_at_once_do_not_mix_their_lines() {
     let folder = Folder::new("threads");
     let path = folder.path("log");
-    let (writer, guard) = Writer::file(&path).unwrap();
-    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(ClfLayer::new(writer, 256)));
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    let layer = MessageLayer::new(writer.clone(), 256);
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let dispatch = dispatch.clone();
@@ -177,7 +169,7 @@ fn threads_that_log_at_once_do_not_mix_their_lines() {
             });
         }
     });
-    assert_eq!(guard.close(PATIENCE).written, 1000);
+    assert_eq!(writer.close(PATIENCE).written, 1000);
     let log = std::fs::read_to_string(&path).unwrap();
     for thread in 0..4 {
         let prefix = format!("{thread}.");
@@ -187,7 +179,7 @@ fn threads_that_log_at_once_do_not_mix_their_lines() {
     }
 }
 
-/// Decodes what stands between the quotes, as the documentation of the lines has it.
+/// Decodes a quoted text as the documentation of the lines says.
 fn decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -207,7 +199,7 @@ fn decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Payloads as attackers write them: the bytes that matter to lines and terminals come often.
+/// Payloads of an attacker, rich in bytes that matter to lines and terminals.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         3 => any::<u8>(),
@@ -246,10 +238,10 @@ proptest! {
 #[test]
 fn a_closed_log_takes_no_more_lines() {
     let folder = Folder::new("closed");
-    let (writer, guard) = Writer::file(folder.path("log")).unwrap();
-    with_default(tracing_subscriber::registry().with(ClfLayer::new(writer, 256)), || {
+    let writer = Writer::file(folder.path("log"), Format::Clf).unwrap();
+    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)), || {
         log(b"before");
-        assert_eq!(guard.close(Duration::from_secs(20)).written, 1);
+        assert_eq!(writer.close(Duration::from_secs(20)).written, 1);
         log(b"after");
     });
     assert_eq!(std::fs::read_to_string(folder.path("log")).unwrap().lines().count(), 1);

@@ -1,6 +1,6 @@
-//! The first write error is told, once, through the same subscriber that the log is a layer of.
+//! The first write error is reported once, through the same subscriber that the log is a layer of.
 //!
-//! Alone in its file: it needs the global subscriber, because the writer's thread has no other.
+//! This test has a file of its own because it needs the global subscriber, the only one that the writer's thread has.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parrot_log::{ClfLayer, Writer};
+use parrot_log::{Format, MessageLayer, Writer};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -24,22 +24,22 @@ impl<S: Subscriber> Layer<S> for CountWarnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == "parrot_log" && *event.metadata().level() == Level::WARN {
             WARNINGS.fetch_add(1, Ordering::SeqCst);
-            log(b"an event from within the warning"); // must not lock anything up
+            log(b"an event from within the warning"); // must not deadlock
         }
     }
 }
 
 #[test]
-fn the_first_write_error_is_told_and_no_other() {
+fn only_the_first_write_error_is_reported() {
     let (reader, end) = io::pipe().unwrap();
     drop(reader);
-    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
-    tracing_subscriber::registry().with(ClfLayer::new(writer, 256)).with(CountWarnings).init();
+    let writer = Writer::descriptor(OwnedFd::from(end), Format::Clf).unwrap();
+    tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)).with(CountWarnings).init();
     for errors in 1..=5 {
         log(b"to nobody");
-        wait_until("another error", || guard.statistics().write_errors >= errors);
+        wait_until("another error", || writer.statistics().write_errors >= errors);
     }
-    let statistics = guard.close(PATIENCE);
+    let statistics = writer.close(PATIENCE);
     assert_eq!(WARNINGS.load(Ordering::SeqCst), 1);
     assert_eq!((statistics.written, statistics.dropped), (0, 6));
 }

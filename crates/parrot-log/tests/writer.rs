@@ -1,4 +1,4 @@
-//! The writer against real files and pipes, and above all against logs that refuse.
+//! The writer against real files and pipes, above all those that fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parrot_log::{ClfLayer, JsonLayer, Writer, WriterGuard};
+use parrot_log::{Format, MessageLayer, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tracing::subscriber::with_default;
@@ -23,23 +23,22 @@ use support::{Folder, PATIENCE, dropped_here, log, quoted, wait_until};
 /// More than pipe, thread and buffer hold together.
 const TOO_MANY: u64 = 20_000;
 
-fn logging(writer: Writer, messages: impl FnOnce()) {
-    with_default(tracing_subscriber::registry().with(ClfLayer::new(writer, 256)), messages);
+fn logging(writer: &Writer, messages: impl FnOnce()) {
+    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)), messages);
 }
 
 fn log_many(count: u64) {
     (0..count).for_each(|number| log(message(number).as_bytes()));
 }
 
-/// Of many lengths, so that behind a line that does not fit there comes one that would.
+/// The lengths vary, so that a line that does not fit is followed by one that would.
 fn message(number: u64) -> String {
     format!("message {number}{}", ".".repeat((number % 50) as usize))
 }
 
-fn piped() -> (PipeReader, Writer, WriterGuard) {
+fn piped(format: Format) -> (PipeReader, Writer) {
     let (reader, end) = io::pipe().unwrap();
-    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
-    (reader, writer, guard)
+    (reader, Writer::descriptor(OwnedFd::from(end), format).unwrap())
 }
 
 fn read_to_end(mut reader: PipeReader) -> thread::JoinHandle<String> {
@@ -51,16 +50,16 @@ fn read_to_end(mut reader: PipeReader) -> thread::JoinHandle<String> {
 }
 
 #[test]
-fn a_reader_that_stalls_costs_lines_and_their_count_stands_in_the_gap() {
-    let (reader, writer, guard) = piped();
-    logging(writer, || {
+fn a_stalled_reader_costs_lines_and_each_gap_has_its_count() {
+    let (reader, writer) = piped(Format::Clf);
+    logging(&writer, || {
         log_many(TOO_MANY); // would never end if it waited for the reader
-        let dropped = guard.statistics().dropped;
+        let dropped = writer.statistics().dropped;
         assert!(dropped > 0);
         let reading = read_to_end(reader);
-        wait_until("the log flows again", || guard.statistics().written + dropped == TOO_MANY);
+        wait_until("the log flows again", || writer.statistics().written + dropped == TOO_MANY);
         log(message(TOO_MANY).as_bytes());
-        let statistics = guard.close(PATIENCE);
+        let statistics = writer.close(PATIENCE);
         assert_eq!((statistics.written, statistics.dropped), (TOO_MANY - dropped + 1, dropped));
 
         let mut next = 0;
@@ -80,10 +79,10 @@ fn a_reader_that_stalls_costs_lines_and_their_count_stands_in_the_gap() {
 
 #[test]
 fn a_gap_in_a_json_log_is_an_object_of_its_own() {
-    let (reader, writer, guard) = piped();
-    with_default(tracing_subscriber::registry().with(JsonLayer::new(writer, 256)), || log_many(TOO_MANY));
+    let (reader, writer) = piped(Format::Json);
+    logging(&writer, || log_many(TOO_MANY));
     let reading = read_to_end(reader);
-    let statistics = guard.close(PATIENCE);
+    let statistics = writer.close(PATIENCE);
     let log = reading.join().unwrap();
     let objects: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (gaps, messages): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.get("dropped").is_some());
@@ -93,44 +92,44 @@ fn a_gap_in_a_json_log_is_an_object_of_its_own() {
 }
 
 #[test]
-fn a_stuck_log_is_closed_at_the_deadline() {
-    let (reader, writer, guard) = piped();
-    logging(writer, || log_many(TOO_MANY));
+fn closing_a_stuck_log_ends_at_the_timeout() {
+    let (reader, writer) = piped(Format::Clf);
+    logging(&writer, || log_many(TOO_MANY));
     let start = Instant::now();
-    let statistics = guard.close(Duration::from_millis(50));
+    let statistics = writer.close(Duration::from_millis(50));
     assert!(start.elapsed() < PATIENCE / 2, "closed after {:?}", start.elapsed());
     assert_eq!(statistics.written + statistics.dropped, TOO_MANY);
     drop(reader);
 }
 
 #[test]
-fn lines_lost_with_a_closed_pipe_are_counted_and_nothing_else_happens() {
-    let (reader, writer, guard) = piped();
-    logging(writer, || {
+fn a_closed_pipe_only_drops_and_counts_lines() {
+    let (reader, writer) = piped(Format::Clf);
+    logging(&writer, || {
         log_many(10);
-        wait_until("the pipe took them", || guard.statistics().written == 10);
+        wait_until("the pipe took them", || writer.statistics().written == 10);
         drop(reader);
         log(b"to nobody");
-        wait_until("the error is seen", || guard.statistics().write_errors == 1);
+        wait_until("the error is seen", || writer.statistics().write_errors == 1);
         log(b"to nobody");
     });
-    let statistics = guard.close(PATIENCE);
+    let statistics = writer.close(PATIENCE);
     assert_eq!((statistics.written, statistics.dropped), (10, 2));
     assert!(statistics.write_errors >= 2);
 }
 
 #[test]
-fn of_a_batch_that_was_cut_the_whole_lines_count_as_written() {
-    let (reader, writer, guard) = piped();
-    logging(writer, || log_many(TOO_MANY));
+fn the_whole_lines_of_a_cut_batch_count_as_written() {
+    let (reader, writer) = piped(Format::Clf);
+    logging(&writer, || log_many(TOO_MANY));
     let mut first = [0; 100];
-    (&reader).read_exact(&mut first).unwrap(); // the thread is in the midst of writing
+    (&reader).read_exact(&mut first).unwrap(); // the thread is in the middle of a write
     drop(reader);
-    let statistics = guard.close(PATIENCE);
+    let statistics = writer.close(PATIENCE);
     assert_eq!(statistics.written + statistics.dropped, TOO_MANY);
     assert!(statistics.write_errors > 0, "{statistics}");
     if cfg!(target_os = "linux") {
-        // Elsewhere a pipe that is closed in the midst of a write fails all of it (FreeBSD sys/kern/sys_pipe.c).
+        // Elsewhere the whole write fails if the pipe is closed during it (FreeBSD sys/kern/sys_pipe.c).
         assert!(statistics.written > 1, "{statistics}");
     }
 }
@@ -141,23 +140,23 @@ fn a_full_disk_is_counted() {
         println!("skipped: this system has no /dev/full");
         return;
     }
-    let (writer, guard) = Writer::file("/dev/full").unwrap();
-    logging(writer, || log_many(100));
-    let statistics = guard.close(PATIENCE);
+    let writer = Writer::file("/dev/full", Format::Clf).unwrap();
+    logging(&writer, || log_many(100));
+    let statistics = writer.close(PATIENCE);
     assert_eq!((statistics.written, statistics.dropped), (0, 100));
     assert!(statistics.write_errors > 0);
 }
 
 #[test]
-fn a_non_blocking_descriptor_stays_so_and_loses_no_line() {
+fn a_nonblocking_descriptor_stays_so_and_drops_no_line() {
     let (reader, end) = io::pipe().unwrap();
     let other = end.try_clone().unwrap(); // shares the flags, as a shell's stdout does
     fcntl_setfl(&other, fcntl_getfl(&other).unwrap() | OFlags::NONBLOCK).unwrap();
-    let (writer, guard) = Writer::descriptor(OwnedFd::from(end)).unwrap();
-    logging(writer, || log_many(2000)); // more than a pipe holds, less than pipe and buffer
+    let writer = Writer::descriptor(OwnedFd::from(end), Format::Clf).unwrap();
+    logging(&writer, || log_many(2000)); // more than a pipe holds, less than pipe and buffer
     wait_until("the pipe is full", || !is_writable(&other));
     let reading = read_to_end(reader);
-    let statistics = guard.close(PATIENCE);
+    let statistics = writer.close(PATIENCE);
     assert_eq!((statistics.written, statistics.dropped, statistics.write_errors), (2000, 0, 0));
     assert!(fcntl_getfl(&other).unwrap().contains(OFlags::NONBLOCK));
     drop(other);
@@ -173,57 +172,57 @@ fn is_writable(pipe: &impl AsFd) -> bool {
 fn a_new_file_is_readable_by_its_owner_only() {
     let folder = Folder::new("mode");
     let path = folder.path("log");
-    let (writer, guard) = Writer::file(&path).unwrap();
+    let writer = Writer::file(&path, Format::Clf).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    drop(writer);
-    let _ = guard.close(PATIENCE);
+    let _ = writer.close(PATIENCE);
 }
 
 #[test]
-fn a_file_that_is_there_is_appended_to() {
+fn an_existing_file_is_appended_to() {
     let folder = Folder::new("append");
     let path = folder.path("log");
     fs::write(&path, "yesterday\n").unwrap();
-    let (writer, guard) = Writer::file(&path).unwrap();
-    logging(writer, || log(b"today"));
-    let _ = guard.close(PATIENCE);
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    logging(&writer, || log(b"today"));
+    let _ = writer.close(PATIENCE);
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().next(), Some("yesterday"));
     assert_eq!(quoted(text.lines().nth(1).unwrap()), "today");
 }
 
 #[test]
-fn a_path_that_cannot_be_opened_is_an_error_at_once() {
-    let error = Writer::file("/nowhere/at/all/log").unwrap_err();
+fn a_path_that_cannot_be_opened_is_an_error() {
+    let error = Writer::file("/nowhere/at/all/log", Format::Clf).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
 #[test]
-fn a_named_pipe_that_nobody_reads_is_an_error_at_once_and_a_log_once_somebody_does() {
+fn a_named_pipe_is_a_log_once_it_has_a_reader() {
     let folder = Folder::new("fifo");
     let path = folder.path("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let error = Writer::file(&path).unwrap_err(); // would never end if it waited for a reader
+    let error = Writer::file(&path, Format::Clf).unwrap_err(); // would never end if it waited for a reader
     assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::BrokenPipe, "nobody reads this pipe yet"));
 
-    // Opened for both, a pipe has a reader without waiting for a writer; POSIX leaves that open, all six systems do it.
+    // Opened for both, a pipe has a reader that does not wait for a writer. POSIX leaves this undefined, but all six
+    // systems do it.
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let (writer, guard) = Writer::file(&path).unwrap();
-    logging(writer, || log(b"read"));
-    assert_eq!(guard.close(PATIENCE).written, 1);
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    logging(&writer, || log(b"read"));
+    assert_eq!(writer.close(PATIENCE).written, 1);
     let mut line = [0; 100];
     let length = reader.read(&mut line).unwrap();
     assert_eq!(quoted(std::str::from_utf8(&line[..length]).unwrap()), "read");
 }
 
 #[test]
-fn a_full_named_pipe_is_waited_for() {
+fn a_full_named_pipe_delays_lines_but_drops_none() {
     let folder = Folder::new("full-fifo");
     let path = folder.path("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let (writer, guard) = Writer::file(&path).unwrap();
-    logging(writer, || log_many(2000)); // more than a pipe holds, less than pipe and buffer
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    logging(&writer, || log_many(2000)); // more than a pipe holds, less than pipe and buffer
     wait_until("the pipe is full", || !is_writable(&reader));
     let mut text = Vec::new();
     while text.iter().filter(|&&byte| byte == b'\n').count() < 2000 {
@@ -231,7 +230,7 @@ fn a_full_named_pipe_is_waited_for() {
         let length = reader.read(&mut piece).unwrap();
         text.extend_from_slice(&piece[..length]);
     }
-    let statistics = guard.close(PATIENCE);
+    let statistics = writer.close(PATIENCE);
     assert_eq!((statistics.written, statistics.dropped, statistics.write_errors), (2000, 0, 0));
 }
 
@@ -239,16 +238,15 @@ fn a_full_named_pipe_is_waited_for() {
 fn after_a_reopen_lines_go_to_the_new_file() {
     let folder = Folder::new("reopen");
     let (path, moved) = (folder.path("log"), folder.path("log.1"));
-    let (writer, guard) = Writer::file(&path).unwrap();
-    let handle = guard.handle();
-    logging(writer, || {
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    logging(&writer, || {
         log(b"old");
-        wait_until("the line is written", || guard.statistics().written == 1);
+        wait_until("the line is written", || writer.statistics().written == 1);
         fs::rename(&path, &moved).unwrap();
-        handle.reopen();
+        writer.reopen();
         log(b"new");
     });
-    let _ = guard.close(PATIENCE);
+    let _ = writer.close(PATIENCE);
     assert_eq!(quoted(&fs::read_to_string(&moved).unwrap()), "old");
     assert_eq!(quoted(&fs::read_to_string(&path).unwrap()), "new");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -258,56 +256,57 @@ fn after_a_reopen_lines_go_to_the_new_file() {
 fn an_idle_log_is_reopened_too() {
     let folder = Folder::new("reopen-idle");
     let (path, moved) = (folder.path("log"), folder.path("log.1"));
-    let (_writer, guard) = Writer::file(&path).unwrap();
+    let writer = Writer::file(&path, Format::Clf).unwrap();
     fs::rename(&path, &moved).unwrap();
-    guard.reopen();
+    writer.reopen();
     wait_until("the file is there again", || path.exists());
 }
 
 #[test]
-fn a_log_that_cannot_be_reopened_goes_on_in_the_old_file() {
+fn a_failed_reopen_keeps_the_old_file() {
     let folder = Folder::new("reopen-fails");
     let inner = folder.path("inner");
     fs::create_dir(&inner).unwrap();
     let moved = folder.path("moved");
-    let (writer, guard) = Writer::file(inner.join("log")).unwrap();
+    let writer = Writer::file(inner.join("log"), Format::Clf).unwrap();
     fs::rename(&inner, &moved).unwrap();
-    guard.reopen();
-    logging(writer, || log(b"still here"));
-    assert_eq!(guard.close(PATIENCE).written, 1);
+    writer.reopen();
+    logging(&writer, || log(b"still here"));
+    assert_eq!(writer.close(PATIENCE).written, 1);
     assert_eq!(quoted(&fs::read_to_string(moved.join("log")).unwrap()), "still here");
 }
 
 #[test]
-fn a_line_after_a_pause_does_not_wait_for_others() {
-    let (mut reader, writer, guard) = piped();
-    logging(writer, || {
+fn a_line_after_a_pause_is_written_without_waiting_for_more() {
+    let (mut reader, writer) = piped(Format::Clf);
+    logging(&writer, || {
         for _ in 0..3 {
             log(b"x");
             let mut line = [0; 1];
             while line[0] != b'\n' {
-                reader.read_exact(&mut line).unwrap(); // would wait for ever if the thread was not woken
+                reader.read_exact(&mut line).unwrap(); // would wait for ever if nothing woke the thread
             }
         }
     });
-    assert_eq!(guard.close(PATIENCE).written, 3);
+    assert_eq!(writer.close(PATIENCE).written, 3);
 }
 
 #[test]
-fn a_guard_that_is_dropped_leaves_no_line_unwritten() {
-    let (reader, writer, guard) = piped();
+fn the_last_handle_to_go_leaves_no_line_unwritten() {
+    let (reader, writer) = piped(Format::Clf);
     let reading = read_to_end(reader);
-    logging(writer, || log_many(100));
-    drop(guard);
-    // The reader sees the end when the thread has written all and closed its end.
+    let other = writer.clone();
+    drop(writer);
+    logging(&other, || log_many(100));
+    drop(other);
+    // The reader sees the end once the thread has written everything and closed its end.
     assert_eq!(reading.join().unwrap().lines().count(), 100);
 }
 
 #[test]
 fn standard_output_can_be_opened_as_a_log() {
     let before = fcntl_getfl(io::stdout().as_fd()).unwrap();
-    let (writer, guard) = Writer::stdout().unwrap();
-    drop(writer);
-    assert_eq!(guard.close(PATIENCE).written, 0);
+    let writer = Writer::stdout(Format::Clf).unwrap();
+    assert_eq!(writer.close(PATIENCE).written, 0);
     assert_eq!(fcntl_getfl(io::stdout().as_fd()).unwrap(), before);
 }

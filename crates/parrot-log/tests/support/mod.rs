@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a place for files, waiting with a deadline, and reading lines back.
+//! Helpers of the tests: a folder for files, waiting with a deadline, and parsing lines.
 #![allow(dead_code)]
 
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ pub(crate) fn log(payload: &[u8]) {
     tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload, bytes = payload.len() as u64);
 }
 
-/// If the line of a CLF log says that lines were dropped: how many.
+/// The count of dropped lines, if this line of a CLF log reports a gap.
 pub(crate) fn dropped_here(line: &str) -> Option<u64> {
     line.starts_with("- dropped - ").then(|| {
         let (count, rest) = quoted(line).split_once(' ').unwrap();
@@ -56,13 +56,13 @@ pub(crate) fn dropped_here(line: &str) -> Option<u64> {
     })
 }
 
-/// What stands between the first quote and the last.
+/// The text between the first quote and the last.
 pub(crate) fn quoted(line: &str) -> &str {
     let start = line.find('"').unwrap() + 1;
     &line[start..line.rfind('"').unwrap()]
 }
 
-/// The line with `[time]` in place of the time, after a look at the time's form.
+/// The line with `[time]` in place of the time, whose form is checked first.
 pub(crate) fn without_time(line: &str) -> String {
     let start = line.find(" [").unwrap() + 2;
     let end = start + line[start..].find(']').unwrap();

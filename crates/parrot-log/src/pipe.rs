@@ -1,7 +1,7 @@
-//! Writing at once or not at all, where the log and the diagnostics go to the same pipe (`program 2>&1 | reader`).
+//! Writes that never block, for a pipe that the log and the diagnostics share (`program 2>&1 | reader`).
 //!
-//! To ask whether there is room and then to write are two steps. Everyone in this process who writes to such a pipe takes
-//! turns for the pair of them, so none fills it in between and makes another wait.
+//! Asking whether the pipe has room and then writing takes two steps. A lock around both keeps the other writers of this
+//! process from filling the pipe in between.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,18 +12,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::pipe::PIPE_BUF;
 
-/// Held for as long as two system calls take that do not wait.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held during two system calls that do not block.
+static WRITING: Mutex<()> = Mutex::new(());
 
-/// Writes the first bytes, as many as surely find room: at most `PIPE_BUF`, which a pipe that has room takes whole
-/// (pipe(7); 512 bytes on BSD and macOS, 4096 on Linux).
+/// Writes the first bytes of `bytes`, at most `PIPE_BUF`. A pipe that has room takes that many at once (pipe(7); 512 bytes
+/// on macOS and the BSDs, 4,096 on Linux).
 ///
 /// # Errors
 ///
-/// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room, and what write(2) answers.
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room, and the errors of write(2).
 pub(crate) fn write_at_once(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
     let (piece, _) = bytes.split_at(bytes.len().min(PIPE_BUF));
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     if !has_room(file) {
         return Err(io::ErrorKind::WouldBlock.into());
     }
@@ -33,20 +33,21 @@ pub(crate) fn write_at_once(mut file: &File, bytes: &[u8]) -> io::Result<usize> 
 fn has_room(file: &File) -> bool {
     let mut descriptors = [PollFd::new(file, PollFlags::OUT)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // macOS answers NVAL for devices it cannot poll (poll(2), BUGS): those are written to without asking. A pipe whose
-    // reader has gone refuses at once, full or not.
-    let answered = PollFlags::OUT | PollFlags::NVAL | PollFlags::ERR | PollFlags::HUP;
+    // macOS reports NVAL for devices that it cannot poll (poll(2), BUGS), so those are written to without asking. A pipe
+    // without a reader refuses a write at once, full or not.
+    let room_or_refusal = PollFlags::OUT | PollFlags::NVAL | PollFlags::ERR | PollFlags::HUP;
     match poll(&mut descriptors, Some(&at_once)) {
-        Ok(_) => descriptors.iter().all(|descriptor| descriptor.revents().intersects(answered)),
+        Ok(_) => descriptors.iter().all(|descriptor| descriptor.revents().intersects(room_or_refusal)),
         Err(_) => false,
     }
 }
 
-/// Whether two descriptors lead to one pipe, socket or terminal, so that who fills it by the one finds it full by the
-/// other. A regular file is never full in this sense.
+/// Whether two descriptors lead to the same pipe, socket or terminal, so that writing to one can fill the other. Two
+/// descriptors of a regular file do not count, because a regular file is never full in this sense.
 ///
-/// OpenBSD and NetBSD number all pipes alike: there two pipes count as one, which costs some speed and nothing else.
-pub(crate) fn is_shared(one: impl AsFd, other: impl AsFd) -> bool {
+/// OpenBSD and NetBSD give all pipes the same number, so two different pipes count as one there. That costs some speed and
+/// nothing else.
+pub(crate) fn same_pipe(one: impl AsFd, other: impl AsFd) -> bool {
     let (Ok(one), Ok(other)) = (fstat(one), fstat(other)) else { return false };
     let regular = FileType::from_raw_mode(one.st_mode) == FileType::RegularFile;
     !regular && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
@@ -62,24 +63,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_asks_for_room_while_another_has_the_turn() {
+    fn only_one_thread_at_a_time_checks_for_room_and_writes() {
         let (_reader, end) = io::pipe().unwrap();
         let file = File::from(OwnedFd::from(end));
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         let (starting, started) = mpsc::channel();
         let writing = thread::spawn(move || {
             starting.send(()).unwrap();
             write_at_once(&file, b"x")
         });
         started.recv().unwrap();
-        thread::sleep(Duration::from_millis(50)); // a write that takes no turn would be done by then
+        thread::sleep(Duration::from_millis(50)); // a write that ignores the lock would be done by then
         assert!(!writing.is_finished());
-        drop(turn);
+        drop(lock);
         assert_eq!(writing.join().unwrap().unwrap(), 1);
     }
 
     #[test]
-    fn no_more_is_written_than_surely_fits() {
+    fn a_write_is_no_longer_than_what_fits() {
         let (_reader, end) = io::pipe().unwrap();
         let file = File::from(OwnedFd::from(end));
         let bytes = [b'x'; 3 * PIPE_BUF];
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_whose_reader_has_gone_is_an_error() {
+    fn a_full_pipe_without_a_reader_is_an_error() {
         let (reader, end) = io::pipe().unwrap();
         let file = File::from(OwnedFd::from(end));
         while write_at_once(&file, &[b'x'; PIPE_BUF]).is_ok() {}
@@ -97,12 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_shared_by_its_duplicates_and_a_regular_file_by_none() {
+    fn duplicates_share_a_pipe_and_regular_files_never_do() {
         let (reader, end) = io::pipe().unwrap();
-        assert!(is_shared(&end, end.try_clone().unwrap()));
+        assert!(same_pipe(&end, end.try_clone().unwrap()));
         let path = std::env::current_exe().unwrap();
-        assert!(!is_shared(File::open(&path).unwrap(), File::open(&path).unwrap()));
-        assert!(!is_shared(&end, File::open(&path).unwrap()));
+        assert!(!same_pipe(File::open(&path).unwrap(), File::open(&path).unwrap()));
+        assert!(!same_pipe(&end, File::open(&path).unwrap()));
         drop(reader);
     }
 }
