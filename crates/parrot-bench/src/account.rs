@@ -1,9 +1,11 @@
-//! What a server has used: CPU time and memory of its processes, by the system's own accounting.
+//! CPU time and memory of a server's processes, as the system accounts for them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// `leader` and the other processes of the group it leads: a server may fork, or be started by a script that stays.
+/// `leader` and the other processes of the group it leads.
+///
+/// A server may fork, or a script that keeps running may have started it.
 #[cfg(target_os = "linux")]
 pub(crate) fn group(leader: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -12,14 +14,15 @@ pub(crate) fn group(leader: u32) -> Vec<u32> {
     std::iter::once(leader).chain(ids.filter(|id| *id != leader).filter(led)).collect()
 }
 
-/// The leader alone: of a server that forks, the others are in no figure on this system.
+/// Only the leader. On this system the figures leave out the other processes of a server that forks.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn group(leader: u32) -> Vec<u32> {
     vec![leader]
 }
 
-/// The process group in a `/proc/ID/stat`: the third field after the program's name, which stands in parentheses and
-/// may contain any itself (proc_pid_stat(5)).
+/// Reads the process group from `/proc/ID/stat` (proc_pid_stat(5)).
+///
+/// It is the third field after the program's name, which is in parentheses and may itself contain parentheses.
 #[cfg(target_os = "linux")]
 fn group_in(stat: &[u8]) -> Option<u32> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
@@ -27,42 +30,43 @@ fn group_in(stat: &[u8]) -> Option<u32> {
     fields.split_whitespace().nth(2)?.parse().ok()
 }
 
-/// CPU time of each of several processes at one moment.
+/// CPU time of several processes at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Used(BTreeMap<u32, Duration>);
 
 impl Used {
-    /// Reads it, of those of `processes` that are there.
+    /// Reads the CPU time of those `processes` that exist.
     pub(crate) fn read(processes: impl IntoIterator<Item = u32>) -> Used {
         Used(processes.into_iter().filter_map(|id| Some((id, cpu(id)?))).collect())
     }
 
-    /// Adds those of `processes` that are not in it.
-    pub(crate) fn join(&mut self, processes: Vec<u32>) {
-        let newcomers = processes.into_iter().filter(|id| !self.0.contains_key(id));
-        self.0.extend(Used::read(newcomers.collect::<Vec<_>>()).0);
+    /// Adds those `processes` that it does not contain yet.
+    pub(crate) fn add(&mut self, processes: Vec<u32>) {
+        let missing: Vec<u32> = processes.into_iter().filter(|id| !self.0.contains_key(id)).collect();
+        self.0.extend(Used::read(missing).0);
     }
 
     pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
         self.0.keys().copied()
     }
 
-    /// What they have used since `earlier`, one that began after that from its beginning; `None` if nobody is left.
-    /// What one used that has ended meanwhile is lost: it is never taken off the others.
+    /// CPU time used since `earlier`, or `None` if no process is left.
+    ///
+    /// A process that started after `earlier` counts in full. One that has ended since then does not count.
     pub(crate) fn since(&self, earlier: &Used) -> Option<Duration> {
         let before = |id| earlier.0.get(id).copied().unwrap_or_default();
         (!self.0.is_empty()).then(|| self.0.iter().map(|(id, used)| used.saturating_sub(before(id))).sum())
     }
 }
 
-/// The sum of `figure` over those of `processes` that have it.
+/// The sum of `figure` over the `processes` for which it is known.
 pub(crate) fn sum(processes: &[u32], figure: fn(u32) -> Option<u64>) -> Option<u64> {
     processes.iter().filter_map(|id| figure(*id)).reduce(|all, one| all + one)
 }
 
-/// CPU time of all threads of process `id`, ended ones included.
+/// CPU time of all threads of process `id`, including threads that have ended.
 ///
-/// The process's CPU-time clock (clock_getcpuclockid(3)) is exact to the nanosecond where `ps` and `/proc` count ticks.
+/// The process's CPU-time clock (clock_getcpuclockid(3)) counts nanoseconds, while `ps` and `/proc` count ticks.
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "dragonfly"))]
 pub(crate) fn cpu(id: u32) -> Option<Duration> {
     let process = nix::unistd::Pid::from_raw(i32::try_from(id).ok()?);
@@ -76,7 +80,7 @@ pub(crate) fn cpu(id: u32) -> Option<Duration> {
     process(id, |process| Duration::from_millis(process.accumulated_cpu_time()))
 }
 
-/// Resident memory of process `id`, shared libraries included, in bytes; the kernel's socket buffers are not in it.
+/// Resident memory of process `id` in bytes. It includes shared libraries, but not the kernel's socket buffers.
 #[cfg(target_os = "linux")]
 pub(crate) fn resident(id: u32) -> Option<u64> {
     status(id, "VmRSS:")
@@ -87,7 +91,7 @@ pub(crate) fn resident(id: u32) -> Option<u64> {
     process(id, sysinfo::Process::memory)
 }
 
-/// The most that process `id` ever had resident, in bytes, where the system remembers it.
+/// Peak resident memory of process `id` in bytes, if the system records it.
 #[cfg(target_os = "linux")]
 pub(crate) fn peak(id: u32) -> Option<u64> {
     status(id, "VmHWM:")
@@ -98,14 +102,14 @@ pub(crate) fn peak(_id: u32) -> Option<u64> {
     None
 }
 
-/// CPU time that all cores have spent on anything, what a hypervisor took from them included (proc_stat(5)).
+/// CPU time that all cores have spent working, including time that a hypervisor took from them (proc_stat(5)).
 #[cfg(target_os = "linux")]
 pub(crate) fn machine() -> Option<Duration> {
-    const TICK: u64 = 10; // milliseconds: USER_HZ is 100 to every program, whatever the kernel's own HZ
+    const TICK: u64 = 10; // milliseconds, because programs always see a USER_HZ of 100
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let fields: Vec<u64> =
         stat.lines().next()?.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; guests are among the users.
+    // The fields are user nice system idle iowait irq softirq steal. Time of guests is part of user.
     let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|place| fields.get(*place)).sum::<u64>();
     Some(Duration::from_millis(busy * TICK))
 }
@@ -115,7 +119,7 @@ pub(crate) fn machine() -> Option<Duration> {
     None
 }
 
-/// A line of `/proc/ID/status`, which counts in KiB (proc_pid_status(5)).
+/// A figure from `/proc/ID/status`, converted from KiB to bytes (proc_pid_status(5)).
 #[cfg(target_os = "linux")]
 fn status(id: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
@@ -138,19 +142,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_works_is_charged_for_it() {
+    fn a_busy_process_uses_cpu_time() {
         let own = std::process::id();
         let (before, begun) = (cpu(own).expect("own CPU time"), std::time::Instant::now());
         while cpu(own).expect("own CPU time") < before + Duration::from_millis(20) {
-            assert!(begun.elapsed() < Duration::from_secs(20), "20 ms of work and no account of it");
+            assert!(begun.elapsed() < Duration::from_secs(20), "20 s of work did not count as 20 ms");
         }
     }
 
     #[test]
-    fn a_group_is_charged_for_what_its_processes_do() {
+    fn the_figures_of_a_group_cover_all_its_processes() {
         use std::os::unix::process::CommandExt;
         let mut shell = std::process::Command::new("sh");
-        // The shell waits, and the one that it forks works.
+        // The shell waits while its child works.
         let mut shell = shell.args(["-c", "while :; do :; done & wait"]).process_group(0).spawn().expect("a shell");
         let (begun, before) = (std::time::Instant::now(), Used::read([shell.id()]));
         let used = || {
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_ended_is_taken_off_nobody() {
+    fn a_process_that_ended_lowers_no_sum() {
         let used = |all: &[(u32, u64)]| Used(all.iter().map(|(id, used)| (*id, Duration::from_secs(*used))).collect());
         let before = used(&[(1, 10), (2, 100)]);
         assert_eq!(used(&[(1, 11), (3, 5)]).since(&before), Some(Duration::from_secs(6)));
@@ -175,21 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_found_behind_any_name() {
+    fn any_program_name_leaves_the_group_readable() {
         assert_eq!(group_in(b"12 (a) R 1 (b) S 3 77 5 0"), Some(77));
         assert_eq!(group_in(b"12 (\xff) S 3 77 5 0"), Some(77));
         assert_eq!(group_in(b"12 sh"), None);
     }
 
     #[test]
-    fn memory_is_counted_in_bytes_and_its_peak_is_no_less() {
+    fn memory_is_in_bytes_and_below_its_peak() {
         let own = std::process::id();
         let (now, peak) = (resident(own).expect("own memory"), peak(own).expect("own peak"));
         assert!((100 << 10..10 << 30).contains(&now) && peak >= now, "{now} and {peak}");
     }
 
     #[test]
-    fn a_process_that_is_not_there_has_no_account() {
+    fn a_process_that_does_not_exist_has_no_figures() {
         assert_eq!((cpu(0x7fff_fff0), resident(0x7fff_fff0)), (None, None));
     }
 }

@@ -8,48 +8,48 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 use crate::server::Server;
-use crate::suite::{QUICK, SUITES, Suite};
+use crate::suite::{QUICK, Suite};
 
-/// Measures Parrot against other echo servers, and leaves a table, results.json and report.html.
+/// Measures Parrot against other echo servers, and writes results.json, tables.md and report.html
 ///
-/// Exit code 0: measured. 1: it could not be, Parrot failed, or --compare found it slower. 2: wrong usage. 130:
-/// interrupted; what there was is written.
+/// Exit codes: 0 if the measurement succeeded; 1 if it did not, if Parrot failed, or if --compare found Parrot slower;
+/// 2 for wrong usage; 130 if interrupted, after the results so far were written.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version, max_term_width = 100)]
 #[command(override_usage = "cargo xtask bench [OPTIONS]")]
 pub(crate) struct Arguments {
-    /// The essential, in under two minutes: fewer suites, one short run of each
+    /// Run fewer suites, with one short run of each server, in under two minutes
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Only these suites and servers (c50, size-1m, parrot, plain ...; see --list), separated by commas
+    /// Measure only these suites and servers, separated by commas (c50, size-1m, parrot, plain ...; see --list)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Measure with these numbers of connections instead of the suites' own (12-byte messages)
+    /// Replace the suites by 12-byte messages on each of these numbers of connections
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) connections: Vec<usize>,
-    /// Runs of each server under each load, in alternating order [default: 3, with --quick 1]
+    /// Runs of each server in each suite, in alternating order [default: 3, with --quick 1]
     #[arg(long, value_name = "N", value_parser = repeat)]
     repeat: Option<NonZeroUsize>,
-    /// Seconds measured in each run [default: 2s, with --quick 1s]
+    /// Length of the measured window in each run [default: 2s, with --quick 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
-    /// Another rival, started by COMMAND, in which {port} stands for its port; may be repeated
+    /// Add a rival, started by COMMAND with its port in place of {port}; may be repeated
     #[arg(long = "rival", value_name = "NAME=COMMAND", value_parser = Server::rival)]
     pub(crate) rivals: Vec<Server>,
-    /// Compare CPU a message and throughput, of each server under each load, with those of another time; exit code 1 if
-    /// Parrot got slower by more than the spread of both and 2 % (10 % where nothing was repeated)
+    /// Compare CPU time per message and throughput with older results. The exit code is 1 if Parrot got slower by more
+    /// than 2 % and the spread of both (10 % if runs were not repeated)
     #[arg(long, value_name = "OLD.json")]
     pub(crate) compare: Option<PathBuf>,
-    /// Draw a flame graph of Parrot under load instead (perf, on Linux)
+    /// Draw a flame graph of Parrot under load instead (needs perf on Linux)
     #[arg(long)]
     pub(crate) profile: bool,
-    /// List the suites and servers, and measure nothing
+    /// List the suites and servers, then exit
     #[arg(long)]
     pub(crate) list: bool,
-    /// Where to leave the files [default: a directory named after the time, in target/bench]
+    /// Write the files to this directory [default: target/bench/TIME]
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) output: Option<PathBuf>,
-    /// Where the programs are that xtask built
+    /// Directory of the programs that xtask built
     #[arg(long, value_name = "DIRECTORY", hide = true)]
     pub(crate) programs: PathBuf,
 }
@@ -63,71 +63,72 @@ impl Arguments {
         self.duration.unwrap_or(Duration::from_secs(if self.quick { 1 } else { 2 }))
     }
 
-    /// Enough for buffers, pools and branch predictors.
+    /// Long enough for buffers, pools and branch predictors to settle.
     pub(crate) fn warmup(&self) -> Duration {
         Duration::from_millis(if self.quick { 300 } else { 500 })
     }
 
-    /// The suites to run. Connections besides the suites' own make suites of their own.
+    /// The suites to run. Each number of `--connections` makes a suite of its own.
     pub(crate) fn suites(&self) -> Vec<Suite> {
         if !self.connections.is_empty() {
             return self.connections.iter().map(|connections| Suite::of_connections(*connections)).collect();
         }
-        let named = |suite: &&Suite| self.only.iter().any(|name| suite.name == name.as_str());
-        if SUITES.iter().any(|suite| named(&suite)) {
-            return SUITES.iter().filter(named).cloned().collect();
+        let mut suites = Suite::all();
+        if suites.iter().any(|suite| self.only.contains(&suite.name)) {
+            suites.retain(|suite| self.only.contains(&suite.name));
+        } else if self.quick {
+            suites.retain(|suite| QUICK.contains(&suite.name.as_str()));
         }
-        SUITES.iter().filter(|suite| !self.quick || QUICK.contains(&suite.name.as_ref())).cloned().collect()
+        suites
     }
 
-    /// Whether the server called `name` is wanted, of those called `all`.
+    /// Whether to measure the server called `name`, given the names of `all` servers.
     pub(crate) fn wants(&self, name: &str, all: &[&str]) -> bool {
         let narrowed = self.only.iter().any(|only| all.contains(&only.as_str()));
         !narrowed || self.only.iter().any(|only| only == name)
     }
 
-    /// Refuses names that are neither suite nor server, that two servers have, or that leave nothing to measure.
+    /// Refuses unknown names, names that two servers share, and arguments that leave nothing to measure.
     pub(crate) fn check(&self, all: &[Server]) -> Result<()> {
         let servers: Vec<&str> = all.iter().map(|server| server.name.as_str()).collect();
         for rival in &self.rivals {
             if servers.iter().filter(|name| **name == rival.name).count() > 1 {
-                bail!("--rival {}: there is a server of that name already; choose another", rival.name);
+                bail!("--rival {}: another server has that name already; choose a different one", rival.name);
             }
         }
         for name in &self.only {
-            if !self.connections.is_empty() && SUITES.iter().any(|suite| suite.name == name.as_str()) {
-                bail!(
-                    "--only {name}: --connections measures with its own numbers instead of the suites; leave one out"
-                );
+            let suite = Suite::all().iter().any(|suite| suite.name == *name);
+            if suite && !self.connections.is_empty() {
+                bail!("--only {name}: --connections replaces the suites; leave one of the two out");
             }
-            if !servers.contains(&name.as_str()) && !SUITES.iter().any(|suite| suite.name == name.as_str()) {
-                bail!("--only {name}: there is neither a suite nor a server of that name here (see --list)");
+            if !suite && !servers.contains(&name.as_str()) {
+                bail!("--only {name}: no suite and no server has that name (see --list)");
             }
         }
         if self.connections.contains(&0) {
-            bail!("--connections 0: there is nothing to measure without a connection");
+            bail!("--connections 0: nothing can be measured without a connection");
         }
         if self.profile && !self.wants("parrot", &servers) {
-            bail!("--profile is of parrot, which is not among the servers of --only: name it too, or none");
+            bail!("--profile needs parrot; add it to --only, or name no server there");
         }
         let suites = self.suites();
         let wanted = |server: &&Server| self.wants(&server.name, &servers);
         if !all.iter().filter(wanted).any(|server| suites.iter().any(|suite| server.takes_part(suite.field))) {
-            bail!("none of these servers takes part in any of these suites: docs/benchmarks.md says who does");
+            bail!("none of these servers takes part in these suites (see docs/benchmarks.md)");
         }
         Ok(())
     }
 }
 
 fn repeat(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse().map_err(|_| "want a number from 1 up")
+    text.parse().map_err(|_| "expected a number from 1 up")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<jiff::SignedDuration>().map_err(|error| format!("{error} (as in 2s or 500ms)"))?;
     match Duration::try_from(duration) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("there is nothing to measure in no time".into()),
+        _ => Err("expected a time above zero".into()),
     }
 }
 
@@ -146,17 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn only_narrows_suites_and_servers_each_by_its_own_names() {
+    fn only_narrows_suites_and_servers_separately() {
         let only = arguments(&["--only", "c50,size-1m,plain"]);
         assert_eq!(suites(&["--only", "c50,size-1m,plain"]), ["c50", "size-1m"]);
         assert!(only.wants("plain", &["parrot", "plain"]) && !only.wants("parrot", &["parrot", "plain"]));
         let all = arguments(&["--only", "c50"]);
         assert!(all.wants("plain", &["parrot", "plain"]) && all.wants("parrot", &["parrot", "plain"]));
-        assert_eq!(suites(&["--only", "plain"]).len(), SUITES.len());
+        assert_eq!(suites(&["--only", "plain"]).len(), Suite::all().len());
     }
 
     #[test]
-    fn what_leaves_nothing_to_measure_is_refused_with_the_reason() {
+    fn arguments_that_cannot_be_measured_are_refused() {
         let refused = |words: &[&str]| {
             let arguments = arguments(words);
             let own = ["parrot=x {port}", "go=x {port}"].map(|text| Server::rival(text).expect("a rival"));
@@ -164,12 +165,12 @@ mod tests {
             arguments.check(&all).map_err(|error| error.to_string())
         };
         let says = |words: &[&str], what: &str| refused(words).is_err_and(|error| error.contains(what));
-        assert!(says(&["--only", "c5O"], "neither a suite nor a server"));
+        assert!(says(&["--only", "c5O"], "no suite and no server"));
         assert!(says(&["--only", "go,size-1k"], "none of these servers"));
-        assert!(says(&["--connections", "7", "--only", "c50"], "leave one out"));
-        assert!(says(&["--rival", "parrot=mine {port}"], "that name already"));
-        assert!(says(&["--rival", "a=b {port}", "--rival", "a=c {port}"], "that name already"));
-        assert!(says(&["--only", "c50,go", "--profile"], "--profile is of parrot"));
+        assert!(says(&["--connections", "7", "--only", "c50"], "leave one of the two out"));
+        assert!(says(&["--rival", "parrot=mine {port}"], "has that name already"));
+        assert!(says(&["--rival", "a=b {port}", "--rival", "a=c {port}"], "has that name already"));
+        assert!(says(&["--only", "c50,go", "--profile"], "--profile needs parrot"));
         assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
         assert_eq!(refused(&["--only", "go,c50", "--rival", "mine=x {port}"]), Ok(()));
         let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn help_and_mistakes_name_the_command_that_people_type() {
+    fn help_and_usage_errors_name_cargo_xtask_bench() {
         let help = Arguments::command().render_help().to_string();
         assert!(help.contains("Usage: cargo xtask bench [OPTIONS]") && !help.contains("--programs"), "{help}");
         let mistake = Arguments::try_parse_from(["/target/release/parrot-bench"]).expect_err("no programs").to_string();
@@ -186,16 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn quick_is_less_of_everything() {
+    fn quick_runs_fewer_suites_for_a_shorter_time() {
         assert_eq!(suites(&["--quick"]), QUICK);
         let (quick, whole) = (arguments(&["--quick"]), arguments(&[]));
         assert!(quick.repeats() < whole.repeats() && quick.window() < whole.window());
     }
 
     #[test]
-    fn connections_make_suites_of_their_own() {
+    fn each_number_of_connections_makes_a_suite() {
         let suites = arguments(&["--connections", "200,9000"]).suites();
         assert_eq!(suites.iter().map(|suite| suite.connections).collect::<Vec<_>>(), [200, 9000]);
-        assert_eq!(suites.iter().map(|suite| suite.name.as_ref()).collect::<Vec<_>>(), ["c200", "c9000"]);
+        assert_eq!(suites.iter().map(|suite| suite.name.as_str()).collect::<Vec<_>>(), ["c200", "c9000"]);
     }
 }

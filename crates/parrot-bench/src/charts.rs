@@ -1,19 +1,19 @@
-//! The charts of the report: lines and bars, drawn with plotters' elements as SVG.
+//! The charts of the report, lines and bars, as SVG.
 //!
-//! Each is drawn twice: for the page, whose colours it takes on so that it follows its reader from light to dark, and
-//! whose legend it leaves to the page; and for a file, on white and with its legend.
+//! Each chart is drawn twice. The one in the page takes the page's colours, light or dark, and leaves the legend to the
+//! page. The one in a file of its own is on white and has its legend.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// The colour of text and rules, which [`svg`] replaces by the page's, or by one that can be read on white.
+/// A placeholder for the colour of text and rules. [`svg`] replaces it by one that suits the background.
 const INK: RGBColor = RGBColor(1, 2, 3);
 const FONT: &str = "system-ui, sans-serif";
 const WIDTH: u32 = 860;
 const BAR: i32 = 22;
-/// A row of a legend: its height, that of the letters, and the room for one of them.
+/// The height of a row of the legend, the height of its letters, and the width of one letter.
 const ROW: i32 = 22;
 const LETTERS: u32 = 15;
 const LETTER: i32 = 8;
@@ -23,15 +23,15 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// A chart as SVG.
 #[derive(Debug)]
 pub(crate) struct Chart {
-    /// What its file is called, without an extension.
+    /// The name of its file without the extension.
     pub(crate) name: String,
-    /// An element for the page.
+    /// The element in the page.
     pub(crate) element: String,
-    /// A picture that stands alone.
+    /// The picture as a file of its own.
     pub(crate) file: String,
 }
 
-/// One line of a chart: the server it is about, and its points.
+/// The line of one server.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) name: String,
@@ -39,36 +39,35 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// One bar, or a bar within a longer and paler one.
+/// The bar of one server, possibly inside a longer and paler one.
 #[derive(Debug)]
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) colour: RGBColor,
     pub(crate) value: f64,
-    /// The end of the paler part, if there is one.
+    /// The value of the paler bar.
     pub(crate) beyond: Option<f64>,
-    /// From where to where the runs went.
+    /// The least and the greatest value of the runs.
     pub(crate) range: Option<(f64, f64)>,
     pub(crate) label: String,
 }
 
-/// One direction of a chart.
+/// The horizontal or the vertical axis of a chart.
 #[derive(Debug)]
 pub(crate) struct Axis {
     pub(crate) title: &'static str,
-    pub(crate) scale: Scale,
+    scale: Scale,
     pub(crate) ticks: Vec<(f64, String)>,
     pub(crate) from: f64,
     pub(crate) to: f64,
 }
 
-/// How an axis counts.
+/// How an axis places values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scale {
+enum Scale {
     Linear,
-    /// By factors.
     Logarithmic,
-    /// Percentiles: every further nine takes as much room as the one before.
+    /// For percentiles. Each further nine takes the same width.
     Nines,
 }
 
@@ -94,7 +93,7 @@ impl Axis {
         Axis { title, scale: Scale::Linear, ticks, from: 0.0, to: count as f64 * step }
     }
 
-    /// By factors, with ticks at 1, 2 and 5 in each decade that `values` touch.
+    /// A logarithmic axis with ticks at 1, 2 and 5 in each decade of `values`.
     pub(crate) fn logarithmic(
         title: &'static str,
         values: impl Iterator<Item = f64>,
@@ -114,27 +113,27 @@ impl Axis {
         Axis { title, scale: Scale::Logarithmic, ticks, from, to }
     }
 
-    /// By factors, with a tick at each of `values`.
+    /// A logarithmic axis with a tick at each of `values`.
     pub(crate) fn at(title: &'static str, values: &[f64], label: impl Fn(f64) -> String) -> Axis {
         let ticks = values.iter().map(|value| (*value, label(*value))).collect();
         let ends = (values.first().copied().unwrap_or(1.0), values.last().copied().unwrap_or(10.0));
         Axis { title, scale: Scale::Logarithmic, ticks, from: ends.0, to: ends.1 }
     }
 
-    /// Percentiles up to the fourth nine.
+    /// Percentiles up to four nines.
     pub(crate) fn percentiles() -> Axis {
         let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99].map(|percentile| (percentile, format!("{percentile} %")));
         Axis { title: "percentile", scale: Scale::Nines, ticks: ticks.into(), from: 0.0, to: 99.99 }
     }
 
-    /// Where `value` lies between the ends, from 0 to 1.
+    /// The position of `value` between the ends, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
         let (from, to) = (self.scale.place(self.from), self.scale.place(self.to));
         if to > from { ((self.scale.place(value) - from) / (to - from)).clamp(0.0, 1.0) } else { 0.5 }
     }
 }
 
-/// A chart of lines. What lies below the beginning of `y` is cut off.
+/// A chart of lines. Points below the start of `y` are left out.
 pub(crate) fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> Result<Chart> {
     const HEIGHT: u32 = 400;
     let (left, right, top, bottom) = (82, WIDTH as i32 - 30, 34, HEIGHT as i32 - 54);
@@ -152,7 +151,7 @@ pub(crate) fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line
         }
         text(area, y.title, (left, 4), 15, HPos::Left, VPos::Top)?;
         text(area, x.title, (right, HEIGHT as i32 - 6), 15, HPos::Right, VPos::Bottom)?;
-        // Parrot last, so that it lies on top.
+        // Parrot comes last, so that its line is on top.
         let (own, others): (Vec<&Line>, Vec<&Line>) = lines.iter().partition(|line| line.name == "parrot");
         for line in others.into_iter().chain(own) {
             let colour = line.colour;
@@ -171,7 +170,7 @@ pub(crate) fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line
     })
 }
 
-/// A chart of horizontal bars. A bar longer than `most` is cut and ends in a notch; its label tells the value.
+/// A chart of horizontal bars. A bar longer than `most` is cut, and its label starts with ▸.
 pub(crate) fn bars(name: String, title: &str, bars: &[Bar], most: f64) -> Result<Chart> {
     let height = bars.len() as i32 * (BAR + 8) + 8;
     let (left, right) = (108, WIDTH as i32 - 220);
@@ -200,7 +199,7 @@ pub(crate) fn bars(name: String, title: &str, bars: &[Bar], most: f64) -> Result
     })
 }
 
-/// Colours for servers of the caller's own.
+/// Colours for rivals from `--rival`.
 const OTHERS: [RGBColor; 6] = [
     RGBColor(0xdb, 0x3d, 0x84),
     RGBColor(0x2f, 0x5f, 0xd0),
@@ -210,7 +209,7 @@ const OTHERS: [RGBColor; 6] = [
     RGBColor(0xf0, 0x6a, 0x2a),
 ];
 
-/// The colour of the server `name` among `all` of a report, the same in every chart: Parrot's own stands out.
+/// The colour of the server `name` among `all` servers of a report, which is the same in every chart.
 pub(crate) fn colour<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> RGBColor {
     let others = all.into_iter().filter(|name| known_colour(name).is_none());
     let own = others.zip(OTHERS.iter().cycle()).find(|(other, _)| *other == name).map(|(_, colour)| *colour);
@@ -234,7 +233,7 @@ fn known_colour(name: &str) -> Option<RGBColor> {
     })
 }
 
-/// A colour as a page writes it.
+/// A colour in CSS.
 pub(crate) fn css(colour: RGBColor) -> String {
     format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
 }
@@ -263,7 +262,7 @@ fn chart(
     Ok(Chart { name, element, file })
 }
 
-/// Where the entries of a legend begin: how far from the left, and in which row.
+/// The distance from the left and the row of each entry of a legend.
 fn legend_places<'a>(servers: impl Iterator<Item = &'a str>) -> Vec<(i32, i32)> {
     const LEFT: i32 = 82;
     let (mut left, mut row) = (LEFT, 0);
@@ -279,7 +278,7 @@ fn legend_places<'a>(servers: impl Iterator<Item = &'a str>) -> Vec<(i32, i32)> 
     servers.map(place).collect()
 }
 
-/// As wide as there is room for it, in `ink`; `title` is what is told to who cannot see it.
+/// Draws an SVG element that takes all the width it gets. Screen readers read `title` aloud.
 fn svg(title: &str, height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<()>) -> Result<String> {
     let mut svg = String::new();
     {
@@ -292,7 +291,7 @@ fn svg(title: &str, height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<(
     Ok(svg.trim_start().replacen(&size, &role, 1).replace("#010203", ink))
 }
 
-/// `text` as markup may contain it.
+/// Escapes `text` for markup.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_from_zero_ends_at_a_round_number_above_its_values() {
+    fn an_axis_from_zero_ends_at_a_round_number() {
         let axis = Axis::from_zero("", 237_000.0, |value| format!("{value}"));
         assert_eq!(labels(&axis), ["0", "50000", "100000", "150000", "200000", "250000"]);
         assert!(Axis::from_zero("", 0.0, |value| format!("{value}")).to > 0.0);
@@ -333,14 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn every_nine_takes_the_same_room() {
+    fn every_nine_takes_the_same_width() {
         let axis = Axis::percentiles();
         let (first, second) = (axis.place(90.0) - axis.place(0.0), axis.place(99.0) - axis.place(90.0));
         assert!((first - second).abs() < 1e-9);
     }
 
     #[test]
-    fn a_picture_is_one_svg_element_in_the_colour_of_its_page() {
+    fn a_chart_is_one_svg_element_in_the_colour_of_its_page() {
         let bar = Bar { name: "a <b>".into(), colour: INK, value: 3.0, beyond: None, range: None, label: "3".into() };
         let chart = bars(String::new(), "a \"chart\"", &[bar], 2.0).expect("a picture");
         for svg in [&chart.element, &chart.file] {
@@ -352,14 +351,14 @@ mod tests {
     }
 
     #[test]
-    fn servers_of_the_callers_own_have_colours_of_their_own() {
+    fn added_rivals_get_different_colours() {
         let all = ["parrot", "mine", "yours", "theirs"];
         let colours = all.map(|name| colour(name, all));
         assert!(colours.iter().enumerate().all(|(place, colour)| !colours[..place].contains(colour)), "{colours:?}");
     }
 
     #[test]
-    fn what_lies_below_an_axis_is_cut_off() {
+    fn points_below_an_axis_are_left_out() {
         let line = |points| [Line { name: String::new(), colour: INK, points }];
         let y = Axis::logarithmic("", [20.0, 100.0].into_iter(), |value| format!("{value}"));
         let drawn =
@@ -368,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_which_line_is_whose_and_has_colours_of_its_own() {
+    fn a_file_has_a_legend_and_its_own_colours() {
         let names = ["parrot", "plain", "mio", "tokio-1", "tokio", "threads", "go", "go-copy", "node", "parrot-clf"];
         let line = |name: &&str| Line { name: (*name).into(), colour: INK, points: vec![(1.0, 1.0), (2.0, 2.0)] };
         let axis = Axis::from_zero("", 2.0, |value| format!("{value}"));
@@ -380,7 +379,7 @@ mod tests {
         assert_eq!(
             (places.first(), places.last()),
             (Some(&(82, 0)), Some(&(82, 1))),
-            "a second row where the first is full"
+            "the last entry is in a second row"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Two results side by side: what got faster, what got slower, and whether that is more than the spread.
+//! Compares two results: what got faster, what got slower, and whether that is more than the spread.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use crate::environment::Environment;
 use crate::results::{Cell, DISTURBED, Method, Results, Summary, is_own};
 use crate::table::cost;
 
-/// Changes below this share are nobody's business, whatever the spread says.
+/// Changes below this share never count, whatever the spread.
 const LEAST: f64 = 0.02;
-/// With one run a side there is no spread, and only a change beyond this share is taken seriously.
+/// With one run on a side there is no spread, and only changes beyond this share count.
 const UNREPEATED: f64 = 0.10;
 
-/// How one figure of one server under one load changed.
+/// The change of one figure of one server in one suite.
 #[derive(Debug)]
 pub(crate) struct Change {
     suite: String,
@@ -22,28 +22,28 @@ pub(crate) struct Change {
     before: Summary,
     after: Summary,
     verdict: Verdict,
-    /// Whether something else than the server may have made the change.
+    /// Whether something other than the server may explain the change.
     doubtful: bool,
 }
 
-/// What to make of a change.
+/// How a change is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Faster,
     Slower,
-    /// Within the spread, or too small to care.
+    /// Within the spread, or too small to count.
     Same,
 }
 
-/// Every figure that both results have.
+/// The changes of all figures that both results contain.
 pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
     let mut changes = Vec::new();
     for cell in &after.cells {
         let Some(old) = before.cell(&cell.suite, &cell.server) else { continue };
         let repeated = cell.is_repeated() && old.is_repeated();
-        let limited = sets_no_pace(cell) || sets_no_pace(old);
+        let limited = is_limited_elsewhere(cell) || is_limited_elsewhere(old);
         let figures = [
-            ("CPU a message", old.cpu_per_message().zip(cell.cpu_per_message()), false),
+            ("CPU per message", old.cpu_per_message().zip(cell.cpu_per_message()), false),
             ("throughput", old.throughput().zip(cell.throughput()), true),
         ];
         for (figure, both, more_is_faster) in figures {
@@ -57,13 +57,17 @@ pub(crate) fn changes(before: &Results, after: &Results) -> Vec<Change> {
     changes
 }
 
-/// Whether the throughput of `cell` is not, or not only, its server's: the client's, or that of other programs.
-fn sets_no_pace(cell: &Cell) -> bool {
+/// Whether the client or other programs limited the throughput of `cell`, and not only its server.
+fn is_limited_elsewhere(cell: &Cell) -> bool {
     cell.sound().any(|run| run.is_disturbed() || run.marks.contains(&Mark::ClientBound))
 }
 
-/// A change counts if no run of one side lies among the runs of the other, the medians differ by more than half of both
-/// sides' spreads together, and it is not tiny. The first alone happens by chance: with three runs each, 1 in 10.
+/// Judges a change, which counts under three conditions.
+///
+/// - No run of one side lies among the runs of the other. With three runs on each side, chance alone does this 1 time in
+///   10.
+/// - The medians differ by more than the half spreads of both sides together.
+/// - The change is not tiny.
 fn judge(before: Summary, after: Summary, more_is_faster: bool, repeated: bool) -> Verdict {
     let change = after.median - before.median;
     let share = change / before.median;
@@ -79,13 +83,15 @@ fn judge(before: Summary, after: Summary, more_is_faster: bool, repeated: bool) 
 }
 
 impl Change {
-    /// Whether Parrot itself got slower. The others did not change; if they did, the machine did. Where the client or other
-    /// programs set the pace, the throughput says nothing about it, and CPU a message alone decides.
+    /// Whether Parrot itself got slower.
+    ///
+    /// A rival that got slower points to the machine. A throughput that the client or other programs limited does not
+    /// count, so CPU time per message decides there.
     pub(crate) fn is_regression(&self) -> bool {
         self.verdict == Verdict::Slower && is_own(&self.server) && !self.doubtful
     }
 
-    /// Whether it is worth a line.
+    /// Whether the change is worth a line.
     pub(crate) fn is_noteworthy(&self) -> bool {
         self.verdict != Verdict::Same
     }
@@ -105,13 +111,13 @@ impl fmt::Display for Change {
             [before.median, after.median, after.least, after.most, before.least, before.most].map(shown);
         write!(
             formatter,
-            "{word:6} {suite:12} {server:12} {figure:13} {old} -> {new} ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
-            if *doubtful { ", not the server's alone" } else { "" }
+            "{word:6} {suite:12} {server:12} {figure:15} {old} -> {new} ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
+            if *doubtful { ", not limited by the server alone" } else { "" }
         )
     }
 }
 
-/// What only one of the two measured, in a line.
+/// A line about what only one of the two results contains.
 pub(crate) fn one_sided(before: &Results, after: &Results) -> Option<String> {
     let suites = |results: &Results| results.suites.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
     let servers = |results: &Results| results.servers.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
@@ -120,18 +126,17 @@ pub(crate) fn one_sided(before: &Results, after: &Results) -> Option<String> {
         [suites, servers].concat().join(", ")
     };
     let (gone, new) = (only(before, after), only(after, before));
-    let sides = [("then", gone), ("now", new)].into_iter().filter(|(_, names)| !names.is_empty());
+    let sides = [("before", gone), ("now", new)].into_iter().filter(|(_, names)| !names.is_empty());
     let sides: Vec<String> = sides.map(|(when, names)| format!("only {when}: {names}")).collect();
     (!sides.is_empty()).then(|| format!("not compared: {}", sides.join("; ")))
 }
 
-/// What of `all` is not in `known`.
+/// The names of `all` that `known` does not contain.
 fn without(all: &[String], known: &[String]) -> Vec<String> {
     all.iter().filter(|name| !known.contains(name)).cloned().collect()
 }
 
-/// What a reader needs besides the lines: whether the machine itself is another, or behaved like one, and whether it
-/// was all built and measured alike.
+/// Reasons to doubt the comparison: another machine, or another way to build or to measure.
 pub(crate) fn cautions(before: &Results, after: &Results, changes: &[Change]) -> Vec<String> {
     let mut cautions = Vec::new();
     let (old, new) = (&before.environment, &after.environment);
@@ -139,15 +144,15 @@ pub(crate) fn cautions(before: &Results, after: &Results, changes: &[Change]) ->
         let machine = |environment: &Environment| {
             format!("{} with {} cores on {}", environment.cpu, environment.cores, environment.kernel)
         };
-        cautions.push(format!("these are different machines or systems: {} and {}", machine(old), machine(new)));
+        cautions.push(format!("different machines or systems: {} and {}", machine(old), machine(new)));
     }
-    // Older files do not tell.
+    // Older files do not record the build.
     if !old.build.is_empty() && old.build != new.build {
-        cautions.push(format!("these were built in different ways: {}; and {}", old.build, new.build));
+        cautions.push(format!("built differently: {} and {}", old.build, new.build));
     }
     let versions = different_versions(&old.versions, &new.versions);
     if !versions.is_empty() {
-        cautions.push(format!("these were built or run by different versions: {}", versions.join(", ")));
+        cautions.push(format!("built or run by different versions: {}", versions.join(", ")));
     }
     let how = |method: &Method| {
         format!(
@@ -157,31 +162,28 @@ pub(crate) fn cautions(before: &Results, after: &Results, changes: &[Change]) ->
     };
     let (old, new) = (how(&before.method), how(&after.method));
     if old != new {
-        cautions.push(format!("these were measured in different ways: {old}; and {new}"));
+        cautions.push(format!("measured differently: {old} and {new}"));
     }
     let busy = |results: &Results| results.others().is_some_and(|others| others > DISTURBED);
     if busy(before) || busy(after) {
-        cautions.push("other programs were at work during one of the two: repeat it on a quiet machine".into());
+        cautions.push("other programs were busy during one of the measurements; repeat it on a quiet machine".into());
     }
-    let others = |change: &&Change| !is_own(&change.server);
-    let (moved, all) = (
-        changes.iter().filter(others).filter(|change| change.is_noteworthy()).count(),
-        changes.iter().filter(others).count(),
-    );
+    let rivals = || changes.iter().filter(|change| !is_own(&change.server));
+    let (moved, all) = (rivals().filter(|change| change.is_noteworthy()).count(), rivals().count());
     if all > 0 && moved * 3 > all {
         cautions.push(format!(
-            "{moved} of {all} figures of the other servers moved too: the machine was not the same, rather than Parrot"
+            "{moved} of {all} figures of the rivals moved too, which points to the machine and not to Parrot"
         ));
     }
     cautions
 }
 
-/// Compilers, runtimes and libraries that both have, and not in the same version. Parrot's own is what is compared.
+/// Compilers, runtimes and libraries whose version differs. Parrot's own version is what the comparison is about.
 fn different_versions(old: &[(String, String)], new: &[(String, String)]) -> Vec<String> {
     let others = new.iter().filter(|(name, _)| name != "parrot");
     let changed = others.filter_map(|(name, now)| {
         let (_, then) = old.iter().find(|(other, then)| other == name && then != now)?;
-        Some(format!("{name} ({then} then, {now} now)"))
+        Some(format!("{name} ({then} before, {now} now)"))
     });
     changed.collect()
 }
@@ -197,7 +199,6 @@ mod tests {
         Summary::of(values.iter().copied()).expect("values")
     }
 
-    /// A change for the worse.
     fn slower(server: &str, doubtful: bool) -> Change {
         let (before, after) = (summary(&[1.0]), summary(&[2.0]));
         let (suite, server) = ("c50".to_string(), server.to_string());
@@ -205,19 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn only_parrot_itself_gets_slower_and_only_by_a_figure_that_is_its_own() {
+    fn only_figures_that_parrot_limits_make_it_slower() {
         assert!(slower("parrot", false).is_regression() && slower("parrot-clf", false).is_regression());
-        assert!(!slower("parrot", true).is_regression(), "the client set the pace");
+        assert!(!slower("parrot", true).is_regression(), "limited by the client");
         assert!(!slower("plain", false).is_regression() && !slower("parrot-of-mine", false).is_regression());
     }
 
     #[test]
-    fn the_client_or_other_programs_may_have_set_the_pace() {
+    fn the_client_or_other_programs_may_limit_the_throughput() {
         let cell = |run: Run| Cell { suite: String::new(), server: String::new(), runs: vec![run], errors: Vec::new() };
         let sound = || Run { latency: Latency { count: 1, ..Latency::default() }, ..Run::default() };
-        assert!(!sets_no_pace(&cell(sound())));
-        assert!(sets_no_pace(&cell(Run { marks: vec![Mark::ClientBound], ..sound() })));
-        assert!(sets_no_pace(&cell(Run { others: Some(0.5), ..sound() })));
+        assert!(!is_limited_elsewhere(&cell(sound())));
+        assert!(is_limited_elsewhere(&cell(Run { marks: vec![Mark::ClientBound], ..sound() })));
+        assert!(is_limited_elsewhere(&cell(Run { others: Some(0.5), ..sound() })));
     }
 
     #[test]
@@ -227,27 +228,27 @@ mod tests {
     }
 
     #[test]
-    fn a_change_beyond_the_spread_is_faster_or_slower_as_the_figure_means_it() {
+    fn a_change_beyond_the_spread_is_faster_or_slower() {
         let (low, high) = (summary(&[3.5, 3.55, 3.6]), summary(&[3.9, 4.0, 4.1]));
-        assert_eq!(judge(low, high, false, true), Verdict::Slower, "more CPU a message");
-        assert_eq!(judge(low, high, true, true), Verdict::Faster, "more messages a second");
+        assert_eq!(judge(low, high, false, true), Verdict::Slower, "more CPU per message");
+        assert_eq!(judge(low, high, true, true), Verdict::Faster, "more messages per second");
         assert_eq!(judge(high, low, false, true), Verdict::Faster);
     }
 
     #[test]
-    fn runs_that_lie_apart_are_no_change_if_they_lie_as_far_from_each_other() {
+    fn a_change_below_the_half_spreads_is_no_change() {
         let (before, after) = (summary(&[3.5, 3.9, 3.95]), summary(&[4.0, 4.05, 4.6]));
         assert_eq!(judge(before, after, false, true), Verdict::Same);
     }
 
     #[test]
-    fn versions_that_differ_are_named_unless_they_are_what_is_compared() {
+    fn versions_that_differ_are_named_except_parrots_own() {
         let versions = |rustc: &str, parrot: &str| {
             [("parrot", parrot), ("rustc", rustc), ("mio", "1.2")].map(|(name, version)| (name.into(), version.into()))
         };
         assert_eq!(
             different_versions(&versions("1.94", "0.1"), &versions("1.95", "0.2")),
-            ["rustc (1.94 then, 1.95 now)"]
+            ["rustc (1.94 before, 1.95 now)"]
         );
         assert_eq!(different_versions(&[], &versions("1.95", "0.2")), [""; 0]);
     }
@@ -259,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn single_runs_have_to_differ_much() {
+    fn single_runs_must_differ_by_more() {
         let (before, after) = (summary(&[3.5]), summary(&[3.7]));
         assert_eq!(judge(before, after, false, false), Verdict::Same);
         assert_eq!(judge(before, summary(&[4.5]), false, false), Verdict::Slower);
     }
 
     #[test]
-    fn a_figure_of_nothing_is_no_change() {
+    fn a_figure_that_was_zero_is_no_change() {
         assert_eq!(judge(summary(&[0.0]), summary(&[1.0]), true, true), Verdict::Same);
     }
 }

@@ -1,4 +1,4 @@
-//! Where and with what it was measured: without it a figure means nothing.
+//! The machine, the system and the versions, without which a figure means nothing.
 
 use std::fs;
 use std::path::Path;
@@ -7,26 +7,26 @@ use std::process::Command;
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
-/// The machine, the system and the versions.
+/// Where and with what the servers were measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Environment {
     pub(crate) date: String,
     pub(crate) system: String,
     pub(crate) kernel: String,
     pub(crate) cpu: String,
-    /// Cores this process may use.
+    /// Cores that this process may use.
     pub(crate) cores: usize,
     pub(crate) virtual_machine: bool,
-    /// How the cores' frequency is chosen, where the system tells.
+    /// How the frequency of the cores is chosen, if the system reports it.
     pub(crate) governor: Option<String>,
     pub(crate) descriptors: Option<u64>,
-    /// Settings of the network that matter here.
+    /// Network settings that matter here.
     pub(crate) network: Vec<(String, String)>,
-    /// Runnable processes on average when it began: whoever else was at work.
+    /// Runnable processes on average at the start, which shows how busy the machine was.
     pub(crate) load_average: Option<f64>,
     pub(crate) versions: Vec<(String, String)>,
     pub(crate) commit: String,
-    /// How the servers were compiled: the profile, and what the caller changed of it.
+    /// The profile that the servers were compiled with, and what the caller changed of it.
     #[serde(default)]
     pub(crate) build: String,
     /// The command line.
@@ -34,7 +34,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Reads it, for servers whose programs are in the directory `programs`.
+    /// Reads the environment of servers whose programs are in the directory `programs`.
     pub(crate) fn read(programs: &Path) -> Environment {
         let system = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
@@ -44,8 +44,8 @@ impl Environment {
             system: format!("{} {}", text(system.sysname()), text(system.machine())),
             kernel: text(system.release()),
             cpu: model(&cpuinfo)
-                .or_else(|| said("sysctl", &["-n", "machdep.cpu.brand_string"]))
-                .or_else(|| said("sysctl", &["-n", "hw.model"]))
+                .or_else(|| first_line("sysctl", &["-n", "machdep.cpu.brand_string"]))
+                .or_else(|| first_line("sysctl", &["-n", "hw.model"]))
                 .unwrap_or_else(|| "unknown".into()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             virtual_machine: cpuinfo.contains(" hypervisor"),
@@ -82,7 +82,7 @@ fn model(cpuinfo: &str) -> Option<String> {
     line.split_once(": ").map(|(_, model)| model.to_string())
 }
 
-/// The arguments that a person typed: without the directory of programs, which xtask adds.
+/// The arguments that a person typed. The directory of programs is left out, because xtask adds it.
 fn typed(mut arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut typed = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -95,8 +95,8 @@ fn typed(mut arguments: impl Iterator<Item = String>) -> Vec<String> {
     typed
 }
 
-/// The first line of what a program prints, if it can be run.
-fn said(program: &str, arguments: &[&str]) -> Option<String> {
+/// The first line that a program prints, if it succeeds.
+fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_string)
 }
@@ -108,13 +108,12 @@ fn versions() -> Vec<(String, String)> {
         versions.extend(locked_version(locked, name).map(|version| (name.to_string(), version)));
     }
     for (name, arguments) in [("rustc", ["--version"]), ("go", ["version"]), ("node", ["--version"])] {
-        versions.extend(said(name, &arguments).map(|version| (name.to_string(), version)));
+        versions.extend(first_line(name, &arguments).map(|version| (name.to_string(), version)));
     }
     versions
 }
 
-/// Cargo's profile, as the directory it builds into is called; what the workspace says of it; and the caller's variables
-/// that change it.
+/// Cargo's profile by the name of its directory, its settings in the workspace, and the variables that change it.
 fn build(programs: &Path) -> String {
     let profile = programs.file_name().map_or("unknown".into(), |name| name.to_string_lossy().into_owned());
     let workspace = include_str!("../../../Cargo.toml");
@@ -132,12 +131,12 @@ fn locked_version(locked: &str, name: &str) -> Option<String> {
     package.split_once('"').map(|(version, _)| version.to_string())
 }
 
-/// The commit that was measured, and whether the files differ from it.
+/// The commit of the source, and whether the files differ from it.
 fn commit() -> String {
     let root = concat!("--git-dir=", env!("CARGO_MANIFEST_DIR"), "/../../.git");
     let tree = concat!("--work-tree=", env!("CARGO_MANIFEST_DIR"), "/../..");
-    let Some(commit) = said("git", &[root, "rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };
-    let changed = said("git", &[root, tree, "status", "--porcelain", "--untracked-files=no"]).is_some();
+    let Some(commit) = first_line("git", &[root, "rev-parse", "--short=12", "HEAD"]) else { return "unknown".into() };
+    let changed = first_line("git", &[root, tree, "status", "--porcelain", "--untracked-files=no"]).is_some();
     if changed { format!("{commit} with changes") } else { commit }
 }
 
@@ -146,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_of_libraries_are_those_that_were_built() {
+    fn the_versions_of_libraries_come_from_the_lock_file() {
         let locked = "[[package]]\nname = \"mio\"\nversion = \"1.2.5\"\n";
         assert_eq!(locked_version(locked, "mio").as_deref(), Some("1.2.5"));
         assert_eq!(locked_version(locked, "tokio"), None);
@@ -154,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn the_build_is_told_as_the_workspace_has_it() {
+    fn the_build_lists_the_settings_of_the_profile() {
         let build = build(Path::new("target/release"));
         assert!(build.starts_with("release, ") && build.contains("lto = "), "{build}");
     }
 
     #[test]
-    fn the_arguments_are_those_that_were_typed() {
+    fn the_arguments_are_those_that_a_person_typed() {
         let words = ["--programs", "/somewhere/release", "--only", "c50"].map(String::from);
         assert_eq!(typed(words.into_iter()), ["--only", "c50"]);
     }

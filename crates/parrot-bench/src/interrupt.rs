@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends the measurement, and what there is gets written; the second ends the program and its server.
+//! The first Ctrl-C ends the measurement and writes the results so far. The second one ends the program and its server.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,10 +7,10 @@ use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
 use parrot_load::Stop;
 use rustix::process::{Pid, kill_process_group};
 
-/// The exit code of a program that SIGINT ended, as shells tell it.
+/// The exit code that shells report for a program that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Whether to stop, and whom to take along.
+/// Whether to stop, and the server that must be killed with the program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt {
     pub(crate) stop: Stop,
@@ -18,7 +18,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes SIGINT and SIGTERM, for as long as the guard lives.
+    /// Handles SIGINT and SIGTERM for as long as the guard lives.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl Interrupt {
             loop {
                 if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
                     if taken.stop.stopped() {
-                        // Held until the program has gone, so that no other server is started.
+                        // The lock is held until the program exits, so that no other server can start.
                         let server = taken.server();
                         if let Some(server) = *server {
                             let _ = kill_process_group(server, rustix::process::Signal::KILL);
@@ -49,8 +49,10 @@ impl Interrupt {
         Ok((interrupt, guard))
     }
 
-    /// The server that runs, by its process group. Whoever starts or reaps one holds this meanwhile, so that a number
-    /// that has become somebody else's is never killed.
+    /// The process group of the running server.
+    ///
+    /// Hold the lock while a server is started or reaped. Otherwise the number could be reused by another process before
+    /// it is killed.
     pub(crate) fn server(&self) -> MutexGuard<'_, Option<Pid>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }

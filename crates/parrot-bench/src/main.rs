@@ -1,7 +1,7 @@
-//! Parrot measured against other echo servers: what `cargo xtask bench` runs.
+//! Measures Parrot against other echo servers, for `cargo xtask bench`.
 //!
-//! Every run has a server of its own and a load of its own. The runs of one suite alternate between the servers, so that
-//! whatever else the machine is doing falls on all of them alike.
+//! Every run has a fresh server and a fresh load. The runs of a suite alternate between the servers, so that whatever
+//! else the machine is doing affects all of them alike.
 
 mod account;
 mod arguments;
@@ -36,15 +36,15 @@ use environment::Environment;
 use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
 use results::{Method, READABLE, Results, SCHEMA, ServerInfo, SuiteInfo};
-use say::{reader_has_gone, say, warn};
+use say::{is_broken_pipe, say, warn};
 use server::{Places, Server};
-use suite::{SUITES, Suite};
+use suite::Suite;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            if !reader_has_gone(&error) {
+            if !is_broken_pipe(&error) {
                 warn(format_args!("bench: {error:#}"));
             }
             ExitCode::FAILURE
@@ -53,17 +53,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
-    // Before any server is started, which inherits it, and before it is written down.
+    // This comes before the environment is recorded and before a server starts, because servers inherit the limit.
     parrot_load::raise_descriptor_limit();
-    // Read first: a mistake in its name should not cost the time of a measurement.
+    // This comes before the measurement, because a mistyped path should not cost the time of one.
     let before = arguments.compare.as_deref().map(read_results).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
     let mut all = server::all(&Places { programs: &programs, output: &output });
     all.extend(arguments.rivals.iter().cloned());
     if arguments.list {
         return match list(&all, &server::missing(&all, &programs)) {
-            // Who has left has seen enough of it.
-            Err(error) if !reader_has_gone(&error) => Err(error),
+            Err(error) if !is_broken_pipe(&error) => Err(error),
             _ => Ok(ExitCode::SUCCESS),
         };
     }
@@ -77,10 +76,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut servers: Vec<Server> = all.iter().filter(wanted).cloned().collect();
     let missing = server::missing(&servers, &programs);
     if let Some((name, why)) = missing.iter().find(|(name, _)| arguments.only.contains(name)) {
-        wrong_usage(format!("--only {name}: it cannot take part: {why}"));
+        wrong_usage(format!("--only {name}: this server cannot take part: {why}"));
     }
     servers.retain(|server| !missing.contains_key(&server.name));
-    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
 
     let (interrupt, _guard) = Interrupt::take()?;
     let cores = pin::cores();
@@ -113,9 +112,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         interrupted: false,
     };
     caution(&results)?;
-    let told = measure_all(arguments, &measure, &servers, &mut results);
-    finish(&results, &output)?; // also when nobody reads the tables any more
-    told?;
+    let measured = measure_all(arguments, &measure, &servers, &mut results);
+    finish(&results, &output)?; // even if standard output is closed
+    measured?;
     let slower = before.map(|before| compare(&before, &results)).transpose()?.unwrap_or(false);
     let failure = results.failure();
     if let Some(failure) = &failure {
@@ -137,11 +136,11 @@ fn info(server: &Server) -> ServerInfo {
     ServerInfo { name: server.name.clone(), about: server.about.clone(), receives: server.receives.clone() }
 }
 
-/// Runs every suite, and leaves what there is when it is stopped.
+/// Runs every suite. After an interruption, `results` contains what was measured so far.
 ///
 /// # Errors
 ///
-/// If what it finds cannot be told.
+/// If standard output cannot be written.
 fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server], results: &mut Results) -> Result<()> {
     'suites: for suite in arguments.suites() {
         let field: Vec<&Server> = servers.iter().filter(|server| server.takes_part(suite.field)).collect();
@@ -160,18 +159,18 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
             reconnect: suite.reconnect,
         });
         for repeat in 0..arguments.repeats() {
-            // There and back again, so that nobody always comes after the same neighbour.
+            // The order alternates, so that no server always follows the same one.
             let order: Vec<&&Server> =
                 if repeat % 2 == 0 { field.iter().collect() } else { field.iter().rev().collect() };
             for server in order {
                 let outcome = measure.run(&suite, server, &mut |_| {});
                 if measure.interrupt.stop.stopped() {
-                    // A run cut short is no run.
+                    // The interrupted run does not count.
                     results.interrupted = true;
                     return say(table::text(results, &suite.name).trim_end());
                 }
                 if let Some(lacking) = outcome.as_ref().err().and_then(lacking) {
-                    // It would be lacking in every other run too.
+                    // Every other run of this suite would fail in the same way.
                     say(format_args!("  skipped: {lacking}"))?;
                     results.suites.pop();
                     results.skipped.insert(suite.name.to_string(), lacking.to_string());
@@ -189,7 +188,7 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
     Ok(())
 }
 
-/// What this machine has too little of for a load, if that is why it could not be run.
+/// The resource that this machine has too little of, if that is why the load could not be run.
 fn lacking(error: &anyhow::Error) -> Option<&Lacking> {
     match error.downcast_ref()? {
         parrot_load::Error::Capacity(lacking) => Some(lacking),
@@ -197,15 +196,15 @@ fn lacking(error: &anyhow::Error) -> Option<&Lacking> {
     }
 }
 
-/// Says beforehand what will be missing or doubtful.
+/// Warns of servers that are missing and of figures that will be doubtful.
 fn caution(results: &Results) -> Result<()> {
     for (name, why) in &results.missing {
         say(format_args!("without {name}: {why}"))?;
     }
     if results.method.server_cores.is_empty() {
-        say("server and client share the cores: this system, or a single core, does not let them be kept apart")?;
+        say("server and client share the cores, because there is only one or because this system cannot pin them")?;
     } else if results.method.same_core {
-        say("server and client are on hardware threads of the same core, and slow each other down")?;
+        say("server and client run on hardware threads of the same core and slow each other down")?;
     }
     Ok(())
 }
@@ -217,7 +216,7 @@ fn finish(results: &Results, output: &Path) -> Result<()> {
     let html = output.join("report.html");
     fs::write(&html, page).with_context(|| format!("cannot write {}", html.display()))?;
     let pictures = output.join("charts");
-    fs::create_dir_all(&pictures).with_context(|| format!("cannot make {}", pictures.display()))?;
+    fs::create_dir_all(&pictures).with_context(|| format!("cannot create {}", pictures.display()))?;
     for chart in charts {
         let picture = pictures.join(format!("{}.svg", chart.name));
         fs::write(&picture, chart.file).with_context(|| format!("cannot write {}", picture.display()))?;
@@ -225,17 +224,17 @@ fn finish(results: &Results, output: &Path) -> Result<()> {
     let tables = output.join("tables.md");
     fs::write(&tables, table::markdown(results)).with_context(|| format!("cannot write {}", tables.display()))?;
     if results.interrupted {
-        say("\ninterrupted: this is what there was")?;
+        say("\ninterrupted; these are the results so far")?;
     }
     say(format_args!("\n{}\n{}\n{}", json.display(), tables.display(), html.display()))
 }
 
-/// Prints how `after` differs from `before`, and says whether Parrot got slower, or nobody can tell.
+/// Prints how `after` differs from `before`. Returns whether Parrot got slower or the two cannot be compared.
 fn compare(before: &Results, after: &Results) -> Result<bool> {
     let changes = compare::changes(before, after);
     say(format_args!("\ncompared with {} ({})", before.environment.commit, before.environment.date))?;
     if changes.is_empty() {
-        say("  they have nothing in common: no server was measured under the same load in both")?;
+        say("  nothing to compare, because no server was measured in the same suite in both")?;
         return Ok(true);
     }
     for change in changes.iter().filter(|change| change.is_noteworthy()) {
@@ -260,25 +259,26 @@ fn read_results(path: &Path) -> Result<Results> {
     Ok(results)
 }
 
-/// A path that also holds in other directories: compilers are started in those of their sources.
+/// Makes a path absolute, because compilers are started in the directories of their sources.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("cannot find {}", path.display()))
 }
 
-/// The directory of this run's files: beside the one that this program is in, unless the caller chooses. The servers'
-/// programs may be elsewhere: for a profile they are built apart.
+/// The directory for the files of this measurement.
+///
+/// By default it is in the target directory of this program. The servers may be built elsewhere, as for a profile.
 fn output(arguments: &Arguments) -> Result<PathBuf> {
     if let Some(output) = &arguments.output {
         return absolute(output);
     }
-    let own = std::env::current_exe().context("cannot find this program's own directory")?;
-    let target = own.parent().and_then(Path::parent).context("this program is in no target directory")?;
+    let own = std::env::current_exe().context("cannot find the directory of this program")?;
+    let target = own.parent().and_then(Path::parent).context("this program is not in a target directory")?;
     Ok(target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string()))
 }
 
 fn list(servers: &[Server], missing: &BTreeMap<String, String>) -> Result<()> {
     say("suites")?;
-    for Suite { name, title, .. } in SUITES {
+    for Suite { name, title, .. } in Suite::all() {
         say(format_args!("  {name:12} {title}"))?;
     }
     say("servers")?;

@@ -1,4 +1,4 @@
-//! One run: a server of its own, the load, and what the server used in exactly the window.
+//! Measures one run: starts a server, puts it under load, and reads what it used within the window.
 
 use std::path::Path;
 use std::thread;
@@ -15,30 +15,32 @@ use crate::running::Running;
 use crate::server::Server;
 use crate::suite::Suite;
 
-/// How long a server that has answered is left alone before its memory at rest is read.
+/// How long a server rests after its first echo before its memory at rest is read.
 const REST: Duration = Duration::from_millis(100);
 
-/// How late, as a share of the window, the server's CPU time may be read at its end. By then the load has stopped, so
-/// that the server's idle time would count as time in which it had served.
+/// How late the server's CPU time may be read, as a share of the window.
+///
+/// The load stops at the end of the window, so after it the server's idle time would count as serving.
 const LATE: f64 = 0.01;
-/// What may be late in any case: a window of a fraction of a second is not measured to the percent.
+/// How late the CPU time may be read in a short window, which is not measured to the percent anyway.
 const LATE_AT_LEAST: Duration = Duration::from_millis(5);
 
-/// How runs are made.
+/// The settings that all runs share.
 #[derive(Debug)]
 pub(crate) struct Measure<'a> {
     pub(crate) cores: Option<Cores>,
     pub(crate) warmup: Duration,
     pub(crate) window: Duration,
     pub(crate) threads: usize,
-    /// Where what servers say on standard error goes.
+    /// The directory for what servers write to standard error.
     pub(crate) errors: &'a Path,
     pub(crate) interrupt: &'a Interrupt,
 }
 
 impl Measure<'_> {
-    /// Starts `server`, puts it under the load of `suite`, and ends it. `started` is called with the server's process
-    /// before the load.
+    /// Starts `server`, puts it under the load of `suite`, and ends it.
+    ///
+    /// Before the load starts, `started` is called with the id of the server's process.
     ///
     /// # Errors
     ///
@@ -48,11 +50,11 @@ impl Measure<'_> {
             pin::pin(&cores.server)?; // inherited by the server
         }
         let errors = self.errors.join(format!("{}.stderr", server.name));
-        let answering = Running::start(server, &errors, self.interrupt);
+        let running = Running::start(server, &errors, self.interrupt);
         if let Some(cores) = &self.cores {
             pin::pin(&cores.client)?;
         }
-        let server = answering?;
+        let server = running?;
         started(server.id());
         thread::sleep(REST);
         let rest = account::sum(&account::group(server.id()), account::resident);
@@ -65,7 +67,7 @@ impl Measure<'_> {
         let memory = Memory {
             rest,
             loaded: meter.loaded,
-            // Of a server that forks, the processes may be gone with the connections.
+            // The processes of a server that forks may have ended with their connections.
             peak: meter.peak.max(account::sum(&account::group(server.id()), account::peak)),
             per_connection: growth.filter(|_| !suite.reconnect).map(|growth| growth / connections),
         };
@@ -93,13 +95,13 @@ impl Measure<'_> {
     }
 }
 
-/// What failed, in words, with the system's own where it was connecting.
+/// The failures in words, with the system's error for those of connecting.
 fn failed(report: &Report) -> String {
     let reason = report.connecting.error.iter().map(|error| format!(" ({error})"));
     std::iter::once(report.failures.to_string()).chain(reason).collect()
 }
 
-/// CPU time of the server, of this process and of the whole machine at one moment.
+/// CPU time of the server, of this process and of the machine at one moment.
 struct Reading {
     at: Instant,
     server: Used,
@@ -114,20 +116,21 @@ impl Reading {
     }
 }
 
-/// Reads the accounts when the window opens and closes.
+/// Reads CPU time and memory when the window opens and closes.
 #[derive(Default)]
 struct Meter {
     /// The server's process, which leads its group.
     id: u32,
-    /// How late the window's end may be heard of.
+    /// How late the readings at the end of the window may be.
     patience: Duration,
     opened: Option<Reading>,
-    /// How late it was, if that was too late.
+    /// How late they were, if that was too late.
     late: Option<Duration>,
-    /// Cores used in the window: CPU time over real time between the two readings, so that a first reading that comes a
-    /// moment late does no harm.
+    /// Cores that the server used.
+    ///
+    /// This is CPU time over real time between the two readings, so it does no harm if the first one is a little late.
     used: Option<f64>,
-    /// Cores used by whoever is neither the server nor the load.
+    /// Cores that programs other than the server and the load used.
     others: Option<f64>,
     loaded: Option<u64>,
     peak: Option<u64>,
@@ -145,8 +148,8 @@ impl Watch for Meter {
         let mut closed = Reading::take(processes.iter().copied());
         self.loaded = account::sum(&processes, account::resident);
         self.peak = account::sum(&processes, account::peak);
-        // Last, because looking for them takes a while and the load has ended.
-        closed.server.join(account::group(self.id));
+        // This comes last, because searching for processes takes a while.
+        closed.server.add(account::group(self.id));
         let real = closed.at.duration_since(opened.at).as_secs_f64();
         let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / real;
         let server = closed.server.since(&opened.server).map(|used| used.as_secs_f64() / real);
@@ -162,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_time_that_is_read_too_late_is_no_figure() {
+    fn cpu_time_that_is_read_too_late_does_not_count() {
         let read = |late| {
             let patience = Duration::from_millis(20);
             let mut meter = Meter { id: std::process::id(), patience, ..Meter::default() };

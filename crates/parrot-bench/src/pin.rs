@@ -1,21 +1,23 @@
-//! Which cores the server and the load run on, so that neither takes the other's.
+//! Pins the server and the load to different cores, so that neither slows the other down.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-/// The machine's cores, shared out.
+/// The cores of the machine, divided between server and client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cores {
     pub(crate) server: Vec<usize>,
     pub(crate) client: Vec<usize>,
-    /// Whether these are hardware threads of one and the same core, which share its units.
+    /// Whether these are hardware threads of a single core, which share its execution units.
     pub(crate) same_core: bool,
 }
 
 impl Cores {
-    /// Half for the server and half for the client; `None` if there is just one. `first_of` names the hardware threads of
-    /// a core by the first of them: they stay together, unless there is one core only.
+    /// Gives half of the cores to the server and half to the client. Returns `None` if there is only one.
+    ///
+    /// `first_of` returns the first hardware thread of the core that a thread belongs to. Threads of a core stay
+    /// together, unless it is the only core.
     fn share(available: &[usize], first_of: impl Fn(usize) -> usize) -> Option<Cores> {
         let mut by_core: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for thread in available {
@@ -38,22 +40,24 @@ mod system {
 
     use super::{Cores, Result};
 
-    /// The cores this process may use, shared out; `None` if there is just one.
+    /// Divides the cores that this process may use. Returns `None` if there is only one.
     pub(crate) fn cores() -> Option<Cores> {
         let set = sched_getaffinity(None).ok()?;
         let available: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
         Cores::share(&available, first_of)
     }
 
-    /// The first hardware thread of the core that `thread` belongs to (Linux: Documentation/ABI/stable/sysfs-devices-
-    /// system-cpu); elsewhere each is taken for a core.
+    /// The first hardware thread of the core that `thread` belongs to.
+    ///
+    /// Linux lists them (Documentation/ABI/stable/sysfs-devices-system-cpu). On other systems every thread counts as a
+    /// core.
     fn first_of(thread: usize) -> usize {
         let list = format!("/sys/devices/system/cpu/cpu{thread}/topology/thread_siblings_list");
         let list = std::fs::read_to_string(list).unwrap_or_default();
         list.split([',', '-']).next().and_then(|first| first.trim().parse().ok()).unwrap_or(thread)
     }
 
-    /// Keeps the calling thread, and every thread and process it starts from here on, on `cores`.
+    /// Pins the calling thread to `cores`, along with the threads and processes that it starts from now on.
     pub(crate) fn pin(cores: &[usize]) -> Result<()> {
         let mut set = CpuSet::new();
         cores.iter().for_each(|core| set.set(*core));
@@ -65,7 +69,7 @@ mod system {
 mod system {
     use super::{Cores, Result};
 
-    /// This system has no call for it that a program without privileges can use.
+    /// On this system, programs without privileges cannot pin threads to cores.
     pub(crate) fn cores() -> Option<Cores> {
         Cores::share(&[], |thread| thread)
     }

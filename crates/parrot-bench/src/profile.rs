@@ -1,4 +1,4 @@
-//! A flame graph of Parrot under load: perf collects, inferno draws.
+//! Draws a flame graph of Parrot under load, with perf and inferno.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -16,35 +16,35 @@ use crate::say::{say, warn};
 use crate::server::Server;
 use crate::suite::Suite;
 
-/// What to use where there is no perf.
-const ELSEWHERE: &str = "flame graphs are drawn with perf, which only Linux has: use `xctrace record --template 'Time Profiler'` \
-     (Instruments) on macOS, `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` or pmcstat on FreeBSD";
+const NOT_LINUX: &str = "--profile needs perf, which only Linux has; use `xctrace record --template 'Time Profiler'` \
+     (Instruments) on macOS, and pmcstat or `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` \
+     on FreeBSD";
 
-/// What to do where there could be one.
 const NO_PERF: &str = "perf is not installed (on Debian: apt install linux-perf)";
 
-/// How long perf may take to write what it saw, after the server has ended.
+/// How long perf may take to write its data after the server has ended.
 const WRITING: Duration = Duration::from_secs(30);
 
-/// Whether a flame graph can be made here, before anything is run for it.
+/// Checks that a flame graph can be drawn on this machine.
 ///
 /// # Errors
 ///
-/// If this is not Linux, or perf is not installed; each with what to do.
+/// If this is not Linux, or perf is not installed.
 pub(crate) fn check() -> Result<()> {
     if !cfg!(target_os = "linux") {
-        bail!(ELSEWHERE);
+        bail!(NOT_LINUX);
     }
     Command::new("perf").arg("--version").output().context(NO_PERF)?;
     Ok(())
 }
 
-/// Runs `server` under the load of `suite`, writes where its time went to `output`/profile.svg, and says so. The exit
-/// code tells of an interruption, and of a run in which something failed.
+/// Runs `server` under the load of `suite` and writes a flame graph to `output`/profile.svg.
+///
+/// The exit code reports an interruption, and a run in which something failed.
 ///
 /// # Errors
 ///
-/// If the run cannot be made, or perf may not look at the process; with what to do.
+/// If the run fails, or perf is not allowed to trace the process.
 pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, server: &Server, output: &Path) -> Result<ExitCode> {
     let data = output.join("perf.data");
     let mut recording = None;
@@ -53,7 +53,7 @@ pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, server: &Server,
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let run = run?;
-    finish(recording.context("the server never answered")??)?;
+    finish(recording.context("the server never echoed anything")??)?;
     warn(format_args!("profiled at {:.0} messages/s", run.messages_per_second));
     let folded = fold(&data)?;
     let path = output.join("profile.svg");
@@ -65,13 +65,13 @@ pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, server: &Server,
     inferno::flamegraph::from_lines(&mut options, folded.lines(), picture).context("cannot draw the flame graph")?;
     say(path.display())?;
     if let Some(trouble) = run.trouble() {
-        warn(format_args!("this is no profile of a server that serves: {trouble}"));
+        warn(format_args!("this profile is worthless, because the run failed: {trouble}"));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts perf on `process`, for as long as that lives.
+/// Starts perf on `process`. It records until that process ends.
 fn record(process: u32, data: &Path) -> Result<Child> {
     let mut perf = Command::new("perf");
     perf.args(["record", "-q", "-F", "1999", "-g", "-o"]).arg(data).args(["-p", &process.to_string()]);
@@ -79,7 +79,7 @@ fn record(process: u32, data: &Path) -> Result<Child> {
     perf.spawn().context(NO_PERF)
 }
 
-/// Waits until perf has written what it saw.
+/// Waits until perf has written its data.
 fn finish(mut perf: Child) -> Result<()> {
     let deadline = Instant::now() + WRITING;
     let status = loop {
@@ -93,12 +93,12 @@ fn finish(mut perf: Child) -> Result<()> {
         thread::sleep(Duration::from_millis(20));
     };
     if !status.success() {
-        bail!("perf record failed ({status}): it may need `sysctl kernel.perf_event_paranoid=1`, or root");
+        bail!("perf record failed ({status}); it may need `sysctl kernel.perf_event_paranoid=1` or root");
     }
     Ok(())
 }
 
-/// perf's stacks, one line each.
+/// Reads perf's stacks, one line each.
 fn fold(data: &Path) -> Result<Vec<u8>> {
     let mut script = Command::new("perf");
     script.args(["script", "-i"]).arg(data).stdout(Stdio::piped()).stderr(Stdio::null());

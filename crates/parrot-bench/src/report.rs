@@ -1,4 +1,4 @@
-//! `report.html`: one file that needs nothing else, for someone who has a minute.
+//! `report.html`, a page that needs no other file, for a reader who has a minute.
 
 mod sections;
 
@@ -11,7 +11,7 @@ use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::table::{self, cost};
 
-/// The page, and its charts as they are to stand elsewhere.
+/// Returns the page and its charts.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
     let mut charts = Vec::new();
     let mut page = String::from(include_str!("report/head.html"));
@@ -26,38 +26,42 @@ pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
     Ok((page, charts))
 }
 
-/// What was measured, in a paragraph.
+/// A paragraph about what was measured.
 fn lead(results: &Results) -> String {
     let environment = &results.environment;
     let cores = match (&results.method.server_cores[..], &results.method.client_cores[..]) {
         ([], _) | (_, []) => "Server and client shared the cores.".to_string(),
         _ if results.method.same_core => {
-            "Server and load generator were kept on hardware threads of one and the same core, which share its units."
+            "Server and load generator ran on hardware threads of a single core, which share its execution units."
                 .to_string()
         }
         (server, client) => {
             format!(
-                "Server and load generator were kept on different cores: {} for the server, {} for the load generator.",
+                "The server had {} of its own, and the load generator had {}.",
                 count(server.len(), "core"),
                 count(client.len(), "core")
             )
         }
     };
     let interrupted = if results.interrupted {
-        " <strong>The measurement was interrupted: this is what there was.</strong>"
+        " <strong>The measurement was interrupted, so these results are incomplete.</strong>"
     } else {
         ""
     };
     let others = results.others();
     let disturbed = others.filter(|others| *others > DISTURBED).map(|others| {
-        format!(" <strong>Meanwhile other programs used {others:.1} cores: expect wide spreads, and repeat it on a quiet machine.</strong>")
+        format!(
+            " <strong>Other programs used {others:.1} cores meanwhile. \
+             Expect wide spreads, and repeat the measurement on a quiet machine.</strong>"
+        )
     });
     let disturbed = disturbed.unwrap_or_default();
     format!(
         "<h1>Parrot, measured</h1>\n<p class=\"lead\">Echo servers under the same load on one machine ({}, {} cores{}), {}. \
-         Each connection sends a message, waits until every byte of it is back, checks them, and sends the next; only where \
-         it is said are several under way at once. {cores} \
-         What compares the servers is <em>CPU time for each message</em>: throughput also depends on the client.{interrupted}{disturbed}</p>\n",
+         Each connection sends a message, waits for all of its bytes, checks them, and sends the next. Only the suites with \
+         pipelining have several messages in flight per connection. {cores} \
+         Compare the servers by <em>CPU time per message</em>, because throughput also depends on the client.\
+         {interrupted}{disturbed}</p>\n",
         escape(&environment.cpu),
         environment.cores,
         if environment.virtual_machine { ", a virtual machine" } else { "" },
@@ -65,7 +69,7 @@ fn lead(results: &Results) -> String {
     )
 }
 
-/// The essence: Parrot's figures beside those of the bare loop.
+/// Parrot's main figures beside those of the bare loop.
 fn cards(results: &Results) -> String {
     let mut cards = String::new();
     for suite in ["c50", "c1000", "c10000"] {
@@ -73,22 +77,22 @@ fn cards(results: &Results) -> String {
         let (own, plain) = (results.cell(suite, "parrot"), results.cell(suite, "plain"));
         let Some(cpu) = own.and_then(Cell::cpu_per_message) else { continue };
         let ratio = plain.and_then(Cell::cpu_per_message).map(|plain| beside(cpu, plain));
-        // A figure that nothing vouches for is shown, but not as if it were sure.
+        // A doubtful figure is shown, but greyed out.
         let sides = || [own, plain].into_iter().flatten();
         let disturbed = sides().filter_map(Cell::disturbed).reduce(f64::max);
-        let disturbed = disturbed.map(|others| format!("disturbed: other programs used {others:.1} cores"));
+        let disturbed = disturbed.map(|others| format!("disturbed by other programs, which used {others:.1} cores"));
         let once = sides().any(|cell| !cell.is_repeated());
-        let once = once.then(|| "measured once: the spread is not known".to_string());
+        let once = once.then(|| "measured once, so the spread is unknown".to_string());
         let class = if disturbed.is_some() || once.is_some() { " doubtful" } else { "" };
         let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 100.0));
-        let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages a second", thousands(rate.median)));
+        let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages per second", thousands(rate.median)));
         let memory = own.and_then(|own| own.median(|run| run.memory.peak.map(|bytes| bytes as f64 / 1048576.0)));
         let memory = memory.map(|memory| format!("{memory:.1} MiB at most"));
         let facts: Vec<String> = [spread, ratio, rate, memory, disturbed, once].into_iter().flatten().collect();
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             cards,
-            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{} µs</p><p>CPU a message<br>{}</p></div>",
+            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{} µs</p><p>CPU per message<br>{}</p></div>",
             escape(&info.title),
             cost(cpu.median),
             facts.join("<br>")
@@ -102,7 +106,7 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The figure of Parrot beside that of the bare loop, and whether that is a difference.
+/// Parrot's figure as a multiple of the bare loop's, and whether the two differ by more than the spread.
 fn beside(own: Summary, plain: Summary) -> String {
     let apart = own.least > plain.most || own.most < plain.least;
     let within = if apart { "" } else { ", within the spread" };
@@ -111,7 +115,8 @@ fn beside(own: Summary, plain: Summary) -> String {
 
 fn tables(results: &Results) -> String {
     let mut text = String::from(
-        "<section>\n<h2>All figures</h2>\n<p>Medians of the repeats in which nothing failed; ± is half the distance between the least and the most.</p>\n",
+        "<section>\n<h2>All figures</h2>\n<p>Medians of the runs in which nothing failed. ± is half the distance between \
+         the least and the greatest value.</p>\n",
     );
     for info in &results.suites {
         let _ = writeln!(
@@ -142,23 +147,24 @@ fn tables(results: &Results) -> String {
 fn method(results: &Results) -> String {
     let method = &results.method;
     let mut text = format!(
-        "<section>\n<h2>How it was measured</h2>\n<p>For each figure: {} of {:.1} s after {:.1} s of warm-up, a fresh server for each, \
-         the servers taking turns in alternating order. Connections that last are all open before the first message. The load \
-         generator ({}) compares every byte that comes back; a failure is counted and shown, never skipped. CPU time is the system's own \
-         account of the server's processes between two readings at the window's ends.{}</p>\n<dl>\n",
+        "<section>\n<h2>How it was measured</h2>\n<p>Each figure is the median of {} of {:.1} s, after {:.1} s of warm-up. \
+         Every run has a fresh server, and the order of the servers alternates. All connections are open before the first \
+         message, unless each message has a connection of its own. The load generator ({}) checks every byte that comes back, and every failure is counted and shown. \
+         CPU time is what the system accounts for the server's processes between the two ends of the window.{}</p>\n<dl>\n",
         count(method.repeats, "run"),
         method.window,
         method.warmup,
         count(method.client_threads, "thread"),
         if results.cells.iter().flat_map(|cell| &cell.runs).any(|run| run.log.is_some()) {
-            " A server that keeps a log does so in a file, which is removed after the run; the lines it wrote and dropped are in results.json."
+            " A server with a log writes it to a file, which is removed after the run. The numbers of lines that it wrote \
+             and dropped are in results.json."
         } else {
             ""
         },
     );
     for server in &results.servers {
         let receives =
-            if server.receives.is_empty() { String::new() } else { format!("; receives {} at once", server.receives) };
+            if server.receives.is_empty() { String::new() } else { format!(", receives {} at once", server.receives) };
         let _ =
             writeln!(text, "<dt>{}</dt><dd>{}{}</dd>", escape(&server.name), escape(&server.about), escape(&receives));
     }
@@ -188,9 +194,9 @@ fn environment(results: &Results) -> String {
         ),
         ("server's cores".into(), list(&results.method.server_cores)),
         ("client's cores".into(), list(&results.method.client_cores)),
-        ("frequency governor".into(), environment.governor.clone().unwrap_or_else(|| "not told".into())),
+        ("frequency governor".into(), environment.governor.clone().unwrap_or_else(|| "unknown".into())),
         ("descriptor limit".into(), environment.descriptors.map_or("unlimited".into(), |limit| limit.to_string())),
-        ("load average before".into(), environment.load_average.map_or("not told".into(), |load| load.to_string())),
+        ("load average before".into(), environment.load_average.map_or("unknown".into(), |load| load.to_string())),
         ("commit".into(), environment.commit.clone()),
         ("build".into(), environment.build.clone()),
         ("arguments".into(), environment.arguments.join(" ")),
@@ -216,7 +222,7 @@ mod tests {
         ServerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into() }
     }
 
-    /// Results of `suites`, in which every server was as fast as its name is long.
+    /// Results of `suites`, in which the CPU time of a server is the length of its name.
     fn results(suites: &[(&str, usize)], servers: &[&str]) -> Results {
         let mut results = Results {
             schema: SCHEMA.into(),
@@ -270,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn every_chart_begins_a_line_of_its_own_and_the_page_needs_nothing_else() {
+    fn a_page_contains_every_chart_and_needs_no_other_file() {
         let (page, files) = html(&results(&[("c50", 50), ("c1000", 1000)], &["parrot", "plain"])).expect("a page");
         let charts = page.matches("<svg ").count();
         assert_eq!(page.lines().filter(|line| line.starts_with("<svg ")).count(), charts);
@@ -292,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_made_of_whatever_there_is() {
+    fn few_results_make_a_page_too() {
         for (suites, servers) in [(&[][..], &[][..]), (&[("c50", 50)], &["own"]), (&[("c7", 7)], &["parrot"])] {
             let (page, _) = html(&results(suites, servers)).expect("a page");
             assert!(page.ends_with("</html>\n"));
@@ -304,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answered_nothing_is_named_below_the_chart_and_not_drawn() {
+    fn a_server_that_echoed_nothing_is_named_below_the_chart() {
         let mut results = results(&[("c50", 50)], &["parrot"]);
         let drawn = html(&results).expect("a page").1.len();
         results.servers.push(server("mute", ""));
@@ -317,13 +323,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_whose_cpu_time_is_not_known_is_named_below_the_chart() {
+    fn a_server_without_cpu_time_is_named_below_the_chart() {
         let mut results = results(&[("c50", 50)], &["parrot", "plain"]);
         for run in &mut results.cell_mut("c50", "plain").runs {
             (run.cpu_per_message, run.cpu_late) = (None, Some(0.03));
         }
         let (page, _) = html(&results).expect("a page");
-        assert!(page.contains("Not shown: plain (its CPU time is not known"), "{page}");
+        assert!(page.contains("Not shown: plain (its CPU time is unknown"), "{page}");
         assert!(page.contains("CPU left out in 2 of 2 runs"), "{page}");
     }
 
@@ -349,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read_back() {
+    fn results_can_be_read_back() {
         let results = results(&[("c50", 50)], &["parrot"]);
         let text = serde_json::to_string(&results).expect("JSON");
         let again: Results = serde_json::from_str(&text).expect("the same results");
@@ -370,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_becomes_markup() {
+    fn text_is_escaped() {
         assert_eq!(escape("<b a=\"1\">&"), "&lt;b a=&quot;1&quot;&gt;&amp;");
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured, as it is kept in `results.json`: every run, and what a median and a spread make of several.
+//! The results of a measurement as `results.json` stores them, and the medians and spreads of the runs.
 
 use std::collections::BTreeMap;
 
@@ -7,50 +7,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
 
-/// Name and version of the format. The version changes when a field changes its meaning or goes away.
+/// The name and version of the format. The version changes when a field changes its meaning or is removed.
 pub(crate) const SCHEMA: &str = "parrot-bench/2";
 
 /// The formats that can be read. In the first, `servers` and `server` are called `peers` and `peer`.
 pub(crate) const READABLE: [&str; 2] = ["parrot-bench/1", SCHEMA];
 
-/// Everything one call of the benchmark found.
+/// Everything that one call of the benchmark measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) schema: String,
     pub(crate) environment: Environment,
     pub(crate) method: Method,
-    /// The suites that were run, in order.
+    /// The suites that were run, in the order of the report.
     pub(crate) suites: Vec<SuiteInfo>,
-    /// The servers that took part, in order.
+    /// The servers that took part, in the order of the report.
     #[serde(alias = "peers")]
     pub(crate) servers: Vec<ServerInfo>,
     /// Servers that could not take part, and why.
     pub(crate) missing: BTreeMap<String, String>,
-    /// Suites for which the machine has too little of something, and what.
+    /// Suites that this machine has too few resources for, and which resource.
     #[serde(default)]
     pub(crate) skipped: BTreeMap<String, String>,
     pub(crate) cells: Vec<Cell>,
-    /// Whether it ended before everything was measured.
+    /// Whether the measurement was interrupted.
     pub(crate) interrupted: bool,
 }
 
-/// How it was measured.
+/// How the servers were measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Method {
-    /// Seconds of load before each window, and in it.
+    /// Seconds of load before each window.
     pub(crate) warmup: f64,
+    /// Seconds of load in each window.
     pub(crate) window: f64,
     pub(crate) repeats: usize,
-    /// Cores of the server and of the client, if they were kept apart.
+    /// Cores of the server, if it had cores of its own.
     pub(crate) server_cores: Vec<usize>,
     pub(crate) client_cores: Vec<usize>,
     pub(crate) client_threads: usize,
-    /// Whether those are hardware threads of one and the same core.
+    /// Whether server and client ran on hardware threads of a single core.
     #[serde(default)]
     pub(crate) same_core: bool,
 }
 
-/// A suite, as a report names it.
+/// A suite as a report describes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SuiteInfo {
     pub(crate) name: String,
@@ -63,41 +64,42 @@ pub(crate) struct SuiteInfo {
     pub(crate) reconnect: bool,
 }
 
-/// A server, as a report names it.
+/// A server as a report describes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ServerInfo {
     pub(crate) name: String,
     pub(crate) about: String,
-    /// How much it receives at once.
+    /// The size of its receive buffer, in words.
     #[serde(default)]
     pub(crate) receives: String,
 }
 
-/// One server under one load.
+/// The runs of one server in one suite.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) suite: String,
     #[serde(alias = "peer")]
     pub(crate) server: String,
     pub(crate) runs: Vec<Run>,
-    /// Why runs are missing.
+    /// The errors of runs that could not be made.
     pub(crate) errors: Vec<String>,
 }
 
-/// Cores used by programs that are no part of the measurement, from which on a run counts as disturbed.
+/// A run is disturbed if programs outside of the measurement used more cores than this.
 pub(crate) const DISTURBED: f64 = 0.1;
 
-/// Share of its cores from which on a server counts as having had no more of them.
+/// A server is full if it used at least this share of its cores.
 const FULL: f64 = 0.95;
 
-/// One run. Latencies in microseconds, memory in bytes.
+/// One run, with latencies in microseconds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) messages_per_second: f64,
-    /// Microseconds of the server's CPU time for each message, and how many cores that was.
+    /// Microseconds of the server's CPU time per message.
     pub(crate) cpu_per_message: Option<f64>,
+    /// Cores that the server used.
     pub(crate) cores: Option<f64>,
-    /// How many seconds too late the CPU time was read, if that is why it is left out.
+    /// How many seconds late the CPU time was read, if it is left out for that reason.
     #[serde(default)]
     pub(crate) cpu_late: Option<f64>,
     pub(crate) latency: Latency,
@@ -105,21 +107,21 @@ pub(crate) struct Run {
     pub(crate) curve: Vec<(f64, f64)>,
     pub(crate) memory: Memory,
     pub(crate) failures: u64,
-    /// What failed, in words.
+    /// The failures in words.
     pub(crate) failed: String,
     pub(crate) client_cpu_per_message: Option<f64>,
     pub(crate) client_busiest: Option<f64>,
-    /// Share of the window in which the client was ready to run and something else had its core.
+    /// Share of the window in which the client was ready to run while something else used its core.
     #[serde(default)]
     pub(crate) client_waited: Option<f64>,
     #[serde(default)]
     pub(crate) log: Option<LogLines>,
-    /// Cores that programs used which are no part of the measurement, where the system tells.
+    /// Cores that programs outside of the measurement used, if the system reports it.
     pub(crate) others: Option<f64>,
     pub(crate) marks: Vec<Mark>,
 }
 
-/// What a server that keeps a log did with the lines of one run, warm-up included.
+/// The log lines of a server in one run, including its warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogLines {
     pub(crate) written: u64,
@@ -127,8 +129,8 @@ pub(crate) struct LogLines {
 }
 
 impl LogLines {
-    /// What Parrot told when it ended: `... 69296 log lines written, 0 dropped, ...`.
-    pub(crate) fn told(errors: &str) -> Option<LogLines> {
+    /// Parses the summary that Parrot prints when it ends: `... 69296 log lines written, 0 dropped, ...`.
+    pub(crate) fn parse(errors: &str) -> Option<LogLines> {
         let line = errors.lines().rfind(|line| line.contains(" log lines written, "))?;
         let (before, after) = line.split_once(" log lines written, ")?;
         let written = before.rsplit(' ').next()?.parse().ok()?;
@@ -137,7 +139,7 @@ impl LogLines {
     }
 }
 
-/// The server's resident memory.
+/// The server's resident memory in bytes.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// Before the first connection.
@@ -145,11 +147,11 @@ pub(crate) struct Memory {
     /// At the end of the window, with all connections open.
     pub(crate) loaded: Option<u64>,
     pub(crate) peak: Option<u64>,
-    /// What each connection added.
+    /// Added by each connection.
     pub(crate) per_connection: Option<f64>,
 }
 
-/// The median of several runs, and how far they lie apart.
+/// The median, the least and the greatest value of several runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
@@ -158,7 +160,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Summarises `values`, if there are any.
+    /// Summarises `values`. Returns `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -169,24 +171,24 @@ impl Summary {
         Some(Summary { median: f64::midpoint(lower, upper), least, most })
     }
 
-    /// Half the distance from the least to the most.
+    /// Half the distance from the least to the greatest value.
     pub(crate) fn half_spread(&self) -> f64 {
         (self.most - self.least) / 2.0
     }
 
-    /// That as a share of the median.
+    /// The half spread as a share of the median.
     pub(crate) fn spread(&self) -> f64 {
         if self.median > 0.0 { self.half_spread() / self.median } else { 0.0 }
     }
 }
 
 impl Run {
-    /// Whether its figures mean something: the server answered, and never wrongly.
+    /// Whether the figures count, which they do if messages came back and nothing failed.
     pub(crate) fn is_sound(&self) -> bool {
         self.failures == 0 && self.latency.count > 0
     }
 
-    /// What keeps its figures from meaning something, if anything does.
+    /// The reason why the figures do not count, if there is one.
     pub(crate) fn trouble(&self) -> Option<String> {
         match self.failures {
             0 if self.is_sound() => None,
@@ -195,40 +197,40 @@ impl Run {
         }
     }
 
-    /// Whether other programs had a part in it.
+    /// Whether other programs disturbed the run.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.others.is_some_and(|others| others > DISTURBED)
     }
 }
 
 impl Cell {
-    /// The runs whose figures mean something: the others' are in no summary.
+    /// The runs whose figures count. The others are in no summary.
     pub(crate) fn sound(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.is_sound())
     }
 
-    /// Whether there is more than one sound run, and so a spread.
+    /// Whether there is more than one sound run, and therefore a spread.
     pub(crate) fn is_repeated(&self) -> bool {
         self.sound().count() > 1
     }
 
-    /// The summary of one figure over the sound runs that have it.
+    /// Summarises one figure over the sound runs that have it.
     pub(crate) fn summary(&self, figure: impl Fn(&Run) -> Option<f64>) -> Option<Summary> {
         Summary::of(self.sound().filter_map(figure))
     }
 
-    /// How late the CPU time was read at most, if it was left out for that, and in how many runs.
+    /// By how many seconds at most the CPU time was read too late, and in how many runs.
     pub(crate) fn cpu_late(&self) -> Option<(f64, usize)> {
         let late = || self.sound().filter_map(|run| run.cpu_late);
         Some((late().reduce(f64::max)?, late().count()))
     }
 
-    /// Cores that other programs used, if that was enough to disturb the runs.
+    /// Cores that other programs used, if they disturbed the runs.
     pub(crate) fn disturbed(&self) -> Option<f64> {
         self.median(|run| run.others).filter(|others| *others > DISTURBED)
     }
 
-    /// Lines that were dropped in any run, and lines that were logged in all.
+    /// How many log lines all runs dropped, and out of how many. `None` if no line was dropped.
     pub(crate) fn dropped(&self) -> Option<(u64, u64)> {
         let lines = || self.runs.iter().filter_map(|run| run.log);
         let dropped = lines().map(|log| log.dropped).sum::<u64>();
@@ -248,14 +250,14 @@ impl Cell {
         self.summary(|run| run.cpu_per_message)
     }
 
-    /// The run whose throughput is the median: the one a curve is shown of.
+    /// The run with the median throughput, whose latency curve is shown.
     pub(crate) fn typical(&self) -> Option<&Run> {
         let median = self.throughput()?.median;
         let off = |run: &Run| (run.messages_per_second - median).abs();
         self.sound().min_by(|left, right| off(left).total_cmp(&off(right)))
     }
 
-    /// Every mark that any run has.
+    /// The marks of all sound runs, each once.
     pub(crate) fn marks(&self) -> Vec<Mark> {
         let mut marks: Vec<Mark> = Vec::new();
         for mark in self.sound().flat_map(|run| &run.marks) {
@@ -266,61 +268,60 @@ impl Cell {
         marks
     }
 
-    /// What went wrong, if anything.
+    /// What went wrong in the runs, each reason once.
     pub(crate) fn trouble(&self) -> Option<String> {
         let failed = self.runs.iter().filter_map(Run::trouble);
         let trouble: Vec<String> = self.errors.iter().cloned().chain(failed).collect();
-        // What happened in every run is told once.
         let mut different: Vec<&str> = Vec::new();
         for what in &trouble {
             if !different.contains(&what.as_str()) {
                 different.push(what);
             }
         }
-        let (all, told) = (self.runs.len() + self.errors.len(), different.join("; "));
+        let (all, reasons) = (self.runs.len() + self.errors.len(), different.join("; "));
         match trouble.len() {
             0 => None,
-            some if some < all => Some(format!("in {some} of {all} runs: {told}")),
-            _ => Some(told),
+            some if some < all => Some(format!("in {some} of {all} runs: {reasons}")),
+            _ => Some(reasons),
         }
     }
 }
 
-/// Whether a server of that name is this project's own, and not one of somebody's who likes the name.
+/// Whether `server` is Parrot itself, and not a rival with a similar name.
 pub(crate) fn is_own(server: &str) -> bool {
     matches!(server, "parrot" | "parrot-clf" | "parrot-json")
 }
 
 impl Results {
-    /// What keeps this from being a measurement, if anything: nothing was measured, or Parrot itself failed.
+    /// The reason why this is not a measurement, if nothing was measured or Parrot itself failed.
     pub(crate) fn failure(&self) -> Option<String> {
         if !self.cells.iter().any(|cell| cell.sound().next().is_some()) {
             return Some("nothing was measured".into());
         }
         let own = self.cells.iter().filter(|cell| is_own(&cell.server));
-        let failed = own.filter_map(|cell| Some(format!("{} under {}: {}", cell.server, cell.suite, cell.trouble()?)));
+        let failed = own.filter_map(|cell| Some(format!("{} in {}: {}", cell.server, cell.suite, cell.trouble()?)));
         let failed = failed.collect::<Vec<_>>().join("; ");
         (!failed.is_empty()).then_some(failed)
     }
 
-    /// Cores that other programs used, on average over all runs.
+    /// Cores that other programs used, as the mean of all runs.
     pub(crate) fn others(&self) -> Option<f64> {
         let others: Vec<f64> = self.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.others).collect();
         (!others.is_empty()).then(|| others.iter().sum::<f64>() / others.len() as f64)
     }
 
-    /// Whether the server of `cell` used its cores up, so that a client that did too was not the only limit.
+    /// Whether the server of `cell` used all of its cores, so that the client was not the only limit.
     pub(crate) fn is_full(&self, cell: &Cell) -> bool {
         let all = self.method.server_cores.len() as f64;
         all > 0.0 && cell.median(|run| run.cores).is_some_and(|used| used >= FULL * all)
     }
 
-    /// The cell of `server` under `suite`.
+    /// The cell of `server` in `suite`.
     pub(crate) fn cell(&self, suite: &str, server: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.suite == suite && cell.server == server)
     }
 
-    /// The cell of `server` under `suite`, made if there is none.
+    /// The cell of `server` in `suite`, which is created if there is none.
     pub(crate) fn cell_mut(&mut self, suite: &str, server: &str) -> &mut Cell {
         let place = self.cells.iter().position(|cell| cell.suite == suite && cell.server == server);
         let place = place.unwrap_or_else(|| {
@@ -341,7 +342,7 @@ impl Results {
 mod tests {
     use super::*;
 
-    /// A run in which everything came back.
+    /// A run in which every message came back.
     fn sound(messages_per_second: f64) -> Run {
         Run { messages_per_second, latency: Latency { count: 1, ..Latency::default() }, ..Run::default() }
     }
@@ -359,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_shows_the_curve_of_its_middle_run() {
+    fn the_typical_run_has_the_median_throughput() {
         let cell = cell(vec![sound(10.0), sound(30.0), sound(11.0)]);
         assert_eq!(cell.typical().map(|run| run.messages_per_second), Some(11.0));
     }
 
     #[test]
-    fn a_run_that_failed_is_told_and_is_in_no_figure() {
+    fn a_run_that_failed_is_reported_and_does_not_count() {
         let bad = Run { failures: 2, failed: "2 reset".into(), ..sound(1e9) };
         let cell = cell(vec![sound(10.0), bad.clone(), sound(11.0), Run::default(), bad]);
         assert_eq!(cell.trouble().as_deref(), Some("in 3 of 5 runs: 2 reset; nothing came back"));
@@ -373,17 +374,17 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answered_nothing_has_no_figures() {
+    fn a_server_that_echoed_nothing_has_no_figures() {
         let cell = cell(vec![Run::default()]);
         assert_eq!((cell.throughput(), cell.median(|run| Some(run.latency.p50))), (None, None));
         assert!(cell.typical().is_none() && !cell.is_repeated());
     }
 
     #[test]
-    fn what_a_log_lost_is_read_from_what_its_server_told() {
+    fn dropped_log_lines_are_read_from_the_summary() {
         let errors =
             "INFO listening\nINFO drained: 3 connections; 69296 log lines written, 17 dropped, 0 write errors\n";
-        assert_eq!(LogLines::told(errors), Some(LogLines { written: 69_296, dropped: 17 }));
-        assert_eq!(LogLines::told("INFO listening\n"), None);
+        assert_eq!(LogLines::parse(errors), Some(LogLines { written: 69_296, dropped: 17 }));
+        assert_eq!(LogLines::parse("INFO listening\n"), None);
     }
 }

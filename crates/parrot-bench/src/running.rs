@@ -1,4 +1,4 @@
-//! A server while it runs: started, asked until it answers, ended.
+//! A running server: started, waited for until it echoes, and ended.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,39 +17,38 @@ use crate::results::LogLines;
 use crate::say::warn;
 use crate::server::Server;
 
-/// How long a server may take to answer for the first time.
+/// How long a server may take to echo for the first time.
 const START: Duration = Duration::from_secs(10);
-/// How long one that keeps a log may take to write the rest of it.
+/// How long a server with a log may take to write the rest of it.
 const END: Duration = Duration::from_secs(3);
-/// How often its state is looked at meanwhile.
+/// How often the state of the server is checked.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long an answer is waited for at once.
+/// How long one receive waits for an echo.
 const LISTEN: Duration = Duration::from_millis(100);
 
-/// A server that answers. Ended when dropped.
+/// A server that echoes. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// The file it logs to, if it keeps a log.
+    /// The file of its log, if it has one.
     log: Option<PathBuf>,
-    /// Where its standard error went.
+    /// The file of its standard error.
     errors: &'a Path,
     interrupt: &'a Interrupt,
 }
 
 impl<'a> Running<'a> {
-    /// Starts `server` on a free port and waits until it has echoed something. What it says on standard error goes to
-    /// `errors`.
+    /// Starts `server` on a free port and waits until it echoes. Its standard error goes to the file `errors`.
     ///
     /// # Errors
     ///
-    /// If it cannot be started, ends, or does not answer in time, with the end of what it said; or if it was interrupted.
+    /// If it cannot be started, if it ends or does not echo in time, or if the program is interrupted.
     pub(crate) fn start(server: &Server, errors: &'a Path, interrupt: &'a Interrupt) -> Result<Running<'a>> {
         let address = free_address()?;
         let said = File::create(errors).with_context(|| format!("cannot write {}", errors.display()))?;
         let mut command = server.command(address.port());
-        // A group of its own: Ctrl-C is for us, and we end the server with whatever it has started.
+        // In a process group of its own the server does not receive our Ctrl-C, and can be killed with its children.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).process_group(0);
         let mut group = interrupt.server();
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
@@ -61,33 +60,33 @@ impl<'a> Running<'a> {
         while echoes(address, &silent).is_err() {
             let ended = running.ended()?;
             if ended || silent() {
-                let what = if ended { "ended" } else { "does not answer" };
-                let said = std::fs::read_to_string(errors).unwrap_or_default();
-                bail!("{} {what}: {}", server.name, said.lines().last().unwrap_or("it said nothing"));
+                let what = if ended { "ended" } else { "does not echo" };
+                let errors = std::fs::read_to_string(errors).unwrap_or_default();
+                bail!("{} {what}: {}", server.name, errors.lines().last().unwrap_or("it printed no error"));
             }
             thread::sleep(LOOK);
         }
         Ok(running)
     }
 
-    /// Its process, for the accounting.
+    /// The id of its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it, and says how many lines it logged, if it keeps a log. The log itself is removed: it may be large.
+    /// Ends the server and returns how many lines it logged, if it has a log. Removes the log, which may be large.
     ///
     /// # Errors
     ///
-    /// If it cannot be ended.
+    /// If the server cannot be ended or the log cannot be removed.
     pub(crate) fn finish(mut self) -> Result<Option<LogLines>> {
         self.end()?;
         let Some(log) = &self.log else { return Ok(None) };
         std::fs::remove_file(log).with_context(|| format!("cannot remove {}", log.display()))?;
-        Ok(LogLines::told(&std::fs::read_to_string(self.errors).unwrap_or_default()))
+        Ok(LogLines::parse(&std::fs::read_to_string(self.errors).unwrap_or_default()))
     }
 
-    /// Whether it has ended; if so it is reaped.
+    /// Whether the server has ended. If so, it is reaped.
     fn ended(&mut self) -> Result<bool> {
         let mut group = self.interrupt.server();
         let ended = self.child.try_wait()?.is_some();
@@ -97,8 +96,10 @@ impl<'a> Running<'a> {
         Ok(ended)
     }
 
-    /// Ends it. Only one that keeps a log is asked to, and given time: it has lines to write. Of the others some could
-    /// not even hear it, because a server starts with the signals blocked that are blocked here.
+    /// Ends the server.
+    ///
+    /// Only a server with a log gets SIGTERM and time to write the rest of its lines. The others are killed, because
+    /// servers inherit our blocked signals and some of them never unblock SIGTERM.
     fn end(&mut self) -> Result<()> {
         let process = Pid::from_child(&self.child);
         let deadline = Instant::now() + END;
@@ -121,18 +122,18 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
-            warn(format_args!("the server of process {} could not be ended: {error:#}", self.child.id()));
+            warn(format_args!("cannot end the server with process id {}: {error:#}", self.child.id()));
         }
     }
 }
 
-/// A port of loopback that nobody listens on at the moment.
+/// A port on loopback that is currently free.
 fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?)
 }
 
-/// Whether a server at `address` echoes a word before `enough` says that it was waited for long enough.
+/// Checks that a server at `address` echoes a word. Gives up when `enough` returns true.
 fn echoes(address: SocketAddr, enough: &impl Fn() -> bool) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, START)?;
     stream.set_read_timeout(Some(LISTEN))?;
@@ -146,7 +147,7 @@ fn echoes(address: SocketAddr, enough: &impl Fn() -> bool) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    if &answer == b"polly\n" { Ok(()) } else { Err(io::Error::other("it answers something else")) }
+    if &answer == b"polly\n" { Ok(()) } else { Err(io::Error::other("other bytes came back")) }
 }
 
 #[cfg(test)]
@@ -154,13 +155,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_ends_at_once_is_reported_with_its_last_words() {
+    fn a_server_that_ends_at_once_is_reported_with_its_error() {
         let sulky = Server::rival("sulky=cat /nonexistent/{port}").expect("a rival");
         let errors = std::env::temp_dir().join(format!("parrot-bench-sulky-{}", std::process::id()));
         let interrupt = Interrupt::default();
         let error = Running::start(&sulky, &errors, &interrupt).expect_err("no server").to_string();
-        std::fs::remove_file(errors).expect("what it said was kept");
+        std::fs::remove_file(errors).expect("the file of its standard error");
         assert!(error.contains("sulky ended") && error.contains("/nonexistent/"), "{error}");
-        assert_eq!(*interrupt.server(), None, "nobody is left to be ended");
+        assert_eq!(*interrupt.server(), None, "no server is left to kill");
     }
 }

@@ -1,4 +1,4 @@
-//! Who is measured: the servers, how each is started, and what keeps one from taking part.
+//! The servers that are measured: Parrot and its rivals, how each is started, and what it needs to take part.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,16 +14,16 @@ use crate::suite::Field;
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) name: String,
-    /// What it stands for.
+    /// A description for the report.
     pub(crate) about: String,
     program: OsString,
-    /// Its arguments, in which `{port}` stands for the port.
+    /// Its arguments, with `{port}` in place of the port.
     arguments: Vec<String>,
-    /// How much it receives at once, in words.
+    /// The size of its receive buffer, in words.
     pub(crate) receives: String,
-    /// The file it logs to, if it keeps a log.
+    /// The file of its log, if it has one.
     pub(crate) log: Option<PathBuf>,
-    /// What it needs that may not be installed.
+    /// A tool that it needs and that may not be installed.
     needs: Option<Tool>,
 }
 
@@ -35,7 +35,7 @@ enum Tool {
 }
 
 impl Tool {
-    /// Makes the servers that need it ready, whose programs go to `programs`.
+    /// Prepares the servers that need this tool. Compiled programs go to `programs`.
     fn prepare(self, programs: &Path) -> Result<()> {
         match self {
             Tool::Go => build_go(&programs.join(GO)),
@@ -47,7 +47,7 @@ impl Tool {
     }
 }
 
-/// The program of Go's servers.
+/// The program of the servers in Go.
 const GO: &str = "rival-go";
 
 impl Server {
@@ -64,36 +64,35 @@ impl Server {
         }
     }
 
-    /// A server of the caller's own: `NAME=COMMAND`, with `{port}` somewhere in the command.
+    /// Parses a rival from `--rival`: `NAME=COMMAND`, with `{port}` somewhere in the command.
     ///
     /// # Errors
     ///
-    /// If it is not of that form.
+    /// If `text` does not have that form, or the name cannot be part of a file name.
     pub(crate) fn rival(text: &str) -> Result<Server> {
-        let (name, command) = text.split_once('=').context("a rival is NAME=COMMAND")?;
-        // It names a file, and a column.
+        let (name, command) = text.split_once('=').context("expected NAME=COMMAND")?;
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
         if name.is_empty() || !name.chars().all(plain) {
-            bail!("`{name}` is no name for a rival: use letters, digits, `.`, `_` and `-`");
+            bail!("`{name}` cannot be the name of a rival; use letters, digits, `.`, `_` and `-`");
         }
         let mut words = command.split_whitespace().map(str::to_string);
         let program = words.next().with_context(|| format!("the rival {name} has no command"))?;
         if !command.contains("{port}") {
-            bail!("the command of {name} has no {{port}}: it has to be told where to listen");
+            bail!("the command of {name} has no {{port}}, which stands for the port to listen on");
         }
         let arguments: Vec<String> = words.collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Ok(Server::new(name, command, "", program, &arguments))
     }
 
-    /// The command that starts it on `port`.
+    /// The command that starts the server on `port`.
     pub(crate) fn command(&self, port: u16) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.arguments.iter().map(|argument| argument.replace("{port}", &port.to_string())));
         command
     }
 
-    /// Whether it takes part under a load that is for `field`.
+    /// Whether the server takes part in suites with this `field`.
     pub(crate) fn takes_part(&self, field: Field) -> bool {
         let few = matches!(self.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1");
         match self.name.as_str() {
@@ -104,15 +103,15 @@ impl Server {
     }
 }
 
-/// Where programs are found and may be put.
+/// Directories that the commands of servers name.
 pub(crate) struct Places<'a> {
-    /// The workspace's release programs; Go's joins them.
+    /// The programs of the workspace, and the one in Go.
     pub(crate) programs: &'a Path,
-    /// Where this run leaves its files.
+    /// The files of this measurement.
     pub(crate) output: &'a Path,
 }
 
-/// Every server of the comparison, in the order of the report, whether or not it can take part here.
+/// Every server in the order of the report, whether or not it can take part on this machine.
 pub(crate) fn all(places: &Places<'_>) -> Vec<Server> {
     let parrot = |name, about, log: &[&str]| {
         let base = ["--bind", "127.0.0.1", "--port", "{port}"];
@@ -126,47 +125,46 @@ pub(crate) fn all(places: &Places<'_>) -> Vec<Server> {
     let ours = |name, about, receives| {
         Server::new(name, about, receives, places.programs.join(format!("rival-{name}")), &["{port}"])
     };
-    // Go's server with the usual loop and, for bulk, with `io.Copy`.
     let go = |name, about, receives, arguments: &[&str]| Server {
         needs: Some(Tool::Go),
         ..Server::new(name, about, receives, places.programs.join(GO), arguments)
     };
     let script = rivals().join("node/echo.js").display().to_string();
     let node =
-        Server::new("node", "Node's net module, the original's third server", "64 KiB", "node", &[&script, "{port}"]);
+        Server::new("node", "Node's net module, a socket piped into itself", "64 KiB", "node", &[&script, "{port}"]);
     vec![
-        parrot("parrot", "this project, logging off", &["-q", "--log", "off"]),
-        logging("parrot-clf", "with a CLF line for each message, to a file", "clf"),
-        logging("parrot-json", "with a JSON line for each message, to a file", "json"),
+        parrot("parrot", "Parrot with logging off", &["-q", "--log", "off"]),
+        logging("parrot-clf", "Parrot with a CLF line per message, in a file", "clf"),
+        logging("parrot-json", "Parrot with a JSON line per message, in a file", "json"),
         ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue", "64 KiB"),
-        ours("mio", "the common Rust readiness library", "64 KiB"),
+        ours("mio", "mio, the readiness library below tokio", "64 KiB"),
         ours("tokio-1", "tokio on one thread", "8 KiB"),
-        ours("tokio", "tokio as people run it, a worker for each core it may use", "8 KiB"),
-        ours("threads", "the standard library, a thread a connection", "64 KiB"),
-        go("go", "Go's net package, a goroutine a connection", "8 KiB", &["{port}"]),
+        ours("tokio", "tokio with a worker for each core it may use, which is its default", "8 KiB"),
+        ours("threads", "the standard library, with a thread per connection", "64 KiB"),
+        go("go", "Go's net package, with a goroutine per connection", "8 KiB", &["{port}"]),
         go(
             "go-copy",
-            "the same with io.Copy, which on Linux splices",
-            "32 KiB, or what a pipe takes where it splices",
+            "Go's net package with io.Copy, which splices on Linux",
+            "32 KiB, or a pipe's capacity where it splices",
             &["{port}", "copy"],
         ),
         Server { needs: Some(Tool::Node), ..node },
     ]
 }
 
-/// Makes `servers` ready, and says which of them cannot take part, and why.
+/// Prepares `servers` and returns those that cannot take part, with the reason.
 pub(crate) fn missing(servers: &[Server], programs: &Path) -> BTreeMap<String, String> {
-    let mut lacking: BTreeMap<Tool, Option<String>> = BTreeMap::new();
+    let mut prepared: BTreeMap<Tool, Option<String>> = BTreeMap::new();
     let mut why = |tool: Tool| {
         let prepare = || tool.prepare(programs).err().map(|error| format!("{error:#}"));
-        lacking.entry(tool).or_insert_with(prepare).clone()
+        prepared.entry(tool).or_insert_with(prepare).clone()
     };
     servers.iter().filter_map(|server| Some((server.name.clone(), why(server.needs?)?))).collect()
 }
 
 fn build_go(program: &Path) -> Result<()> {
     let mut command = Command::new("go");
-    // The installed toolchain, and nothing fetched: the source needs neither a newer one nor a module.
+    // Use the installed toolchain and fetch nothing. The source needs no newer one and no module.
     command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
     command.arg("build").arg("-o").arg(program).arg(".").current_dir(rivals().join("go"));
     let output = match command.output() {
@@ -179,7 +177,7 @@ fn build_go(program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the sources of servers in other languages are.
+/// The directory with the sources of the rivals in other languages.
 fn rivals() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-rivals")
 }
@@ -189,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rival_of_ones_own_is_a_name_and_a_command_with_its_port() {
+    fn a_rival_is_a_name_and_a_command_with_a_port() {
         let rival = Server::rival("socat=socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat").expect("a rival");
         let command = rival.command(1512);
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["TCP-LISTEN:1512,fork,reuseaddr", "EXEC:cat"]);
@@ -197,21 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn a_rival_that_cannot_be_told_its_port_is_refused() {
+    fn a_rival_without_a_port_or_a_command_is_refused() {
         assert!(Server::rival("echo=/bin/echo").is_err());
         assert!(Server::rival("no command").is_err());
         assert!(Server::rival("empty=").is_err());
     }
 
     #[test]
-    fn a_name_that_is_no_file_name_is_refused() {
+    fn a_name_that_is_not_a_file_name_is_refused() {
         for wrong in ["=echo {port}", "../up=echo {port}", "a b=echo {port}", "<b>=echo {port}"] {
             assert!(Server::rival(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn the_ladders_are_for_few_and_logs_are_measured_where_they_say_something() {
+    fn some_servers_take_part_in_some_suites_only() {
         let server = |name| Server::new(name, "", "", "", &[]);
         assert!(server("plain").takes_part(Field::Few) && !server("go").takes_part(Field::Few));
         assert!(server("parrot-clf").takes_part(Field::Logs) && !server("parrot-clf").takes_part(Field::All));

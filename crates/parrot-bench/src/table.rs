@@ -1,4 +1,4 @@
-//! The results as a person reads them: on the terminal, one table a suite.
+//! The tables of the results, one per suite, as text and as Markdown.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use parrot_load::{Mark, microseconds, thousands};
 
 use crate::results::{Cell, Results, Summary};
 
-/// What the columns of a table are called.
+/// The headings of the columns.
 pub(crate) const HEADINGS: [&str; 10] = [
     "server",
     "messages/s",
@@ -17,24 +17,24 @@ pub(crate) const HEADINGS: [&str; 10] = [
     "P99",
     "P99.9",
     "MiB at rest, peak",
-    "a connection",
+    "per connection",
 ];
 
-/// One server's row.
+/// The row of one server.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) columns: [String; HEADINGS.len()],
-    /// What has to be known about it.
+    /// Notes that a reader needs to judge the figures.
     pub(crate) notes: Vec<String>,
 }
 
-/// The rows of one suite.
+/// The rows of `suite`.
 pub(crate) fn rows(results: &Results, suite: &str) -> Vec<Row> {
     let parrot = results.cell(suite, "parrot").and_then(Cell::cpu_per_message);
     results.of_suite(suite).map(|cell| row(cell, parrot, results.is_full(cell))).collect()
 }
 
-/// The row of `cell`, whose server may have been as `full` as its client.
+/// The row of `cell`. `full` says whether its server used all of its cores.
 fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
     let (throughput, cpu) = (cell.throughput(), cell.cpu_per_message());
     let spread = |summary: Option<Summary>| match summary {
@@ -81,7 +81,7 @@ fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
     }
 }
 
-/// The table of one suite, as text.
+/// The table of `suite` as text.
 pub(crate) fn text(results: &Results, suite: &str) -> String {
     let rows = rows(results, suite);
     let width = |column: usize| {
@@ -106,7 +106,7 @@ pub(crate) fn text(results: &Results, suite: &str) -> String {
     text
 }
 
-/// All tables as Markdown, to be kept with the commit they describe.
+/// All tables as Markdown.
 pub(crate) fn markdown(results: &Results) -> String {
     let mut text = String::new();
     for info in &results.suites {
@@ -126,12 +126,12 @@ pub(crate) fn markdown(results: &Results) -> String {
     text
 }
 
-/// A mark in a few words, of a run whose server was `full` too or not.
+/// A mark in a few words. `full` says whether the server used all of its cores.
 fn short(mark: Mark, full: bool) -> &'static str {
     match mark {
-        Mark::ClientBound if full => "server and client both full",
+        Mark::ClientBound if full => "server and client both saturated",
         Mark::ClientBound => "client-bound",
-        Mark::Contradiction => "contradiction: some connections waited in vain",
+        Mark::Contradiction => "contradiction: throughput times latency is not the concurrency",
         Mark::RateNotReached => "rate not reached",
         Mark::ConnectionsLost => "connections lost",
         Mark::StoppedEarly => "stopped early",
@@ -142,7 +142,7 @@ fn shown(value: Option<f64>, form: impl Fn(f64) -> String) -> String {
     value.map(form).unwrap_or_default()
 }
 
-/// Microseconds of CPU time: two decimals, and three significant digits of what is below 1.
+/// Formats microseconds of CPU time with two decimals, and with three significant digits below 1.
 pub(crate) fn cost(microseconds: f64) -> String {
     let digits = match microseconds {
         small if small > 0.0 && small < 1.0 => (2.0 - small.log10().floor()) as usize,
@@ -168,7 +168,7 @@ mod tests {
     use crate::results::{LogLines, Run};
 
     #[test]
-    fn a_server_that_failed_has_a_row_of_reasons_and_no_figures() {
+    fn a_server_that_failed_has_reasons_and_no_figures() {
         let failed = Run { failures: 3, failed: "3 timed out".into(), messages_per_second: 1e6, ..Run::default() };
         let cell = Cell { suite: "c50".into(), server: "liar".into(), runs: vec![failed], errors: Vec::new() };
         let row = row(&cell, None, false);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_log_lines_are_noted() {
+    fn dropped_log_lines_are_noted() {
         let log = Some(LogLines { written: 9000, dropped: 1000 });
         let run = Run { log, ..Run::default() };
         let cell = Cell { suite: "c50".into(), server: "parrot-clf".into(), runs: vec![run], errors: Vec::new() };
@@ -185,9 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_not_the_limit_alone_where_the_server_was_full_too() {
+    fn a_saturated_server_is_noted_beside_its_client() {
         assert_eq!(short(Mark::ClientBound, false), "client-bound");
-        assert_eq!(short(Mark::ClientBound, true), "server and client both full");
+        assert_eq!(short(Mark::ClientBound, true), "server and client both saturated");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn little_cpu_time_has_three_digits_too() {
+    fn short_cpu_times_have_three_digits() {
         assert_eq!([0.0512, 0.205, 3.2, 642.123, 0.0].map(cost), ["0.0512", "0.205", "3.20", "642.12", "0.00"]);
     }
 

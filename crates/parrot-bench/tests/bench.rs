@@ -1,7 +1,7 @@
-//! The benchmark from the outside: one short measurement, and what is left of it when it is interrupted.
+//! Runs the benchmark program: short measurements, wrong usage and interruptions.
 //!
-//! Parrot's place is taken by servers of this file: the test program itself, started with the name of one of its ignored
-//! tests and a port. So nothing has to be built besides, and the test knows what it serves.
+//! Servers in this file take Parrot's place, so that nothing else has to be built. Each is this test program, started
+//! with the name of an ignored test and a port.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Serves at the port among the arguments, with `change` made to whatever it echoes.
+/// Echoes at the port among the arguments, after applying `change` to every byte.
 fn serve(change: fn(u8) -> u8) {
     let Some(port) = std::env::args().find_map(|argument| argument.parse::<u16>().ok()) else { return };
     for mut stream in TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap().incoming().flatten() {
@@ -40,14 +40,14 @@ fn honest_server() {
     serve(|byte| byte);
 }
 
-/// Honest to whoever asks whether it is there (`polly`), and to nobody else.
+/// Echoes correctly while the benchmark waits for it (`polly`), and wrongly under load.
 #[test]
 #[ignore = "a server for the other tests, which start it with a port"]
 fn lying_server() {
     serve(|byte| if b"polly\n".contains(&byte) { byte } else { byte ^ 1 });
 }
 
-/// A directory of one test, with a `parrot` in it that is `server`.
+/// The directory of one test, in which the program `parrot` is one of the servers above.
 struct Place(PathBuf);
 
 impl Place {
@@ -56,7 +56,7 @@ impl Place {
         let _ = fs::remove_dir_all(&place.0);
         fs::create_dir_all(&place.0).unwrap();
         let (own, port) = (std::env::current_exe().unwrap(), place.0.join("port"));
-        // parrot --bind 127.0.0.1 --port PORT ...
+        // It is called with --bind 127.0.0.1 --port PORT.
         let script = format!(
             "#!/bin/sh\nprintf %s \"$4\" > '{}'\nexec '{}' --ignored --exact {server} \"$4\"\n",
             port.display(),
@@ -66,7 +66,7 @@ impl Place {
         place
     }
 
-    /// Puts a script into it.
+    /// Writes a script into the directory.
     fn program(&self, name: &str, script: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, script).unwrap();
@@ -84,7 +84,7 @@ impl Place {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// The port of the server that was started last, once there is one.
+    /// Waits for a server to start, and returns the port of the one that started last.
     fn port(&self) -> u16 {
         wait_for("a server", || fs::read_to_string(self.0.join("port")).ok()?.parse().ok())
     }
@@ -97,10 +97,10 @@ impl Place {
         fs::read_to_string(self.0.join("out").join(file)).unwrap()
     }
 
-    /// Waits until nobody serves at the last server's port.
-    fn is_left_alone(&self) {
+    /// Waits until the server that started last no longer listens.
+    fn expect_no_server(&self) {
         let port = self.port();
-        wait_for("the server's end", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).err());
+        wait_for("the end of the server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).err());
     }
 }
 
@@ -109,7 +109,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         match look() {
             Some(found) => return found,
-            None if begun.elapsed() > PATIENCE => panic!("{what} was waited for in vain"),
+            None if begun.elapsed() > PATIENCE => panic!("waited too long for {what}"),
             None => thread::sleep(Duration::from_millis(10)),
         }
     }
@@ -119,7 +119,7 @@ fn interrupt(bench: &Child) {
     kill_process(Pid::from_child(bench), Signal::INT).unwrap();
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -128,7 +128,7 @@ fn a_measurement_leaves_its_results_and_no_server() {
     let place = Place::new("measurement", "honest_server");
     let bench = place.bench(&["--only", "c1,parrot", "--duration", "2s", "--repeat", "2"]);
     let output = bench.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
     let results = place.results();
     assert_eq!(results["schema"], "parrot-bench/2");
     let cell = &results["cells"][0];
@@ -137,51 +137,51 @@ fn a_measurement_leaves_its_results_and_no_server() {
     assert_eq!(runs.len(), 2);
     assert!(runs.iter().all(|run| run["latency"]["count"].as_u64() > Some(0) && run["failures"] == 0), "{cell}");
     assert!(place.read("report.html").contains("<svg ") && place.read("tables.md").contains("| parrot |"));
-    place.is_left_alone();
+    place.expect_no_server();
 }
 
 #[test]
-fn a_parrot_that_lies_has_no_figures_and_makes_the_exit_code_1() {
+fn wrong_echoes_are_no_figures_and_end_with_code_1() {
     let place = Place::new("liar", "lying_server");
     let output = place.bench(&["--only", "c1,parrot", "--duration", "100ms"]).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("other bytes came back"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
+    assert!(printed(&output).contains("other bytes came back"), "{}", printed(&output));
     assert!(place.read("report.html").contains("Not shown: parrot (1 other bytes came back"));
-    place.is_left_alone();
+    place.expect_no_server();
 }
 
 #[test]
-fn a_name_that_is_nobodys_is_wrong_usage() {
+fn an_unknown_name_is_wrong_usage() {
     let place = Place::new("usage", "honest_server");
     for wrong in [["--only", "c5O"], ["--rival", "parrot=mine {port}"], ["--repeat", "0"]] {
         let output = place.bench(&wrong).wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", said(&output));
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", printed(&output));
     }
 }
 
 #[test]
-fn a_server_that_is_not_installed_is_told_as_that() {
+fn a_server_that_is_not_installed_is_reported() {
     let place = Place::new("not-installed", "honest_server");
     let output = place.bench(&["--only", "go"]).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("Go is not installed"), "{}", said(&output));
-    let list = said(&place.bench(&["--list"]).wait_with_output().unwrap());
+    assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
+    assert!(printed(&output).contains("Go is not installed"), "{}", printed(&output));
+    let list = printed(&place.bench(&["--list"]).wait_with_output().unwrap());
     assert!(list.lines().any(|line| line.contains("go-copy") && line.contains("Go is not installed")), "{list}");
 }
 
 #[test]
-fn nobody_has_to_read_a_list_to_its_end() {
+fn a_list_may_end_in_a_closed_pipe() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let place = Place::new("list", "honest_server");
     let mut bench = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
     bench.args(["--list", "--programs"]).arg(&place.0).env("PATH", "/nonexistent"); // neither Go nor Node takes part
     let output = bench.stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""));
+    assert_eq!((output.status.code(), printed(&output).as_str()), (Some(0), ""));
 }
 
 #[test]
-fn a_comparison_tells_by_its_exit_code_whether_parrot_got_slower() {
+fn the_exit_code_of_a_comparison_reports_a_slower_parrot() {
     let place = Place::new("comparison", "honest_server");
     let load = ["--only", "c1,parrot", "--duration", "500ms", "--repeat", "1"];
     assert!(place.bench(&load).wait_with_output().unwrap().status.success());
@@ -195,60 +195,60 @@ fn a_comparison_tells_by_its_exit_code_whether_parrot_got_slower() {
         fs::write(&path, old.to_string()).unwrap();
         let arguments = [&load[..], &["--compare", path.to_str().unwrap()]].concat();
         let output = place.bench(&arguments).wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
-        assert!(said(&output).contains(word), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(code), "{}", printed(&output));
+        assert!(printed(&output).contains(word), "{}", printed(&output));
     }
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_server_is_charged_for_what_a_script_around_it_has_started() {
+fn the_figures_include_processes_that_a_script_started() {
     let place = Place::new("wrapped", "honest_server");
     let own = std::env::current_exe().unwrap();
     let script = format!("#!/bin/sh\n'{}' --ignored --exact honest_server \"$1\"\nexit $?\n", own.display());
     let rival = format!("wrapped={} {{port}}", place.program("wrapper", &script).display());
     let arguments = ["--only", "c1,wrapped", "--duration", "1s", "--repeat", "1", "--rival", &rival];
     let output = place.bench(&arguments).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
     let run = &place.results()["cells"][0]["runs"][0];
     assert!(run["cores"].as_f64() > Some(0.0) || run["cpu_late"].is_f64(), "{run}");
 }
 
 #[test]
-fn a_load_that_needs_more_descriptors_than_there_are_is_skipped_and_told_once() {
+fn a_suite_with_too_few_descriptors_is_skipped_once() {
     let place = Place::new("few-descriptors", "honest_server");
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "ulimit -n 100 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_parrot-bench")]);
     let arguments = ["--only", "parrot", "--connections", "1,1000", "--duration", "100ms", "--repeat", "2"];
     let output = place.start(shell, &arguments).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert_eq!(said(&output).matches("ulimit -n").count(), 1, "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    assert_eq!(printed(&output).matches("ulimit -n").count(), 1, "{}", printed(&output));
     let results = place.results();
     assert!(results["skipped"]["c1000"].is_string() && results["cells"][0]["suite"] == "c1", "{results}");
     assert!(place.read("report.html").contains("was skipped") && place.read("tables.md").contains("c1000 was skipped"));
 }
 
 #[test]
-fn an_interruption_leaves_what_there_was_and_no_server() {
+fn an_interruption_leaves_the_results_and_no_server() {
     let place = Place::new("interrupted", "honest_server");
     let bench = place.bench(&["--only", "c1,parrot", "--duration", "1h"]);
     place.port();
     interrupt(&bench);
     let output = bench.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(130), "{}", printed(&output));
     assert_eq!(place.results()["interrupted"], true);
-    place.is_left_alone();
+    place.expect_no_server();
 }
 
 #[test]
 fn a_second_interruption_ends_the_program_and_its_server() {
     let place = Place::new("interrupted-twice", "honest_server");
-    // This one is taken for a server that has a log to write, and given seconds to do so; it does not hear of it.
+    // The benchmark gives a server with a log seconds to end. This one ignores the signal.
     let mut bench = place.bench(&["--only", "parrot-clf", "--connections", "1", "--duration", "1h"]);
     let port = place.port();
     wait_for("the server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
-    // Two signals that are pending at the same time are one: it is sent until it was heard twice.
-    let status = wait_for("the benchmark's end", || {
+    // Two pending signals count as one, so they are sent until the program ends.
+    let status = wait_for("the end of the benchmark", || {
         let ended = bench.try_wait().unwrap();
         if ended.is_none() {
             interrupt(&bench);
@@ -256,5 +256,5 @@ fn a_second_interruption_ends_the_program_and_its_server() {
         ended
     });
     assert_eq!(status.code(), Some(130));
-    place.is_left_alone();
+    place.expect_no_server();
 }

@@ -1,4 +1,4 @@
-//! The report's charts, each with what it shows and how to read it.
+//! The sections of the report that have charts, each with how to read them.
 
 use std::fmt::Write as _;
 
@@ -6,20 +6,20 @@ use anyhow::Result;
 use parrot_load::thousands;
 use plotters::style::RGBColor;
 
-use crate::charts::{self, Axis, Bar, Chart, Line, Scale, escape};
+use crate::charts::{self, Axis, Bar, Chart, Line, escape};
 use crate::results::{Cell, Results, SuiteInfo};
 use crate::table::cost;
 
-/// Bars are cut at this many times Parrot's own, so that one slow server does not flatten the others.
+/// Bars are cut at this multiple of Parrot's bar, so that one slow server does not flatten the others.
 const CUT: f64 = 4.0;
 
-/// Every section that there are figures for; its charts are added to `charts`.
+/// Every section that has figures. Adds their charts to `charts`.
 pub(super) fn all(results: &Results, charts: &mut Vec<Chart>) -> Result<String> {
-    let sections = [throughput, cpu, latency, memory, ladders].map(|section| section(results, charts));
+    let sections = [throughput, cpu, latency, memory, series].map(|section| section(results, charts));
     sections.into_iter().collect()
 }
 
-/// Suites of 12-byte messages that differ in their connections only, fewest first.
+/// The suites of 12-byte messages that differ only in their connections, with the fewest first.
 fn by_connections(results: &Results) -> Vec<&SuiteInfo> {
     let plain = |info: &&SuiteInfo| info.idle == 0 && info.size == 12 && info.pipeline == 1 && !info.reconnect;
     let mut suites: Vec<&SuiteInfo> = results.suites.iter().filter(plain).collect();
@@ -28,7 +28,7 @@ fn by_connections(results: &Results) -> Vec<&SuiteInfo> {
 }
 
 /// A line for each server that has a point in any of `suites`.
-fn series(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell) -> Option<f64>) -> Vec<Line> {
+fn lines_over(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&Cell) -> Option<f64>) -> Vec<Line> {
     let line = |name: &str| {
         let point = |(x, info): &(f64, &SuiteInfo)| Some((*x, figure(results.cell(&info.name, name)?)?));
         let points = suites.iter().filter_map(point).collect();
@@ -45,7 +45,7 @@ fn colour(results: &Results, name: &str) -> RGBColor {
 fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let suites: Vec<(f64, &SuiteInfo)> =
         by_connections(results).into_iter().map(|info| (info.connections as f64, info)).collect();
-    let lines = series(results, &suites, |cell| cell.throughput().map(|summary| summary.median));
+    let lines = lines_over(results, &suites, |cell| cell.throughput().map(|summary| summary.median));
     if suites.len() < 2 || lines.is_empty() {
         return Ok(String::new());
     }
@@ -54,13 +54,13 @@ fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         "throughput".into(),
         "Throughput by connections",
         &Axis::at("connections", &x, thousands),
-        &Axis::from_zero("messages a second", highest(&lines), thousands),
+        &Axis::from_zero("messages per second", highest(&lines), thousands),
         &lines,
     )?;
     Ok(section(
         "Throughput by connections",
-        "More is better. Where the client had no time left, a faster server shows no more here (the tables say where): \
-         then the CPU time below is what tells them apart.",
+        "More is better. Where the client was the limit, as the tables note, a faster server cannot show here. Compare the \
+         CPU time below instead.",
         &legend(results, lines.iter().map(|line| line.name.as_str())),
         &wide(chart, all),
     ))
@@ -80,7 +80,7 @@ fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         };
         let own = results.cell(&info.name, "parrot").and_then(Cell::cpu_per_message).map_or(least, |own| own.median);
         let most = bars.iter().map(|bar| bar.value).fold(0.0, f64::max).min(own * CUT);
-        let title = format!("CPU time for each message: {}", info.title);
+        let title = format!("CPU time per message: {}", info.title);
         let chart = wide(charts::bars(format!("cpu-{}", info.name), &title, &bars, most)?, all);
         let _ = write!(charts, "<h3>{}</h3>\n{chart}{absent}", escape(&info.title));
     }
@@ -88,9 +88,9 @@ fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         return Ok(charts);
     }
     Ok(section(
-        "CPU time for each message",
-        "Microseconds of the server's CPU time, kernel included, between two readings at the window's ends. Less is better. \
-         The thin line is where the repeats lie; a bar that ends in ▸ was cut.",
+        "CPU time per message",
+        "Microseconds of the server's CPU time, including the kernel, within the window. Less is better. The thin line spans \
+         the runs. A bar that ends in ▸ was cut.",
         "",
         &charts,
     ))
@@ -123,7 +123,7 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         if lines.is_empty() {
             continue;
         }
-        // From the median on: the quickest few would take most of the room from what tells the servers apart.
+        // The axis starts near the median, because faster messages would take most of the space and differ little.
         let slower = lines.iter().flat_map(|line| &line.points).filter(|(percentile, _)| *percentile >= 50.0);
         let y = Axis::logarithmic("latency", slower.map(|(_, height)| *height), round_time);
         let (name, title) = (format!("latency-{}", info.name), format!("Latency by percentile: {}", info.title));
@@ -142,9 +142,9 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         .filter(|name| shown.iter().any(|shown| shown == name));
     Ok(section(
         "Latency by percentile",
-        "From the send to the last byte's return. Less is better. This is a closed loop: with many connections a message \
-         mostly waits for its turn, and a server that stalls is also asked less. \
-         The axis begins below the least P50, and cuts off what was quicker.",
+        "From the send to the return of the last byte. Less is better. In this closed loop a message mostly waits for those \
+         of the other connections, and a server that stalls also receives fewer messages. The axis starts below the least \
+         P50, and faster messages are left out.",
         &legend(results, servers),
         &charts,
     ))
@@ -178,7 +178,8 @@ fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     Ok(section(
         "Memory",
         &format!(
-            "Resident before the first connection (full colour) and at most (pale), under: {}. The kernel's socket buffers are in none of it.",
+            "Resident memory before the first connection (full colour) and at its peak (pale). The load is {}. The kernel's \
+             socket buffers are not included.",
             escape(&info.title)
         ),
         "",
@@ -186,7 +187,7 @@ fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     ))
 }
 
-fn ladders(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
+fn series(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let sizes: Vec<(f64, &SuiteInfo)> = (results.suites.iter())
         .filter(|info| info.name.starts_with("size-") || info.name == "c50")
         .map(|info| (info.size as f64, info))
@@ -201,24 +202,24 @@ fn ladders(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         some if some < 1 << 20 => format!("{} KiB", some >> 10),
         many => format!("{} MiB", many >> 20),
     };
-    let ladders = [
+    let series = [
         ("Size of messages", "size", "bytes in a message", sizes),
-        ("Pipelining", "pipeline", "messages under way on each connection", depths),
+        ("Pipelining", "pipeline", "messages in flight on each connection", depths),
     ];
-    for (title, name, x_title, suites) in ladders {
+    for (title, name, x_title, suites) in series {
         let few = |line: &Line| matches!(line.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1" | "go-copy");
-        let mut lines = series(results, &suites, |cell| cell.cpu_per_message().map(|summary| summary.median));
+        let mut lines = lines_over(results, &suites, |cell| cell.cpu_per_message().map(|summary| summary.median));
         lines.retain(few);
         if suites.len() < 2 || lines.is_empty() {
             continue;
         }
         let x: Vec<f64> = suites.iter().map(|(x, _)| *x).collect();
         let heights = lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height);
-        let y = Axis { scale: Scale::Logarithmic, ..Axis::logarithmic("CPU a message", heights, round_time) };
+        let y = Axis::logarithmic("CPU per message", heights, round_time);
         let x = if title == "Pipelining" { Axis::at(x_title, &x, thousands) } else { Axis::at(x_title, &x, size) };
         let chart = charts::lines(name.into(), title, &x, &y, &lines)?;
         let text = format!(
-            "Server CPU time for each message. Less is better. Both axes count by factors.{}",
+            "The server's CPU time per message. Less is better. Both axes are logarithmic.{}",
             steps(&suites, size)
         );
         let legend = legend(results, lines.iter().map(|line| line.name.as_str()));
@@ -227,7 +228,7 @@ fn ladders(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     Ok(sections)
 }
 
-/// Which sizes were on how many connections, if that is not the same for all of them.
+/// A sentence about the connections of each size, if they differ.
 fn steps(suites: &[(f64, &SuiteInfo)], size: impl Fn(f64) -> String) -> String {
     let mut steps: Vec<(usize, Vec<String>)> = Vec::new();
     for (_, info) in suites {
@@ -241,28 +242,28 @@ fn steps(suites: &[(f64, &SuiteInfo)], size: impl Fn(f64) -> String) -> String {
         return String::new();
     }
     let steps = steps.iter().map(|(connections, names)| format!("{} on {connections} connections", names.join(", ")));
-    format!(" The steps differ in more than size: {}.", steps.collect::<Vec<_>>().join("; "))
+    format!(" The number of connections differs too: {}.", steps.collect::<Vec<_>>().join("; "))
 }
 
-/// Who is not `shown` under a load, and why: nobody is left out in silence.
+/// A paragraph that names the servers that are not `shown` in a chart, and why.
 fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) -> bool) -> String {
     let why = |cell: &Cell| match cell.trouble() {
         Some(trouble) if cell.sound().next().is_none() => trouble,
-        _ => "its CPU time is not known: the tables say more".into(),
+        _ => "its CPU time is unknown, see the tables".into(),
     };
     let names = results.of_suite(&info.name).filter(|cell| !shown(cell));
     let names = names.map(|cell| format!("{} ({})", cell.server, why(cell))).collect::<Vec<_>>().join(", ");
     if names.is_empty() { names } else { format!("<p>Not shown: {}.</p>\n", escape(&names)) }
 }
 
-/// A chart that a narrow screen scrolls instead of shrinking it beyond reading.
+/// Adds `chart` to `all`. Returns an element that scrolls on narrow screens instead of shrinking.
 fn wide(chart: Chart, all: &mut Vec<Chart>) -> String {
     let text = format!("<div class=\"wide\">\n{}\n</div>\n", chart.element.trim_end());
     all.push(chart);
     text
 }
 
-/// A round number of microseconds, for an axis.
+/// Formats a round number of microseconds for an axis.
 fn round_time(microseconds: f64) -> String {
     match microseconds {
         small if small < 1e3 => format!("{small} µs"),
