@@ -1,7 +1,7 @@
-// Go's net package, a goroutine a connection: how an echo server is written in Go.
+// An echo server with Go's net package and a goroutine per connection, as it is usually written.
 //
-// With "copy" as its second argument it leaves the loop to io.Copy, which on Linux moves the bytes from socket to
-// socket inside the kernel (splice): dearer for small messages, cheaper for large ones.
+// With "copy" as its second argument it uses io.Copy, which on Linux moves the bytes from socket to socket inside the
+// kernel (splice). That costs more for small messages and less for large ones.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("the arguments are a port and, if wanted, copy")
+		log.Fatal("usage: rival-go PORT [copy]")
 	}
 	echo := readAndWrite
 	if len(os.Args) > 2 && os.Args[2] == "copy" {

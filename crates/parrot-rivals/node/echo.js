@@ -1,9 +1,9 @@
-// Node's net module: what is received is written back, and a stream that is full pauses the reading.
+// An echo server with Node's net module. The pipe stops reading while its output is full.
 const net = require("node:net");
 
 const port = Number(process.argv[2]);
 if (!port) {
-  console.error("the only argument is a port");
+  console.error("usage: node echo.js PORT");
   process.exit(2);
 }
 net

@@ -1,33 +1,35 @@
-//! What the compared servers share: the port they are told to listen on.
+//! The listener that the rivals share, which are the echo servers that Parrot is compared with.
 //!
-//! Each server is written the way its library's own examples are, echoes exactly what it receives, sets `TCP_NODELAY`,
-//! and listens on 127.0.0.1 at the port that is its only argument.
+//! Each is written like the examples of its library, echoes exactly what it receives, and sets `TCP_NODELAY`. It listens
+//! on 127.0.0.1 at the port that is its only argument.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// How much the bare loop, mio and a thread receive at once: twice what Go's `io.Copy` takes (32 KiB). Go's usual loop
-/// and tokio have a buffer for each connection and receive 8 KiB, as their own examples do, and pay for it where messages
-/// are large.
+/// The size of the receive buffer of the bare loop, of mio and of threads, which is twice that of Go's `io.Copy`.
+///
+/// Go's usual loop and tokio have an 8 KiB buffer per connection, as in their own examples, and are slower with large
+/// messages.
 pub const RECEIVE: usize = 64 << 10;
 
-/// The address to listen on, from the command line.
+/// Reads the address to listen on from the command line.
 ///
 /// # Errors
 ///
-/// If there is no port among the arguments.
+/// If the first argument is not a port.
 pub fn address() -> io::Result<SocketAddr> {
     let port = std::env::args().nth(1).and_then(|port| port.parse::<u16>().ok());
-    let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the only argument is a port"))?;
+    let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the first argument must be a port"))?;
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-/// A listener at [`address`] with room for as many waiting connections as Go, Node and Parrot ask for; the standard
-/// library asks for 128, and a flood of ten thousand would meet a full queue.
+/// Listens at [`address`] with a backlog as long as that of Go, Node and Parrot.
+///
+/// The standard library's backlog of 128 would be full when 10,000 connections arrive at once.
 ///
 /// # Errors
 ///
-/// If there is no port among the arguments, or it is taken.
+/// If the first argument is not a port, or the port is in use.
 pub fn listener() -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address()?)?;
     rustix::net::listen(&listener, 4096)?;

@@ -1,4 +1,6 @@
-//! mio, the readiness library below tokio: edge-triggered, read until the socket is empty, as its documentation says.
+//! An echo server with mio, the readiness library below tokio.
+//!
+//! It is edge-triggered and reads until the socket is empty, as mio's documentation recommends.
 
 use std::io::{self, Read, Write};
 
@@ -10,7 +12,7 @@ const LISTENER: Token = Token(usize::MAX);
 
 struct Connection {
     stream: TcpStream,
-    /// What the socket did not take; empty most of the time.
+    /// Bytes that the socket had no room for. Usually empty.
     unsent: Vec<u8>,
 }
 
@@ -65,7 +67,7 @@ fn admit(
     Ok(())
 }
 
-/// Echoes what is there. `false` when the connection is over.
+/// Echoes what the socket contains. Returns `false` once the peer has shut down its side.
 fn serve(connection: &mut Connection, event: &Event, buffer: &mut [u8]) -> io::Result<bool> {
     if event.is_writable() && !connection.unsent.is_empty() {
         let sent = send(&mut connection.stream, &connection.unsent)?;
@@ -81,7 +83,7 @@ fn serve(connection: &mut Connection, event: &Event, buffer: &mut [u8]) -> io::R
         let received = buffer.get(..count).unwrap_or_default();
         let sent = send(&mut connection.stream, received)?;
         connection.unsent.extend_from_slice(received.get(sent..).unwrap_or_default());
-        // A read that leaves room has emptied the socket: mio's documentation allows to stop there.
+        // A read that leaves room has emptied the socket, so mio's documentation allows stopping here.
         if count < buffer.len() && !event.is_read_closed() {
             return Ok(true);
         }
@@ -89,7 +91,7 @@ fn serve(connection: &mut Connection, event: &Event, buffer: &mut [u8]) -> io::R
     Ok(true)
 }
 
-/// Sends until the socket takes no more, and says how much it took.
+/// Sends until the socket is full. Returns how much it sent.
 fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {

@@ -1,5 +1,6 @@
-//! The bare loop on the system's own queue: wait, one receive, one send. Level-triggered and nothing else: no limits,
-//! no statistics, no time-outs. It is what a careful server can hope to be as fast as.
+//! The bare loop on the system's own event queue: wait, one receive, one send.
+//!
+//! It is level-triggered and has no limits, no statistics and no timeouts. A careful server can at best be as fast.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +16,7 @@ const LISTENER: usize = usize::MAX;
 
 struct Connection {
     stream: TcpStream,
-    /// What the socket did not take; empty most of the time.
+    /// Bytes that the socket had no room for. Usually empty.
     unsent: Vec<u8>,
 }
 
@@ -55,7 +56,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// One receive and one send. `false` when the connection is over.
+/// Receives once and sends once. Returns `false` when the connection has ended.
 fn serve(connection: &mut Connection, index: usize, queue: &Queue, buffer: &mut [u8]) -> bool {
     let Connection { stream, unsent } = connection;
     if !unsent.is_empty() {
@@ -77,7 +78,7 @@ fn serve(connection: &mut Connection, index: usize, queue: &Queue, buffer: &mut 
     queue.want_write(stream.as_fd(), index).is_ok()
 }
 
-/// A socket that is full took nothing.
+/// Counts a full socket as having sent nothing.
 fn or_nothing(outcome: io::Result<usize>) -> io::Result<usize> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),

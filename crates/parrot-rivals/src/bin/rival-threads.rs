@@ -1,4 +1,4 @@
-//! The standard library, a thread a connection: the echo server that everyone writes first.
+//! An echo server with the standard library and a thread per connection, which is what most people write first.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ fn main() -> io::Result<()> {
     let listener = parrot_rivals::listener()?;
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
-        // A thread that cannot be had drops the stream, which closes the connection.
+        // If no thread can be started, the stream is dropped, which closes the connection.
         let _ = thread::Builder::new().stack_size(128 << 10).spawn(move || echo(stream));
     }
     Ok(())

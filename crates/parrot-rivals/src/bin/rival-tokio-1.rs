@@ -1,4 +1,4 @@
-//! tokio on one thread.
+//! An echo server with tokio on one thread.
 
 use std::io;
 

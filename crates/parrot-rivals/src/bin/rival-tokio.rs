@@ -1,4 +1,4 @@
-//! tokio as people run it: a worker for each core.
+//! An echo server with tokio and a worker per core, which is its default.
 
 use std::io;
 

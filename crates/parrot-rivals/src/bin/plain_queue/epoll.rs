@@ -1,4 +1,4 @@
-//! epoll, level-triggered.
+//! Level-triggered epoll.
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,4 +1,4 @@
-//! kqueue, level-triggered.
+//! Level-triggered kqueue.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

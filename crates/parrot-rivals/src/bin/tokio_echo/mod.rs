@@ -1,4 +1,4 @@
-//! A task a connection, as in tokio's own echo example.
+//! A task per connection, as in tokio's own echo example.
 
 use std::io;
 
@@ -27,6 +27,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// A buffer for each connection, because it is alive across an await: smaller than [`parrot_rivals::RECEIVE`], as in
-/// tokio's own helpers (`copy` uses 8 KiB).
+/// The size of the buffer that each task holds across its awaits.
+///
+/// It is smaller than [`parrot_rivals::RECEIVE`], as in tokio's own helpers (`copy` uses 8 KiB).
 const BUFFER: usize = 8 << 10;
