@@ -1,11 +1,11 @@
-//! `cargo xtask build`: the release binaries, and where they are.
+//! `cargo xtask build` builds the release binaries and prints where they are.
 
 use anyhow::Result;
 
 use crate::cargo;
 use crate::say::say;
 
-/// The packages whose programs are for people; what only other tasks run is built by those.
+/// The packages with programs for users. Other tasks build what only they run.
 const PACKAGES: [&str; 2] = ["parrot-cli", "parrot-load"];
 
 pub(crate) fn task() -> Result<()> {

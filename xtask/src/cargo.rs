@@ -1,4 +1,4 @@
-//! Cargo as the tasks call it: on this workspace, from whatever directory they were started in.
+//! Calls cargo on this workspace, whatever the current directory is.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,22 @@ use serde_json::Value;
 
 /// A cargo command on this workspace.
 ///
-/// The directory stays the caller's, so that a relative `CARGO_TARGET_DIR` means to it what it means to the cargo
-/// that started us.
+/// It runs in the current directory, so that a relative `CARGO_TARGET_DIR` means the same as for the cargo that started
+/// xtask.
 pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).arg("--manifest-path").arg(root().join("Cargo.toml"));
     command
 }
 
-/// The workspace's root.
+/// The root of the workspace.
 pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Builds as `arguments` ask and returns the programs that came of it, as cargo names them: whatever decides where
-/// they are (`CARGO_TARGET_DIR`, a configuration file, another target) is honoured.
+/// Runs `cargo build` with `arguments` and returns the programs that it built.
+///
+/// Cargo reports their paths, so `CARGO_TARGET_DIR`, configuration files and other targets are honoured.
 pub(crate) fn build(arguments: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = cargo("build");
     command.args(arguments).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
@@ -35,20 +36,23 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Vec<PathBuf>> {
     messages.lines().filter_map(|line| executable(line).transpose()).collect()
 }
 
-/// Builds the programs of one package for release. Everyone who wants one of them builds it by this, alone: with other
-/// packages in the same command its dependencies may have other features, and all of them would be built again.
+/// Builds the release programs of one package.
+///
+/// Every task builds packages this way, one per command. Packages built together can enable other features in their
+/// dependencies, which would then be built again.
 pub(crate) fn release(package: &str) -> Result<Vec<PathBuf>> {
     build(&["--release", "--package", package, "--bins"])
 }
 
-/// The program that a line of cargo's messages announces, if it announces one.
+/// The program that a line of cargo's messages reports, if there is one.
 fn executable(line: &str) -> Result<Option<PathBuf>> {
-    let message: Value = serde_json::from_str(line).with_context(|| format!("not one of cargo's messages: {line}"))?;
+    let message: Value =
+        serde_json::from_str(line).with_context(|| format!("cannot parse this message of cargo: {line}"))?;
     let artifact = message["reason"] == "compiler-artifact";
     Ok(message["executable"].as_str().filter(|_| artifact).map(PathBuf::from))
 }
 
-/// What `cargo metadata` says with `arguments`.
+/// The output of `cargo metadata` with `arguments`.
 pub(crate) fn metadata(arguments: &[&str]) -> Result<Value> {
     let mut command = cargo("metadata");
     command.args(["--format-version", "1"]).args(arguments).stderr(Stdio::inherit());
@@ -56,10 +60,10 @@ pub(crate) fn metadata(arguments: &[&str]) -> Result<Value> {
     if !output.status.success() {
         bail!("{} failed ({})", shown(&command), output.status);
     }
-    serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata printed")
+    serde_json::from_slice(&output.stdout).context("cannot parse the output of cargo metadata")
 }
 
-/// A command as one would type it, without the manifest path that every one of them has.
+/// A command as a person would type it, without its manifest path.
 pub(crate) fn shown(command: &Command) -> String {
     let mut words = vec![OsString::from("cargo")];
     let mut arguments = command.get_args();
@@ -78,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_artifact_with_an_executable_is_a_program() {
+    fn an_artifact_with_an_executable_is_a_program() {
         let program = r#"{"reason":"compiler-artifact","executable":"/target/release/parrot"}"#;
         assert_eq!(executable(program).unwrap(), Some("/target/release/parrot".into()));
         let library = r#"{"reason":"compiler-artifact","executable":null}"#;
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_shown_as_one_would_type_it() {
+    fn a_command_is_shown_as_a_person_would_type_it() {
         let mut command = cargo("test");
         command.arg("--workspace");
         assert_eq!(shown(&command), "cargo test --workspace");

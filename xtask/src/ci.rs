@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that must hold before a change lands, the quickest answers first.
+//! `cargo xtask ci` checks everything that must hold before a change lands, with the quickest checks first.
 
 use anyhow::Result;
 

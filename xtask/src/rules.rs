@@ -1,4 +1,4 @@
-//! The dependency rules: which crate may know what. They are the architecture, so a machine keeps them.
+//! The dependency rules, which say what each crate may depend on. They are the architecture, so xtask checks them.
 
 use std::fs;
 use std::path::Path;
@@ -8,37 +8,39 @@ use serde_json::Value;
 
 use crate::cargo;
 
-/// What a crate of the workspace may depend on. Dev-dependencies are free, except that nothing uses xtask.
+/// What a crate of the workspace may depend on. Dev-dependencies are free, except that nothing may depend on xtask.
 struct Rule {
     name: &'static str,
-    /// The crates of this workspace it may use.
+    /// The crates of this workspace that it may use.
     ours: &'static [&'static str],
     others: Others,
 }
 
-/// Which crates from outside of the workspace a crate may use.
+/// Which crates from outside the workspace a crate may use.
 enum Others {
     /// None at all.
     Nothing,
-    /// All but those that know what this crate must not know.
+    /// All except those in these groups.
     AllBut(&'static [&'static [&'static str]]),
 }
 
-/// Sockets. `crate/feature` is that feature of an otherwise welcome crate.
+/// Sockets. `crate/feature` excludes that feature of a crate that is allowed otherwise.
 const SOCKETS: &[&str] = &["socket2", "nix/socket", "nix/net", "rustix/net"];
-/// The system's event queue, other than through parrot-kqueue.
+/// Event queues other than parrot-kqueue.
 const LOOPS: &[&str] = &["mio", "polling", "tokio", "nix/event"];
-/// What has poll(2), too. The log asks it whether a pipe has room, and the server, out of descriptors, whether anybody
-/// waits in a backlog: one question about one descriptor, which is no loop.
+/// What contains poll(2).
+///
+/// The log polls a pipe for room, and a server without descriptors polls its listeners for waiting connections. Both ask
+/// about one descriptor at a time, which is not an event loop.
 const POLL: &[&str] = &["rustix/event"];
-/// Any call of the system that is not std's.
+/// System calls other than through std.
 const SYSTEM: &[&str] = &["libc", "nix", "rustix"];
-/// How a record is written.
+/// The format of log records.
 const WRITING: &[&str] = &["tracing-subscriber", "jiff"];
 const TRACING: &[&str] = &["tracing"];
 const ARGUMENTS: &[&str] = &["clap"];
 
-/// A rule for every crate: one without its rule here fails the check.
+/// The rule of every crate. A crate without one fails the check.
 const RULES: &[Rule] = &[
     Rule { name: "parrot-kqueue", ours: &[], others: Others::AllBut(&[SOCKETS, WRITING, TRACING, ARGUMENTS]) },
     Rule { name: "parrot-conn", ours: &[], others: Others::Nothing },
@@ -69,17 +71,17 @@ const RULES: &[Rule] = &[
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];
 
-/// Build scripts that call a C compiler or a C library: none of them is needed for any target.
+/// Build scripts that call a C compiler or a C library. No target needs one.
 const C_TOOLS: &[&str] = &["bindgen", "cc", "cmake", "pkg-config"];
 
-/// Checks every rule and fails with all that is broken.
+/// Checks every rule. The error lists all that are broken.
 pub(crate) fn check() -> Result<()> {
     let metadata = cargo::metadata(&["--locked"])?;
     let mut broken = violations(&metadata);
     for package in members(&metadata) {
         let path = text(&package["manifest_path"]);
         if !inherits_lints(&read(Path::new(path))?) {
-            broken.push(format!("{path} lacks `[lints]` with `workspace = true`"));
+            broken.push(format!("{path} has no `[lints]` with `workspace = true`"));
         }
     }
     if !forbids_unsafe(&read(&cargo::root().join("Cargo.toml"))?) {
@@ -88,10 +90,10 @@ pub(crate) fn check() -> Result<()> {
     if broken.is_empty() {
         return Ok(());
     }
-    bail!("{}\nxtask/src/rules.rs says which crate may know what", broken.join("\n"));
+    bail!("{}\nthe rules are in xtask/src/rules.rs", broken.join("\n"));
 }
 
-/// What in `metadata` breaks a rule, a sentence each.
+/// The violations of the rules in `metadata`, one sentence each.
 fn violations(metadata: &Value) -> Vec<String> {
     let names: Vec<&str> = members(metadata).map(|package| text(&package["name"])).collect();
     let mut broken = Vec::new();
@@ -120,7 +122,7 @@ fn violations(metadata: &Value) -> Vec<String> {
     for package in list(&metadata["packages"]) {
         let name = text(&package["name"]);
         if C_TOOLS.contains(&name) {
-            broken.push(format!("{name} is among the dependencies, and none may need a C compiler"));
+            broken.push(format!("{name} is among the dependencies, but none may need a C compiler"));
         }
     }
     broken
@@ -144,12 +146,12 @@ fn features(dependency: &Value) -> String {
     format!("features: {}", features.join(", "))
 }
 
-/// Whether a crate's manifest takes the workspace's lints.
+/// Whether a crate's manifest inherits the workspace's lints.
 fn inherits_lints(manifest: &str) -> bool {
     section(manifest, "[lints]").any(|line| line == "workspace = true")
 }
 
-/// Whether the workspace's manifest forbids unsafe code, so that no `allow` can bring it back.
+/// Whether the workspace's manifest forbids unsafe code, which no `allow` can override.
 fn forbids_unsafe(manifest: &str) -> bool {
     section(manifest, "[workspace.lints.rust]").any(|line| line == r#"unsafe_code = "forbid""#)
 }
@@ -164,7 +166,7 @@ fn section<'a>(manifest: &'a str, header: &'a str) -> impl Iterator<Item = &'a s
         .take_while(|line| !line.starts_with('['))
 }
 
-/// The workspace's own packages: those that come from no registry.
+/// The workspace's own packages, which have no source.
 fn members(metadata: &Value) -> impl Iterator<Item = &Value> {
     list(&metadata["packages"]).iter().filter(|package| package["source"].is_null())
 }
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A workspace of two crates, of which `name` depends on `dependency`.
+    /// A workspace in which the crate `name` depends on `dependency`.
     fn workspace(name: &str, dependency: Value) -> Value {
         json!({ "packages": [
             { "name": name, "source": null, "dependencies": [dependency] },
@@ -200,19 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_may_know_what_lies_below_them() {
+    fn a_layer_may_depend_on_those_below_it() {
         let layers = workspace("parrot-server", dependency("parrot-kqueue"));
         assert_eq!(violations(&layers), [""; 0]);
     }
 
     #[test]
-    fn the_command_line_must_not_know_the_queue() {
+    fn the_command_line_must_not_depend_on_the_queue() {
         let layers = workspace("parrot-cli", dependency("parrot-kqueue"));
         assert_eq!(violations(&layers), ["parrot-cli must not depend on parrot-kqueue (features: )"]);
     }
 
     #[test]
-    fn the_connection_has_no_dependency_but_those_of_its_tests() {
+    fn the_connection_has_dependencies_only_in_its_tests() {
         let mut proptest = dependency("proptest");
         assert_eq!(violations(&workspace("parrot-conn", proptest.clone())).len(), 1);
         proptest["kind"] = "dev".into();
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_welcome_crate_may_have_an_unwelcome_feature() {
+    fn an_allowed_crate_may_have_a_forbidden_feature() {
         let mut rustix = dependency("rustix");
         assert_eq!(violations(&workspace("parrot-log", rustix.clone())), [""; 0]);
         rustix["features"] = json!(["net"]);
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_depends_on_xtask_not_even_a_test() {
+    fn nothing_depends_on_xtask_not_even_a_test() {
         let mut xtask = dependency("xtask");
         xtask["kind"] = "dev".into();
         assert_eq!(violations(&workspace("parrot-server", xtask)).len(), 1);
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn lints_are_inherited_and_unsafe_code_forbidden_in_their_own_sections_only() {
+    fn lints_count_only_in_their_own_sections() {
         assert!(inherits_lints("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"));
         assert!(!inherits_lints("[lints]\n[package.metadata]\nworkspace = true\n"));
         assert!(forbids_unsafe("[workspace.lints.rust]\nunsafe_code = \"forbid\"\n"));

@@ -1,11 +1,11 @@
-//! What the tasks say. `println!` and `eprintln!` would panic when nobody reads it.
+//! Output that does not panic when its reader is gone, as `println!` and `eprintln!` would.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 
-/// Writes a line on standard output. A reader who has left has seen enough of it.
+/// Writes a line to standard output. A closed pipe is no error.
 pub(crate) fn say(line: impl Display) -> Result<()> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{line}").and_then(|()| output.flush()) {
@@ -14,7 +14,7 @@ pub(crate) fn say(line: impl Display) -> Result<()> {
     }
 }
 
-/// Writes a line on standard error, where nobody may be looking.
-pub(crate) fn tell(line: impl Display) {
+/// Writes a line to standard error, and ignores whether that works.
+pub(crate) fn warn(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -1,20 +1,15 @@
-//! `cargo xtask simulate ARGS`: builds the simulator and becomes it; `--help` lists its arguments.
+//! `cargo xtask simulate ARGS` builds the simulator and becomes it.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::cargo;
+use crate::{cargo, program};
 
-pub(crate) fn task(mut arguments: Vec<OsString>) -> Result<()> {
-    if arguments.first().is_some_and(|first| first == "--") {
-        arguments.remove(0); // as after `cargo run`
-    }
-    let programs =
-        cargo::build(&["--profile", "simulate", "--package", "parrot-simulator", "--bin", "parrot-simulator"])?;
-    let simulator = programs.first().context("cargo built the simulator and did not say where it is")?;
-    let error = Command::new(simulator).args(arguments).exec();
-    Err(error).with_context(|| format!("cannot become {}", simulator.display()))
+pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
+    let simulator = ["--profile", "simulate", "--package", "parrot-simulator", "--bin", "parrot-simulator"];
+    let programs = cargo::build(&simulator)?;
+    let simulator = program::find(&programs, "parrot-simulator")?;
+    program::become_program(Command::new(simulator).args(program::passed_on(arguments)))
 }

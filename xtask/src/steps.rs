@@ -1,4 +1,4 @@
-//! Steps of a task: each says what it runs and how long it took, and the first failure ends the task.
+//! Runs the steps of a task. Each prints what it runs and how long it took, and the first failure ends the task.
 
 use std::process::Command;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::shown;
-use crate::say::tell;
+use crate::say::warn;
 
 /// Runs `command` as a step.
 pub(crate) fn command(mut command: Command) -> Result<()> {
@@ -14,7 +14,7 @@ pub(crate) fn command(mut command: Command) -> Result<()> {
     step(&name, || {
         let status = command.status().context("cannot start cargo")?;
         if !status.success() {
-            bail!("{name} failed ({status}): what it printed above says why");
+            bail!("{name} failed ({status}); see its output above");
         }
         Ok(())
     })
@@ -22,9 +22,9 @@ pub(crate) fn command(mut command: Command) -> Result<()> {
 
 /// Runs `work` as a step called `name`.
 pub(crate) fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    tell(format_args!("== {name}"));
+    warn(format_args!("== {name}"));
     let start = Instant::now();
     work()?;
-    tell(format_args!("== {name}: {:.1} s", start.elapsed().as_secs_f64()));
+    warn(format_args!("== {name}: {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }

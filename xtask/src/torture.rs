@@ -1,29 +1,19 @@
-//! `cargo xtask torture ARGS`: builds the release server and the suite of real faults, then becomes the suite.
+//! `cargo xtask torture ARGS` builds the release server and the torture suite, then becomes the suite.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cargo;
+use crate::{cargo, program};
 
-pub(crate) fn task(mut arguments: Vec<OsString>) -> Result<()> {
-    if arguments.first().is_some_and(|first| first == "--") {
-        arguments.remove(0);
-    }
+pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     let mut programs = cargo::release("parrot-cli")?;
     programs.extend(cargo::release("parrot-torture")?);
-    let program = |name: &str| {
-        let found = programs.iter().find(|program| program.ends_with(name));
-        found.with_context(|| format!("cargo built {name} and did not say where it is"))
-    };
-    let (server, suite) = (program("parrot")?, program("parrot-torture")?);
-    let target =
-        suite.parent().and_then(Path::parent).context("a program is in a directory of the target directory")?;
+    let (server, suite) = (program::find(&programs, "parrot")?, program::find(&programs, "parrot-torture")?);
+    let target = suite.parent().and_then(Path::parent).context("the suite is not in a target directory")?;
     let mut command = Command::new(suite);
-    command.arg("--server").arg(server).arg("--output").arg(target.join("torture")).args(arguments);
-    let error = command.exec();
-    Err(error).with_context(|| format!("cannot become {}", suite.display()))
+    command.arg("--server").arg(server).arg("--output").arg(target.join("torture"));
+    program::become_program(command.args(program::passed_on(arguments)))
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask run` with a cargo that only says where it has put the server, as `CARGO_TARGET_DIR` wants it.
+//! `cargo xtask run` with a fake cargo, which only reports where it built the server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
@@ -23,7 +23,7 @@ fn script(path: PathBuf, text: &str) -> PathBuf {
 }
 
 #[test]
-fn the_server_is_run_from_where_cargo_has_put_it_in_place_of_the_task() {
+fn the_server_replaces_the_task_from_where_cargo_built_it() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("run.{}", std::process::id()));
     let cargo = script(folder.join("cargo"), CARGO);
     script(folder.join("elsewhere/release/parrot"), SERVER);
@@ -39,9 +39,9 @@ fn the_server_is_run_from_where_cargo_has_put_it_in_place_of_the_task() {
 }
 
 #[test]
-fn arguments_without_the_separator_are_wrong_usage_and_shown_as_they_should_be() {
+fn arguments_without_the_separator_are_wrong_usage() {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["run", "--port", "0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.ends_with("follow `--`: cargo xtask run -- --port 0\n"), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(printed.ends_with("after `--`: cargo xtask run -- --port 0\n"), "{printed}");
 }
