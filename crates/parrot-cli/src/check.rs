@@ -1,7 +1,4 @@
-//! Any arguments: they are understood, or the exit code says why not, and nothing panics on the way.
-//!
-//! The fuzz target feeds this with new inputs; a test of parrot-cli feeds it with the corpus.
-#![allow(clippy::expect_used, clippy::panic, unreachable_pub)]
+//! What must hold of any command line. The fuzz target feeds new inputs to this check, a test the corpus.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -13,19 +10,24 @@ use clap::error::ErrorKind;
 use crate::arguments::Arguments;
 use crate::diagnostics::Filter;
 
-/// The first line of an input is RUST_LOG, and every further line is an argument.
-pub fn check(input: &[u8]) {
+/// Parses a command line and RUST_LOG. The first line of an input is RUST_LOG, and every further line is an argument.
+///
+/// # Panics
+///
+/// Panics if the command line is neither accepted with consistent values nor refused with the right exit code.
+#[doc(hidden)]
+pub fn check_command_line(input: &[u8]) {
     let mut lines = input.split(|&byte| byte == b'\n').map(OsStr::from_bytes);
     let rust_log = lines.next().and_then(OsStr::to_str);
     let program = OsStr::new("parrot");
     let parsed = Arguments::try_parse_from(std::iter::once(program).chain(lines)).and_then(Arguments::checked);
     let (verbose, quiet) = match parsed {
         Ok(arguments) => {
-            understood(&arguments);
+            check_accepted(&arguments);
             (arguments.verbose, arguments.quiet)
         }
         Err(error) => {
-            refused(&error);
+            check_refused(&error);
             (0, 0)
         }
     };
@@ -35,8 +37,8 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// What the rest of the program takes for granted.
-fn understood(arguments: &Arguments) {
+/// What the rest of the program relies on.
+fn check_accepted(arguments: &Arguments) {
     assert!(arguments.idle_timeout.is_none_or(|idle| !idle.is_zero()));
     assert!(arguments.verbose == 0 || arguments.quiet == 0);
     assert!(isize::try_from(arguments.max_buffered).is_ok());
@@ -52,10 +54,23 @@ fn understood(arguments: &Arguments) {
     }
 }
 
-/// Help and version are no failure and go to stdout; everything else is wrong usage.
-fn refused(error: &clap::Error) {
+/// Help and version go to stdout and are no failure. Everything else is wrong usage.
+fn check_refused(error: &clap::Error) {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     assert_eq!(error.exit_code(), if asked_for { 0 } else { 2 }, "{error}");
     assert_eq!(error.use_stderr(), !asked_for, "{error}");
     assert!(!error.to_string().trim().is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_command_line_of_the_corpus_passes() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/command_line");
+        let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() > 100, "{} inputs", inputs.len());
+        for input in inputs {
+            super::check_command_line(&std::fs::read(input).unwrap());
+        }
+    }
 }

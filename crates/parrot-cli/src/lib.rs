@@ -1,0 +1,141 @@
+//! The `parrot` command: arguments in, exit code out.
+//!
+//! This library exists for the command's `main`, its tests and its fuzz target. Other programs use `parrot-server`.
+
+// Indexing would panic on a value that a user or a peer chose; docs/reliability.md has the rule.
+#![warn(clippy::indexing_slicing)]
+
+mod advice;
+mod arguments;
+mod check;
+mod diagnostics;
+
+use std::env::VarError;
+use std::io::{self, Write};
+use std::mem::ManuallyDrop;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use parrot_log::{Format, MessageLayer, Writer};
+use parrot_server::{Config, Ended, STATISTICS_TARGET, Server, Signals, Statistics};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::arguments::Arguments;
+use crate::diagnostics::Filter;
+
+#[doc(hidden)]
+pub use crate::check::check_command_line;
+
+/// How long the program waits for its log when it ends.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs the command to its end. No other thread may be running when it is called.
+#[doc(hidden)]
+pub fn run() -> ExitCode {
+    // Signals are blocked for this thread and those it starts later.
+    let signals = Signals::take();
+    let arguments = Arguments::read();
+    // Dropping this would unblock the signals, and one that arrives while the log closes would end the process with the
+    // wrong code.
+    let signals = signals.map(ManuallyDrop::new).context("cannot block signals");
+    match signals.and_then(|signals| serve(arguments, &signals)) {
+        Ok(code) => code,
+        Err(error) => {
+            // eprintln! would panic when stderr is a pipe that nobody reads.
+            let _ = writeln!(io::stderr(), "parrot: {:#}", advice::on_descriptors(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
+    let log = start_logging(&arguments)?;
+    let outcome = echo(arguments, signals, log.clone());
+    // The log is also closed after a failure, because its last lines may show the cause.
+    let timeout = if matches!(outcome, Ok((Ended::Signal(_), _))) { Duration::ZERO } else { LOG_TIMEOUT };
+    let log = log.map(|log| log.close(timeout));
+
+    let (ended, statistics) = outcome?;
+    let (how, code) = match ended {
+        Ended::Drained => ("drained".to_owned(), ExitCode::SUCCESS),
+        Ended::Signal(number) => (format!("ended at once by signal {number}"), interrupted(number)),
+    };
+    match log {
+        Some(log) => tracing::info!("{how}: {statistics}; {log}"),
+        None => tracing::info!("{how}: {statistics}"),
+    }
+    Ok(code)
+}
+
+/// Listens and serves until the server ends. Returns how it ended, with the final statistics.
+fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<(Ended, Statistics)> {
+    let config = Config {
+        addresses: arguments.bind,
+        port: arguments.port,
+        backlog: arguments.backlog.map(NonZeroU32::get),
+        max_connections: arguments.max_connections.map(NonZeroUsize::get),
+        max_buffered: arguments.max_buffered,
+        idle_timeout: arguments.idle_timeout,
+        drain_timeout: arguments.drain_timeout,
+        busy_poll: arguments.busy_poll,
+        ..Config::default()
+    };
+    let mut server = Server::bind(config).map_err(advice::cannot_bind)?;
+    if let Some(log) = log.clone() {
+        server.set_on_statistics(move |statistics| {
+            tracing::info!(target: STATISTICS_TARGET, "{statistics}; {}", log.statistics());
+        });
+    }
+    let on_hangup = move || {
+        if let Some(log) = &log {
+            log.reopen();
+        }
+    };
+    server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
+    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue_name());
+
+    let handle = server.handle();
+    let ended = server.run().context("the event queue failed")?;
+    Ok((ended, handle.statistics()))
+}
+
+/// Sends diagnostics to stderr and messages to the log, if there is one.
+fn start_logging(arguments: &Arguments) -> Result<Option<Writer>> {
+    let stderr = diagnostics::stderr_layer().context("cannot use stderr")?;
+    let log = arguments.log.format().map(|format| open_log(arguments, format)).transpose()?;
+    let rust_log = std::env::var("RUST_LOG");
+    let filter = Filter::new(rust_log.as_deref().ok(), arguments.verbose, arguments.quiet, log.is_some());
+    let messages = log.clone().map(|log| MessageLayer::new(log, arguments.log_payload));
+    tracing_subscriber::registry().with(messages).with(stderr).with(filter.targets).try_init()?;
+    let ignored = match rust_log {
+        Err(VarError::NotUnicode(_)) => Some("it is not UTF-8".to_owned()),
+        _ => filter.ignored.map(|error| error.to_string()),
+    };
+    if let Some(reason) = ignored {
+        tracing::warn!("RUST_LOG is not followed ({reason}); an example is RUST_LOG=warn,parrot_server=debug");
+    }
+    Ok(log)
+}
+
+fn open_log(arguments: &Arguments, format: Format) -> Result<Writer> {
+    let path = arguments.log_file.as_deref();
+    let opened = match path {
+        Some(path) => Writer::file(path, format),
+        None => Writer::stdout(format),
+    };
+    opened.map_err(|error| advice::cannot_log(error, path))
+}
+
+/// The exit code that a shell shows for a program ended by this signal.
+fn interrupted(number: i32) -> ExitCode {
+    u8::try_from(128 + number).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    addresses.join(" and ")
+}
