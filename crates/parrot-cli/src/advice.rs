@@ -1,4 +1,4 @@
-//! What to do next when the server cannot start.
+//! Error messages with a next step, for a server that cannot start.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::anyhow;
 use parrot_server::BindError;
 
-/// What errno(2) calls EMFILE: this number on Linux, on macOS and on each of the BSDs.
+/// EMFILE of errno(2), which is this number on all supported systems.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 
-/// Why the server could not be bound, and what would help.
+/// Adds the next step to an error of binding.
 pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
     match error.address().and_then(|address| for_address(address, error.kind())) {
         Some(advice) => with_advice(error, &advice),
@@ -18,36 +18,36 @@ pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
     }
 }
 
-/// Why the log could not be opened, and what would help.
+/// Adds the next step to an error of opening the log.
 pub(crate) fn cannot_log(error: io::Error, path: Option<&Path>) -> anyhow::Error {
     let advice = match path {
         Some(_) if error.kind() == ErrorKind::BrokenPipe => {
             "start its reader first, or choose another file with --log-file"
         }
-        Some(_) => "choose another file with --log-file, or leave that out to log to stdout",
-        None => "--log off goes without a log",
+        Some(_) => "choose another file with --log-file, or leave it out to log to stdout",
+        None => "use --log off to run without a log",
     };
     let what = path.map_or("stdout".into(), |path| path.display().to_string());
     let error = anyhow::Error::new(error).context(format!("cannot log to {what}"));
-    if lacks_descriptors(&error) { error } else { with_advice(error, advice) }
+    if ran_out_of_descriptors(&error) { error } else { with_advice(error, advice) }
 }
 
-/// The same error, with what would help if descriptors are what it lacks: anything can fail for that.
+/// Adds the next step to any error caused by running out of descriptors.
 pub(crate) fn on_descriptors(error: anyhow::Error) -> anyhow::Error {
-    if !lacks_descriptors(&error) {
+    if !ran_out_of_descriptors(&error) {
         return error;
     }
-    with_advice(error, "the limit of descriptors is too low: 16 serve a few connections, `ulimit -n 1024` a thousand")
+    with_advice(error, "raise the limit of descriptors: 16 serve a few connections, `ulimit -n 1024` a thousand")
 }
 
-fn lacks_descriptors(error: &anyhow::Error) -> bool {
+fn ran_out_of_descriptors(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.raw_os_error() == Some(TOO_MANY_OPEN_FILES))
 }
 
-/// What went wrong, and on a line of its own what to do next.
+/// The error, and on a line of its own the next step.
 fn with_advice(error: impl Into<anyhow::Error>, advice: &str) -> anyhow::Error {
     anyhow!("{:#}\n{advice}", error.into())
 }
@@ -56,24 +56,23 @@ fn for_address(address: SocketAddr, kind: ErrorKind) -> Option<String> {
     let (ip, port) = (address.ip(), address.port());
     match kind {
         ErrorKind::AddrInUse => Some(format!(
-            "port {port} is taken: stop what listens there ({} shows it), or choose another with --port \
+            "port {port} is taken, so stop the program that listens there ({} shows it) or choose another with --port \
              (0 finds a free one)",
-            who_listens(port)
+            command_showing_listeners(port)
         )),
         ErrorKind::PermissionDenied if (1..1024).contains(&port) => Some(format!(
-            "port {port} is privileged: choose one from 1024 up with --port, or start as a user who may have it"
+            "port {port} is privileged, so choose one from 1024 up with --port or start as a user who may use it"
         )),
         ErrorKind::AddrNotAvailable => Some(format!(
-            "{ip} is not an address of this machine: choose one of those that {} lists with --bind, or leave that out \
-             to listen on all",
+            "{ip} is not an address of this machine, so choose one that {} lists or leave out --bind to listen on all",
             if cfg!(target_os = "linux") { "`ip address`" } else { "`ifconfig`" }
         )),
         _ => None,
     }
 }
 
-/// The command that shows who listens on a port.
-fn who_listens(port: u16) -> String {
+/// The system's command that shows the program that listens on a port.
+fn command_showing_listeners(port: u16) -> String {
     if cfg!(target_os = "linux") {
         format!("`ss -ltnp sport = :{port}`")
     } else if cfg!(target_os = "macos") {
@@ -102,10 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_descriptors_is_recognised_wherever_it_comes_from() {
-        let lack = || io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
-        let log = cannot_log(lack(), Some(Path::new("/tmp/log")));
-        for error in [log, cannot_log(lack(), None), anyhow::Error::new(lack()).context("the event queue failed")] {
+    fn running_out_of_descriptors_is_found_in_every_error() {
+        let out_of = || io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
+        let log = cannot_log(out_of(), Some(Path::new("/tmp/log")));
+        for error in [log, cannot_log(out_of(), None), anyhow::Error::new(out_of()).context("the event queue failed")] {
             let text = format!("{:#}", on_descriptors(error));
             assert_eq!(text.matches("ulimit -n").count(), 1, "{text}");
             assert_eq!(text.lines().count(), 2, "{text}");
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_gets_no_advice() {
+    fn other_failures_get_no_advice() {
         let high: SocketAddr = "[::1]:1512".parse().unwrap();
         assert_eq!(for_address(high, ErrorKind::PermissionDenied), None);
         assert_eq!(for_address(high, ErrorKind::OutOfMemory), None);

@@ -1,4 +1,4 @@
-//! The grammar of the command line: what may be asked for, and in which units.
+//! The command line: options, their values and units, and the help.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -11,60 +11,60 @@ use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
 use jiff::SignedDuration;
 use parrot_log::{Format, MAX_PAYLOAD};
 
-/// What `--help` says after the options.
+/// The part of `--help` after the options.
 const AFTER_HELP: &str = "\
-Parrot answers anyone who can connect, and logs what they send. To narrow who can, bind addresses that only they \
-reach: --bind 127.0.0.1 --bind ::1 is this machine alone. To narrow what is logged, use --log-payload 0 for no byte of \
-a message, or --log off for no line at all.
+Parrot answers anyone who can connect, and logs what they send. With --bind 127.0.0.1 --bind ::1 only this machine can \
+connect. With --log-payload 0 the log shows no byte of a message, and with --log off there is no log.
 
-Peers that do not read what they are owed hold memory for it, up to --max-buffered (128KiB if that is less). Once all \
-of it is used up the others wait; --idle-timeout frees what is held by peers that take nothing.
+Replies that a peer does not read stay in memory, up to --max-buffered in all. When that is used up, other peers wait. \
+--idle-timeout disconnects peers that never read.
 
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 
-Signals: SIGINT and SIGTERM end every connection once its bytes have been sent back, a second one ends at once \
-(timeout(1) sends two: give it --foreground); SIGUSR1 (and Ctrl-T where the terminal has it) prints statistics; SIGHUP \
-opens the log file anew and never ends parrot, so that it outlives its terminal.
+SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends parrot \
+at once (timeout(1) sends two, so use its --foreground). SIGUSR1 prints statistics, and so does Ctrl-T where the \
+terminal has it. SIGHUP opens the log file anew. It never ends parrot, which outlives its terminal.
 
-Exit code: 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, 128 + its number on a second signal.";
+The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, and 128 plus the signal's number after a \
+second signal.";
 
-/// A TCP echo server: it sends back every byte it receives.
+/// A TCP echo server that sends back every byte it receives.
 #[derive(Debug, Parser)]
 #[command(name = "parrot", version, max_term_width = 100, after_help = AFTER_HELP, args_override_self = true)]
 pub(crate) struct Arguments {
-    /// Port to listen on; 0 finds a free one
+    /// TCP port, 0 for any free one
     #[arg(short, long, default_value = "1512", env = "PARROT_PORT", value_parser = port, allow_negative_numbers = true)]
     pub port: u16,
 
-    /// IP address to listen on; may be repeated [default: 0.0.0.0 and ::]
+    /// IP address to listen on, may be repeated [default: 0.0.0.0 and ::]
     #[arg(short, long, value_name = "ADDR", value_parser = ip_address)]
     pub bind: Vec<IpAddr>,
 
-    /// Connections that may wait to be accepted [default: the most allowed]
+    /// Connections that may wait to be accepted [default: the system's limit]
     #[arg(long, value_name = "N", value_parser = backlog, allow_negative_numbers = true)]
     pub backlog: Option<NonZeroU32>,
 
-    /// Connections above which further ones are closed at once [default: none]
+    /// Close further connections beyond this many [default: no limit]
     #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true)]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Memory for bytes to send back, 128KiB at least; see below
+    /// Memory for replies that peers have yet to read, at least 128KiB
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, allow_negative_numbers = true)]
     pub max_buffered: usize,
 
-    /// Close a connection with no byte in or out for this long [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = idle_timeout, allow_hyphen_values = true)]
+    /// Close a connection after this long without a byte in or out [default: never]
+    #[arg(long, value_name = "TIME", value_parser = idle_timeout, allow_hyphen_values = true)]
     pub idle_timeout: Option<Duration>,
 
-    /// How long connections may take to end after SIGINT or SIGTERM
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
+    /// How long to wait for connections to end after SIGINT or SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
     pub drain_timeout: Duration,
 
-    /// Stay awake for this long after the last event: less latency for a whole core
-    #[arg(long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
+    /// Poll this long after the last event, for lower latency at the cost of a whole core
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
     pub busy_poll: Option<Duration>,
 
-    /// How each message is logged
+    /// Format of the log, which has a line for each message
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Clf)]
     pub log: LogFormat,
 
@@ -72,48 +72,48 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
 
-    /// How many bytes of a message its line may show, 32KiB at most
+    /// Bytes of a message to show in its log line, at most 32KiB
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true)]
     pub log_payload: usize,
 
-    /// Say more on stderr; RUST_LOG, if set, decides instead
+    /// Print more on stderr (RUST_LOG, if set, overrides -v and -q)
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
 
-    /// Say less on stderr: warnings and errors, -qq errors only
+    /// Print only warnings and errors on stderr, with -qq only errors
     #[arg(short, long, action = ArgAction::Count)]
     pub quiet: u8,
 }
 
 impl Arguments {
-    /// Those of the command line. Ends the program where they are wrong or only ask for help.
+    /// Parses the command line. Ends the program on wrong usage and after help.
     pub(crate) fn read() -> Arguments {
         Arguments::parse().checked().unwrap_or_else(|error| error.exit())
     }
 
-    /// Refuses what cannot be had together: an address beside the wildcard of its family, which would find its port taken
-    /// by that, and a file for no log. Nor is `-` a file, though it means stdout to many programs.
+    /// Refuses options that contradict each other. An address beside the wildcard of its family would find its port taken,
+    /// and `--log off` needs no file. `-` is refused as a file because it means stdout to many programs.
     pub(crate) fn checked(self) -> Result<Arguments, clap::Error> {
         for all in self.bind.iter().filter(|address| address.is_unspecified()) {
             let same_family = |other: &&IpAddr| *other != all && other.is_ipv4() == all.is_ipv4();
             if let Some(one) = self.bind.iter().find(same_family) {
-                let advice = format!("--bind {all} listens on {one} too: leave out one of the two");
+                let advice = format!("--bind {all} listens on {one} too, so leave out one of the two");
                 return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
             }
         }
         if self.log_file.as_deref() == Some(Path::new("-")) {
-            let advice = "leave --log-file out to log to stdout, or write ./- for a file of that name";
+            let advice = "leave out --log-file to log to stdout, or write ./- for a file of that name";
             return Err(Arguments::command().error(ErrorKind::InvalidValue, advice));
         }
         if self.log == LogFormat::Off && self.log_file.is_some() {
-            let advice = "--log off writes no log: leave that out, or --log-file";
+            let advice = "--log off writes no log, so leave out one of --log off and --log-file";
             return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
         }
         Ok(self)
     }
 }
 
-/// How a message becomes a line of the log.
+/// The values of `--log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Clf,
@@ -122,7 +122,7 @@ pub(crate) enum LogFormat {
 }
 
 impl LogFormat {
-    /// The format of the log, unless there is none.
+    /// The format of the log, if there is one.
     pub(crate) fn format(self) -> Option<Format> {
         match self {
             LogFormat::Clf => Some(Format::Clf),
@@ -133,39 +133,39 @@ impl LogFormat {
 }
 
 fn port(text: &str) -> Result<u16, &'static str> {
-    text.parse().map_err(|_| "want a number from 0 to 65535, here or in the environment's PARROT_PORT")
+    text.parse().map_err(|_| "expected a number from 0 to 65535, here or in the environment variable PARROT_PORT")
 }
 
 fn backlog(text: &str) -> Result<NonZeroU32, &'static str> {
-    text.parse().map_err(|_| "want a number from 1 up; without this option as many wait as the system allows")
+    text.parse().map_err(|_| "expected a number from 1 up; without this option as many wait as the system allows")
 }
 
 fn max_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse().map_err(|_| "want a number from 1 up; without this option only the descriptors limit them")
+    text.parse().map_err(|_| "expected a number from 1 up; without this option only the descriptors limit them")
 }
 
 fn ip_address(text: &str) -> Result<IpAddr, String> {
-    let address: IpAddr = text
-        .parse()
-        .map_err(|_| "want an IP address such as 127.0.0.1 or ::1, without brackets, port or interface".to_owned())?;
+    let address: IpAddr = text.parse().map_err(|_| {
+        "expected an IP address such as 127.0.0.1 or ::1, without brackets, port or interface".to_owned()
+    })?;
     if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err("nobody can connect to a multicast or broadcast address".to_owned());
     }
     if let IpAddr::V6(v6) = address {
-        // IPv6 sockets take IPv6 connections only, and a link-local address means nothing without its interface.
+        // The IPv6 sockets accept IPv6 connections only, and a link-local address is incomplete without its interface.
         if let Some(v4) = v6.to_ipv4_mapped() {
-            return Err(format!("this is an IPv4 address: write {v4}"));
+            return Err(format!("this is an IPv4 address, so write {v4}"));
         }
         if v6.is_unicast_link_local() {
-            return Err("a link-local address belongs to one interface, and none can be named".to_owned());
+            return Err("a link-local address belongs to an interface, which cannot be given here".to_owned());
         }
     }
     Ok(address)
 }
 
 fn size(text: &str) -> Result<usize, String> {
-    let size: ByteSize = text.parse().map_err(|_| String::from("want a size such as 256MiB, 1GiB or 1048576"))?;
-    // What is too large for its type has become the largest; no machine can address more than `isize::MAX`.
+    let size: ByteSize = text.parse().map_err(|_| String::from("expected a size such as 256MiB, 1GiB or 1048576"))?;
+    // A number that is too large for `ByteSize` has become its maximum. No machine can address more than `isize::MAX`.
     let addressable = isize::try_from(size.as_u64()).ok().and_then(|size| usize::try_from(size).ok());
     addressable.ok_or_else(|| "this is more than the machine can address".to_owned())
 }
@@ -178,13 +178,13 @@ fn log_payload(text: &str) -> Result<usize, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
-    let duration: SignedDuration = text.parse().map_err(|_| "want a duration such as 5s, 1m 30s or 500ms")?;
+    let duration: SignedDuration = text.parse().map_err(|_| "expected a duration such as 5s, 1m 30s or 500ms")?;
     duration.try_into().map_err(|_| "a duration cannot be negative")
 }
 
 fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
     match duration(text)? {
-        Duration::ZERO => Err("want a duration above zero; without this option no connection is ever too idle"),
+        Duration::ZERO => Err("expected a duration above zero; without this option there is no idle timeout"),
         idle_timeout => Ok(idle_timeout),
     }
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
+    fn durations_are_read_in_several_notations() {
         for (text, milliseconds) in [("0s", 0), ("5s", 5000), ("1m 30s", 90_000), ("500ms", 500), ("PT2H", 7_200_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_refused_with_what_would_be_right() {
+    fn wrong_usage_is_refused_with_advice() {
         for (arguments, advice) in [
             (&["--port", "65536"][..], "a number from 0 to 65535"),
             (&["--port", "abc"], "PARROT_PORT"),

@@ -1,4 +1,4 @@
-//! Ordinary tracing output on stderr, and the one filter over it and the log.
+//! Diagnostics on stderr, and the one filter for them and the log.
 
 use std::io;
 
@@ -12,26 +12,26 @@ use tracing_subscriber::fmt::{self, format};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// What gets through to stderr and to the log.
+/// The filter of stderr and the log.
 ///
-/// One filter over both, and not one for each: then tracing decides once for each place in the code, not for each
-/// message. `Targets` reads the part of RUST_LOG's language that needs no regular expressions.
+/// With one filter for both, tracing decides once for each place in the code. With a filter for each, it would decide
+/// again for every message. `Targets` reads the part of RUST_LOG's language that needs no regular expressions.
 pub(crate) struct Filter {
     pub targets: Targets,
-    /// Why RUST_LOG was not followed.
+    /// The reason why RUST_LOG is not followed.
     pub ignored: Option<ParseError>,
 }
 
 impl Filter {
-    /// As RUST_LOG says, or else as verbose as asked for; with or without messages.
+    /// Follows RUST_LOG if it is set, or else the options. Messages get through if there is a log.
     pub(crate) fn new(rust_log: Option<&str>, verbose: u8, quiet: u8, messages: bool) -> Filter {
-        let asked = Targets::new().with_default(level(verbose, quiet));
+        let options = Targets::new().with_default(level(verbose, quiet));
         let (targets, ignored) = match rust_log.filter(|text| !text.trim().is_empty()).map(str::parse::<Targets>) {
-            None => (asked, None),
+            None => (options, None),
             Some(Ok(targets)) => (targets, None),
-            Some(Err(error)) => (asked, Some(error)),
+            Some(Err(error)) => (options, Some(error)),
         };
-        // Who asks for statistics wants to see them, however quiet the rest is, unless RUST_LOG says otherwise of just them.
+        // Statistics come on request, so they get through however quiet the rest is, unless RUST_LOG names them.
         let named = targets.iter().any(|(target, _)| target == STATISTICS_TARGET);
         let targets = if named { targets } else { targets.with_target(STATISTICS_TARGET, LevelFilter::INFO) };
         let messages = if messages { LevelFilter::INFO } else { LevelFilter::OFF };
@@ -48,11 +48,11 @@ fn level(verbose: u8, quiet: u8) -> LevelFilter {
     }
 }
 
-/// The layer that writes everything but messages to stderr, and never waits for it.
+/// The layer that writes everything but messages to stderr, without ever waiting for it.
 ///
 /// # Errors
 ///
-/// When stderr's descriptor cannot be duplicated.
+/// Fails if stderr's descriptor cannot be duplicated.
 pub(crate) fn stderr_layer<S>() -> io::Result<impl Layer<S>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -61,7 +61,7 @@ where
     Ok(NoMessages(layer))
 }
 
-/// Keeps messages from the layer inside.
+/// Hides messages from the layer inside.
 struct NoMessages<L>(L);
 
 impl<S, W> Layer<S> for NoMessages<fmt::Layer<S, format::DefaultFields, format::Format, W>>
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rust_log_that_cannot_be_read_is_told_and_not_followed() {
+    fn an_invalid_rust_log_is_reported_and_not_followed() {
         let Filter { targets, ignored } = Filter::new(Some("parrot_server=loud"), 0, 0, true);
         assert!(ignored.is_some());
         assert!(targets.would_enable("parrot_server", &Level::INFO));
@@ -110,12 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn the_server_tells_of_messages_under_the_name_that_the_log_looks_for() {
+    fn server_and_log_use_the_same_target_for_messages() {
         assert_eq!(parrot_server::MESSAGE_TARGET, MESSAGE_TARGET);
     }
 
     #[test]
-    fn messages_and_statistics_do_not_depend_on_how_much_stderr_says() {
+    fn messages_and_statistics_do_not_depend_on_verbosity() {
         assert!(filter(None, 0, 2).would_enable(MESSAGE_TARGET, &Level::INFO));
         assert!(filter(Some("off"), 0, 0).would_enable(MESSAGE_TARGET, &Level::INFO));
         assert!(filter(None, 0, 2).would_enable(STATISTICS_TARGET, &Level::INFO));
