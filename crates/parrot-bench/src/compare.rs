@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use anyhow::Result;
 use parrot_load::{Mark, thousands};
 
 use crate::environment::Environment;
 use crate::results::{Cell, DISTURBED, Method, Results, Summary, is_own};
+use crate::say::say;
 use crate::table::cost;
 
 /// Changes below this share never count, whatever the spread.
@@ -28,11 +30,31 @@ pub(crate) struct Change {
 
 /// How a change is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+enum Verdict {
     Faster,
     Slower,
     /// Within the spread, or too small to count.
     Same,
+}
+
+/// Prints how `after` differs from `before`. Returns whether Parrot got slower or the two cannot be compared.
+pub(crate) fn print(before: &Results, after: &Results) -> Result<bool> {
+    let changes = changes(before, after);
+    say(format_args!("\ncompared with {} ({})", before.environment.commit, before.environment.date))?;
+    if changes.is_empty() {
+        say("  nothing to compare, because no server was measured in the same suite in both")?;
+        return Ok(true);
+    }
+    for change in changes.iter().filter(|change| change.is_noteworthy()) {
+        say(format_args!("  {change}"))?;
+    }
+    if !changes.iter().any(Change::is_noteworthy) {
+        say(format_args!("  no change beyond the spread in {} figures", changes.len()))?;
+    }
+    for line in one_sided(before, after).into_iter().chain(cautions(before, after, &changes)) {
+        say(format_args!("  {line}"))?;
+    }
+    Ok(changes.iter().any(Change::is_regression))
 }
 
 /// The changes of all figures that both results contain.
@@ -87,7 +109,7 @@ impl Change {
     ///
     /// A rival that got slower points to the machine. A throughput that the client or other programs limited does not
     /// count, so CPU time per message decides there.
-    pub(crate) fn is_regression(&self) -> bool {
+    fn is_regression(&self) -> bool {
         self.verdict == Verdict::Slower && is_own(&self.server) && !self.doubtful
     }
 
@@ -118,7 +140,7 @@ impl fmt::Display for Change {
 }
 
 /// A line about what only one of the two results contains.
-pub(crate) fn one_sided(before: &Results, after: &Results) -> Option<String> {
+fn one_sided(before: &Results, after: &Results) -> Option<String> {
     let suites = |results: &Results| results.suites.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
     let servers = |results: &Results| results.servers.iter().map(|info| info.name.clone()).collect::<Vec<_>>();
     let only = |one: &Results, other: &Results| {
@@ -137,7 +159,7 @@ fn without(all: &[String], known: &[String]) -> Vec<String> {
 }
 
 /// Reasons to doubt the comparison: another machine, or another way to build or to measure.
-pub(crate) fn cautions(before: &Results, after: &Results, changes: &[Change]) -> Vec<String> {
+fn cautions(before: &Results, after: &Results, changes: &[Change]) -> Vec<String> {
     let mut cautions = Vec::new();
     let (old, new) = (&before.environment, &after.environment);
     if (&old.cpu, &old.kernel, old.cores) != (&new.cpu, &new.kernel, new.cores) {

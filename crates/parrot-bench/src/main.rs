@@ -26,7 +26,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use parrot_load::Lacking;
@@ -35,7 +35,7 @@ use arguments::Arguments;
 use environment::Environment;
 use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
-use results::{Method, READABLE, Results, SCHEMA, ServerInfo, SuiteInfo};
+use results::{Method, Results, SCHEMA, ServerInfo, SuiteInfo};
 use say::{is_broken_pipe, say, warn};
 use server::{Places, Server};
 use suite::Suite;
@@ -56,7 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     // This comes before the environment is recorded and before a server starts, because servers inherit the limit.
     parrot_load::raise_descriptor_limit();
     // This comes before the measurement, because a mistyped path should not cost the time of one.
-    let before = arguments.compare.as_deref().map(read_results).transpose()?;
+    let before = arguments.compare.as_deref().map(Results::read).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
     let mut all = server::all(&Places { programs: &programs, output: &output });
     all.extend(arguments.rivals.iter().cloned());
@@ -115,7 +115,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let measured = measure_all(arguments, &measure, &servers, &mut results);
     finish(&results, &output)?; // even if standard output is closed
     measured?;
-    let slower = before.map(|before| compare(&before, &results)).transpose()?.unwrap_or(false);
+    let slower = before.map(|before| compare::print(&before, &results)).transpose()?.unwrap_or(false);
     let failure = results.failure();
     if let Some(failure) = &failure {
         warn(format_args!("bench: {failure}"));
@@ -209,54 +209,26 @@ fn caution(results: &Results) -> Result<()> {
     Ok(())
 }
 
+/// Writes every file of the results and prints where they are.
 fn finish(results: &Results, output: &Path) -> Result<()> {
-    let json = output.join("results.json");
-    fs::write(&json, serde_json::to_vec(results)?).with_context(|| format!("cannot write {}", json.display()))?;
     let (page, charts) = report::html(results)?;
-    let html = output.join("report.html");
-    fs::write(&html, page).with_context(|| format!("cannot write {}", html.display()))?;
-    let pictures = output.join("charts");
-    fs::create_dir_all(&pictures).with_context(|| format!("cannot create {}", pictures.display()))?;
+    let json = write(output, "results.json", &serde_json::to_string(results)?)?;
+    let tables = write(output, "tables.md", &table::markdown(results))?;
+    let page = write(output, "report.html", &page)?;
     for chart in charts {
-        let picture = pictures.join(format!("{}.svg", chart.name));
-        fs::write(&picture, chart.file).with_context(|| format!("cannot write {}", picture.display()))?;
+        write(&output.join("charts"), &format!("{}.svg", chart.name), &chart.file)?;
     }
-    let tables = output.join("tables.md");
-    fs::write(&tables, table::markdown(results)).with_context(|| format!("cannot write {}", tables.display()))?;
     if results.interrupted {
         say("\ninterrupted; these are the results so far")?;
     }
-    say(format_args!("\n{}\n{}\n{}", json.display(), tables.display(), html.display()))
+    say(format_args!("\n{}\n{}\n{}", json.display(), tables.display(), page.display()))
 }
 
-/// Prints how `after` differs from `before`. Returns whether Parrot got slower or the two cannot be compared.
-fn compare(before: &Results, after: &Results) -> Result<bool> {
-    let changes = compare::changes(before, after);
-    say(format_args!("\ncompared with {} ({})", before.environment.commit, before.environment.date))?;
-    if changes.is_empty() {
-        say("  nothing to compare, because no server was measured in the same suite in both")?;
-        return Ok(true);
-    }
-    for change in changes.iter().filter(|change| change.is_noteworthy()) {
-        say(format_args!("  {change}"))?;
-    }
-    if !changes.iter().any(compare::Change::is_noteworthy) {
-        say(format_args!("  no change beyond the spread in {} figures", changes.len()))?;
-    }
-    for line in compare::one_sided(before, after).into_iter().chain(compare::cautions(before, after, &changes)) {
-        say(format_args!("  {line}"))?;
-    }
-    Ok(changes.iter().any(compare::Change::is_regression))
-}
-
-fn read_results(path: &Path) -> Result<Results> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let results: Results =
-        serde_json::from_slice(&text).with_context(|| format!("{} is not a results.json", path.display()))?;
-    if !READABLE.contains(&results.schema.as_str()) {
-        bail!("{} has format {}; this program reads {}", path.display(), results.schema, READABLE.join(" and "));
-    }
-    Ok(results)
+fn write(directory: &Path, name: &str, text: &str) -> Result<PathBuf> {
+    let path = directory.join(name);
+    let written = fs::create_dir_all(directory).and_then(|()| fs::write(&path, text));
+    written.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 /// Makes a path absolute, because compilers are started in the directories of their sources.

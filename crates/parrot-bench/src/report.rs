@@ -149,8 +149,9 @@ fn method(results: &Results) -> String {
     let mut text = format!(
         "<section>\n<h2>How it was measured</h2>\n<p>Each figure is the median of {} of {:.1} s, after {:.1} s of warm-up. \
          Every run has a fresh server, and the order of the servers alternates. All connections are open before the first \
-         message, unless each message has a connection of its own. The load generator ({}) checks every byte that comes back, and every failure is counted and shown. \
-         CPU time is what the system accounts for the server's processes between the two ends of the window.{}</p>\n<dl>\n",
+         message, unless each message has a connection of its own. The load generator ({}) checks every byte that comes \
+         back, and every failure is counted and shown. CPU time is what the system accounts for the server's processes \
+         between the two ends of the window.{}</p>\n<dl>\n",
         count(method.repeats, "run"),
         method.window,
         method.warmup,

@@ -1,7 +1,10 @@
 //! The results of a measurement as `results.json` stores them, and the medians and spreads of the runs.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
+use anyhow::{Context, Result, bail};
 use parrot_load::{Latency, Mark};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +14,7 @@ use crate::environment::Environment;
 pub(crate) const SCHEMA: &str = "parrot-bench/2";
 
 /// The formats that can be read. In the first, `servers` and `server` are called `peers` and `peer`.
-pub(crate) const READABLE: [&str; 2] = ["parrot-bench/1", SCHEMA];
+const READABLE: [&str; 2] = ["parrot-bench/1", SCHEMA];
 
 /// Everything that one call of the benchmark measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -293,6 +296,21 @@ pub(crate) fn is_own(server: &str) -> bool {
 }
 
 impl Results {
+    /// Reads a `results.json`.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or has another format.
+    pub(crate) fn read(path: &Path) -> Result<Results> {
+        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let results: Results =
+            serde_json::from_slice(&text).with_context(|| format!("{} is not a results.json", path.display()))?;
+        if !READABLE.contains(&results.schema.as_str()) {
+            bail!("{} has format {}; this program reads {}", path.display(), results.schema, READABLE.join(" and "));
+        }
+        Ok(results)
+    }
+
     /// The reason why this is not a measurement, if nothing was measured or Parrot itself failed.
     pub(crate) fn failure(&self) -> Option<String> {
         if !self.cells.iter().any(|cell| cell.sound().next().is_some()) {
