@@ -1,7 +1,4 @@
-//! Any sequence of calls on a connection, against its model: `cargo +nightly fuzz run -s none connection`.
+//! Any sequence of calls on a connection, beside a model of it.
 #![no_main]
 
-#[path = "../../crates/parrot-conn/tests/support/mod.rs"]
-mod support;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| support::Checked::play(bytes));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| parrot_checks::connection::Checked::play(input));

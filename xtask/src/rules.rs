@@ -44,6 +44,11 @@ const ARGUMENTS: &[&str] = &["clap"];
 const RULES: &[Rule] = &[
     Rule { name: "parrot-kqueue", ours: &[], others: Others::AllBut(&[SOCKETS, WRITING, TRACING, ARGUMENTS]) },
     Rule { name: "parrot-conn", ours: &[], others: Others::Nothing },
+    Rule {
+        name: "parrot-checks",
+        ours: &["parrot-conn", "parrot-log"],
+        others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS, POLL]),
+    },
     Rule { name: "parrot-log", ours: &[], others: Others::AllBut(&[SOCKETS, LOOPS, ARGUMENTS]) },
     Rule {
         name: "parrot-server",

@@ -1,11 +1,9 @@
 //! Every state that any sequence of steps reaches, on the smallest buffers that can be empty, part full and full.
 
-mod support;
-
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use support::{Checked, Step};
+use parrot_checks::connection::{Checked, Step};
 
 /// Every kind of step, with amounts that leave a buffer of two bytes empty, part full or full.
 const STEPS: [Step; 13] = [

@@ -1,12 +1,10 @@
 //! Arbitrary chunkings, short sends, stalls, half-closes, drains and time-outs, against a model.
 
-mod support;
-
 use std::time::Duration;
 
+use parrot_checks::connection::{Checked, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::{Checked, Step};
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![

@@ -1,7 +1,4 @@
-//! One record is one line, and the line decodes back to the same bytes, for any messages in both formats.
-//!
-//! The fuzz target feeds new inputs to this check, a test of parrot-log the corpus.
-#![allow(clippy::expect_used, clippy::panic, unreachable_pub)]
+//! Log lines of any messages: one record is one line that decodes back to the same bytes.
 
 use std::fmt;
 use std::io::{Read as _, pipe};
@@ -33,9 +30,11 @@ impl fmt::Display for Peer<'_> {
     }
 }
 
-/// The first byte is the payload limit of the lines, the rest are messages. Each begins with three bytes: the length of its
+/// Writes a log in each format and checks its lines.
+///
+/// The first byte of the input is the payload limit of the lines, the rest are messages. Each begins with three bytes: the length of its
 /// peer, the length of its payload, and how much longer than its payload it claims to be.
-pub fn check(input: &[u8]) {
+pub fn check_log_lines(input: &[u8]) {
     let input = &input[..input.len().min(MOST)];
     let [limit, rest @ ..] = input else { return };
     let limit = usize::from(*limit);

@@ -1,6 +1,6 @@
 //! A connection beside a model of it: what went in, what came out, and what must hold after every step.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, unreachable_pub)]
-// It is const already; where thread-locals have keys (OpenBSD) the lint does not see that.
+
+// The initializer is const already, but the lint does not see that where thread-locals have keys (OpenBSD).
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::Cell;
@@ -15,10 +15,10 @@ thread_local! {
 
 type Memory = Vec<u8>;
 
-/// What can happen to a connection.
+/// An event in the life of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// A receive call returns up to so many bytes, as far as there is space.
+    /// A receive call returns up to this many bytes, as far as there is space.
     Receive(usize),
     /// The same while the system has no memory for another buffer.
     ReceiveWithoutMemory(usize),
@@ -26,13 +26,13 @@ pub enum Step {
     FindEmpty,
     /// A receive call returns 0.
     ReceiveEnd,
-    /// A send call takes up to so many bytes.
+    /// A send call takes up to this many bytes.
     Send(usize),
-    /// The write side is shut down, if the connection wants that.
+    /// The write side is shut down, if the connection wants to.
     ShutDown,
-    /// The round ends.
+    /// The connection gives its buffer back, if nothing is pending.
     Release,
-    /// Others take the pool's last buffer, or give it back.
+    /// Another connection takes the pool's last buffer, or gives it back.
     ToggleOtherBorrower,
     /// The drain starts.
     Drain,
@@ -42,9 +42,10 @@ pub enum Step {
     Reset,
 }
 
-pub const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(10);
 
-/// A connection that is checked against what it must do.
+/// A connection that is checked against its model after every step.
+#[derive(Debug)]
 pub struct Checked {
     pool: BufferPool<Memory>,
     other: Option<parrot_conn::Buffer<Memory>>,
@@ -62,7 +63,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// `buffers` is how many the pool has; one of them may be taken by others.
+    /// A new connection with a pool of `buffers` buffers, one of which another connection may take.
     pub fn new(buffer_size: usize, buffers: usize) -> Checked {
         let now = Instant::now();
         let allocate = |size| HAS_MEMORY.get().then(|| vec![0; size]);
@@ -84,7 +85,7 @@ impl Checked {
         }
     }
 
-    /// Plays the steps that these bytes stand for: two bytes for the buffers, then two for each step.
+    /// Plays the steps that an input encodes with two bytes for the buffers and then two for each step.
     pub fn play(bytes: &[u8]) {
         let [size, buffers, rest @ ..] = bytes else { return };
         let mut checked = Checked::new(1 + usize::from(*size), 1 + usize::from(*buffers % 2));
@@ -107,8 +108,8 @@ impl Checked {
         checked.finish();
     }
 
-    /// All that what comes next depends on: the connection, but for the values of its bytes and of its clock, the pool's
-    /// spare buffers, and the model beside them.
+    /// All that the next steps depend on: the connection without the values of its bytes and its clock, the pool's spare
+    /// buffers, and the model.
     pub fn state(&self) -> String {
         let connection = format!("{:?}", self.connection);
         let connection = without(&connection, "bytes: [", "]");
@@ -124,6 +125,7 @@ impl Checked {
         &self.received[self.sent..]
     }
 
+    /// Takes a step, if it is possible now, and checks what must hold after it.
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Receive(n) => self.receive(n),
@@ -208,35 +210,37 @@ impl Checked {
             Err(NoSpace::InputEnded) => assert!(self.ended || self.reason.is_some()),
             Err(NoSpace::NoMemory) => {
                 assert!(!holds && can_lend && !HAS_MEMORY.get(), "there was memory");
-                assert!(!self.connection.holds_buffer(), "a buffer that was not made is not held");
+                assert!(!self.connection.holds_buffer(), "it holds a buffer that was never made");
             }
             Err(NoSpace::PoolEmpty) => assert!(!holds && !can_lend, "a buffer was free"),
-            Err(NoSpace::OutputFull) => assert!(!self.owed().is_empty(), "full with nothing owed waits for ever"),
+            Err(NoSpace::OutputFull) => {
+                assert!(!self.owed().is_empty(), "a full buffer with nothing to send would wait for ever")
+            }
         }
     }
 
     /// What holds after every step.
-    pub fn check(&self) {
+    fn check(&self) {
         let connection = &self.connection;
         let open = self.reason.is_none();
         assert_eq!(connection.close_reason(), self.reason, "the reason to close");
         assert!(connection.to_send().len() <= self.pool.buffer_size(), "the output is bounded");
         assert!(self.pool.lent() <= self.pool.capacity(), "the pool is bounded");
         if open {
-            assert_eq!(connection.to_send(), self.owed(), "every byte, in order, once");
+            assert_eq!(connection.to_send(), self.owed(), "every byte once and in order");
         }
         let interest = connection.interest();
         assert_eq!(interest.write, open && !self.owed().is_empty(), "write interest");
         assert!(!interest.read || (open && !self.ended), "read interest");
-        // Nothing hangs: an open connection waits for something, or has something to do.
+        // An open connection never hangs. It waits for something or has something to do.
         assert!(!open || interest.read || interest.write || connection.wants_shut_down(), "stuck");
         if open && !self.shut {
             let due = self.owed().is_empty() && (self.ended || (self.draining && self.quiet));
-            assert_eq!(connection.wants_shut_down(), due, "shut down when all is done and not before");
+            assert_eq!(connection.wants_shut_down(), due, "shut down as soon as all is sent, and not earlier");
         }
     }
 
-    /// Ends the round and lets go of everything: the pool must be whole again.
+    /// Closes the connection and checks that every buffer has come back.
     pub fn finish(mut self) {
         self.connection.close(CloseReason::Failed);
         self.connection.release(&mut self.pool);
@@ -247,7 +251,7 @@ impl Checked {
     }
 }
 
-/// The text without what stands between these two.
+/// The text without the part between `from` and `to`.
 fn without(text: &str, from: &str, to: &str) -> String {
     let Some((before, rest)) = text.split_once(from) else { return text.to_owned() };
     let (_, after) = rest.split_once(to).unwrap();

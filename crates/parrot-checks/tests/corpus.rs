@@ -1,0 +1,26 @@
+//! The inputs that the fuzzer found, in `fuzz/corpus`, through the same checks.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use parrot_checks::check_log_lines;
+use parrot_checks::connection::Checked;
+
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(inputs.len() > 100, "{} inputs", inputs.len());
+    for input in inputs {
+        check(&std::fs::read(input).unwrap());
+    }
+}
+
+#[test]
+fn every_message_of_the_corpus_is_one_line_that_decodes_back() {
+    replay("clf", check_log_lines);
+}
+
+#[test]
+fn the_sequences_of_the_corpus_break_no_invariant() {
+    replay("connection", Checked::play);
+}
