@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_client_or_other_programs_may_limit_the_throughput() {
-        let cell = |run: Run| Cell { suite: String::new(), server: String::new(), runs: vec![run], errors: Vec::new() };
+        let cell = |run: Run| Cell { runs: vec![run], ..Cell::default() };
         let sound = || Run { latency: Latency { count: 1, ..Latency::default() }, ..Run::default() };
         assert!(!is_limited_elsewhere(&cell(sound())));
         assert!(is_limited_elsewhere(&cell(Run { marks: vec![Mark::ClientBound], ..sound() })));

@@ -78,7 +78,7 @@ pub(crate) struct ServerInfo {
 }
 
 /// The runs of one server in one suite.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) suite: String,
     #[serde(alias = "peer")]
@@ -344,7 +344,7 @@ impl Results {
         let place = self.cells.iter().position(|cell| cell.suite == suite && cell.server == server);
         let place = place.unwrap_or_else(|| {
             let (suite, server) = (suite.to_string(), server.to_string());
-            self.cells.push(Cell { suite, server, runs: Vec::new(), errors: Vec::new() });
+            self.cells.push(Cell { suite, server, ..Cell::default() });
             self.cells.len() - 1
         });
         &mut self.cells[place]
@@ -366,7 +366,7 @@ mod tests {
     }
 
     fn cell(runs: Vec<Run>) -> Cell {
-        Cell { suite: String::new(), server: String::new(), runs, errors: Vec::new() }
+        Cell { runs, ..Cell::default() }
     }
 
     #[test]

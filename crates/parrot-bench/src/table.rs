@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_server_that_failed_has_reasons_and_no_figures() {
         let failed = Run { failures: 3, failed: "3 timed out".into(), messages_per_second: 1e6, ..Run::default() };
-        let cell = Cell { suite: "c50".into(), server: "liar".into(), runs: vec![failed], errors: Vec::new() };
+        let cell = Cell { server: "liar".into(), runs: vec![failed], ..Cell::default() };
         let row = row(&cell, None, false);
         assert_eq!(row.columns.iter().filter(|column| !column.is_empty()).collect::<Vec<_>>(), ["liar"]);
         assert_eq!(row.notes, ["3 timed out"]);
@@ -180,7 +180,7 @@ mod tests {
     fn dropped_log_lines_are_noted() {
         let log = Some(LogLines { written: 9000, dropped: 1000 });
         let run = Run { log, ..Run::default() };
-        let cell = Cell { suite: "c50".into(), server: "parrot-clf".into(), runs: vec![run], errors: Vec::new() };
+        let cell = Cell { runs: vec![run], ..Cell::default() };
         assert!(row(&cell, None, false).notes.iter().any(|note| note == "dropped 1,000 of 10,000 log lines"));
     }
 
@@ -197,7 +197,7 @@ mod tests {
             latency: parrot_load::Latency { count: 1, ..parrot_load::Latency::default() },
             ..Run::default()
         };
-        let cell = Cell { suite: "c50".into(), server: "plain".into(), runs: vec![run], errors: Vec::new() };
+        let cell = Cell { runs: vec![run], ..Cell::default() };
         assert_eq!(row(&cell, None, false).notes, ["CPU left out in 1 of 1 runs: read up to 0.031 s too late"]);
     }
 

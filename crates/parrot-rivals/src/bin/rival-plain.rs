@@ -29,9 +29,8 @@ fn main() -> io::Result<()> {
     let mut free = Vec::new();
     let mut buffer = vec![0; parrot_rivals::RECEIVE];
     loop {
-        queue.wait()?;
-        for ready in 0..queue.ready() {
-            let index = queue.token(ready);
+        for event in 0..queue.wait()? {
+            let index = queue.token(event);
             if index == LISTENER {
                 while let Ok((stream, _)) = listener.accept() {
                     stream.set_nonblocking(true)?;

@@ -8,13 +8,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 pub(crate) struct Queue {
     epoll: Epoll,
     events: Vec<EpollEvent>,
-    ready: usize,
 }
 
 impl Queue {
     pub(crate) fn new() -> io::Result<Queue> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Queue { epoll, events: vec![EpollEvent::empty(); 1024], ready: 0 })
+        Ok(Queue { epoll, events: vec![EpollEvent::empty(); 1024] })
     }
 
     pub(crate) fn add(&self, socket: BorrowedFd<'_>, token: usize) -> io::Result<()> {
@@ -29,19 +28,15 @@ impl Queue {
         Ok(self.epoll.modify(socket, &mut EpollEvent::new(EpollFlags::EPOLLOUT, token as u64))?)
     }
 
-    pub(crate) fn wait(&mut self) -> io::Result<()> {
-        self.ready = match self.epoll.wait(&mut self.events, EpollTimeout::NONE) {
-            Err(nix::Error::EINTR) => 0,
-            other => other?,
-        };
-        Ok(())
+    /// Waits and returns how many events there are.
+    pub(crate) fn wait(&mut self) -> io::Result<usize> {
+        match self.epoll.wait(&mut self.events, EpollTimeout::NONE) {
+            Err(nix::Error::EINTR) => Ok(0),
+            other => Ok(other?),
+        }
     }
 
-    pub(crate) fn ready(&self) -> usize {
-        self.ready
-    }
-
-    pub(crate) fn token(&self, ready: usize) -> usize {
-        self.events.get(ready).map_or(usize::MAX - 1, |event| event.data() as usize)
+    pub(crate) fn token(&self, event: usize) -> usize {
+        self.events.get(event).map_or(usize::MAX - 1, |event| event.data() as usize)
     }
 }

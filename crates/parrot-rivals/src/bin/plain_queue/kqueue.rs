@@ -8,13 +8,12 @@ use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 pub(crate) struct Queue {
     kqueue: Kqueue,
     events: Vec<KEvent>,
-    ready: usize,
 }
 
 impl Queue {
     pub(crate) fn new() -> io::Result<Queue> {
         let nothing = KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0);
-        Ok(Queue { kqueue: Kqueue::new()?, events: vec![nothing; 1024], ready: 0 })
+        Ok(Queue { kqueue: Kqueue::new()?, events: vec![nothing; 1024] })
     }
 
     pub(crate) fn add(&self, socket: BorrowedFd<'_>, token: usize) -> io::Result<()> {
@@ -38,19 +37,15 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) fn wait(&mut self) -> io::Result<()> {
-        self.ready = match self.kqueue.kevent(&[], &mut self.events, None) {
-            Err(nix::Error::EINTR) => 0,
-            other => other?,
-        };
-        Ok(())
+    /// Waits and returns how many events there are.
+    pub(crate) fn wait(&mut self) -> io::Result<usize> {
+        match self.kqueue.kevent(&[], &mut self.events, None) {
+            Err(nix::Error::EINTR) => Ok(0),
+            other => Ok(other?),
+        }
     }
 
-    pub(crate) fn ready(&self) -> usize {
-        self.ready
-    }
-
-    pub(crate) fn token(&self, ready: usize) -> usize {
-        self.events.get(ready).map_or(usize::MAX - 1, |event| event.udata() as usize)
+    pub(crate) fn token(&self, event: usize) -> usize {
+        self.events.get(event).map_or(usize::MAX - 1, |event| event.udata() as usize)
     }
 }
