@@ -63,7 +63,7 @@ const RULES: &[Rule] = &[
     Rule { name: "parrot-load", ours: &["parrot-kqueue"], others: Others::AllBut(&[LOOPS, POLL]) },
     Rule {
         name: "parrot-bench",
-        ours: &["parrot-kqueue", "parrot-load"],
+        ours: &["parrot-kqueue", "parrot-load", "parrot-testkit"],
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL]),
     },
     Rule { name: "parrot-rivals", ours: &[], others: Others::AllBut(&[]) },
@@ -72,7 +72,8 @@ const RULES: &[Rule] = &[
         ours: &["parrot-server", "parrot-kqueue"],
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL, WRITING]),
     },
-    Rule { name: "parrot-torture", ours: &[], others: Others::AllBut(&[]) },
+    Rule { name: "parrot-testkit", ours: &[], others: Others::AllBut(&[LOOPS, POLL]) },
+    Rule { name: "parrot-torture", ours: &["parrot-testkit"], others: Others::AllBut(&[]) },
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];
 

@@ -1,0 +1,16 @@
+//! What Parrot's tests and tools share: processes to watch, clients and servers to talk to, bytes that can be checked,
+//! and waiting with a deadline.
+//!
+//! Functions that only tests call panic when something fails. The others, which the tools call too, return errors.
+
+pub mod client;
+pub mod descriptors;
+pub mod output;
+pub mod parrot;
+pub mod patience;
+pub mod process;
+pub mod program;
+pub mod scripted;
+pub mod stream;
+
+pub use patience::{PATIENCE, wait_for, wait_until};

@@ -1,0 +1,147 @@
+//! The `parrot` server as a process: its addresses, statistics and summary.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
+
+use crate::patience::wait_for;
+use crate::process::{Handle, Process};
+
+/// What every line of statistics contains, and the summary too.
+const STATISTICS: &str = " connections open, ";
+
+/// What the line contains that the server prints last.
+const SUMMARY: &str = "drained: ";
+
+/// A running server. It is killed when dropped.
+#[derive(Debug)]
+pub struct Parrot {
+    process: Process,
+    addresses: Vec<SocketAddr>,
+}
+
+/// The command without input, output and the variables of the environment that the server heeds.
+pub fn isolated(mut command: Command) -> Command {
+    command.env_remove("RUST_LOG").env_remove("PARROT_PORT").stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+impl Parrot {
+    /// Waits until the banner of a server that was just started says where it listens.
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or prints no banner in time.
+    pub fn when_listening(mut process: Process) -> Result<Parrot> {
+        let addresses = wait_for("the server listens", || {
+            let ended = process.ended()?;
+            let stderr = process.stderr();
+            if let Some(addresses) = listening(&stderr) {
+                return Ok(Some(addresses?));
+            }
+            match ended {
+                Some(status) => bail!("the server ended at its start ({status}): {stderr}"),
+                None => Ok(None),
+            }
+        })?;
+        Ok(Parrot { process, addresses })
+    }
+
+    /// The addresses it listens on.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits for the end that SIGTERM has asked for, and returns the summary.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end in time, or with another exit code than 0.
+    pub fn wait_for_summary(&mut self) -> Result<String> {
+        let status = self.wait()?;
+        ensure!(status.code() == Some(0), "the server ended with {status}, and has printed:\n{}", self.stderr());
+        self.summary()
+    }
+}
+
+impl Deref for Parrot {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Parrot {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// What a server says, which any thread may ask it.
+impl Handle {
+    /// Asks the server for its line of statistics, with SIGUSR1.
+    ///
+    /// # Errors
+    ///
+    /// If it does not print one in time.
+    pub fn statistics(&self) -> Result<String> {
+        let before = self.stderr().matches(STATISTICS).count();
+        self.signal(Signal::USR1)?;
+        let line = self.nth_line(STATISTICS, before)?;
+        ensure!(!line.contains(SUMMARY), "the server has ended");
+        Ok(line)
+    }
+
+    /// Waits for the line that the server prints last.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come in time.
+    pub fn summary(&self) -> Result<String> {
+        self.line(SUMMARY)
+    }
+}
+
+/// The number before these words in a line of statistics.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn number(line: &str, words: &str) -> Result<u64> {
+    let before = line.split_once(&format!(" {words}")).map(|(before, _)| before);
+    let number = before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    number.with_context(|| format!("no number of {words} in: {line}"))
+}
+
+/// The addresses in the banner, once it is there.
+fn listening(stderr: &str) -> Option<Result<Vec<SocketAddr>>> {
+    let (_, banner) = stderr.split_once("listening on ")?;
+    let (addresses, _) = banner.split_once(" (")?;
+    let parse = |address: &str| address.parse().with_context(|| format!("no address: {address}"));
+    Some(addresses.split(" and ").map(parse).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_names_every_address() {
+        let banner = "INFO listening on 0.0.0.0:1512 and [::]:1512 (kqueue)\n";
+        let addresses = ["0.0.0.0:1512", "[::]:1512"].map(|address| address.parse().unwrap());
+        assert_eq!(listening(banner).unwrap().unwrap(), addresses);
+        assert!(listening("INFO listening on 0.0.0.0:15").is_none());
+    }
+
+    #[test]
+    fn a_number_stands_before_its_words() {
+        let line = "INFO drained: 0 connections open, 17 accepted; 9 messages";
+        assert_eq!(number(line, "accepted").unwrap(), 17);
+        assert_eq!(number(line, "connections open").unwrap(), 0);
+        assert!(number(line, "retries").is_err());
+    }
+}

@@ -1,0 +1,53 @@
+//! Servers that do what a test wants, good or bad, for as long as the test runs.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests")]
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+/// A server on a free port of the IPv4 loopback address. Each connection is numbered as accepted and served by `serve` on
+/// a thread of its own.
+pub fn serve(serve: impl Fn(u64, TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || serve_at(&listener, serve));
+    address
+}
+
+/// The same at this listener, on this thread.
+pub fn serve_at(listener: &TcpListener, serve: impl Fn(u64, TcpStream) -> io::Result<()> + Send + Sync + 'static) {
+    let serve = Arc::new(serve);
+    for (number, stream) in (0..).zip(listener.incoming().flatten()) {
+        let serve = Arc::clone(&serve);
+        stream.set_nodelay(true).unwrap();
+        thread::spawn(move || serve(number, stream));
+    }
+}
+
+/// Sends what `reply` makes of each receive, which it gets with the number of receives before it on the connection.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub fn reply(mut stream: TcpStream, reply: impl Fn(u64, &[u8]) -> Vec<u8>) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    for receive in 0.. {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        stream.write_all(&reply(receive, &buffer[..count]))?;
+    }
+    Ok(())
+}
+
+/// Sends everything back.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub fn echo(mut stream: TcpStream) -> io::Result<()> {
+    io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
+}
