@@ -84,9 +84,9 @@ impl CloseReason {
         match self {
             CloseReason::PeerFinished => "peer finished",
             CloseReason::Reset => "reset",
-            CloseReason::IdleTimeout => "idle time-out",
+            CloseReason::IdleTimeout => "idle timeout",
             CloseReason::Drained => "drained",
-            CloseReason::DrainTimeout => "drain time-out",
+            CloseReason::DrainTimeout => "drain timeout",
             CloseReason::Failed => "failed",
         }
     }

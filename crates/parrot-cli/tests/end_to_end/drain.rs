@@ -103,7 +103,7 @@ fn the_drain_timeout_ends_those_who_do_not_go() {
     assert!(start.elapsed() >= Duration::from_millis(300), "the time-out was not waited for");
     let summary = parrot.stderr_line("drained: ");
     assert!(summary.contains("0 connections open, 2 accepted"), "{summary}");
-    assert!(summary.contains("; 2 drain time-out"), "{summary}");
+    assert!(summary.contains("; 2 drain timeout"), "{summary}");
 }
 
 #[test]

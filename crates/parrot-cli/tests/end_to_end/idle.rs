@@ -18,7 +18,7 @@ fn a_connection_with_no_byte_in_or_out_is_closed_after_the_timeout() {
     expect_end(&stream);
     assert!(start.elapsed() >= Duration::from_millis(250), "closed after only {:?}", start.elapsed());
     let summary = parrot.stop();
-    assert!(summary.contains("; 1 idle time-out"), "{summary}");
+    assert!(summary.contains("; 1 idle timeout"), "{summary}");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_peer_that_takes_no_byte_is_idle_too() {
     });
     drop(stream);
     let summary = parrot.stop();
-    assert!(summary.contains("; 1 idle time-out"), "{summary}");
+    assert!(summary.contains("; 1 idle timeout"), "{summary}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn who_has_sent_something_is_not_idle_however_late_its_event_comes() {
     panic!("{MANY} connections took more than a minute");
 }
 
-/// Has the server find, later than the idle time-out, that all have sent something.
+/// Has the server find, later than the idle timeout, that all have sent something.
 fn sends_while_stopped(parrot: &Parrot, streams: &[TcpStream], idle: Duration) {
     for mut stream in streams {
         stream.write_all(b"and once more").unwrap();
@@ -91,5 +91,5 @@ fn who_waits_for_a_buffer_is_not_idle() {
     expect(&waiting, b"when you have time");
     drop(waiting);
     let summary = parrot.stop();
-    assert!(summary.contains("; 1 idle time-out"), "the holder, who takes nothing: {summary}");
+    assert!(summary.contains("; 1 idle timeout"), "the holder, who takes nothing: {summary}");
 }
