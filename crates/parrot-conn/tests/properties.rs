@@ -1,4 +1,4 @@
-//! Arbitrary chunkings, short sends, stalls, half-closes, drains and time-outs, against a model.
+//! Compares a connection with a model under arbitrary chunks, short sends, stalls, half-closes, drains and timeouts.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_connection_does_what_its_model_does(
+    fn connection_behaves_as_its_model(
         steps in vec(step(), 0..200),
         buffer_size in 1usize..80,
         buffers in 1usize..3,

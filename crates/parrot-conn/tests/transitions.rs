@@ -1,6 +1,6 @@
-//! Each transition of a connection, one test a behaviour.
+//! The transitions of a connection, with one test for each behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// It is const already; where thread-locals have keys (OpenBSD) the lint does not see that.
+// The initializer is const already, but the lint does not see that where thread-locals have keys (OpenBSD).
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::Cell;
@@ -21,7 +21,7 @@ fn feed(connection: &mut Connection, pool: &mut BufferPool, bytes: &[u8], now: I
 }
 
 #[test]
-fn a_new_connection_waits_to_read_and_owes_nothing() {
+fn new_connection_reads_and_owes_nothing() {
     let connection = Connection::new(Instant::now());
     assert_eq!(connection.interest(), Interest { read: true, write: false });
     assert_eq!(connection.to_send(), b"");
@@ -30,7 +30,7 @@ fn a_new_connection_waits_to_read_and_owes_nothing() {
 }
 
 #[test]
-fn bytes_received_are_to_be_sent_in_order_and_once() {
+fn received_bytes_are_sent_once_in_order() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     feed(&mut connection, &mut pool, b"abc", now);
@@ -42,7 +42,7 @@ fn bytes_received_are_to_be_sent_in_order_and_once() {
 }
 
 #[test]
-fn a_full_buffer_stops_reading_until_all_of_it_is_sent() {
+fn full_buffer_stops_reading_until_all_is_sent() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     feed(&mut connection, &mut pool, b"12345678", now);
@@ -56,7 +56,7 @@ fn a_full_buffer_stops_reading_until_all_of_it_is_sent() {
 }
 
 #[test]
-fn a_connection_with_nothing_pending_gives_its_buffer_back() {
+fn release_returns_buffer_when_nothing_is_pending() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     feed(&mut connection, &mut pool, b"abc", now);
@@ -69,7 +69,7 @@ fn a_connection_with_nothing_pending_gives_its_buffer_back() {
 }
 
 #[test]
-fn an_empty_pool_leaves_a_connection_waiting_and_still_interested() {
+fn empty_pool_leaves_connection_waiting_and_interested() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut others: Vec<Connection> = (0..2).map(|_| Connection::new(now)).collect();
     for other in &mut others {
@@ -84,7 +84,7 @@ fn an_empty_pool_leaves_a_connection_waiting_and_still_interested() {
 }
 
 #[test]
-fn the_end_of_input_is_answered_with_what_is_pending_then_with_the_end_of_output() {
+fn end_of_input_sends_pending_bytes_then_shuts_down() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     feed(&mut connection, &mut pool, b"squawk", now);
@@ -102,7 +102,7 @@ fn the_end_of_input_is_answered_with_what_is_pending_then_with_the_end_of_output
 }
 
 #[test]
-fn a_peer_that_sends_nothing_and_finishes_is_answered_with_the_end() {
+fn peer_that_ends_without_sending_is_shut_down() {
     let mut connection = Connection::new(Instant::now());
     connection.received_end();
     assert!(connection.wants_shut_down());
@@ -111,7 +111,7 @@ fn a_peer_that_sends_nothing_and_finishes_is_answered_with_the_end() {
 }
 
 #[test]
-fn a_drain_echoes_on_until_the_input_is_seen_empty_and_the_output_sent() {
+fn drain_echoes_until_input_is_empty_and_output_is_sent() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     connection.drain();
@@ -124,7 +124,7 @@ fn a_drain_echoes_on_until_the_input_is_seen_empty_and_the_output_sent() {
 }
 
 #[test]
-fn bytes_that_come_before_the_drain_can_finish_are_echoed_too() {
+fn drain_echoes_bytes_that_arrive_before_shut_down() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     connection.drain();
@@ -132,13 +132,13 @@ fn bytes_that_come_before_the_drain_can_finish_are_echoed_too() {
     connection.input_emptied();
     feed(&mut connection, &mut pool, b"d", now);
     connection.sent(4, now);
-    assert!(!connection.wants_shut_down(), "the input was not empty the last time it was looked at");
+    assert!(!connection.wants_shut_down(), "a byte has arrived since the input was empty");
     connection.input_emptied();
     assert!(connection.wants_shut_down());
 }
 
 #[test]
-fn an_empty_input_before_the_drain_says_nothing_about_it_afterwards() {
+fn drain_ignores_input_that_was_empty_before_it() {
     let mut connection = Connection::new(Instant::now());
     connection.input_emptied();
     connection.drain();
@@ -146,7 +146,7 @@ fn an_empty_input_before_the_drain_says_nothing_about_it_afterwards() {
 }
 
 #[test]
-fn a_drained_connection_discards_what_still_comes_and_closes_at_the_end_of_it() {
+fn drained_connection_discards_input_and_closes_at_its_end() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     connection.drain();
@@ -165,7 +165,7 @@ fn a_drained_connection_discards_what_still_comes_and_closes_at_the_end_of_it() 
 }
 
 #[test]
-fn the_idle_time_starts_again_with_every_byte_in_or_out() {
+fn idle_time_restarts_with_every_byte_in_or_out() {
     let (mut pool, start) = (pool(), Instant::now());
     let (idle, second) = (Duration::from_secs(10), Duration::from_secs(1));
     let mut connection = Connection::new(start);
@@ -181,17 +181,17 @@ fn the_idle_time_starts_again_with_every_byte_in_or_out() {
 }
 
 #[test]
-fn activity_at_a_time_that_has_become_old_is_extended() {
+fn extend_activity_moves_only_the_given_time() {
     let (start, idle, second) = (Instant::now(), Duration::from_secs(10), Duration::from_secs(1));
     let mut connection = Connection::new(start);
     connection.extend_activity(start, start + 2 * second);
     assert_eq!(connection.next_timeout(idle), Some(start + 12 * second));
-    connection.extend_activity(start, start + 5 * second); // when another was active, and this one no more
+    connection.extend_activity(start, start + 5 * second); // the last activity is later than `start`
     assert_eq!(connection.next_timeout(idle), Some(start + 12 * second));
 }
 
 #[test]
-fn an_idle_time_beyond_the_clock_never_comes() {
+fn idle_time_beyond_the_clock_never_comes() {
     let now = Instant::now();
     let mut connection = Connection::new(now);
     assert_eq!(connection.next_timeout(Duration::MAX), None);
@@ -200,7 +200,7 @@ fn an_idle_time_beyond_the_clock_never_comes() {
 }
 
 #[test]
-fn the_first_reason_to_close_stays() {
+fn first_close_reason_stays() {
     let mut connection = Connection::new(Instant::now());
     connection.close(CloseReason::Reset);
     connection.close(CloseReason::DrainTimeout);
@@ -208,7 +208,7 @@ fn the_first_reason_to_close_stays() {
 }
 
 #[test]
-fn a_closed_connection_gives_its_buffer_back_with_the_bytes_in_it() {
+fn closed_connection_returns_its_buffer_with_bytes_in_it() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     feed(&mut connection, &mut pool, b"abc", now);
@@ -220,7 +220,7 @@ fn a_closed_connection_gives_its_buffer_back_with_the_bytes_in_it() {
 }
 
 #[test]
-fn counts_beyond_what_there_is_are_cut_to_it() {
+fn counts_are_capped_at_the_bytes_there_are() {
     let (mut pool, now) = (pool(), Instant::now());
     let mut connection = Connection::new(now);
     connection.receive_space(&mut pool).unwrap().fill(b'x');
@@ -231,7 +231,7 @@ fn counts_beyond_what_there_is_are_cut_to_it() {
 }
 
 #[test]
-fn a_pool_lends_at_most_its_capacity() {
+fn pool_lends_at_most_its_capacity() {
     let mut pool = BufferPool::new(BUFFER, 3 * BUFFER + 1);
     let lent: Vec<_> = std::iter::from_fn(|| pool.lend()).collect();
     assert_eq!(lent.len(), 3);
@@ -242,7 +242,7 @@ fn a_pool_lends_at_most_its_capacity() {
 }
 
 #[test]
-fn a_pool_of_too_few_bytes_still_lends_one_buffer() {
+fn pool_of_too_few_bytes_still_lends_one_buffer() {
     let mut pool = BufferPool::new(BUFFER, 0);
     assert!(pool.lend().is_some());
     assert!(pool.lend().is_none());
@@ -253,13 +253,13 @@ thread_local! {
 }
 
 #[test]
-fn a_connection_for_which_there_is_no_memory_gets_a_buffer_later() {
+fn connection_without_memory_gets_a_buffer_later() {
     let now = Instant::now();
     let mut pool = BufferPool::with_memory(BUFFER, BUFFER, |size| HAS_MEMORY.get().then(|| vec![0; size]));
     let mut connection = pool.connection(now);
     for _ in 0..3 {
         assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::NoMemory));
-        assert_eq!(pool.lent(), 0, "a buffer that was not made is not lent");
+        assert_eq!(pool.lent(), 0, "a buffer that was not allocated is not lent");
     }
     HAS_MEMORY.set(true);
     assert!(connection.receive_space(&mut pool).is_ok());
@@ -267,7 +267,7 @@ fn a_connection_for_which_there_is_no_memory_gets_a_buffer_later() {
 }
 
 #[test]
-fn every_close_reason_reads_as_words() {
+fn close_reasons_are_words() {
     for reason in CloseReason::ALL {
         assert!(reason.to_string().chars().all(|c| c.is_ascii_lowercase() || c == ' ' || c == '-'), "{reason}");
         assert_eq!(CloseReason::ALL[reason as usize], reason);
@@ -278,8 +278,8 @@ thread_local! {
     static ALLOCATED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many buffers a pool has allocated until `lent` are lent at once, after it has got `returned` back, each of which
-/// was filled with so many bytes.
+/// Counts the buffers that a pool allocates to lend `lent` at once, after it got `returned` back. Each entry of
+/// `returned` is the number of bytes that were in one buffer.
 fn allocated_after(returned: &[usize], lent: usize) -> usize {
     const SIZE: usize = 128 * 1024;
     let mut pool = BufferPool::with_memory(SIZE, 1024 * SIZE, |size| {
@@ -297,17 +297,17 @@ fn allocated_after(returned: &[usize], lent: usize) -> usize {
 }
 
 #[test]
-fn buffers_that_held_a_message_are_kept_for_the_next_borrowers() {
+fn pool_keeps_buffers_that_held_a_message() {
     assert_eq!(allocated_after(&[12; 100], 100), 0);
 }
 
 #[test]
-fn memory_falls_again_after_a_burst() {
-    assert_eq!(allocated_after(&[128 * 1024; 100], 100), 96, "four full ones are kept");
+fn pool_memory_falls_after_a_burst() {
+    assert_eq!(allocated_after(&[128 * 1024; 100], 100), 96, "four full buffers are kept");
 }
 
 #[test]
-fn a_few_buffers_that_were_full_do_not_displace_those_that_held_a_message() {
+fn full_buffers_do_not_displace_those_that_held_a_message() {
     let after_streams: Vec<usize> = [128 * 1024; 4].into_iter().chain([12; 50]).collect();
     assert_eq!(allocated_after(&after_streams, 50), 0);
 }
