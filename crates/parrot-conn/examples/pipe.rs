@@ -1,4 +1,4 @@
-//! Drives a `Connection` by hand: standard input is the peer, and standard output takes three bytes at a time.
+//! Drives a `Connection` by hand. Standard input is the peer, and standard output takes three bytes at a time.
 //!
 //! `echo Hello Parrot | cargo run --package parrot-conn --example pipe`
 

@@ -1,6 +1,6 @@
-//! The memory that bytes wait in: a buffer, and the pool that lends buffers under one cap.
+//! Buffers, and the pool that lends them under one cap.
 
-/// Bytes on their way from the peer back to the peer.
+/// Bytes that were received and are to be sent back.
 ///
 /// Invariant: `sent <= filled <= bytes.len()`, and a buffer whose bytes have all been sent is empty again
 /// (`sent == filled == 0`).
@@ -9,7 +9,7 @@ pub struct Buffer<Memory = Box<[u8]>> {
     bytes: Memory,
     sent: u32,
     filled: u32,
-    /// How far the buffer has ever been filled: memory behind that has not been written to, and costs nothing yet.
+    /// The highest `filled` so far. Memory beyond it was never written to, so it costs nothing yet.
     touched: u32,
 }
 
@@ -22,24 +22,24 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
         self.bytes.as_ref().len()
     }
 
-    /// Room behind the bytes received: empty when the buffer is full.
+    /// The room behind the bytes received. It is empty when the buffer is full.
     pub fn space(&mut self) -> &mut [u8] {
         self.bytes.as_mut().get_mut(self.filled as usize..).unwrap_or_default()
     }
 
-    /// Counts `n` bytes as written to the front of [`space`](Buffer::space); more than it holds counts as all of it.
+    /// Counts the first `n` bytes of [`space`](Buffer::space) as received, or all of it if it is shorter.
     pub fn fill(&mut self, n: usize) {
         let room = self.size() - self.filled as usize;
         self.filled += n.min(room) as u32;
         self.touched = self.touched.max(self.filled);
     }
 
-    /// The bytes received and not yet sent.
+    /// The bytes that are received and not yet sent.
     pub fn pending(&self) -> &[u8] {
         self.bytes.as_ref().get(self.sent as usize..self.filled as usize).unwrap_or_default()
     }
 
-    /// Counts `n` bytes at the front of [`pending`](Buffer::pending) as sent; more than it holds counts as all of it.
+    /// Counts the first `n` bytes of [`pending`](Buffer::pending) as sent, or all of them if there are fewer.
     pub fn advance(&mut self, n: usize) {
         self.sent += n.min(self.pending().len()) as u32;
         if self.sent == self.filled {
@@ -53,29 +53,28 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
         self.filled = 0;
     }
 
-    /// The memory that keeping this buffer costs, in bytes: whole pages.
+    /// The memory in bytes, in whole pages, that this buffer costs while it is kept.
     fn resident(&self) -> usize {
         (self.touched as usize).next_multiple_of(PAGE)
     }
 
-    /// Whether no byte waits to be sent.
+    /// Whether no byte is pending.
     pub fn is_empty(&self) -> bool {
         self.sent == self.filled
     }
 
-    /// Whether there is no [`space`](Buffer::space): all that is pending has to be sent first.
+    /// Whether there is no [`space`](Buffer::space) left. Everything pending has to be sent to make room.
     pub fn is_full(&self) -> bool {
         self.filled as usize == self.size()
     }
 }
 
-/// Lends buffers to connections, up to a cap over all of them.
+/// Lends buffers to connections, under one cap over all of them.
 ///
-/// Returned buffers are kept for the next borrower, the most recently used first because it is still in the processor's
-/// cache, as far as they cost little memory; the others are freed, so that memory falls again after a burst.
+/// The pool keeps returned buffers while they cost little memory, and frees the others, so that memory falls after a
+/// burst. It lends the most recently used buffer first, because that one is still in the processor's cache.
 ///
-/// What a buffer is made of is the caller's choice ([`with_memory`](BufferPool::with_memory)); without one it is a boxed
-/// slice.
+/// Buffers are boxed slices, or any other memory of the caller's choice ([`with_memory`](BufferPool::with_memory)).
 ///
 /// ```
 /// use parrot_conn::BufferPool;
@@ -94,24 +93,24 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 pub struct BufferPool<Memory = Box<[u8]>> {
     spare: Vec<Buffer<Memory>>,
     allocate: fn(usize) -> Option<Memory>,
-    /// What the spare buffers cost, in bytes.
+    /// The memory in bytes that the spare buffers cost.
     resident: usize,
     lent: usize,
     capacity: usize,
     buffer_size: u32,
 }
 
-/// The usual size of a page; only the frugality of the pool depends on it.
+/// The usual size of a page. On systems with larger pages the pool only underestimates what its spare buffers cost.
 const PAGE: usize = 4096;
 
-/// The most memory that spare buffers may cost: four that were full, or as many as a loop has in hand at a time that
-/// held a message each.
+/// The most memory that spare buffers may cost: four buffers of 128 KiB that were full, or 128 that held a message.
 const SPARE_BYTES: usize = 512 * 1024;
 
 impl BufferPool {
-    /// A pool of buffers of `buffer_size` bytes each, on the heap, that lends at most `max_bytes` bytes at a time.
+    /// Creates a pool that lends up to `max_bytes` bytes at a time, in heap buffers of `buffer_size` bytes.
     ///
-    /// Both are raised to what is needed to work at all: one buffer of one byte. A buffer is at most 4 GiB - 1.
+    /// Both sizes are raised where needed so that the pool has at least one buffer of one byte. A buffer is at most
+    /// 4 GiB - 1.
     pub fn new(buffer_size: usize, max_bytes: usize) -> BufferPool {
         BufferPool::with_memory(buffer_size, max_bytes, |size| {
             let mut bytes = Vec::new();
@@ -123,8 +122,8 @@ impl BufferPool {
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
-    /// As [`new`](BufferPool::new), with buffers of what `allocate` makes: exactly as many bytes as it is asked for, of
-    /// any value, or `None` when there is no memory for them. Its connections are made by
+    /// Creates a pool like [`new`](BufferPool::new), with buffers made by `allocate`. That function returns as many bytes
+    /// as it is asked for, of any value, or `None` if there is no memory. Make connections for such a pool with
     /// [`connection`](BufferPool::connection).
     ///
     /// ```
@@ -146,8 +145,8 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity, buffer_size }
     }
 
-    /// An empty buffer, or `None`: when the cap is reached ([`can_lend`](BufferPool::can_lend) is false), ask again after
-    /// a [`give_back`](BufferPool::give_back); otherwise there is no memory for another one, and time may bring some.
+    /// Lends an empty buffer. `None` means to try again: after a [`give_back`](BufferPool::give_back) if the cap is
+    /// reached ([`can_lend`](BufferPool::can_lend) is false), otherwise some time later, when there may be memory.
     pub fn lend(&mut self) -> Option<Buffer<Memory>> {
         if !self.can_lend() {
             return None;
@@ -159,16 +158,16 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
             }
             None => Buffer::new((self.allocate)(self.buffer_size as usize)?),
         };
-        debug_assert_eq!(buffer.size(), self.buffer_size as usize, "memory of another size than was asked for");
+        debug_assert_eq!(buffer.size(), self.buffer_size as usize, "`allocate` returned memory of the wrong size");
         self.lent += 1;
         Some(buffer)
     }
 
-    /// Takes a buffer back, with whatever it holds.
+    /// Takes a buffer back and discards what it holds.
     pub fn give_back(&mut self, mut buffer: Buffer<Memory>) {
         debug_assert!(self.lent > 0 && buffer.size() == self.buffer_size as usize, "a buffer of another pool");
         self.lent = self.lent.saturating_sub(1);
-        // A page at least, so that buffers that nothing was received into are not kept without end.
+        // An untouched buffer counts as one page. Otherwise the pool would keep any number of them.
         buffer.touched = buffer.touched.max(1);
         buffer.clear();
         self.resident += buffer.resident();
@@ -178,7 +177,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         }
     }
 
-    /// Frees the spare buffer that costs most, so that a few that were full do not displace many that hold a message each.
+    /// Frees the spare buffer that costs most, so that a few that were full do not displace many that held a message.
     fn free_costliest(&mut self) {
         let spare = self.spare.iter().enumerate();
         let costliest = spare.max_by_key(|(_, buffer)| buffer.touched).map(|(index, _)| index);
@@ -187,22 +186,22 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         }
     }
 
-    /// Whether the cap leaves room for another buffer, so that [`lend`](BufferPool::lend) can fail for want of memory only.
+    /// Whether the cap leaves room for another buffer. If so, [`lend`](BufferPool::lend) fails only for lack of memory.
     pub fn can_lend(&self) -> bool {
         self.lent < self.capacity
     }
 
-    /// How many buffers are with connections.
+    /// The number of buffers that are lent now.
     pub fn lent(&self) -> usize {
         self.lent
     }
 
-    /// How many buffers may be lent at a time.
+    /// The number of buffers that may be lent at a time.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// The size of each buffer in bytes, and so the bound on one connection's pending output.
+    /// The size of each buffer in bytes, which also bounds the pending output of a connection.
     pub fn buffer_size(&self) -> usize {
         self.buffer_size as usize
     }

@@ -1,18 +1,18 @@
-//! Everything that changes a connection's state.
+//! The state of one connection, and everything that changes it.
 
 use std::time::{Duration, Instant};
 
 use crate::buffer::{Buffer, BufferPool};
 
-/// One echo connection: the bytes it owes its peer and what it wants next.
+/// One echo connection: the bytes it owes its peer and what it waits for.
 ///
-/// Verbs come in pairs: [`receive_space`](Connection::receive_space) is followed by
+/// Its methods come in pairs. [`receive_space`](Connection::receive_space) is followed by
 /// [`received`](Connection::received) or [`received_end`](Connection::received_end),
-/// [`to_send`](Connection::to_send) by [`sent`](Connection::sent),
-/// [`wants_shut_down`](Connection::wants_shut_down) by [`shut_down`](Connection::shut_down). End a round of these with
-/// [`release`](Connection::release), which gives the buffer back when nothing is pending.
+/// [`to_send`](Connection::to_send) by [`sent`](Connection::sent), and
+/// [`wants_shut_down`](Connection::wants_shut_down) by [`shut_down`](Connection::shut_down).
+/// A round of these ends with [`release`](Connection::release), which returns the buffer when nothing is pending.
 ///
-/// Invariant: a buffer with pending bytes exists only while the write side is open.
+/// Invariant: bytes are pending only while the write side is open.
 #[derive(Debug)]
 pub struct Connection<Memory = Box<[u8]>> {
     buffer: Option<Buffer<Memory>>,
@@ -23,14 +23,14 @@ pub struct Connection<Memory = Box<[u8]>> {
     close_reason: Option<CloseReason>,
 }
 
-/// What is known of the bytes that the peer may still send.
+/// What is known about further bytes from the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     /// There may be bytes to receive.
     Open,
-    /// A receive call has found nothing left since [`Connection::drain`]; more may come.
+    /// A receive call has found nothing left since [`Connection::drain`], but more may come.
     Quiet,
-    /// The peer has finished.
+    /// The peer has ended its stream.
     Ended,
 }
 
@@ -54,17 +54,17 @@ pub struct Interest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer ended its stream and was sent everything it was owed.
+    /// The peer ended its stream and got everything it was owed.
     PeerFinished,
-    /// The peer reset the connection or stopped taking bytes: an ordinary end.
+    /// The peer reset the connection or stopped accepting bytes, which is an ordinary end.
     Reset,
-    /// No byte went in or out for the idle time-out.
+    /// No byte went in or out for the whole idle timeout.
     IdleTimeout,
-    /// We finished first, in a drain, and the peer then ended its stream.
+    /// A drain shut the write side down first, and the peer then ended its stream.
     Drained,
-    /// The peer did not end its stream before the drain time-out.
+    /// The peer did not end its stream before the drain timeout.
     DrainTimeout,
-    /// The system could not go on with this connection.
+    /// A system call on this connection failed.
     Failed,
 }
 
@@ -98,16 +98,16 @@ impl std::fmt::Display for CloseReason {
     }
 }
 
-/// Why there is nothing to receive into. An empty slice instead would make a receive call look like the end of input.
+/// Why there is no space to receive into. A receive call into an empty slice would look like the end of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoSpace {
-    /// The buffer is full: ask again when all of [`Connection::to_send`] has been sent.
+    /// The buffer is full. Try again when all of [`Connection::to_send`] has been sent.
     OutputFull,
-    /// The pool has no buffer left: ask again after another connection has given one back.
+    /// The pool has no buffer left. Try again after another connection has released one.
     PoolEmpty,
-    /// There is no memory for another buffer, though the pool may lend one: ask again some time later.
+    /// The pool may lend another buffer, but there is no memory for one. Try again some time later.
     NoMemory,
-    /// The input has ended, or the connection is closed: nothing more is to be received.
+    /// The input has ended or the connection is closed, so nothing more can be received.
     InputEnded,
 }
 
@@ -115,9 +115,9 @@ impl std::fmt::Display for NoSpace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             NoSpace::OutputFull => "the output buffer is full: send first",
-            NoSpace::PoolEmpty => "no buffer is free: wait until another connection gives one back",
-            NoSpace::NoMemory => "there is no memory for a buffer: try again later",
-            NoSpace::InputEnded => "the input has ended: nothing more is to be received",
+            NoSpace::PoolEmpty => "no buffer is free: wait until another connection releases one",
+            NoSpace::NoMemory => "no memory for a buffer: try again later",
+            NoSpace::InputEnded => "the input has ended",
         })
     }
 }
@@ -125,14 +125,14 @@ impl std::fmt::Display for NoSpace {
 impl std::error::Error for NoSpace {}
 
 impl Connection {
-    /// A connection that was opened at `now`, for a pool of buffers on the heap ([`BufferPool::new`]).
+    /// Creates a connection that was opened at `now`, for a pool of heap buffers ([`BufferPool::new`]).
     pub fn new(now: Instant) -> Connection {
         Connection::opened(now)
     }
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
-    /// A connection that was opened at `now`, for buffers of this pool's kind of memory.
+    /// Creates a connection that was opened at `now`, for buffers of this pool's kind of memory.
     pub fn connection(&self, now: Instant) -> Connection<Memory> {
         Connection::opened(now)
     }
@@ -150,20 +150,18 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// Where the next receive call may write: never empty.
-    ///
-    /// Takes a buffer from the pool if the connection holds none.
+    /// Returns space for the next receive call, which is never empty. Borrows a buffer from the pool if it holds none.
     ///
     /// # Errors
     ///
-    /// [`NoSpace`] says why there is none and when to ask again.
+    /// [`NoSpace`] says why there is no space and when to try again.
     pub fn receive_space(&mut self, pool: &mut BufferPool<Memory>) -> Result<&mut [u8], NoSpace> {
         if self.input == Input::Ended || self.close_reason.is_some() {
             return Err(NoSpace::InputEnded);
         }
         if self.buffer.is_none() {
-            let lack = if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
-            self.buffer = Some(pool.lend().ok_or(lack)?);
+            let reason = if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
+            self.buffer = Some(pool.lend().ok_or(reason)?);
         }
         match self.buffer.as_mut().map(Buffer::space) {
             Some(space) if !space.is_empty() => Ok(space),
@@ -171,10 +169,9 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// `n` bytes now stand at the front of [`receive_space`](Connection::receive_space).
+    /// Records that a receive call wrote `n` bytes to [`receive_space`](Connection::receive_space).
     ///
-    /// Once the write side is shut down they cannot be sent back any more and are discarded: see
-    /// [`discards_input`](Connection::discards_input).
+    /// They are discarded if they can no longer be sent back ([`discards_input`](Connection::discards_input)).
     pub fn received(&mut self, n: usize, now: Instant) {
         self.last_activity = now;
         if self.discards_input() {
@@ -188,16 +185,15 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// A receive call has shown that no byte is left to receive for the moment.
-    ///
-    /// It matters in a drain only: this is when a connection that owes nothing may shut its write side down.
+    /// Records that a receive call found nothing left to receive for the moment. This matters only in a drain, where a
+    /// connection that owes nothing may then shut its write side down.
     pub fn input_emptied(&mut self) {
         if self.draining && self.input == Input::Open {
             self.input = Input::Quiet;
         }
     }
 
-    /// A receive call returned 0: the peer has finished. What is pending is still to be sent.
+    /// Records that a receive call returned 0: the peer has ended its stream. Pending bytes are still to be sent.
     pub fn received_end(&mut self) {
         self.input = Input::Ended;
         if !self.write_open {
@@ -205,12 +201,12 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// The bytes to send next, oldest first; empty when nothing is pending.
+    /// The bytes to send next, oldest first. Empty when nothing is pending.
     pub fn to_send(&self) -> &[u8] {
         self.buffer.as_ref().map(Buffer::pending).unwrap_or_default()
     }
 
-    /// The first `n` bytes of [`to_send`](Connection::to_send) have been taken by the system.
+    /// Records that a send call took the first `n` bytes of [`to_send`](Connection::to_send).
     pub fn sent(&mut self, n: usize, now: Instant) {
         self.last_activity = now;
         if let Some(buffer) = &mut self.buffer {
@@ -218,7 +214,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// What the connection waits for; may change after any method that takes `&mut self`.
+    /// What the connection waits for. This may change with any method that takes `&mut self`.
     pub fn interest(&self) -> Interest {
         let open = self.close_reason.is_none();
         Interest {
@@ -227,14 +223,14 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// Whether the write side is to be shut down now: everything owed is sent, and either the peer has finished or a
-    /// drain found its input empty.
+    /// Whether the write side is to be shut down now, because everything owed is sent and either the peer has ended its
+    /// stream or a drain has found the input empty.
     pub fn wants_shut_down(&self) -> bool {
         let finished = self.input == Input::Ended || (self.draining && self.input == Input::Quiet);
         self.close_reason.is_none() && self.write_open && finished && self.to_send().is_empty()
     }
 
-    /// The write side has been shut down.
+    /// Records that the write side is shut down.
     pub fn shut_down(&mut self) {
         self.write_open = false;
         if self.input == Input::Ended {
@@ -242,14 +238,14 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// Whether bytes received are dropped because the write side is shut down (only in a drain).
+    /// Whether received bytes are discarded because the write side is shut down. This happens only in a drain.
     pub fn discards_input(&self) -> bool {
         !self.write_open
     }
 
-    /// Ends the conversation at the next pause: bytes are echoed as before until a receive call shows that none is left
-    /// ([`input_emptied`](Connection::input_emptied)) and all are sent; then the write side is to be shut down, and the
-    /// connection is closed at the peer's end of stream.
+    /// Starts the drain. Bytes are echoed as before until a receive call finds none left
+    /// ([`input_emptied`](Connection::input_emptied)) and all are sent. Then the write side is to be shut down, and the
+    /// connection closes when the peer ends its stream.
     pub fn drain(&mut self) {
         self.draining = true;
     }
@@ -259,16 +255,16 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         self.draining
     }
 
-    /// Takes what was active at `since` for active until `until`: for a caller that gives many connections the time of
-    /// one look at the clock, when that look has become old.
+    /// Moves the last activity to `until` if it was at `since`. This is for a caller that reads the clock once for many
+    /// connections, when that reading has become old.
     pub fn extend_activity(&mut self, since: Instant, until: Instant) {
         if self.last_activity == since {
             self.last_activity = until;
         }
     }
 
-    /// When the connection will have been idle for `idle`: the next time to call
-    /// [`handle_timeout`](Connection::handle_timeout). Moves later with every byte received or sent.
+    /// When the connection will have been idle for `idle` and [`handle_timeout`](Connection::handle_timeout) is due.
+    /// Moves later with every byte received or sent, and is `None` if the clock has no such time.
     pub fn next_timeout(&self, idle: Duration) -> Option<Instant> {
         self.last_activity.checked_add(idle)
     }
@@ -280,23 +276,23 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         }
     }
 
-    /// Ends the connection for a reason that only the caller can know; the first reason stays.
+    /// Closes the connection for a reason that only the caller can know. The first reason stays.
     pub fn close(&mut self, reason: CloseReason) {
         self.close_reason.get_or_insert(reason);
     }
 
-    /// Why the connection has ended: `None` while it goes on.
+    /// Why the connection is closed, or `None` while it is open.
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.close_reason
     }
 
-    /// Whether a buffer of the pool is with this connection.
+    /// Whether this connection holds a buffer of the pool.
     pub fn holds_buffer(&self) -> bool {
         self.buffer.is_some()
     }
 
-    /// Gives the buffer back to the pool if nothing is pending or the connection is closed; to be called at the end of
-    /// each round of receiving and sending, and before the connection is dropped.
+    /// Gives the buffer back to the pool if nothing is pending or the connection is closed. Call this after each round
+    /// of receiving and sending, and before the connection is dropped.
     pub fn release(&mut self, pool: &mut BufferPool<Memory>) {
         let done = self.close_reason.is_some() || self.to_send().is_empty();
         if let Some(buffer) = self.buffer.take_if(|_| done) {

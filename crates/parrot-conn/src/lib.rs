@@ -1,9 +1,9 @@
-//! The bytes of one echo connection, and what it wants next.
+//! An echo connection as a value: the bytes it owes its peer and what it waits for.
 //!
-//! A [`Connection`] is a value: it is told what has happened (bytes received, bytes sent, the end of the input, time
-//! passed) and answers what to do next (receive into this space, send these bytes, shut the write side down, close for
-//! this reason). It opens no socket, asks for no time and depends on no other crate, so it can be tested without a
-//! network and driven over any transport.
+//! The caller reports to a [`Connection`] what happened: bytes received, bytes sent, the end of the input, time passed.
+//! The connection then says what to do next: receive into this space, send these bytes, shut the write side down, close
+//! for this reason. It opens no socket, reads no clock and depends on no other crate, so it works over any transport
+//! and can be tested without a network.
 //!
 //! ```
 //! use std::time::Instant;
@@ -21,7 +21,7 @@
 //! assert_eq!(connection.to_send(), b"llo");
 //! assert_eq!(connection.interest(), Interest { read: true, write: true });
 //!
-//! connection.received_end(); // the peer has finished; it still gets all of its bytes
+//! connection.received_end(); // the peer has ended its stream, but still gets all of its bytes
 //! connection.sent(3, now);
 //! assert!(connection.wants_shut_down());
 //! connection.shut_down();
@@ -34,16 +34,15 @@
 //!
 //! # What is promised
 //!
-//! - Every byte received is to be sent back, in order, once.
-//! - After the end of the input all pending bytes go out, then the write side is to be shut down, then the connection
-//!   is closed.
-//! - At most one buffer a connection, so its output is bounded by the pool's buffer size; at most
-//!   [`BufferPool::capacity`] buffers over all connections.
+//! - Every byte received is sent back once, in order.
+//! - After the end of the input all pending bytes go out, then the write side is shut down, then the connection closes.
+//! - A connection holds at most one buffer, so the pool's buffer size bounds its output. All connections together hold
+//!   at most [`BufferPool::capacity`] buffers.
 //! - After [`Connection::release`] a connection with nothing pending holds no buffer.
 //!
-//! What is absent on purpose: sockets, clocks, callbacks, framing (a message is whatever one receive call returned).
+//! There is no framing. A message is whatever one receive call returned.
 
-// What comes from outside must find no index to be out of: docs/reliability.md.
+// Input from outside must not be able to cause an index out of bounds: docs/reliability.md.
 #![warn(clippy::indexing_slicing)]
 
 mod buffer;
