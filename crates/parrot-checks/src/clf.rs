@@ -32,8 +32,8 @@ impl fmt::Display for Peer<'_> {
 
 /// Writes a log in each format and checks its lines.
 ///
-/// The first byte of the input is the payload limit of the lines, the rest are messages. Each begins with three bytes: the length of its
-/// peer, the length of its payload, and how much longer than its payload it claims to be.
+/// The first byte of the input is the payload limit of the lines, the rest are messages. Each begins with three bytes: the
+/// length of its peer, the length of its payload, and how much longer than its payload it claims to be.
 pub fn check_log_lines(input: &[u8]) {
     let input = &input[..input.len().min(MOST)];
     let [limit, rest @ ..] = input else { return };

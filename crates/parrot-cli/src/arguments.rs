@@ -23,7 +23,7 @@ Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s 
 
 SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends parrot \
 at once (timeout(1) sends two, so use its --foreground). SIGUSR1 prints statistics, and so does Ctrl-T where the \
-terminal has it. SIGHUP opens the log file anew. It never ends parrot, which outlives its terminal.
+terminal has it. SIGHUP reopens the log file. It never ends parrot, so parrot outlives its terminal.
 
 The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, and 128 plus the signal's number after a \
 second signal.";

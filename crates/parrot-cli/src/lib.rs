@@ -2,7 +2,7 @@
 //!
 //! This library exists for the command's `main`, its tests and its fuzz target. Other programs use `parrot-server`.
 
-// Indexing would panic on a value that a user or a peer chose; docs/reliability.md has the rule.
+// Indexing could panic on a value that a user or a peer chose (docs/reliability.md).
 #![warn(clippy::indexing_slicing)]
 
 mod advice;

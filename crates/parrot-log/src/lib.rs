@@ -35,7 +35,7 @@
 //! |---|---|---|
 //! | `peer` | text or `Display` (`%address`) | `-`, in JSON `null` |
 //! | `payload` | bytes (`&[u8]`), or text, or `Debug` | `-`, in JSON `null` |
-//! | `bytes` | a number | the length of the payload; without one `-`, in JSON `null` |
+//! | `bytes` | a number | the length of the payload, or without one `-`, in JSON `null` |
 //!
 //! # The lines
 //!
@@ -78,7 +78,7 @@
 //! The same on Linux, macOS, FreeBSD, OpenBSD, NetBSD and DragonFly. A closed pipe is an error like any other as long as
 //! SIGPIPE is ignored, which is the default in every program with a Rust `main`.
 
-// Indexing would panic on a length that a peer chose; docs/reliability.md has the rule.
+// Indexing could panic on a length that a peer chose (docs/reliability.md).
 #![warn(clippy::indexing_slicing)]
 
 mod clock;

@@ -43,7 +43,7 @@ impl Sink {
         Ok(Sink { path: Some(path.clone()), ..Sink::descriptor(append_to(&path)?, "its file") })
     }
 
-    /// Opens the log's path anew, after the file was moved away. Keeps the old file if that fails.
+    /// Reopens the log's path after the file was moved away. Keeps the old file if that fails.
     pub(crate) fn reopen(&mut self) {
         let Some(path) = &self.path else { return };
         match append_to(path) {
@@ -119,8 +119,8 @@ impl Sink {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "its disk is full, so make room",
             _ => "check the file, or move it away and send SIGHUP",
         };
-        tracing::warn!(target: "parrot_log", %log, %error, "cannot write the log, lines are dropped and counted; \
-            {next_step}");
+        tracing::warn!(target: "parrot_log", %log, %error, "cannot write the log ({next_step}); lines are dropped \
+            and counted until it works");
     }
 }
 

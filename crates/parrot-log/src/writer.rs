@@ -35,10 +35,10 @@ const FIRST: usize = 4 * 1024;
 /// A larger buffer is freed when the log is idle.
 const KEPT: usize = 16 * 1024;
 
-/// A log that never makes the program wait: it takes lines into a buffer, and a thread of its own writes them.
+/// A log that never makes the program wait. It takes lines into a buffer, and a thread of its own writes them.
 ///
-/// Clones are handles of the same log. When the last one is dropped, the log closes: its thread writes what is left and
-/// ends, and nothing waits for that. A program that ends soon afterwards calls [`close`](Writer::close), which does wait.
+/// Clones are handles of the same log. When the last one is dropped, the thread writes what is left and ends, but nothing
+/// waits for it. A program that is about to exit calls [`close`](Writer::close), which waits.
 ///
 /// The thread starts with the log and inherits the signal mask. A program that handles signals in one place has to block
 /// them first.
@@ -55,7 +55,7 @@ pub struct WriterStatistics {
     pub written: u64,
     /// Lines dropped because the log was behind, failed or was closed.
     pub dropped: u64,
-    /// Writes that failed. The lines they cost count as dropped.
+    /// Writes that failed. The lines they cost count as dropped, and a failed report of a gap costs none.
     pub write_errors: u64,
 }
 
@@ -125,7 +125,7 @@ impl Writer {
         self.shared.lock().statistics
     }
 
-    /// Opens the log's file anew at its path, after a log rotation. Every line logged from now on goes there.
+    /// Reopens the log's file at its path, after a log rotation. Every line logged from now on goes there.
     ///
     /// This does not wait. The thread opens the file, or else stays with the old one and logs a warning. On a log that is
     /// not a file it has no effect.
