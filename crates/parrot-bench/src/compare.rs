@@ -4,10 +4,10 @@ use std::fmt;
 
 use anyhow::Result;
 use parrot_load::{Mark, thousands};
+use parrot_testkit::output::say;
 
 use crate::environment::Environment;
 use crate::results::{Cell, DISTURBED, Method, Results, Summary, is_own};
-use crate::say::say;
 use crate::table::cost;
 
 /// Changes below this share never count, whatever the spread.

@@ -15,7 +15,6 @@ mod profile;
 mod report;
 mod results;
 mod running;
-mod say;
 mod server;
 mod suite;
 mod table;
@@ -30,13 +29,14 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use parrot_load::Lacking;
+use parrot_testkit::descriptors;
+use parrot_testkit::output::{reader_has_left, say, warn};
 
 use arguments::Arguments;
 use environment::Environment;
 use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
 use results::{Method, Results, SCHEMA, ServerInfo, SuiteInfo};
-use say::{is_broken_pipe, say, warn};
 use server::{Places, Server};
 use suite::Suite;
 
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            if !is_broken_pipe(&error) {
+            if !reader_has_left(&error) {
                 warn(format_args!("bench: {error:#}"));
             }
             ExitCode::FAILURE
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     // This comes before the environment is recorded and before a server starts, because servers inherit the limit.
-    parrot_load::raise_descriptor_limit();
+    descriptors::raise_limit();
     // This comes before the measurement, because a mistyped path should not cost the time of one.
     let before = arguments.compare.as_deref().map(Results::read).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
@@ -62,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     all.extend(arguments.rivals.iter().cloned());
     if arguments.list {
         return match list(&all, &server::missing(&all, &programs)) {
-            Err(error) if !is_broken_pipe(&error) => Err(error),
+            Err(error) if !reader_has_left(&error) => Err(error),
             _ => Ok(ExitCode::SUCCESS),
         };
     }

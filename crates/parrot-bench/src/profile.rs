@@ -3,16 +3,15 @@
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use inferno::collapse::Collapse;
 use inferno::collapse::perf::{Folder, Options};
+use parrot_testkit::output::{say, warn};
+use parrot_testkit::wait_for;
 
 use crate::interrupt::INTERRUPTED;
 use crate::measure::Measure;
-use crate::say::{say, warn};
 use crate::server::Server;
 use crate::suite::Suite;
 
@@ -21,9 +20,6 @@ const NOT_LINUX: &str = "--profile needs perf, which only Linux has; use `xctrac
      on FreeBSD";
 
 const NO_PERF: &str = "perf is not installed (on Debian: apt install linux-perf)";
-
-/// How long perf may take to write its data after the server has ended.
-const WRITING: Duration = Duration::from_secs(30);
 
 /// Checks that a flame graph can be drawn on this machine.
 ///
@@ -79,19 +75,9 @@ fn record(process: u32, data: &Path) -> Result<Child> {
     perf.spawn().context(NO_PERF)
 }
 
-/// Waits until perf has written its data.
+/// Waits until perf has written its data, which it does after the server has ended.
 fn finish(mut perf: Child) -> Result<()> {
-    let deadline = Instant::now() + WRITING;
-    let status = loop {
-        if let Some(status) = perf.try_wait()? {
-            break status;
-        }
-        if Instant::now() > deadline {
-            perf.kill()?;
-            break perf.wait()?;
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
+    let status = wait_for("perf to write its data", || Ok(perf.try_wait()?)).inspect_err(|_| drop(perf.kill()))?;
     if !status.success() {
         bail!("perf record failed ({status}); it may need `sysctl kernel.perf_event_paranoid=1` or root");
     }

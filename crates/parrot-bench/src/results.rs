@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use parrot_load::{Latency, Mark};
+use parrot_testkit::parrot::number;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
@@ -135,10 +136,7 @@ impl LogLines {
     /// Parses the summary that Parrot prints when it ends: `... 69296 log lines written, 0 dropped, ...`.
     pub(crate) fn parse(errors: &str) -> Option<LogLines> {
         let line = errors.lines().rfind(|line| line.contains(" log lines written, "))?;
-        let (before, after) = line.split_once(" log lines written, ")?;
-        let written = before.rsplit(' ').next()?.parse().ok()?;
-        let (dropped, _) = after.split_once(" dropped")?;
-        Some(LogLines { written, dropped: dropped.parse().ok()? })
+        Some(LogLines { written: number(line, "log lines written").ok()?, dropped: number(line, "dropped").ok()? })
     }
 }
 

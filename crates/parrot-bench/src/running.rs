@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -10,11 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use parrot_testkit::client::free_port;
+use parrot_testkit::output::warn;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::interrupt::Interrupt;
 use crate::results::LogLines;
-use crate::say::warn;
 use crate::server::Server;
 
 /// How long a server may take to echo for the first time.
@@ -45,9 +46,10 @@ impl<'a> Running<'a> {
     ///
     /// If it cannot be started, if it ends or does not echo in time, or if the program is interrupted.
     pub(crate) fn start(server: &Server, errors: &'a Path, interrupt: &'a Interrupt) -> Result<Running<'a>> {
-        let address = free_address()?;
+        let port = free_port().context("no free port on 127.0.0.1")?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let said = File::create(errors).with_context(|| format!("cannot write {}", errors.display()))?;
-        let mut command = server.command(address.port());
+        let mut command = server.command(port);
         // In a process group of its own the server does not receive our Ctrl-C, and can be killed with its children.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).process_group(0);
         let mut group = interrupt.server();
@@ -125,12 +127,6 @@ impl Drop for Running<'_> {
             warn(format_args!("cannot end the server with process id {}: {error:#}", self.child.id()));
         }
     }
-}
-
-/// A port on loopback that is currently free.
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?)
 }
 
 /// Checks that a server at `address` echoes a word. Gives up when `enough` returns true.

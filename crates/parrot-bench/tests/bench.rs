@@ -5,33 +5,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
+use parrot_testkit::process::limited;
+use parrot_testkit::program::{Ended, run, unread_pipe};
+use parrot_testkit::{scripted, wait_for, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Echoes at the port among the arguments, after applying `change` to every byte.
 fn serve(change: fn(u8) -> u8) {
     let Some(port) = std::env::args().find_map(|argument| argument.parse::<u16>().ok()) else { return };
-    for mut stream in TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap().incoming().flatten() {
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                let answer: Vec<u8> = bytes[..count].iter().map(|byte| change(*byte)).collect();
-                if stream.write_all(&answer).is_err() {
-                    return;
-                }
-            }
-        });
-    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let reply = move |_, bytes: &[u8]| bytes.iter().map(|byte| change(*byte)).collect();
+    scripted::serve_at(&listener, move |_, stream| scripted::reply(stream, reply));
 }
 
 #[test]
@@ -74,19 +64,25 @@ impl Place {
         path
     }
 
-    fn bench(&self, arguments: &[&str]) -> Child {
-        self.start(Command::new(env!("CARGO_BIN_EXE_parrot-bench")), arguments)
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
+        bench.arg("--programs").arg(&self.0).arg("--output").arg(self.0.join("out")).args(arguments);
+        bench.env("PATH", "/nonexistent"); // neither Go nor Node takes part
+        bench
     }
 
-    fn start(&self, mut command: Command, arguments: &[&str]) -> Child {
-        command.arg("--programs").arg(&self.0).arg("--output").arg(self.0.join("out")).args(arguments);
-        command.env("PATH", "/nonexistent"); // neither Go nor Node takes part
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    fn bench(&self, arguments: &[&str]) -> Ended {
+        run(&mut self.command(arguments))
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Waits for a server to start, and returns the port of the one that started last.
     fn port(&self) -> u16 {
-        wait_for("a server", || fs::read_to_string(self.0.join("port")).ok()?.parse().ok())
+        let port = || fs::read_to_string(self.0.join("port")).ok()?.parse().ok();
+        wait_for("the start of a server", || Ok(port())).unwrap()
     }
 
     fn results(&self) -> Value {
@@ -100,18 +96,7 @@ impl Place {
     /// Waits until the server that started last no longer listens.
     fn expect_no_server(&self) {
         let port = self.port();
-        wait_for("the end of the server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).err());
-    }
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        match look() {
-            Some(found) => return found,
-            None if begun.elapsed() > PATIENCE => panic!("waited too long for {what}"),
-            None => thread::sleep(Duration::from_millis(10)),
-        }
+        wait_until("the server ends", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
     }
 }
 
@@ -119,16 +104,11 @@ fn interrupt(bench: &Child) {
     kill_process(Pid::from_child(bench), Signal::INT).unwrap();
 }
 
-fn printed(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 #[test]
 fn a_measurement_leaves_its_results_and_no_server() {
     let place = Place::new("measurement", "honest_server");
-    let bench = place.bench(&["--only", "c1,parrot", "--duration", "2s", "--repeat", "2"]);
-    let output = bench.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    let ended = place.bench(&["--only", "c1,parrot", "--duration", "2s", "--repeat", "2"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed());
     let results = place.results();
     assert_eq!(results["schema"], "parrot-bench/2");
     let cell = &results["cells"][0];
@@ -143,9 +123,9 @@ fn a_measurement_leaves_its_results_and_no_server() {
 #[test]
 fn wrong_echoes_are_no_figures_and_end_with_code_1() {
     let place = Place::new("liar", "lying_server");
-    let output = place.bench(&["--only", "c1,parrot", "--duration", "100ms"]).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
-    assert!(printed(&output).contains("other bytes came back"), "{}", printed(&output));
+    let ended = place.bench(&["--only", "c1,parrot", "--duration", "100ms"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.printed());
+    assert!(ended.printed().contains("other bytes came back"), "{}", ended.printed());
     assert!(place.read("report.html").contains("Not shown: parrot (1 other bytes came back"));
     place.expect_no_server();
 }
@@ -154,37 +134,33 @@ fn wrong_echoes_are_no_figures_and_end_with_code_1() {
 fn an_unknown_name_is_wrong_usage() {
     let place = Place::new("usage", "honest_server");
     for wrong in [["--only", "c5O"], ["--rival", "parrot=mine {port}"], ["--repeat", "0"]] {
-        let output = place.bench(&wrong).wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", printed(&output));
+        let ended = place.bench(&wrong);
+        assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.printed());
     }
 }
 
 #[test]
 fn a_server_that_is_not_installed_is_reported() {
     let place = Place::new("not-installed", "honest_server");
-    let output = place.bench(&["--only", "go"]).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", printed(&output));
-    assert!(printed(&output).contains("Go is not installed"), "{}", printed(&output));
-    let list = printed(&place.bench(&["--list"]).wait_with_output().unwrap());
+    let ended = place.bench(&["--only", "go"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.printed());
+    assert!(ended.printed().contains("Go is not installed"), "{}", ended.printed());
+    let list = place.bench(&["--list"]).printed();
     assert!(list.lines().any(|line| line.contains("go-copy") && line.contains("Go is not installed")), "{list}");
 }
 
 #[test]
 fn a_list_may_end_in_a_closed_pipe() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
     let place = Place::new("list", "honest_server");
-    let mut bench = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
-    bench.args(["--list", "--programs"]).arg(&place.0).env("PATH", "/nonexistent"); // neither Go nor Node takes part
-    let output = bench.stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), printed(&output).as_str()), (Some(0), ""));
+    let ended = run(place.command(&["--list"]).stdout(unread_pipe()));
+    assert_eq!((ended.code, ended.printed().as_str()), (Some(0), ""));
 }
 
 #[test]
 fn the_exit_code_of_a_comparison_reports_a_slower_parrot() {
     let place = Place::new("comparison", "honest_server");
     let load = ["--only", "c1,parrot", "--duration", "500ms", "--repeat", "1"];
-    assert!(place.bench(&load).wait_with_output().unwrap().status.success());
+    assert_eq!(place.bench(&load).code, Some(0));
     let measured = place.results();
     for (then, code, word) in [(0.01, 1, "SLOWER"), (100.0, 0, "faster")] {
         let mut old = measured.clone();
@@ -194,9 +170,9 @@ fn the_exit_code_of_a_comparison_reports_a_slower_parrot() {
         let path = place.0.join("old.json");
         fs::write(&path, old.to_string()).unwrap();
         let arguments = [&load[..], &["--compare", path.to_str().unwrap()]].concat();
-        let output = place.bench(&arguments).wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{}", printed(&output));
-        assert!(printed(&output).contains(word), "{}", printed(&output));
+        let ended = place.bench(&arguments);
+        assert_eq!(ended.code, Some(code), "{}", ended.printed());
+        assert!(ended.printed().contains(word), "{}", ended.printed());
     }
 }
 
@@ -208,8 +184,8 @@ fn the_figures_include_processes_that_a_script_started() {
     let script = format!("#!/bin/sh\n'{}' --ignored --exact honest_server \"$1\"\nexit $?\n", own.display());
     let rival = format!("wrapped={} {{port}}", place.program("wrapper", &script).display());
     let arguments = ["--only", "c1,wrapped", "--duration", "1s", "--repeat", "1", "--rival", &rival];
-    let output = place.bench(&arguments).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+    let ended = place.bench(&arguments);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed());
     let run = &place.results()["cells"][0]["runs"][0];
     assert!(run["cores"].as_f64() > Some(0.0) || run["cpu_late"].is_f64(), "{run}");
 }
@@ -217,12 +193,10 @@ fn the_figures_include_processes_that_a_script_started() {
 #[test]
 fn a_suite_with_too_few_descriptors_is_skipped_once() {
     let place = Place::new("few-descriptors", "honest_server");
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "ulimit -n 100 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_parrot-bench")]);
     let arguments = ["--only", "parrot", "--connections", "1,1000", "--duration", "100ms", "--repeat", "2"];
-    let output = place.start(shell, &arguments).wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
-    assert_eq!(printed(&output).matches("ulimit -n").count(), 1, "{}", printed(&output));
+    let ended = run(&mut limited("-n 100", &place.command(&arguments)));
+    assert_eq!(ended.code, Some(0), "{}", ended.printed());
+    assert_eq!(ended.printed().matches("ulimit -n").count(), 1, "{}", ended.printed());
     let results = place.results();
     assert!(results["skipped"]["c1000"].is_string() && results["cells"][0]["suite"] == "c1", "{results}");
     assert!(place.read("report.html").contains("was skipped") && place.read("tables.md").contains("c1000 was skipped"));
@@ -231,11 +205,11 @@ fn a_suite_with_too_few_descriptors_is_skipped_once() {
 #[test]
 fn an_interruption_leaves_the_results_and_no_server() {
     let place = Place::new("interrupted", "honest_server");
-    let bench = place.bench(&["--only", "c1,parrot", "--duration", "1h"]);
+    let bench = place.spawn(&["--only", "c1,parrot", "--duration", "1h"]);
     place.port();
     interrupt(&bench);
-    let output = bench.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", printed(&output));
+    let ended = Ended::from(bench.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(130), "{}", ended.printed());
     assert_eq!(place.results()["interrupted"], true);
     place.expect_no_server();
 }
@@ -244,17 +218,18 @@ fn an_interruption_leaves_the_results_and_no_server() {
 fn a_second_interruption_ends_the_program_and_its_server() {
     let place = Place::new("interrupted-twice", "honest_server");
     // The benchmark gives a server with a log seconds to end. This one ignores the signal.
-    let mut bench = place.bench(&["--only", "parrot-clf", "--connections", "1", "--duration", "1h"]);
+    let mut bench = place.spawn(&["--only", "parrot-clf", "--connections", "1", "--duration", "1h"]);
     let port = place.port();
-    wait_for("the server", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+    wait_until("the server listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     // Two pending signals count as one, so they are sent until the program ends.
     let status = wait_for("the end of the benchmark", || {
-        let ended = bench.try_wait().unwrap();
+        let ended = bench.try_wait()?;
         if ended.is_none() {
             interrupt(&bench);
         }
-        ended
-    });
+        Ok(ended)
+    })
+    .unwrap();
     assert_eq!(status.code(), Some(130));
     place.expect_no_server();
 }
