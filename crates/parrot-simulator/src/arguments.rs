@@ -1,4 +1,4 @@
-//! The grammar of the command line.
+//! The command line.
 
 use std::ops::Range;
 
@@ -9,20 +9,20 @@ use parrot_simulator::{Point, Profile};
 /// No story has more peers than this.
 const MOST_PEERS: usize = 10_000;
 
-/// What `--help` says after the options.
+/// The text of `--help` after the options.
 const AFTER_HELP: &str = "\
-Without --profile both are run, one after the other, with --replay as well. The report and the trace go to standard \
-output, what is broken goes to standard error. Ctrl-C ends a run early and reports what was run until then; a second \
-one ends at once.
+Without --profile, both profiles run one after the other, also with --replay. The report and the trace go to standard \
+output, and failures go to standard error. Ctrl-C ends a run early and reports what was run until then. A second one \
+ends the program at once.
 
 Exit code: 0 if nothing is broken, 1 if a promise is broken or a point was never met, 2 on wrong usage, 130 if \
 interrupted.";
 
-/// Run Parrot's loop under a simulated kernel.
+/// Run Parrot's event loop on a simulated host.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask simulate", max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// How many seeds to run, of each profile.
+    /// How many seeds of each profile to run.
     #[arg(long, default_value_t = 100_000, value_parser = seeds)]
     pub(crate) seeds: u64,
     /// The first seed.
@@ -31,32 +31,32 @@ pub(crate) struct Arguments {
     /// The family of systems: kqueue or epoll [default: both]
     #[arg(long)]
     pub(crate) profile: Option<Profile>,
-    /// How many threads to run on [default: one for each core]
+    /// How many threads to use [default: one for each core]
     #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<u16>,
-    /// Run this seed alone and print what happens in it.
+    /// Run only this seed and print what happens.
     #[arg(long, value_name = "SEED", value_parser = number, conflicts_with_all = ["seeds", "first", "threads"])]
     pub(crate) replay: Option<u64>,
-    /// With --replay: only these peers take part, such as 0,3-5; or none
+    /// With --replay, let only these peers take part, such as 0,3-5 or none.
     #[arg(long, requires = "replay", value_parser = peers)]
     pub(crate) peers: Option<Only<usize>>,
-    /// With --replay: no peer sends more bytes than this.
+    /// With --replay, let no peer send more bytes than this.
     #[arg(long, requires = "replay", value_name = "BYTES", value_parser = number)]
     pub(crate) most_bytes: Option<u64>,
-    /// With --replay: no faults but these happen, such as send-short-of-room,accept-forbidden; or none
+    /// With --replay, let only these faults happen, such as send-short-of-room,accept-forbidden or none.
     #[arg(long, requires = "replay", value_parser = faults)]
     pub(crate) faults: Option<Only<Point>>,
 }
 
 impl Arguments {
-    /// Those of the command line. Ends the program where they are wrong or only ask for help.
+    /// Reads the command line. Ends the program if it is wrong or asks for help.
     pub(crate) fn read() -> Arguments {
         Arguments::parse().checked().unwrap_or_else(|error| error.exit())
     }
 
     fn checked(self) -> Result<Arguments, clap::Error> {
         if self.first.checked_add(self.seeds).is_none() {
-            let advice = "there are not so many seeds from that one on: lower --first or --seeds";
+            let advice = "there are too few seeds after --first: lower --first or --seeds";
             return Err(Arguments::command().error(ErrorKind::ValueValidation, advice));
         }
         Ok(self)
@@ -80,7 +80,7 @@ fn threads(argument: &str) -> Result<u16, &'static str> {
     argument.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or("want a number from 1 to 1024")
 }
 
-/// What is not left out.
+/// The items of a list that leaves all others out.
 #[derive(Debug, Clone)]
 pub(crate) struct Only<T>(pub(crate) Vec<T>);
 
@@ -96,7 +96,7 @@ fn peers(argument: &str) -> Result<Only<usize>, String> {
         let number = |digits: &str| digits.parse::<usize>();
         match (number(first), number(last)) {
             (Ok(first), Ok(last)) if first <= last && last <= MOST_PEERS => Ok((first..=last).collect()),
-            _ => Err("say numbers such as 0,3-5, or none".to_owned()),
+            _ => Err("want numbers such as 0,3-5, or none".to_owned()),
         }
     })
 }
@@ -105,6 +105,6 @@ fn faults(argument: &str) -> Result<Only<Point>, String> {
     only(argument, |name| {
         let found = Point::FAULTS.iter().find(|fault| fault.argument() == name.replace(' ', "-"));
         let known = || Point::FAULTS.iter().map(|fault| fault.argument()).collect::<Vec<_>>().join(", ");
-        found.map(|fault| vec![*fault]).ok_or_else(|| format!("there is no fault {name}; there are {}", known()))
+        found.map(|fault| vec![*fault]).ok_or_else(|| format!("there is no fault {name}, only {}", known()))
     })
 }

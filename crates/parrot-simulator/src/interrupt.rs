@@ -1,26 +1,26 @@
-//! Ctrl-C: the first ends the run once the stories that are being told have ended, the second ends the program at once.
+//! Ctrl-C. The first one ends the run after the stories that are running. The second one ends the program at once.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 
 use parrot_kqueue::{Events, Kqueue, Signal, SignalGuard, Token};
 
-/// What a shell says of a program that Ctrl-C has ended.
+/// The exit code that a shell reports for a program that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 const SIGNALS: [(Signal, Token); 2] = [(Signal::Interrupt, CTRL_C), (Signal::Terminate, Token(1))];
 const CTRL_C: Token = Token(0);
 
-/// Whether to stop, and what says so.
+/// The name of the signal that interrupted the run, once there is one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<OnceLock<&'static str>>);
 
 impl Interrupt {
-    /// Takes SIGINT and SIGTERM, for as long as the guard lives.
+    /// Takes SIGINT and SIGTERM for as long as the guard lives.
     ///
     /// # Errors
     ///
-    /// If the system refuses a queue or a thread.
+    /// If the system provides no queue or no thread.
     pub(crate) fn take() -> io::Result<(Interrupt, SignalGuard)> {
         let interrupt = Interrupt::default();
         let guard = SignalGuard::block(&SIGNALS.map(|(signal, _)| signal))?;
@@ -44,7 +44,7 @@ impl Interrupt {
         Ok((interrupt, guard))
     }
 
-    /// What has come, if anything has.
+    /// The name of the signal, if one has arrived.
     pub(crate) fn came(&self) -> Option<&'static str> {
         self.0.get().copied()
     }

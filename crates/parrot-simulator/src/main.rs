@@ -1,4 +1,4 @@
-//! `cargo xtask simulate`: as many stories as one likes, on all cores, or one of them again with its trace.
+//! `cargo xtask simulate` runs many stories on all cores, or replays one with its trace.
 
 mod arguments;
 mod interrupt;
@@ -9,16 +9,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use indicatif::HumanCount;
 use parrot_simulator::{Profile, Source, Story};
 
 use arguments::{Arguments, Only};
 use interrupt::{INTERRUPTED, Interrupt};
-use output::{Output, tell, thousands};
+use output::{Output, warn};
 
-/// Whether all that was run of a profile is as it should be.
+/// The result of all runs of a profile.
 pub(crate) enum Verdict {
-    Well,
-    /// Told already. This is repeated when all is done: the command that shows it again, if there is one.
+    Good,
+    /// The failure is reported already. The text is repeated at the end: the command that replays it, or the failure.
     Bad(String),
 }
 
@@ -27,14 +28,14 @@ fn main() -> ExitCode {
     match run(&Arguments::read()) {
         Ok(code) => code,
         Err(error) => {
-            tell(format_args!("simulate: {error:#}"));
+            warn(format_args!("simulate: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
-    // One story alone ends soon, and a signal may end it sooner.
+    // A single story ends soon, so signals may kill the program.
     let taken = match arguments.replay {
         Some(_) => None,
         None => Some(Interrupt::take().context("cannot wait for Ctrl-C")?),
@@ -45,7 +46,6 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut run = 0;
     let mut bad = Vec::new();
     for profile in profiles {
-        // Who has left, or wants an end, does not wait for another profile.
         if output.reader_left() || interrupt.came().is_some() {
             break;
         }
@@ -59,8 +59,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if run > 1 && !bad.is_empty() {
-        // What one profile said is far above, behind what another did.
-        tell(format_args!("broken, in short:\n  {}", bad.join("\n  ")));
+        // The report of the other profile may have moved the first failure out of sight.
+        warn(format_args!("broken:\n  {}", bad.join("\n  ")));
     }
     Ok(match interrupt.came() {
         _ if !bad.is_empty() => ExitCode::FAILURE,
@@ -69,7 +69,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// One story with its trace.
+/// Runs one story and prints its trace.
 fn replay(seed: u64, profile: Profile, arguments: &Arguments, output: &mut impl Write) -> io::Result<Verdict> {
     let story = Story {
         profile,
@@ -84,10 +84,10 @@ fn replay(seed: u64, profile: Profile, arguments: &Arguments, output: &mut impl 
         writeln!(output, "{line}")?;
     }
     if let Some(failure) = outcome.failure {
-        tell(format_args!("{profile} {seed}: {failure}"));
+        warn(format_args!("{profile} {seed}: {failure}"));
         return Ok(Verdict::Bad(story.replay()));
     }
-    let [turns, bytes] = [outcome.turns, outcome.bytes].map(thousands);
+    let [turns, bytes] = [outcome.turns, outcome.bytes].map(HumanCount);
     writeln!(output, "{profile} {seed}: {turns} turns, {bytes} bytes, nothing broken")?;
-    Ok(Verdict::Well)
+    Ok(Verdict::Good)
 }

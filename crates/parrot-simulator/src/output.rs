@@ -1,11 +1,10 @@
-//! What the program says: its results on standard output, what is wrong with them on standard error.
+//! The output of the program: results on standard output, failures on standard error.
 
-use std::fmt::Arguments;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, StdoutLock, Write};
 
-/// Standard output, until its reader leaves: what is written then goes nowhere, and is no error.
-///
-/// Whoever has seen enough of a trace, as `head` has, closes the pipe. The exit code still tells the rest.
+/// Standard output. Once its reader has left, as `head` does, writes go nowhere and are no error, so that the exit code
+/// still shows the result.
 pub(crate) struct Output<W> {
     to: W,
     reader_left: bool,
@@ -22,7 +21,7 @@ impl<W: Write> Output<W> {
         Output { to, reader_left: false }
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader has left.
     pub(crate) fn reader_left(&self) -> bool {
         self.reader_left
     }
@@ -51,29 +50,16 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
-/// Says this on standard error. `eprintln!` would panic when nobody reads it.
-pub(crate) fn tell(what: Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{what}");
-}
-
-/// A number as people read large ones: 1,234,567.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+/// Writes a line to standard error. `eprintln!` would panic once nobody reads it.
+pub(crate) fn warn(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Fails each write in one way.
+    /// Fails each write with the same kind of error.
     struct Failing(ErrorKind);
 
     impl Write for Failing {
@@ -87,13 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn large_numbers_are_grouped() {
-        let shown = [0, 999, 1000, 1_234_567, u64::MAX].map(thousands);
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567", "18,446,744,073,709,551,615"]);
-    }
-
-    #[test]
-    fn a_reader_who_leaves_is_no_error() {
+    fn reader_that_leaves_is_no_error() {
         let mut output = Output::new(Failing(ErrorKind::BrokenPipe));
         writeln!(output, "squawk").unwrap();
         assert!(output.reader_left());
@@ -101,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_one() {
+    fn full_disk_is_an_error() {
         let mut output = Output::new(Failing(ErrorKind::StorageFull));
         assert_eq!(writeln!(output, "squawk").unwrap_err().kind(), ErrorKind::StorageFull);
         assert!(!output.reader_left());

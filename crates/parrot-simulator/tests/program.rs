@@ -1,4 +1,4 @@
-//! The program as `cargo xtask simulate` starts it.
+//! Runs the program as `cargo xtask simulate` does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_of_a_trace_is_no_error() {
+fn reader_that_leaves_during_a_trace_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let Output { status, stderr, .. } = simulate(&["--replay", "0"]).stdout(writer).output().unwrap();
@@ -23,7 +23,7 @@ fn a_reader_who_has_seen_enough_of_a_trace_is_no_error() {
 }
 
 #[test]
-fn a_replay_prints_the_trace_and_how_it_ended() {
+fn replay_prints_the_trace_and_the_result() {
     let Output { status, stdout, stderr } = simulate(&["--profile", "epoll", "--replay", "0"]).output().unwrap();
     let trace = text(&stdout);
     assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
@@ -32,11 +32,11 @@ fn a_replay_prints_the_trace_and_how_it_ended() {
 }
 
 #[test]
-fn an_interrupted_run_reports_what_was_run_and_starts_no_other_profile() {
+fn interrupted_run_reports_and_starts_no_other_profile() {
     for (signal, name) in [("-INT", "Ctrl-C"), ("-TERM", "SIGTERM")] {
         let mut command = simulate(&["--first", "5", "--seeds", "1000000000", "--threads", "2"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Said when the run has begun, so when signals are taken.
+        // This line is printed once signals are taken.
         let mut begun = String::new();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         stderr.read_line(&mut begun).unwrap();
@@ -51,45 +51,45 @@ fn an_interrupted_run_reports_what_was_run_and_starts_no_other_profile() {
         let (_, ended) = report.split_once("kqueue: seeds 5..").unwrap();
         let (first_not_run, how) = ended.split_once(", ").unwrap();
         assert_eq!(number(first_not_run), 5 + run, "{report}");
-        assert!(how.starts_with(&format!("ended by {name}, nothing broken\n")), "{report}");
+        assert!(how.starts_with(&format!("interrupted by {name}, nothing broken\n")), "{report}");
     }
 }
 
 #[test]
-fn help_says_the_exit_codes_and_what_goes_where() {
+fn help_explains_exit_codes_and_output() {
     let Output { status, stdout, .. } = simulate(&["--help"]).env("COLUMNS", "80").output().unwrap();
     let help = text(&stdout);
     assert_eq!(status.code(), Some(0));
-    for words in ["Without --profile both are run", "standard output", "2 on wrong", "130 if interrupted"] {
+    for words in ["Without --profile, both profiles", "standard output", "2 on wrong", "130 if interrupted"] {
         assert!(help.contains(words), "no {words:?} in: {help}");
     }
 }
 
 #[test]
-fn wrong_usage_is_refused_with_what_would_be_right() {
+fn wrong_usage_is_refused_with_advice() {
     for (arguments, advice) in [
         (["--seeds", "0"], "want a number from 1 up"),
         (["--replay", "x"], "want a number from 0 up"),
         (["--threads", "1025"], "want a number from 1 to 1024"),
     ] {
         let Output { status, stderr, .. } = simulate(&arguments).output().unwrap();
-        let told = text(&stderr);
-        assert_eq!(status.code(), Some(2), "{told}");
-        assert!(told.contains(advice), "{told}");
+        let message = text(&stderr);
+        assert_eq!(status.code(), Some(2), "{message}");
+        assert!(message.contains(advice), "{message}");
     }
 }
 
 #[test]
-fn seeds_beyond_the_last_are_wrong_usage_and_told_once() {
+fn too_many_seeds_are_refused_once() {
     let last = u64::MAX.to_string();
     let Output { status, stdout, stderr } = simulate(&["--first", &last, "--seeds", "1"]).output().unwrap();
-    let told = text(&stderr);
-    assert_eq!((status.code(), text(&stdout)), (Some(2), String::new()), "{told}");
-    assert_eq!(told.matches("error: there are not so many seeds").count(), 1, "{told}");
+    let message = text(&stderr);
+    assert_eq!((status.code(), text(&stdout)), (Some(2), String::new()), "{message}");
+    assert_eq!(message.matches("error: there are too few seeds").count(), 1, "{message}");
 }
 
 #[test]
-fn the_last_seeds_are_run_and_none_beyond() {
+fn last_seeds_run_and_none_beyond_them() {
     let first = (u64::MAX - 2).to_string();
     let arguments = ["--profile", "kqueue", "--first", &first, "--seeds", "2", "--threads", "8"];
     let Output { status, stdout, .. } = simulate(&arguments).output().unwrap();
