@@ -1,4 +1,4 @@
-//! What the fuzzer found interesting, told again: `fuzz/corpus/story` has the inputs.
+//! Replays the inputs that the fuzzer kept in `fuzz/corpus/story`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use parrot_simulator::Story;
 
 #[test]
-fn the_stories_of_the_corpus_break_no_promise() {
+fn corpus_breaks_no_promise() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/story");
     let mut stories = 0;
     for entry in std::fs::read_dir(corpus).unwrap() {
@@ -20,7 +20,7 @@ fn the_stories_of_the_corpus_break_no_promise() {
 }
 
 #[test]
-fn bytes_that_say_always_the_same_are_a_story_too() {
+fn monotonous_bytes_break_no_promise() {
     for bytes in [vec![], vec![0; 4000], vec![255; 4000], (0..=255).cycle().take(3000).collect::<Vec<u8>>()] {
         assert_eq!(Story::of_bytes(&bytes).run(false).failure.map(|failure| failure.to_string()), None);
     }
