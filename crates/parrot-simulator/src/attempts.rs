@@ -1,4 +1,4 @@
-//! What accept, receive and send find when they may be made: faults, the state of the sockets, the bytes.
+//! The results of accept, receive, peek and send: faults, the state of the sockets, and bytes.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use crate::plan::{MICROSECOND, MILLISECOND};
 use crate::profile::Profile;
 use crate::stream;
 
-/// Peers are told apart by the port of their address.
+/// Each peer has a port of its own, from this one on.
 pub(crate) const FIRST_PORT: usize = 10_000;
-/// After a want of memory, calls again sooner than this would only be refused again.
+/// The shortest pause of a connection for which there was no memory. An earlier call would only fail again.
 const LEAST_PAUSE: u64 = MILLISECOND;
-/// The same after accept has failed for a reason that may last, unless a connection was closed.
+/// The shortest pause after accept has failed for a reason that may last, unless a connection was closed.
 const LEAST_ACCEPT_PAUSE: u64 = 50 * MILLISECOND;
-/// So many calls in a row are interrupted, when they are interrupted again and again.
+/// The number of calls in a row that a burst of interruptions hits.
 const INTERRUPTIONS: u32 = 300;
 
-/// An error number as a call's result.
+/// Returns an error number as the result of a call.
 pub(crate) fn error<T>(errno: Errno) -> io::Result<T> {
     Err(errno.into())
 }
 
-/// Why a connection has ended that failed with this.
+/// The close reason of a connection whose call failed with `errno`.
 fn reason(errno: Errno) -> CloseReason {
     match errno {
         Errno::ECONNRESET
@@ -43,7 +43,7 @@ fn reason(errno: Errno) -> CloseReason {
 }
 
 impl Kernel {
-    /// The connection fails with this, and so has ended.
+    /// Ends the connection with an error.
     pub(crate) fn fail<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
         self.links[index].ended.get_or_insert(reason(errno));
         self.work += 1;
@@ -51,7 +51,7 @@ impl Kernel {
         error(errno)
     }
 
-    /// The system lacks memory for the connection.
+    /// Fails a call because there is no memory for the connection.
     pub(crate) fn starve<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
         self.links[index].memory_short = Some(self.turn_time);
         self.tally.retries += 1;
@@ -59,10 +59,10 @@ impl Kernel {
         error(errno)
     }
 
-    /// The connection is called again after such a want.
+    /// Records that the connection is called again after memory was short.
     pub(crate) fn end_memory_pause(&mut self, index: usize) {
         if let Some(since) = self.links[index].memory_short.take() {
-            // Room was not watched meanwhile: there may be some, and the loop is to try.
+            // Nobody watched for room in the pause, so the loop may try to send.
             self.links[index].blocked = false;
             self.links[index].excused = self.turn_time;
             if self.turn_time < since + LEAST_PAUSE {
@@ -77,7 +77,7 @@ impl Kernel {
         self.ports[port].backlog.pop_front()
     }
 
-    /// Accept takes a connection off the backlog and fails because of it.
+    /// Takes a connection off the backlog and fails accept because of it.
     pub(crate) fn accept_loses<T>(&mut self, port: usize, failure: io::Error) -> io::Result<T> {
         if let Some(index) = self.pop_backlog(port) {
             self.links[index].stage = Stage::Lost;
@@ -87,7 +87,7 @@ impl Kernel {
         Err(failure)
     }
 
-    /// Accept fails for a reason that may last, and the connection stays in the backlog.
+    /// Fails accept for a reason that may last. The connection stays in the backlog.
     fn accept_pauses<T>(&mut self, errno: Errno) -> io::Result<T> {
         match errno {
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => self.tally.accept_pauses += 1,
@@ -96,18 +96,18 @@ impl Kernel {
         note!(self, "accept: {errno}");
         self.last_pause = Some(self.turn_time);
         self.closed_since_pause = false;
-        // Without a descriptor for one listener there is none for the other: all of them pause.
+        // All listeners pause, because the reason holds for all of them.
         for port in &mut self.ports {
             port.paused = Some(self.turn_time);
         }
         error(errno)
     }
 
-    /// Accept was called: not too soon after a reason to pause?
+    /// Checks that accept is not called too soon after a reason to pause.
     pub(crate) fn check_accept_pause(&mut self) {
         let pause = self.last_pause.map_or(0..0, |since| since + 1..since + LEAST_ACCEPT_PAUSE);
         if pause.contains(&self.turn_time) {
-            self.broken(Promise::Busy, || "accept is tried again at once, and nothing was closed".to_owned());
+            self.broken(Promise::Busy, || "accept is tried again at once, although nothing was closed".to_owned());
         }
     }
 
@@ -126,13 +126,13 @@ impl Kernel {
             return error(Errno::EINTR);
         }
         if self.fault_of(index, Point::AcceptEmpty) {
-            // The connection comes right after the call.
+            // The connection arrives right after the call.
             self.ports[port].seen_empty = true;
             return error(Errno::EAGAIN);
         }
         if self.open.len() >= self.plan.descriptors {
             self.coverage.count(Point::NoDescriptor);
-            // XNU takes the connection off the queue before it finds that it has no descriptor for it.
+            // XNU takes the connection off the queue before it looks for a descriptor.
             if self.plan.profile == Profile::Kqueue && self.links[index].call_dice.chance(64) {
                 self.coverage.count(Point::NoDescriptorDrops);
                 if let Some(index) = self.pop_backlog(port) {
@@ -152,7 +152,7 @@ impl Kernel {
             }
         }
         if self.fault_of(index, Point::AcceptForbidden) {
-            // A security module, a jail or a filter of system calls.
+            // As from a security module, a jail or a system call filter.
             let errno = self.links[index].call_dice.pick([Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP]);
             return self.accept_pauses(errno);
         }
@@ -172,7 +172,7 @@ impl Kernel {
         if self.fault_of(index, Point::AcceptAborted) || gone {
             return self.accept_loses(port, Errno::ECONNABORTED.into());
         }
-        // macOS accepts a connection that is gone with an address of no length, which std has no kind of address for.
+        // macOS accepts a connection that is gone with an empty address, which std refuses.
         if self.fault_of(index, Point::AcceptNoAddress) {
             return self.accept_loses(port, io::Error::new(ErrorKind::InvalidInput, "invalid argument"));
         }
@@ -188,7 +188,7 @@ impl Kernel {
         Ok((Socket { link: index }, SocketAddr::from(([127, 0, 0, 1], (FIRST_PORT + index) as u16))))
     }
 
-    /// Whether this call on a connection's socket is interrupted; now and then the next are as well.
+    /// Whether this call on a connection's socket is interrupted. Now and then the following calls are, too.
     fn is_interrupted(&mut self, index: usize, fault: Point) -> bool {
         let link = &mut self.links[index];
         if link.interruptions > 0 {
@@ -205,7 +205,7 @@ impl Kernel {
         interrupted
     }
 
-    /// What looking for the end finds.
+    /// Looks for the end of the input.
     pub(crate) fn try_peek(&mut self, index: usize) -> io::Result<usize> {
         if self.fault_of(index, Point::PeekInterrupted) {
             return error(Errno::EINTR);
@@ -235,20 +235,20 @@ impl Kernel {
         error(Errno::EAGAIN)
     }
 
-    /// A connection that was idle, and is served all the same, may be kept for as long again.
+    /// Excuses an idle connection that is served, so that the loop may keep it for another idle timeout.
     pub(crate) fn excuse_if_idle(&mut self, index: usize) {
         if !self.is_idle(&self.links[index]) {
             return;
         }
         self.links[index].excused = self.turn_time;
-        // Once in a time-out that is something to do.
+        // This counts as work once in an idle timeout.
         if self.idle_due(self.links[index].idle_look).is_some_and(|due| due <= self.turn_time) {
             self.links[index].idle_look = self.turn_time;
             self.work += 1;
         }
     }
 
-    /// What the loop knows of an idle connection after a look at its input.
+    /// Records what the loop learns from a look at the input of an idle connection.
     pub(crate) fn settle_idle_peek(&mut self, index: usize, result: &io::Result<usize>) {
         let found = match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -261,7 +261,7 @@ impl Kernel {
         }
     }
 
-    /// The loop has received the peer's end.
+    /// Records that the loop has received the peer's end of stream.
     fn tell_end(&mut self, index: usize) {
         let link = &mut self.links[index];
         link.hinted = false;
@@ -272,7 +272,7 @@ impl Kernel {
         self.work += 1;
     }
 
-    /// What a receive that may be made finds.
+    /// Receives bytes, the end of the input or an error.
     pub(crate) fn try_receive(&mut self, index: usize, space: &mut [u8]) -> io::Result<usize> {
         if self.is_interrupted(index, Point::ReceiveInterrupted) {
             return error(Errno::EINTR);
@@ -288,7 +288,7 @@ impl Kernel {
         }
         let waiting = self.links[index].waiting();
         if self.links[index].readable() && self.fault_of(index, Point::ReceiveEmpty) {
-            // The bytes, or the end, come right after the call: with an event of their own.
+            // The bytes or the end arrive right after the call, with an event of their own.
             self.links[index].edge = true;
             return error(Errno::EAGAIN);
         }
@@ -315,7 +315,7 @@ impl Kernel {
             n = mark - link.received;
             self.coverage.count(Point::UrgentStop);
         } else if n > 1 && self.fault_of(index, Point::ReceiveShort) {
-            // The others come right after the call: with an event of their own.
+            // The other bytes arrive right after the call, with an event of their own.
             let link = &mut self.links[index];
             n = 1 + link.call_dice.below(n - 1);
             link.edge = true;
@@ -401,7 +401,7 @@ impl Kernel {
             self.schedule(5 * MICROSECOND, crate::kernel::Action::Reset(index));
         }
         if !stream::matches(index, from, taken) {
-            self.broken(Promise::Bytes, || format!("connection {index} was sent other bytes than its own at {from}"));
+            self.broken(Promise::Bytes, || format!("connection {index} was sent wrong bytes at {from}"));
         }
         self.tally.bytes_out += n;
         self.work += 1;

@@ -1,56 +1,56 @@
-//! What is promised, and so what can be found broken.
+//! The promises that a run checks.
 
 use std::fmt;
 
-/// A promise that a run found broken.
+/// A promise of the server that a run checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promise {
-    /// Each peer gets the bytes it sent, in order, once.
+    /// Each peer gets the bytes it sent once, in order.
     Bytes,
-    /// A connection ends for a reason, with nothing owed and after its end of stream.
+    /// A connection closes for a reason, with nothing owed, after its end of stream.
     Close,
-    /// The write side is shut when all is done and not before.
+    /// The write side is shut down when everything is sent, and not before.
     ShutDown,
-    /// Nothing is called that no event asked for.
+    /// The loop makes no call that no event asked for.
     Provoked,
-    /// A turn that does nothing is followed by a wait.
+    /// If a turn did nothing, the next wait blocks.
     Busy,
-    /// Who is ready is served within a few turns.
+    /// A connection that is ready is served within a few turns.
     Fair,
-    /// The loop does not wait while there is something to do.
+    /// The loop does not wait while there is work.
     Awake,
-    /// Output a connection, buffers in all, the loop's own lists.
+    /// Bounds hold for the output of a connection, the buffers of all and the loop's own lists.
     Memory,
-    /// Calls a connection, bytes, accepts and leftovers a turn.
+    /// Bounds hold for the calls and bytes of a connection, the accepts and the leftovers in a turn.
     Work,
-    /// The limit of connections.
+    /// The limit of connections holds.
     Limit,
-    /// Descriptors are closed once, and taken out of the queue before.
+    /// Descriptors are taken out of the queue and then closed once.
     Descriptors,
-    /// Counters say what happened.
+    /// The counters match what happened.
     Counters,
-    /// Each message is handed to the log, as it was received.
+    /// Each message reaches the log as it was received.
     Log,
-    /// Idle connections end in time, and not before a send was tried.
+    /// Idle connections close in time, and not before a send was tried.
     Idle,
-    /// The time is read after each wait.
+    /// The loop reads the time after each wait.
     Clock,
-    /// A drain ends in time, and takes with it what waits in the backlog.
+    /// A drain ends in time and accepts what waits in the backlog.
     Drain,
-    /// The server ends when it was told to, and how it was told to.
+    /// The server ends when and how it is told to.
     Ended,
-    /// It ends at all.
+    /// The server ends at all.
     Endless,
 }
 
-/// A promise that was broken, and how.
+/// A broken promise.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// Which one.
+    /// The promise that was broken.
     pub promise: Promise,
-    /// What was seen.
+    /// What the check saw.
     pub seen: String,
-    /// In which turn.
+    /// The turn in which it was broken.
     pub turn: u64,
 }
 

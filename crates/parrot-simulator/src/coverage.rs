@@ -1,8 +1,8 @@
-//! What has happened in the runs, each point with its count: a point that never happened was not tested.
+//! Counts what happened in the runs. A point that was never met was not tested.
 
 use crate::profile::Profile;
 
-/// Which profiles have a point.
+/// The profiles that can meet a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum In {
     Both,
@@ -11,19 +11,19 @@ enum In {
 
 macro_rules! points {
     (faults { $($fault:ident $fault_name:literal $fault_in:expr,)+ } outcomes { $($outcome:ident $name:literal $in:expr,)+ }) => {
-        /// Something that a run should meet now and then: a fault that the plan may ask for, or what comes of it all.
+        /// Something that runs should meet now and then: a fault that the plan may ask for, or an outcome.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[allow(missing_docs, reason = "the name says it, and the table shows it in words")]
+        #[allow(missing_docs, reason = "the name says it, and the table says it in words")]
         pub enum Point { $($fault,)+ $($outcome,)+ }
 
         impl Point {
-            /// The points that are faults: a plan gives each of them a rate.
+            /// The points that are faults, to each of which a plan gives a rate.
             pub const FAULTS: &[Point] = &[$(Point::$fault),+];
             /// All points.
             pub const ALL: &[Point] = &[$(Point::$fault,)+ $(Point::$outcome,)+];
             pub(crate) const COUNT: usize = Point::ALL.len();
 
-            /// The point in words, which are also its name on the command line (with `-` between them).
+            /// The point in words. On the command line they are joined with `-`.
             pub fn name(self) -> &'static str {
                 match self { $(Point::$fault => $fault_name,)+ $(Point::$outcome => $name,)+ }
             }
@@ -41,9 +41,9 @@ points! {
     faults {
         WaitInterrupted "wait interrupted" Both,
         WaitEarly "wait returns early" Both,
-        WaitShortList "list shorter than what is ready" Both,
+        WaitShortList "event list too short" Both,
         WaitStale "stale event" Both,
-        WaitSpurious "event without cause" Both,
+        WaitSpurious "event without a cause" Both,
         AcceptInterrupted "accept interrupted" Both,
         AcceptEmpty "accept empty after all" Both,
         AcceptAborted "accept aborted" Both,
@@ -54,7 +54,7 @@ points! {
         AcceptNoMemory "accept no memory" Both,
         AcceptForbidden "accept forbidden" Both,
         AcceptOther "accept other error" Both,
-        IsWaitingFails "asking the backlog fails" Both,
+        IsWaitingFails "backlog check fails" Both,
         SetUpFails "set-up fails" Both,
         WatchAcceptFails "watch accept fails" Both,
         WatchReadFails "watch read fails" Both,
@@ -65,7 +65,7 @@ points! {
         BufferNoMemory "no memory for a buffer" Both,
         ReceiveInterrupted "receive interrupted" Both,
         ReceiveEmpty "receive empty after all" Both,
-        ReceiveShort "receive short of what comes" Both,
+        ReceiveShort "receive short of input" Both,
         ReceiveNoMemory "receive no memory" Both,
         ReceiveFails "receive fails" Both,
         ReceiveGone "receive finds the peer gone" Both,
@@ -95,8 +95,8 @@ points! {
         ReceiveTimedOut "receive: timed out" Both,
         SendReset "send: reset" Both,
         SendBrokenPipe "send: broken pipe" Both,
-        EndWithBytes "end told with bytes unread" Both,
-        EndAlone "end told after the bytes" Both,
+        EndWithBytes "end reported with bytes unread" Both,
+        EndAlone "end reported after the bytes" Both,
         UrgentStop "receive stops at urgent data" Both,
         SocketFilled "send fills the socket" Both,
         OutputFull "output full" Both,
@@ -112,36 +112,36 @@ points! {
         AcceptPaused "accepting pauses" Both,
         ResumedByTime "accepting resumed by time" Both,
         ResumedByClose "accepting resumed by a close" Both,
-        MemoryRetried "retried after a want of memory" Both,
-        LogSlow "hand-over to the log takes long" Both,
-        KeptByTry "idle, and kept by a send that is tried" Both,
-        KeptByLook "idle, and kept by bytes that nobody told of" Both,
-        TriedInVain "idle, and a send is tried in vain" Both,
-        LongLine "long line for a buffer" Both,
-        BusyPoll "asks without sleeping, as told" Both,
+        MemoryRetried "retried after memory was short" Both,
+        LogSlow "log is slow to accept a message" Both,
+        KeptByTry "idle, but a send succeeds" Both,
+        KeptByLook "idle, but unreported input is found" Both,
+        TriedInVain "idle, and a send fails" Both,
+        LongLine "many connections wait for a buffer" Both,
+        BusyPoll "polls without sleeping" Both,
         DrainKeepsBacklog "drain keeps the backlog without descriptors" Both,
         ProcessStopped "process stopped for a while" Both,
         Hangup "hangup" Both,
-        Statistics "statistics asked for" Both,
-        WakeForNothing "woken for nothing" Both,
+        Statistics "statistics requested" Both,
+        WakeForNothing "woken without a reason" Both,
         StopTwice "stopped twice" Both,
         Refused "refused at the limit" Both,
         ClosedPeerFinished "closed: peer finished" Both,
         ClosedReset "closed: reset" Both,
-        ClosedIdleTimeout "closed: idle time-out" Both,
+        ClosedIdleTimeout "closed: idle timeout" Both,
         ClosedDrained "closed: drained" Both,
-        ClosedDrainTimeout "closed: drain time-out" Both,
+        ClosedDrainTimeout "closed: drain timeout" Both,
         ClosedFailed "closed: failed" Both,
         DrainOfCrowd "drain of more than a turn can serve" Both,
-        DrainWithoutEnd "drain without a time-out" Both,
+        DrainWithoutEnd "drain without a timeout" Both,
         DrainBySignal "drain by a signal" Both,
         DrainByHandle "drain by a handle" Both,
         DrainFindsNothing "drain finds nothing open" Both,
         DrainAccepts "drain accepts from the backlog" Both,
         DrainInPause "drain while accepting pauses" Both,
-        DrainResetsBacklog "drain resets the backlog at its time-out" Both,
-        ComesTooLate "drain: comes after the backlog was seen empty" Both,
-        DrainShutsDown "drain shuts a quiet connection down" Both,
+        DrainResetsBacklog "drain resets the backlog at its timeout" Both,
+        ComesTooLate "drain: connect after the backlog was empty" Both,
+        DrainShutsDown "drain shuts down a quiet connection" Both,
         DrainEchoes "drain echoes" Both,
         DrainDiscards "drain discards" Both,
         EndedDrained "ended: drained" Both,
@@ -157,13 +157,13 @@ impl Point {
         matches!(self.profiles(), In::Both) || self.profiles() == In::Only(profile)
     }
 
-    /// The point's name as an argument.
+    /// The name of the point as an argument.
     pub fn argument(self) -> String {
         self.name().replace(' ', "-").replace(',', "")
     }
 }
 
-/// So many seeds, from whichever on, meet every point: a run of as many fails if one was not met.
+/// A run of this many seeds, from any first one, fails if it has not met every point.
 pub const SEEDS_FOR_COVERAGE: u64 = 10_000;
 
 /// How often each point was met.
@@ -194,7 +194,7 @@ impl Coverage {
         }
     }
 
-    /// All faults put in.
+    /// The number of faults that happened.
     pub fn faults(&self) -> u64 {
         Point::FAULTS.iter().map(|point| self.of(*point)).sum()
     }
@@ -203,10 +203,8 @@ impl Coverage {
     pub fn missing(&self, profile: Profile) -> Vec<Point> {
         Point::ALL.iter().copied().filter(|point| point.is_in(profile) && self.of(*point) == 0).collect()
     }
-}
 
-impl Coverage {
-    /// The table of a profile: a line each point.
+    /// Formats a table with a line for each point of a profile.
     pub fn table(&self, profile: Profile) -> String {
         let points = Point::ALL.iter().filter(|point| point.is_in(profile));
         points.map(|point| format!("  {:<46} {:>14}\n", point.name(), self.of(*point))).collect()

@@ -1,9 +1,9 @@
-//! Where all decisions of a run come from: a seed, or the bytes that a fuzzer gives.
+//! The source of all decisions of a run, which is a seed or the input of a fuzzer.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Makes decisions. Whatever it is made from, the same source gives the same decisions.
+/// Makes decisions. The same source always gives the same decisions.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(Source);
 
@@ -19,21 +19,22 @@ struct Bytes {
     next: usize,
 }
 
-/// What dice are thrown for. Each purpose has dice of its own, so that a peer or a fault that is left out does not change
-/// what happens to the others.
+/// What dice are thrown for.
+///
+/// Each purpose has dice of its own, so that leaving out a peer or a fault does not change what happens to the others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    /// The plan, but for its peers.
+    /// The plan without its peers.
     Plan,
     /// A peer's script.
     Script,
-    /// What a peer does on the way.
+    /// What a peer does during the run.
     Peer,
-    /// How calls on a peer's socket turn out.
+    /// The results of calls on a peer's socket.
     Calls,
     /// Time, and the order of events.
     World,
-    /// Whether a fault happens, by the fault's number.
+    /// Whether a fault happens, by the number of the fault.
     Fault(usize),
 }
 
@@ -51,20 +52,21 @@ impl Purpose {
 }
 
 impl Dice {
-    /// All decisions of a seed come from these.
+    /// Makes the dice that all decisions of a seed come from.
     pub(crate) fn seeded(seed: u64) -> Dice {
-        // Spread out before a purpose is joined to it: seeds that lie side by side would share their peers' dice.
+        // Without this, neighbouring seeds would share dice once a purpose is mixed in.
         let seed = mix(seed);
         Dice(Source::Seed { seed, state: seed })
     }
 
-    /// When the bytes have run out, every decision is 0: the plain case.
+    /// Makes dice that read `bytes`. Once they have run out, every decision is 0, the plain case.
     pub(crate) fn bytes(bytes: &[u8]) -> Dice {
         Dice(Source::Bytes(Rc::new(RefCell::new(Bytes { bytes: bytes.to_vec(), next: 0 }))))
     }
 
-    /// Dice for a purpose, the `which`th of this purpose: what they give depends on nothing that other dice gave. A
-    /// fuzzer's bytes are one stream that all of them read from.
+    /// Makes the `which`th dice for a purpose.
+    ///
+    /// The dice of a seed do not depend on each other. The bytes of a fuzzer are one stream for all dice.
     #[inline]
     pub(crate) fn of(&self, purpose: Purpose, which: u64) -> Dice {
         match &self.0 {
@@ -76,12 +78,12 @@ impl Dice {
         }
     }
 
-    /// A number below `n`, which is above 0.
+    /// Draws a number below `n`, which must not be 0.
     #[inline]
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         match &mut self.0 {
             Source::Seed { state, .. } => {
-                // The generator wyrand: one multiplication, and good in the upper bits that the scaling takes.
+                // This is wyrand. Its upper bits are good, and the scaling below takes those.
                 *state = state.wrapping_add(0xa076_1d64_78bd_642f);
                 let product = u128::from(*state) * u128::from(*state ^ 0xe703_7ed1_a0b4_28db);
                 let random = (product >> 64) as u64 ^ product as u64;
@@ -100,19 +102,19 @@ impl Dice {
         }
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Draws a number from `low` to `high`, both included.
     #[inline]
     pub(crate) fn between(&mut self, (low, high): (u64, u64)) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// True `per_256` times in 256. A 0 from the source is false.
+    /// Returns true `per_256` times in 256. A 0 from the source is false.
     #[inline]
     pub(crate) fn chance(&mut self, per_256: u8) -> bool {
         per_256 > 0 && self.below(256) >= 256 - u64::from(per_256)
     }
 
-    /// One of these.
+    /// Picks one of these.
     pub(crate) fn pick<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
         from[self.below(N as u64) as usize]
     }
@@ -132,7 +134,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn dice_of_one_purpose_do_not_change_those_of_another() {
+    fn dice_of_one_purpose_do_not_change_others() {
         let all = Dice::seeded(1512);
         let numbers = |mut dice: Dice| (0..8).map(|_| dice.below(1000)).collect::<Vec<u64>>();
         let alone = numbers(all.of(Purpose::Peer, 1));
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_have_no_dice_in_common() {
+    fn seeds_share_no_dice() {
         let first = |seed, which| Dice::seeded(seed).of(Purpose::Script, which).below(u64::MAX);
         let all: HashSet<u64> = (0..64).flat_map(|seed| (0..64).map(move |which| first(seed, which))).collect();
         assert_eq!(all.len(), 64 * 64);

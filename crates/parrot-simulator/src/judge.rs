@@ -1,4 +1,4 @@
-//! What must hold: before each wait, when a wait blocks, after each turn, at each close and at the end.
+//! Checks the loop before each wait, when a wait blocks, after each turn, at each close and at the end.
 
 use std::time::Duration;
 
@@ -13,24 +13,25 @@ use crate::link::{Link, SetUp, Stage};
 use crate::plan::{MILLISECOND, SECOND};
 use crate::share::LEFTOVERS_PER_TURN;
 
-/// A connection that is ready is served within so many turns.
+/// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
-/// A connection that is idle is closed in the same turn, or, if more than a thousand are, in one of so many.
+/// An idle connection is closed in the same turn, or within this many further turns if more than a thousand are idle.
 const IDLE_CLOSE_TURNS: u32 = 2;
-/// How often a buffer may be given back before a connection moves up a place in the line for one: who has its turn may
-/// use it up with as many small messages.
-const RETURNS_A_PLACE: u64 = 80;
-/// So many turns may follow each other without work and without a wait: the one that finds that nothing is left.
+/// How often buffers may be given back before a waiting connection moves up one place. The connection before it may use
+/// its share of the turn up with that many small messages.
+const RETURNS_PER_PLACE: u64 = 80;
+/// The most turns in a row without work and without a wait. One turn finds that nothing is left to do.
 const IDLE_TURNS: u32 = 1;
-/// So many calls that move little use a connection's share of the turn up.
+/// The number of calls that use up a connection's share of the turn although they move few bytes.
 const CALLS_IN_VAIN: u32 = 32;
-/// The longest that a want of memory, and one of descriptors, is waited out.
+/// The longest pause of a connection for which there was no memory.
 pub(crate) const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
+/// The longest pause in accepting, for lack of descriptors or for any other reason.
 const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
-/// A connection has two deadlines at most; the dead may outnumber twice the living by this.
+/// A connection has two live deadlines at most. The loop may hold twice as many deadlines, and this many more.
 const DEADLINES_SLACK: usize = 64;
 
-/// What the loop shows of itself after a turn.
+/// The state of the loop after a turn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) connections: usize,
@@ -40,12 +41,12 @@ pub(crate) struct Seen {
 }
 
 impl Kernel {
-    /// How many connections the loop serves.
+    /// The number of connections that the loop serves.
     pub(crate) fn served(&self) -> usize {
         self.open.iter().filter(|index| self.links[**index].served()).count()
     }
 
-    /// Whether a drain with a time-out has begun.
+    /// Whether a drain with a timeout has begun.
     pub(crate) fn ends_by_the_clock(&self) -> bool {
         self.drain_deadline.is_some_and(|due| due < u64::MAX)
     }
@@ -62,21 +63,23 @@ impl Kernel {
         }
     }
 
-    /// When a connection has been idle for too long that was not after this time.
+    /// When a connection is due to be closed as idle if it was last active at `since`.
     pub(crate) fn idle_due(&self, since: u64) -> Option<u64> {
         let idle = self.plan.config.idle_timeout?;
         Some(since + idle.as_nanos() as u64)
     }
 
-    /// Whether no byte of the connection has moved for the idle time-out, or nearly: of the turn in which one moved the
-    /// loop knows the start, and looks at the end only of one that takes longer than an eighth of the time-out.
+    /// Whether no byte of the connection has moved for the idle timeout, less an eighth of it.
+    ///
+    /// The loop knows when the turn in which a byte moved began. It looks at when that turn ended only if the turn took
+    /// longer than an eighth of the timeout.
     pub(crate) fn is_idle(&self, link: &Link) -> bool {
         let early = self.plan.config.idle_timeout.map_or(0, |idle| idle.as_nanos() as u64 / 8);
         self.idle_due(link.active).is_some_and(|due| due <= self.turn_time + early)
     }
 
-    /// Whether the loop knows of input that it has not received, and not because the peer takes nothing; or lacks the
-    /// memory to find out. Then the peer is not idle.
+    /// Whether the peer does not count as idle, because the loop has not received its input although there is room for
+    /// it, or has no memory to look for input.
     fn is_excused(&self, link: &Link) -> bool {
         (link.hinted && !self.is_full(link)) || link.memory_short.is_some() || self.may_lack_buffer(link)
     }
@@ -86,12 +89,12 @@ impl Kernel {
         link.owed() > 0 && link.filled >= self.plan.config.max_output as u64
     }
 
-    /// When the loop has to close the connection as idle: once the time-out is over since the peer had an excuse, too.
+    /// When the loop has to close the connection as idle. The timeout starts again while the peer is excused.
     fn idle_close_due(&self, link: &Link) -> Option<u64> {
         self.idle_due(link.active_until.max(link.excused)).filter(|_| !self.is_excused(link))
     }
 
-    /// When a wait with this timeout ends at the latest, on the loop's clock.
+    /// The latest end of a wait with this timeout, on the loop's clock.
     fn latest(&self, timeout: Option<Duration>) -> u64 {
         timeout.map_or(u64::MAX, |timeout| self.turn_time.saturating_add(timeout.as_nanos() as u64))
     }
@@ -99,14 +102,14 @@ impl Kernel {
     pub(crate) fn check_before_wait(&mut self, timeout: Option<Duration>) {
         let latest = self.latest(timeout);
         if self.drain_deadline.is_some_and(|due| latest > due) {
-            self.broken(Promise::Drain, || "a wait beyond the drain time-out".to_owned());
+            self.broken(Promise::Drain, || "a wait goes past the drain timeout".to_owned());
         }
         let overslept = self.open.iter().copied().find(|&index| {
             let link = &self.links[index];
             link.served() && self.idle_close_due(link).is_some_and(|due| latest > due.max(self.turn_time))
         });
         if let Some(index) = overslept {
-            self.broken(Promise::Idle, || format!("a wait beyond the idle time-out of connection {index}"));
+            self.broken(Promise::Idle, || format!("a wait goes past the idle timeout of connection {index}"));
         }
         let polls = self.plan.config.busy_poll.zip(self.last_event).is_some_and(|(poll, since)| {
             let until = since + poll.as_nanos() as u64;
@@ -115,7 +118,7 @@ impl Kernel {
         if polls {
             self.coverage.count(Point::BusyPoll);
             if timeout != Some(Duration::ZERO) {
-                self.broken(Promise::Awake, || "the loop sleeps where it was told to ask on".to_owned());
+                self.broken(Promise::Awake, || "the loop sleeps although it is to poll".to_owned());
             }
         }
         let idle = self.work == self.work_before && !self.waited && !polls;
@@ -123,25 +126,25 @@ impl Kernel {
         self.work_before = self.work;
         self.waited = false;
         if self.idle_turns > IDLE_TURNS {
-            self.broken(Promise::Busy, || "turns that do nothing follow each other without a wait".to_owned());
+            self.broken(Promise::Busy, || "several turns in a row do nothing and do not wait".to_owned());
         }
     }
 
-    /// Why the loop cannot receive from a connection now, although it has reason to.
+    /// Whether the loop may leave a connection's input, because it has no room or no memory for it.
     fn may_leave_input(&self, link: &Link) -> bool {
-        // Without a buffer it can still be found out that nothing more is to be received into one.
+        // The loop can find the end of the input without a buffer.
         let needs_none = link.waiting() == 0 && (link.read_on || self.drain_deadline.is_some());
         let no_buffer = link.owed() == 0 && self.lent >= self.capacity && !needs_none;
         self.is_full(link) || no_buffer || link.memory_short.is_some() || self.may_lack_buffer(link)
     }
 
-    /// Memory for a buffer was refused lately, perhaps for this connection.
+    /// Whether memory for a buffer was refused lately, perhaps for this connection.
     pub(crate) fn may_lack_buffer(&self, link: &Link) -> bool {
         let lately = self.last_refused.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
         lately && link.owed() == 0
     }
 
-    /// Nothing is ready, and the loop means to wait.
+    /// Checks a wait that blocks because nothing is ready.
     pub(crate) fn check_blocking(&mut self, timeout: Option<Duration>) {
         let latest = self.latest(timeout);
         for index in self.open.clone() {
@@ -150,19 +153,19 @@ impl Kernel {
                 continue;
             }
             let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
-            // What was refused last may have been a buffer for this connection's retry.
+            // The last refusal may have been for this connection's retry.
             let tries = link.memory_short.is_some() || (link.hinted && link.readable());
             let refused = self.last_refused.filter(|_| link.owed() == 0 && tries);
             let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
             let short_since = link.memory_short.max(lately);
             let what = if !no_buffer && short_since.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
-                "is not tried again after a want of memory"
+                "is not retried after memory was short"
             } else if link.hinted && !self.may_leave_input(link) {
-                "has input, and nobody receives it"
+                "has input that is not received"
             } else if link.owed() > 0 && link.watch_write.is_none() && link.memory_short.is_none() {
-                "is owed bytes, and nobody waits for room"
+                "is owed bytes and not watched for room"
             } else if self.drain_deadline.is_some() && link.owed() == 0 && link.seen_empty && !link.shut {
-                "is quiet in a drain, and is not shut down"
+                "is quiet in a drain and not shut down"
             } else if link.watch_read.is_none() {
                 "is not watched"
             } else {
@@ -184,7 +187,7 @@ impl Kernel {
         }
     }
 
-    /// A wait ends by itself only if something may be due then: an idle server makes no wake-ups.
+    /// Checks that a wait has a timeout only if something may be due. An idle server makes no wake-ups.
     fn check_reason_to_wake(&mut self, timeout: Option<Duration>) {
         let due = (self.plan.config.idle_timeout.is_some() && self.served() > 0)
             || self.drain_deadline.is_some()
@@ -195,12 +198,12 @@ impl Kernel {
         }
     }
 
-    /// Nothing will ever happen again: the run is over, and the server is told so.
+    /// Stops the server when nothing is left to happen.
     pub(crate) fn stop_at_the_end(&mut self) {
         if self.drain_deadline.is_none() {
             self.stop();
         } else if self.drain_deadline == Some(u64::MAX) {
-            // Without a time-out only a signal ends a drain that somebody holds open.
+            // Only a signal ends a drain that has no timeout and a peer that stays.
             self.post(self.plan.ending.second_signal);
         } else if self.lonely_waits < LONELY_WAITS {
             self.broken(Promise::Awake, || "the loop waits for ever in a drain".to_owned());
@@ -251,7 +254,7 @@ impl Kernel {
                 });
             }
         };
-        // The end of a drain closes whoever is left, idle or not.
+        // The end of a drain closes every connection that is left, idle or not.
         if reason == CloseReason::IdleTimeout && !late {
             self.check_idle_close(index);
         }
@@ -269,7 +272,7 @@ impl Kernel {
         }
         if reason == CloseReason::IdleTimeout {
             match late {
-                // Whichever comes first: a turn has a share of deadlines, and the drain closes all that are left.
+                // The connection may be closed for either reason.
                 true => self.idle_or_late += 1,
                 false => self.count_idle_close(),
             }
@@ -285,24 +288,24 @@ impl Kernel {
         });
     }
 
-    /// Events may be late, and room is told late on some systems: before the loop calls a peer idle it has asked both
-    /// ways.
+    /// Checks that the loop has tried both directions before it closes a connection as idle, because events may be late
+    /// and some systems report room late.
     fn check_idle_close(&mut self, index: usize) {
         let link = &self.links[index];
         let turn = self.tally.turns;
         let what = if link.owed() > 0 && link.tried_in != turn {
             "no send was tried"
         } else if link.memory_short.is_some() {
-            "memory lacked to find out"
+            "there was no memory to look for input"
         } else if !self.is_full(link) && !link.end_received && (link.hinted || link.looked_in != turn) {
-            "nobody looked for bytes that wait"
+            "its input was not looked at"
         } else {
             return;
         };
-        self.broken(Promise::Idle, || format!("connection {index} is closed as idle, and {what}"));
+        self.broken(Promise::Idle, || format!("connection {index} is closed as idle, but {what}"));
     }
 
-    /// After a turn, but for the one in which the server was ended at once.
+    /// Checks what must hold after each turn, except one that a second signal ended.
     pub(crate) fn check_turn(&mut self, seen: Seen) {
         self.settle_refused(false);
         (self.lent, self.capacity) = (seen.lent, seen.capacity);
@@ -315,9 +318,9 @@ impl Kernel {
             }
             let link = &self.links[index];
             holders += usize::from(link.owed() > 0);
-            // In line for a buffer, with an event to come that no list has had room for: the loop cannot know yet.
+            // The event list had no room for this connection's next event, so the loop cannot know of it yet.
             let untold = link.edge && link.owed() == 0 && seen.lent >= seen.capacity;
-            // Of buffers that are free at the turn's end, others had the use before, and will have it.
+            // Buffers that are free at the end of the turn belong to the connections that wait longest.
             let in_line = link.hinted
                 && link.memory_short.is_none()
                 && !self.may_lack_buffer(link)
@@ -337,16 +340,16 @@ impl Kernel {
             let (promise, what) = if let Some(reason) = link.ended {
                 (Promise::Close, format!("has ended ({reason}) and is not closed"))
             } else if let Some(n) = link.message {
-                (Promise::Log, format!("has received {n} bytes that the log was not told"))
+                (Promise::Log, format!("has received {n} bytes that were not logged"))
             } else if link.served() && link.end_received && link.owed() == 0 && !link.shut {
-                (Promise::ShutDown, "was sent all it is owed, and not the end".to_owned())
+                (Promise::ShutDown, "was sent all it is owed, but is not shut down".to_owned())
             } else if link.watch_write.is_some() && link.owed() == 0 {
-                (Promise::Busy, "waits for room with nothing to send".to_owned())
+                (Promise::Busy, "is watched for room with nothing to send".to_owned())
             } else if idle_turns > IDLE_CLOSE_TURNS {
                 (Promise::Idle, "is idle and not closed".to_owned())
             } else if wait > PATIENCE {
                 (Promise::Fair, format!("is ready and not served for {wait} turns"))
-            } else if passed_over > RETURNS_A_PLACE * (places as u64 + 1) {
+            } else if passed_over > RETURNS_PER_PLACE * (places as u64 + 1) {
                 (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
             } else {
                 if self.is_full(link) {
@@ -382,7 +385,7 @@ impl Kernel {
         }
         let forgotten = self.ports.iter().any(|port| !port.closed && port.watch.is_none());
         if forgotten && self.closed_since_pause {
-            self.broken(Promise::Awake, || "a descriptor is free again, and accepting still pauses".to_owned());
+            self.broken(Promise::Awake, || "a descriptor is free again, but accepting still pauses".to_owned());
         }
         self.check_counters();
         if self.killed.is_some() {
@@ -390,11 +393,11 @@ impl Kernel {
         }
     }
 
-    /// The loop's own lists stay in proportion to its connections, however many have come and gone.
+    /// Checks that the loop's own lists stay in proportion to its open connections.
     fn check_lists(&mut self, seen: Seen) {
         let (open, lists) = (seen.connections, seen.lists);
         self.in_line = lists.in_line;
-        // Finding out that more than a thousand of those left over have ended takes turns that do nothing else.
+        // A turn counts as work if it only removes leftovers that have ended. There may be more than a thousand.
         self.work += u64::from(lists.unfinished < std::mem::replace(&mut self.unfinished, lists.unfinished));
         if lists.deadlines > 4 * open + DEADLINES_SLACK {
             self.broken(Promise::Memory, || format!("{} deadlines for {open} connections", lists.deadlines));
@@ -403,9 +406,9 @@ impl Kernel {
             self.coverage.count(Point::LongLine);
         }
         if lists.in_line > 2 * open + LEFTOVERS_PER_TURN {
-            self.broken(Promise::Memory, || format!("{} in line for a buffer of {open} connections", lists.in_line));
+            self.broken(Promise::Memory, || format!("{} of {open} connections wait for a buffer", lists.in_line));
         }
-        // Those that were left over and have ended are found out in their turn.
+        // Leftovers that have ended stay in the list until they are due.
         if lists.unfinished > open + 2 * LEFTOVERS_PER_TURN {
             self.broken(Promise::Memory, || format!("{} left over of {open} connections", lists.unfinished));
         }
@@ -424,21 +427,21 @@ impl Kernel {
         }
     }
 
-    /// After a turn that did not end the server.
+    /// Checks a turn that did not end the server.
     pub(crate) fn check_goes_on(&mut self) {
         if self.drain_deadline.is_some_and(|due| due <= self.turn_time) {
-            self.broken(Promise::Drain, || "the server goes on after the drain time-out".to_owned());
+            self.broken(Promise::Drain, || "the server goes on after the drain timeout".to_owned());
         }
     }
 
-    /// The server has ended.
+    /// Checks how the server ended.
     pub(crate) fn check_ended(&mut self, ended: Ended) {
         note!(self, "ended: {ended:?}");
         match ended {
             Ended::Signal(number) => {
                 if self.killed != Some(number) {
                     let killed = self.killed;
-                    self.broken(Promise::Ended, || format!("ended by signal {number}, and {killed:?} came"));
+                    self.broken(Promise::Ended, || format!("ended by signal {number}, but {killed:?} came"));
                 }
             }
             Ended::Drained => {
@@ -458,7 +461,7 @@ impl Kernel {
     }
 }
 
-/// The loop's counters, in the words of the tally.
+/// Reads the loop's counters as a tally.
 fn read(counters: &Counters) -> Tally {
     Tally {
         accepted: counters.accepted.get(),

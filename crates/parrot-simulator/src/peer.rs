@@ -1,66 +1,66 @@
-//! The peers: each follows a small script of its own.
+//! The peers and their scripts.
 
 use crate::dice::Dice;
 use crate::plan::{MICROSECOND, MILLISECOND, SECOND};
 
-/// How many peers there are in a story, and of what kind.
+/// The number and kind of peers in a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scene {
     /// A few of every kind.
     Usual,
-    /// More than are accepted in a turn, with little to say.
+    /// More peers than a turn accepts, with few bytes.
     Storm,
-    /// More than are served in a turn, silent.
+    /// More peers than a turn serves, and all of them silent.
     Crowd,
-    /// As many, with something to say, and hardly a buffer for them.
+    /// As many peers, with a few bytes each and hardly a buffer for them.
     Line,
 }
 
-/// What a peer does when all its bytes are written.
+/// What a peer does once it has written all its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish {
     /// Ends its stream at once and reads on.
     HalfClose,
     /// Reads its echo, then ends its stream.
     ReadThenClose,
-    /// Closes: what comes then is answered with a reset.
+    /// Closes, so that later bytes cause a reset.
     Close,
     /// Resets the connection.
     Reset,
-    /// Says no more, and ends its stream when the server has ended its own.
+    /// Stays silent, and ends its stream when the server has ended its own.
     Stay,
-    /// The same, and does not even end its stream then.
+    /// Stays silent, and never ends its stream.
     Linger,
-    /// Has lost its network: the server's socket fails after a while, or never.
+    /// Loses its network, so that the server's socket fails after a while or never.
     Vanish,
 }
 
-/// A peer's script.
+/// The script of a peer.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerPlan {
     pub(crate) kind: &'static str,
     pub(crate) connect_at: u64,
     pub(crate) bytes: u64,
-    /// How much it writes at a time, and how long it waits then.
+    /// How much the peer writes at a time, and how long it waits after that.
     pub(crate) write: (u64, u64),
     pub(crate) write_gap: (u64, u64),
-    /// It waits for the echo of what it has written.
+    /// Whether the peer waits for the echo of what it wrote before it writes on.
     pub(crate) lockstep: bool,
-    /// How much it reads at a time; (0, 0): it never reads.
+    /// How much the peer reads at a time, or (0, 0) if it never reads.
     pub(crate) read: (u64, u64),
     pub(crate) read_gap: (u64, u64),
     pub(crate) finish: Finish,
-    /// It resets the connection so long after it connected, whatever it is doing.
+    /// How long after it connected the peer resets the connection, whatever it is doing.
     pub(crate) reset_after: Option<u64>,
-    /// The byte at this place is urgent.
+    /// The offset of an urgent byte.
     pub(crate) urgent_at: Option<u64>,
-    /// Room in the server's socket for bytes from this peer, and to it.
+    /// Room in the server's socket for bytes from and to this peer.
     pub(crate) receive_room: u64,
     pub(crate) send_room: u64,
 }
 
 impl PeerPlan {
-    /// The same peer, which leaves nobody waiting for what it was sent.
+    /// Makes the peer read everything at once.
     pub(crate) fn that_reads(self) -> PeerPlan {
         PeerPlan { read: (1 << 20, 1 << 20), send_room: 64, reset_after: None, ..self }
     }
@@ -148,8 +148,7 @@ impl PeerPlan {
                 PeerPlan { kind: "abrupt", finish: dice.pick([Finish::Reset, Finish::Linger, Finish::Reset]), ..stream }
             }
         };
-        // At the smallest rooms, and where many share the smallest buffers, the run's length is bounded by the number of
-        // bytes.
+        // The number of bytes bounds the length of a run where there is little room or many peers share small buffers.
         let least_room = script.receive_room.min(script.send_room);
         let most = if scene == Scene::Storm { 2 * most_bytes } else { u64::MAX };
         PeerPlan {

@@ -1,4 +1,4 @@
-//! What a seed decides before the first turn: the server's configuration, the peers, the faults, the end.
+//! What a seed decides before the first turn: the configuration of the server, the peers, the faults and the end.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) const MICROSECOND: u64 = 1_000;
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
-/// How often in 256 calls each fault happens.
+/// How often each fault happens in 256 calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Rates([u8; Point::COUNT]);
 
@@ -25,7 +25,7 @@ impl Rates {
 
     fn draw(profile: Profile, dice: &mut Dice) -> Rates {
         let mut rates = Rates([0; Point::COUNT]);
-        // One seed in eight is calm; in a stormy one a fault happens up to every other call.
+        // One seed in eight has no faults, and one in eight has frequent ones.
         let (share, highest): (u8, [u8; 4]) = match dice.below(8) {
             0 => (0, [0; 4]),
             1..5 => (48, [1, 2, 8, 32]),
@@ -37,7 +37,7 @@ impl Rates {
                 rates.0[*fault as usize] = dice.pick(highest);
             }
         }
-        // What can happen seldom happens more often then.
+        // The loop makes these calls seldom, so their faults get higher rates.
         for fault in [
             Point::BufferNoMemory,
             Point::IsWaitingFails,
@@ -50,7 +50,7 @@ impl Rates {
                 rates.0[fault as usize] = dice.pick([16, 64]);
             }
         }
-        // What ends a connection or stops the clock's peace for long is rarer, or there would be little else to see.
+        // Faults that end a connection or stop progress for long are rare. Otherwise a run would show little else.
         for (fault, most) in [
             (Point::WaitInterrupted, 96),
             (Point::WaitEarly, 96),
@@ -88,22 +88,22 @@ pub(crate) enum Stop {
     Terminate,
 }
 
-/// How and when the server is told to end.
+/// How and when the server is stopped.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending {
-    /// Nanoseconds after the start; `None`: when every peer has come to its end.
+    /// Nanoseconds after the start, or `None` for when no peer has anything left to do.
     pub(crate) at: Option<u64>,
-    /// By a signal, or by a handle.
+    /// Whether a signal stops the server, rather than a handle.
     pub(crate) by_signal: bool,
-    /// How long after the first a second signal comes.
+    /// How long after the stop a second signal arrives.
     pub(crate) second_after: Option<u64>,
     pub(crate) signal: Stop,
     pub(crate) second_signal: Stop,
-    /// How long after the first a handle stops what stops already.
+    /// How long after the stop a handle stops the server again.
     pub(crate) again_after: Option<u64>,
 }
 
-/// All that is decided beforehand.
+/// Everything that is decided before the first turn.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) profile: Profile,
@@ -111,13 +111,13 @@ pub(crate) struct Plan {
     pub(crate) listeners: usize,
     pub(crate) backlog: usize,
     pub(crate) descriptors: usize,
-    /// What the hand-over of a message takes at most, in nanoseconds.
+    /// The longest that the log takes to accept a message, in nanoseconds.
     pub(crate) log_time: u64,
     pub(crate) rates: Rates,
     pub(crate) ending: Ending,
-    /// When the process is stopped, and for how long, as by SIGSTOP.
+    /// When the process is stopped, and for how long, as SIGSTOP does.
     pub(crate) stopped: Option<(u64, u64)>,
-    /// When a signal that ends nothing comes, and whether it is a hangup.
+    /// When a signal arrives that does not stop the server, and whether it is a hangup.
     pub(crate) signals: Vec<(u64, bool)>,
     pub(crate) wakes: Vec<u64>,
     pub(crate) peers: Vec<Peer>,
@@ -127,7 +127,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) script: PeerPlan,
-    /// Or it is left out, to find the least that still fails.
+    /// False if the peer is left out to shrink a story.
     pub(crate) takes_part: bool,
 }
 
@@ -137,7 +137,7 @@ impl Plan {
         let mut rates = Rates::draw(profile, dice);
         let busy_poll = dice.chance(12).then(|| Duration::from_nanos(dice.pick([3, 15]) * MICROSECOND));
         if busy_poll.is_some() {
-            // Events for nothing would keep the loop awake for ever.
+            // Frequent events without a cause would keep the loop awake for ever.
             rates.limit(Point::WaitStale, 2);
             rates.limit(Point::WaitSpurious, 2);
         }
@@ -150,7 +150,7 @@ impl Plan {
             },
         };
         if scene == Scene::Crowd {
-            // It is to come together first.
+            // The crowd has to connect first.
             Point::FAULTS.iter().for_each(|fault| rates.limit(*fault, 1));
         }
         let count = match scene {
@@ -160,14 +160,14 @@ impl Plan {
         };
         let max_output: u64 =
             dice.pick([1, 3, 16, 64, 256, 700, 1024, 1024, 2048, 4096, 4096, 4096, 8192, 8192, 16_384, 131_072]);
-        // In small steps, and with many peers, the number of bytes is what a run's length comes from.
+        // With small buffers or many peers, the number of bytes determines how long a run takes.
         let most_bytes = if scene == Scene::Usual { max_output.clamp(1, 2048) * 480 } else { 512 };
         let connected_within = match scene {
             Scene::Usual => dice.pick([0, 50 * MICROSECOND, MILLISECOND, 10 * MILLISECOND]),
             Scene::Storm => dice.pick([0, 0, 20, MILLISECOND]),
             Scene::Crowd | Scene::Line => 0,
         };
-        // Then the first ones alone hold the buffers, and when they go a turn could serve all that wait.
+        // If so, the first peers alone hold the buffers, and when they go, one turn could serve all that wait.
         let quick = scene == Scene::Line && dice.chance(128);
         let peers = (0..count).map(|index| {
             let script = PeerPlan::draw(scene, most_bytes, connected_within, &mut source.of(Purpose::Script, index));
@@ -191,7 +191,7 @@ impl Plan {
                     _ => 256 * 1024 * 1024,
                 },
                 idle_timeout: match scene {
-                    // All of them at once, if the process is stopped meanwhile.
+                    // If the process is stopped meanwhile, all of them are idle at once.
                     Scene::Crowd => dice.chance(192).then_some(30 * MILLISECOND),
                     _ => dice
                         .chance(64)
@@ -219,13 +219,13 @@ impl Plan {
             log_time: dice.pick([0, 0, 0, MICROSECOND, 20 * MICROSECOND]),
             ending: Ending {
                 at: match scene {
-                    // A silent crowd has come to its end at once: what is due for it is to come first.
+                    // A silent crowd has nothing left to do from the start, and its deadlines have to come first.
                     Scene::Crowd if dice.chance(160) => Some(20 * SECOND),
                     _ if dice.chance(64) => Some(dice.below(MILLISECOND) * dice.pick([1, 10, 40])),
                     _ => None,
                 },
                 by_signal: dice.chance(128),
-                // A drain without a time-out may have no end of its own.
+                // Only a second signal may end a drain without a timeout.
                 second_after: match dice.chance(40) {
                     true => Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND])),
                     false => drain_for_ever.then_some(50 * MILLISECOND),
@@ -245,7 +245,7 @@ impl Plan {
         }
     }
 
-    /// Leaves out every fault but these.
+    /// Leaves out every fault except those in `kept`.
     pub(crate) fn keep_faults(&mut self, kept: &[Point]) {
         for fault in Point::FAULTS {
             if !kept.contains(fault) {
@@ -254,14 +254,14 @@ impl Plan {
         }
     }
 
-    /// Leaves out every peer but these.
+    /// Leaves out every peer except those in `kept`.
     pub(crate) fn keep_peers(&mut self, kept: &[usize]) {
         for (index, peer) in self.peers.iter_mut().enumerate() {
             peer.takes_part = kept.contains(&index);
         }
     }
 
-    /// Has no peer send more than this.
+    /// Limits the bytes that each peer sends.
     pub(crate) fn limit_bytes(&mut self, most: u64) {
         for peer in &mut self.peers {
             peer.script.bytes = peer.script.bytes.min(most);
@@ -278,7 +278,7 @@ impl Plan {
         self.peers.iter().enumerate().filter(|(_, peer)| peer.takes_part).map(|(index, _)| index).collect()
     }
 
-    /// The most bytes that a peer which takes part sends.
+    /// The most bytes that any peer of the plan sends.
     pub(crate) fn most_bytes(&self) -> u64 {
         self.peers.iter().filter(|peer| peer.takes_part).map(|peer| peer.script.bytes).max().unwrap_or(0)
     }

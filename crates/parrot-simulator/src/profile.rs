@@ -1,4 +1,4 @@
-//! What differs between the families of systems, as far as the loop can see it.
+//! The families of systems, whose differences the loop can see.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,17 +6,21 @@ use std::str::FromStr;
 /// A family of systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// macOS and the BSDs: events count the bytes that wait and say when the peer has finished; they do not tell urgent
-    /// data. Accept may give no address, the set-up of a connection that was reset in the backlog may fail, and a send
-    /// may answer EPROTOTYPE.
+    /// macOS and the BSDs.
+    ///
+    /// Events count the bytes that wait and say when the peer has ended its stream, but do not report urgent data.
+    /// Accept may return no address, the set-up of a connection that was reset in the backlog may fail, and a send may
+    /// fail with EPROTOTYPE.
     Kqueue,
-    /// Linux: events do not count, and say when the peer has finished, the socket has failed or data is urgent. Errors
-    /// of the network come out of accept.
+    /// Linux.
+    ///
+    /// Events do not count bytes. They say when the peer has ended its stream, the socket has failed or data is urgent.
+    /// Accept may return errors of the network.
     Epoll,
 }
 
 impl Profile {
-    /// Each of them.
+    /// Both profiles.
     pub const ALL: [Profile; 2] = [Profile::Kqueue, Profile::Epoll];
 }
 
@@ -34,6 +38,6 @@ impl FromStr for Profile {
 
     fn from_str(name: &str) -> Result<Profile, String> {
         let found = Profile::ALL.into_iter().find(|profile| profile.to_string() == name);
-        found.ok_or_else(|| format!("there is no profile {name}: say kqueue or epoll"))
+        found.ok_or_else(|| format!("there is no profile {name}: want kqueue or epoll"))
     }
 }

@@ -1,4 +1,4 @@
-//! The least of a story that still breaks the same promise.
+//! Shrinks a story to the least that still breaks the same promise.
 
 use crate::check::Promise;
 use crate::coverage::Point;
@@ -25,7 +25,7 @@ impl Story {
         (plan.kept_peers().len(), plan.faults().len(), plan.most_bytes())
     }
 
-    /// First in large pieces: there may be more than a thousand.
+    /// Leaves out peers in large pieces first, because there may be more than a thousand.
     fn with_fewer_peers(self, still_fails: &impl Fn(&Story) -> bool) -> Story {
         let mut least = self;
         let mut peers = least.plan().0.kept_peers();
@@ -89,13 +89,13 @@ impl Story {
     }
 }
 
-/// An argument that lists these; an empty one could not be typed.
+/// Lists items as an argument, or says `none`.
 fn listed(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     if items.is_empty() { "none".to_owned() } else { items.join(",") }
 }
 
-/// Numbers in rising order, such as 2-5 and 7: a story may need a thousand peers.
+/// Formats numbers in rising order as ranges, such as 2-5 and 7, because a story may need a thousand peers.
 fn ranges(numbers: &[usize]) -> Vec<String> {
     let neighbours = numbers.chunk_by(|one, next| *next == one + 1);
     let range = |run: &[usize]| match run {
@@ -121,13 +121,13 @@ mod tests {
     fn a_story_shrinks_to_what_breaks_it() {
         let story = Story::of_seed(Profile::Kqueue, 4);
         let culprit = *story.plan().0.kept_peers().last().unwrap();
-        // Stands for a fault that one peer shows, once it has sent a hundred bytes.
+        // Imitates a fault that one peer triggers once it has sent a hundred bytes.
         let fails = |story: &Story| {
             let (plan, _) = story.plan();
             let shows = plan.kept_peers().contains(&culprit) && plan.most_bytes() >= 100;
             shows.then_some(Promise::Bytes)
         };
-        assert!(fails(&story).is_some(), "this seed does not show it");
+        assert!(fails(&story).is_some(), "this seed does not fail");
         let least = story.shrink(Promise::Bytes, fails);
         assert_eq!(least.peers, Some(vec![culprit]));
         assert!(least.plan().0.faults().is_empty());

@@ -1,4 +1,4 @@
-//! Which story a thread is telling, so that a panic names it: the release profile aborts, and nothing else would.
+//! The story that a thread runs, so that a panic names it. The release profile aborts, and nothing else would name it.
 
 use std::cell::RefCell;
 use std::panic;
@@ -9,7 +9,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Story>> = const { RefCell::new(None) };
 }
 
-/// While this lives, its thread tells the story.
+/// Marks the story as the one that this thread runs, until it is dropped.
 pub(crate) struct Telling(Option<Story>);
 
 impl Telling {
@@ -24,14 +24,14 @@ impl Drop for Telling {
     }
 }
 
-/// Has a panic in a story print the command that tells this story again, after what the panic prints by itself.
+/// Makes a panic in a story print the command that replays this story, after the usual panic message.
 pub fn name_stories_that_panic() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         usual(panic);
         CURRENT.with_borrow(|story| {
             if let Some(story) = story {
-                eprintln!("{}: it panicked in this story:\n  {}", story.profile, story.replay());
+                eprintln!("{}: the panic was in this story:\n  {}", story.profile, story.replay());
             }
         });
     }));
@@ -43,7 +43,7 @@ mod tests {
     use crate::Profile;
 
     #[test]
-    fn a_story_is_the_current_one_until_it_has_been_told() {
+    fn current_story_is_the_innermost_one_that_runs() {
         let current = || CURRENT.with_borrow(|story| story.as_ref().map(Story::replay));
         let outer = Telling::begin(&Story::of_seed(Profile::Kqueue, 1));
         let inner = Telling::begin(&Story::of_seed(Profile::Epoll, 2));
