@@ -12,5 +12,6 @@ pub mod process;
 pub mod program;
 pub mod scripted;
 pub mod stream;
+pub mod usage;
 
 pub use patience::{PATIENCE, wait_for, wait_until};

@@ -20,6 +20,7 @@ const SUMMARY: &str = "drained: ";
 #[derive(Debug)]
 pub struct Parrot {
     process: Process,
+    address: SocketAddr,
     addresses: Vec<SocketAddr>,
 }
 
@@ -47,10 +48,16 @@ impl Parrot {
                 None => Ok(None),
             }
         })?;
-        Ok(Parrot { process, addresses })
+        let address = *addresses.first().context("a banner has an address")?;
+        Ok(Parrot { process, address, addresses })
     }
 
-    /// The addresses it listens on.
+    /// The first address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All addresses it listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -87,13 +94,15 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// If it does not print one in time.
+    /// If it ends, or does not print one in time.
     pub fn statistics(&self) -> Result<String> {
-        let before = self.stderr().matches(STATISTICS).count();
+        let before = self.printed().matches(STATISTICS).count();
         self.signal(Signal::USR1)?;
-        let line = self.nth_line(STATISTICS, before)?;
-        ensure!(!line.contains(SUMMARY), "the server has ended");
-        Ok(line)
+        wait_for("the server's statistics", || {
+            let printed = self.printed();
+            ensure!(!printed.contains(SUMMARY), "the server has ended");
+            Ok(printed.lines().filter(|line| line.contains(STATISTICS)).nth(before).map(str::to_owned))
+        })
     }
 
     /// Waits for the line that the server prints last.

@@ -128,22 +128,13 @@ impl Handle {
     ///
     /// If no such line comes in time.
     pub fn line(&self, text: &str) -> Result<String> {
-        self.nth_line(text, 0)
-    }
-
-    /// Waits for a line on standard error that contains `text`, the one after `before` others that do.
-    ///
-    /// # Errors
-    ///
-    /// If no such line comes in time.
-    pub fn nth_line(&self, text: &str, before: usize) -> Result<String> {
         let found = wait_for(&format!("{text:?} on standard error"), || {
-            Ok(self.printed().lines().filter(|line| line.contains(text)).nth(before).map(str::to_owned))
+            Ok(self.printed().lines().find(|line| line.contains(text)).map(str::to_owned))
         });
         found.with_context(|| format!("standard error so far:\n{}", self.stderr()))
     }
 
-    fn printed(&self) -> MutexGuard<'_, String> {
+    pub(crate) fn printed(&self) -> MutexGuard<'_, String> {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

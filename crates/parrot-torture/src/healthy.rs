@@ -1,4 +1,4 @@
-//! Healthy peers beside the ill ones: they echo, check every byte and take the time.
+//! Healthy peers beside the storm. They echo, check every byte and measure the time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
+use parrot_testkit::stream::Random;
 
 use crate::peer::{Peer, Sockets, Trouble};
-use crate::random::Random;
 
-/// A pause between two messages, so that what is measured is the server and not these peers' own work.
+/// A pause between two messages, so that the server is measured and not the work of these peers.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Peers at work on threads of their own.
+/// Peers that run on threads of their own.
 pub(crate) struct Healthy {
     orders: Arc<Orders>,
     threads: Vec<JoinHandle<Result<Report, Trouble>>>,
@@ -23,20 +23,20 @@ pub(crate) struct Healthy {
 #[derive(Debug, Default)]
 struct Orders {
     stop: AtomicBool,
-    /// Say nothing for a while.
+    /// Send nothing for a while.
     quiet: AtomicBool,
-    /// The conversation may be cut off: the server is ending, or its system calls are made to fail.
+    /// A connection may be cut off, because the server ends or its system calls fail.
     may_be_cut_off: AtomicBool,
-    /// Having been cut off, connect again.
+    /// Connect again after being cut off.
     reconnect: bool,
 }
 
-/// What became of healthy peers.
+/// How the healthy peers fared.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) bytes: u64,
     pub(crate) cut_off: u64,
-    /// From the first byte sent to the last one back, in ascending order.
+    /// The times from the first byte sent to the last byte received, in ascending order.
     latencies: Vec<Duration>,
 }
 
@@ -53,7 +53,7 @@ impl Report {
 }
 
 impl Healthy {
-    /// Connects `count` peers, has each echo once, and lets them go on.
+    /// Connects `count` peers, waits for the first echo of each, and lets them go on.
     pub(crate) fn start(address: SocketAddr, count: usize, reconnect: bool) -> Result<Healthy> {
         let orders = Arc::new(Orders { reconnect, ..Orders::default() });
         orders.may_be_cut_off.store(reconnect, Relaxed);
@@ -72,22 +72,22 @@ impl Healthy {
         Ok(Healthy { orders, threads })
     }
 
-    /// Does something while no healthy peer says anything.
+    /// Calls `work` while no healthy peer sends anything.
     pub(crate) fn quietly<T>(&self, work: impl FnOnce() -> T) -> T {
         self.orders.quiet.store(true, Relaxed);
-        // Long enough for what is under way on a machine that is not busy; a straggler costs the server next to nothing.
+        // Enough for messages under way if the machine is not busy. A late one costs the server next to nothing.
         thread::sleep(Duration::from_millis(100));
         let result = work();
         self.orders.quiet.store(false, Relaxed);
         result
     }
 
-    /// From now on a conversation may end at any byte, as long as all before it were right.
+    /// Allows connections to be cut off from now on, at any byte, as long as all bytes before it were right.
     pub(crate) fn expect_the_end(&self) {
         self.orders.may_be_cut_off.store(true, Relaxed);
     }
 
-    /// Waits for the peers' last echoes.
+    /// Waits for the last echoes and returns the report.
     pub(crate) fn stop(self) -> Result<Report> {
         self.orders.stop.store(true, Relaxed);
         let mut all = Report::default();
@@ -128,7 +128,7 @@ impl Orders {
             }
             match Peer::connect(address, Sockets::Usual) {
                 Ok(next) => peer = next,
-                // The server has ended, and this conversation with it.
+                // The server has ended.
                 Err(trouble) if trouble.is_cut_off() => return Ok(report),
                 Err(trouble) => return Err(trouble),
             }

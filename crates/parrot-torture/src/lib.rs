@@ -1,22 +1,23 @@
-//! Real faults on the real system: what the `parrot` server is put through, and what must hold beside and after it.
+//! Runs the `parrot` server under real faults on the real system.
 //!
-//! Each [`Scenario`] starts the real binary, lets a storm loose on it, and runs twice: once to its end, after which
-//! connections, descriptors and memory must be back at rest and SIGTERM must end the server with exit code 0; and once
-//! with SIGTERM in the midst of the storm. Beside every storm a few healthy peers echo, check every byte and take the
-//! time. `cargo xtask torture` runs them against the release binary, and a test of parrot-cli in their short form.
+//! Each [`Scenario`] starts the binary, puts it through a storm, and does so twice. The first act lets the storm end,
+//! then demands that connections, descriptors and memory are back at rest and that SIGTERM ends the server with exit
+//! code 0. The second act sends SIGTERM in the middle of the storm. A few healthy peers echo beside every storm, check
+//! every byte and measure the time. `cargo xtask torture` runs the scenarios against the release binary, and a test of
+//! parrot-cli runs their short form.
 //!
 //! # Systems
 //!
-//! Memory, descriptors and processor time are read on Linux only, and some scenarios need it, or tools that it has; what
-//! cannot run says so.
+//! Memory, descriptors and processor time are read on Linux only. Some scenarios need Linux or tools that it has. A
+//! scenario that cannot run reports why.
 
+mod ending;
+mod figures;
 mod healthy;
-mod held;
-mod here;
-mod measure;
+mod launch;
+mod machine;
 mod peer;
 mod plot;
-mod random;
 mod scenario;
 mod scenarios;
 mod server;

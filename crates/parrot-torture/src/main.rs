@@ -1,6 +1,6 @@
-//! `parrot-torture`: the suite against one binary of the server. `cargo xtask torture` builds both and starts this.
+//! `parrot-torture` runs the suite against one binary of the server. `cargo xtask torture` builds both and starts it.
 
-use std::io::{self, Write as _, stderr, stdout};
+use std::io::{self, Write as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
+use parrot_testkit::output::warn;
 use parrot_torture::{Conditions, Scenario, room_for_connections, run_all, scenarios};
 
-/// What to say when the output goes nowhere.
 const UNWRITABLE: &str = "cannot write to standard output";
 
-/// Columns of a name in the list, and of its story: 80 with the space between them.
+/// Columns of a name in the list and of its story, which are 80 with the space between them.
 const NAME: usize = 18;
 const STORY: usize = 61;
 
-/// Real faults on the real system: puts a parrot server through them and says what did not hold.
+/// Puts the parrot server through real faults on the real system and reports what did not hold
 ///
-/// Exit code 0: all that could run held. 1: something did not. 2: wrong usage.
+/// The exit code is 0 if all scenarios that could run passed, 1 if one failed and 2 on wrong usage.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask torture", version, max_term_width = 100)]
 struct Arguments {
@@ -27,36 +27,36 @@ struct Arguments {
     #[arg(long, value_name = "PATH", hide = true)]
     server: Option<PathBuf>,
 
-    /// Where plots and logs go
+    /// The folder for plots and logs
     #[arg(long, value_name = "DIR", hide = true)]
     output: Option<PathBuf>,
 
-    /// How long each storm lasts, in seconds; the soak lasts twelve times as long [default: 10, short form: 0.5]
+    /// Seconds per storm, and twelve times as many for the soak [default: 10, with --short 0.5]
     #[arg(long, value_name = "N", value_parser = seconds)]
     seconds: Option<Duration>,
 
-    /// Only the scenarios whose names begin so; may be repeated
+    /// Run only the scenarios whose names begin like this (repeatable)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
-    /// The short form, as part of cargo test: fewer of everything
+    /// Use fewer of everything, as cargo test does
     #[arg(long)]
     short: bool,
 
-    /// Run them so many times, one after the other
+    /// Run the scenarios this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
-    /// List the scenarios and run none
+    /// List the scenarios without running them
     #[arg(long)]
     list: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "want a number of seconds, such as 10 or 0.5")?;
+    let seconds: f64 = text.parse().map_err(|_| "want a number of seconds such as 10 or 0.5")?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() && seconds <= 86_400.0 => Ok(duration),
-        _ => Err("want more than none and at most a day".to_owned()),
+        _ => Err("want more than 0 seconds and at most a day".to_owned()),
     }
 }
 
@@ -64,8 +64,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // eprintln! would panic when nobody reads it.
-            let _ = writeln!(stderr(), "torture: {error:#}");
+            warn(format_args!("torture: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -78,17 +77,17 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     if arguments.list {
         return match list(&scenarios) {
-            // Who has left has seen enough of it.
+            // A reader that leaves early has seen enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context(UNWRITABLE),
             _ => Ok(ExitCode::SUCCESS),
         };
     }
     let (Some(server), Some(output)) = (arguments.server, arguments.output) else {
-        let wrong = "this wants a server and a folder for the output: `cargo xtask torture` gives both";
+        let wrong = "--server and --output are needed, and `cargo xtask torture` sets both";
         Arguments::command().error(ErrorKind::MissingRequiredArgument, wrong).exit();
     };
     let usual = Duration::from_millis(if arguments.short { 500 } else { 10_000 });
-    std::fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    std::fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
     let conditions = Conditions {
         server,
         output,
@@ -119,7 +118,7 @@ fn list(scenarios: &[Scenario]) -> io::Result<()> {
     output.flush()
 }
 
-/// A text broken between words into lines of so many columns.
+/// Breaks a text between words into lines of at most `columns`.
 fn lines(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::<String>::new();
     for word in text.split(' ') {
@@ -137,7 +136,7 @@ fn lines(text: &str, columns: usize) -> Vec<String> {
 fn chosen(only: &[String]) -> Result<Vec<Scenario>, String> {
     let mut chosen = scenarios();
     if let Some(unknown) = only.iter().find(|name| !chosen.iter().any(|scenario| scenario.name.starts_with(*name))) {
-        return Err(format!("there is no scenario {unknown}: --list shows them"));
+        return Err(format!("there is no scenario {unknown}; --list shows them all"));
     }
     chosen.retain(|scenario| only.is_empty() || only.iter().any(|name| scenario.name.starts_with(name)));
     Ok(chosen)

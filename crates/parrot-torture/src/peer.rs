@@ -1,53 +1,48 @@
-//! A peer of the server: sends bytes that are known by their position, and checks every one that comes back.
+//! A peer of the server. It sends bytes that are known by their position and checks every one that comes back.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parrot_testkit::stream::Pattern;
+use parrot_testkit::{PATIENCE, client};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, sockopt};
 
-use crate::random::Pattern;
-
-/// How long anything may take that should happen soon, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a peer's sockets are like.
+/// The buffers and segments of a peer's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sockets {
-    /// As the system makes them.
+    /// Those that the system chooses.
     Usual,
-    /// With the smallest buffers and segments that the system grants, so that the server's fill up soon.
+    /// The smallest that the system grants, so that the server's own fill up soon.
     Tiny,
 }
 
-/// Why a conversation did not go as it should.
+/// Why an exchange with the server failed.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// Another byte than the one sent, at this position.
+    /// The byte at this position came back as another.
     Wrong(u64),
-    /// More bytes than were sent.
+    /// More bytes came back than were sent.
     TooMany,
-    /// The end of the stream before all bytes had come back.
+    /// The stream ended before all bytes had come back.
     Ended,
-    /// The system's word for it.
+    /// A system call failed.
     Failed(io::Error),
     /// Nothing happened for [`PATIENCE`].
     Late,
 }
 
 impl Trouble {
-    /// Whether the conversation was cut off, and every byte up to then was right.
+    /// Whether the connection was cut off after bytes that were all right.
     pub(crate) fn is_cut_off(&self) -> bool {
         match self {
             Trouble::Ended => true,
             Trouble::Failed(error) => {
-                let going = matches!(
+                let gone = matches!(
                     error.kind(),
                     ErrorKind::ConnectionReset
                         | ErrorKind::ConnectionAborted
@@ -55,10 +50,10 @@ impl Trouble {
                         | ErrorKind::BrokenPipe
                         | ErrorKind::NotConnected
                 );
-                // macOS says so of a socket that is being torn down, to a write and to an option.
+                // macOS returns these from a write or an option of a socket that is being torn down.
                 let torn_down =
                     Errno::from_io_error(error).is_some_and(|error| [Errno::PROTOTYPE, Errno::INVAL].contains(&error));
-                going || cfg!(target_os = "macos") && torn_down
+                gone || cfg!(target_os = "macos") && torn_down
             }
             Trouble::Wrong(_) | Trouble::TooMany | Trouble::Late => false,
         }
@@ -85,7 +80,7 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// What a look at the socket found.
+/// What a receive found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pulled {
     Nothing,
@@ -93,7 +88,7 @@ pub(crate) enum Pulled {
     End,
 }
 
-/// One conversation. The socket does not block; the methods that wait say so.
+/// One connection, non-blocking. The methods that wait say so.
 #[derive(Debug)]
 pub(crate) struct Peer {
     stream: TcpStream,
@@ -106,25 +101,25 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.stream.local_addr() {
             Ok(address) => write!(f, "{address}")?,
-            Err(error) => write!(f, "of unknown address ({error})")?,
+            Err(error) => write!(f, "unknown address ({error})")?,
         }
         write!(f, ", {} bytes sent, {} back", self.sent, self.received)
     }
 }
 
 impl Peer {
-    /// Connects; waits for that.
+    /// Connects, and waits for that.
     pub(crate) fn connect(address: SocketAddr, sockets: Sockets) -> Result<Peer, Trouble> {
-        /// Each peer sends a stream of its own, so that bytes of one cannot pass for those of another.
+        /// Each peer sends a stream of its own, so the bytes of one cannot pass for those of another.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let start = Instant::now();
         let stream = loop {
             let stream = match sockets {
                 Sockets::Usual => TcpStream::connect_timeout(&address, PATIENCE),
-                Sockets::Tiny => tiny(address).map(TcpStream::from),
+                Sockets::Tiny => client::tiny_socket(address).map(TcpStream::from),
             };
             match stream {
-                // All ports are kept by connections that have ended (TIME_WAIT): some are free again soon.
+                // Connections that have ended hold all ports (TIME_WAIT). Some are free again soon.
                 Err(error) if error.kind() == ErrorKind::AddrNotAvailable && start.elapsed() < PATIENCE => {
                     thread::sleep(Duration::from_millis(50));
                 }
@@ -141,12 +136,12 @@ impl Peer {
         self.sent - self.received
     }
 
-    /// Bytes that came back.
+    /// Bytes that have come back.
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Sends up to `most` bytes, what the socket has room for.
+    /// Sends up to `most` bytes, as many as the socket has room for.
     pub(crate) fn push(&mut self, most: usize) -> Result<usize, Trouble> {
         let mut bytes = [0; 16 * 1024];
         let (bytes, _) = bytes.split_at_mut(most.min(16 * 1024));
@@ -161,7 +156,7 @@ impl Peer {
         }
     }
 
-    /// Receives up to `most` bytes, what has arrived, and checks them.
+    /// Receives up to `most` of the bytes that have arrived, and checks them.
     pub(crate) fn pull(&mut self, most: usize) -> Result<Pulled, Trouble> {
         let mut bytes = [0; 16 * 1024];
         let (bytes, _) = bytes.split_at_mut(most.clamp(1, 16 * 1024));
@@ -178,13 +173,13 @@ impl Peer {
         if self.received > self.sent { Err(Trouble::TooMany) } else { Ok(Pulled::Bytes(n)) }
     }
 
-    /// Sends `n` bytes and waits until they, and all before them, are back.
+    /// Sends `n` bytes and waits until all bytes have come back.
     pub(crate) fn echo(&mut self, n: usize) -> Result<(), Trouble> {
         self.send_all(n)?;
         self.receive_all()
     }
 
-    /// Sends `n` bytes, taking what comes back meanwhile.
+    /// Sends `n` bytes, and receives what comes back meanwhile.
     pub(crate) fn send_all(&mut self, n: usize) -> Result<(), Trouble> {
         let mut left = n;
         while left > 0 {
@@ -199,7 +194,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Waits until all that was sent is back.
+    /// Waits until all bytes have come back.
     pub(crate) fn receive_all(&mut self) -> Result<(), Trouble> {
         while self.outstanding() > 0 {
             match self.pull(16 * 1024)? {
@@ -211,12 +206,12 @@ impl Peer {
         Ok(())
     }
 
-    /// Says that no more will be sent.
+    /// Shuts down its sending side.
     pub(crate) fn finish(&self) -> Result<(), Trouble> {
         Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
-    /// After [`finish`](Peer::finish): waits for the rest, and the end of the stream behind it.
+    /// Waits for the rest and the end of the stream, after [`finish`](Peer::finish).
     pub(crate) fn receive_to_the_end(mut self) -> Result<(), Trouble> {
         self.receive_all()?;
         loop {
@@ -228,13 +223,9 @@ impl Peer {
         }
     }
 
-    /// Ends the conversation by a reset in place of an orderly end.
+    /// Ends the connection by a reset.
     pub(crate) fn reset(self) -> Result<(), Trouble> {
-        match sockopt::set_socket_linger(self.stream.as_fd(), Some(Duration::ZERO)) {
-            // macOS: the other side was faster.
-            Err(Errno::INVAL) if cfg!(target_os = "macos") => Ok(()),
-            outcome => Ok(outcome.map_err(io::Error::from)?),
-        }
+        Ok(client::reset(self.stream)?)
     }
 
     fn wait(&self, what: PollFlags) -> Result<(), Trouble> {
@@ -254,19 +245,4 @@ impl Peer {
 
 fn is_blocked(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-fn tiny(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    // Before the connection is made: the window that it starts with depends on it.
-    sockopt::set_socket_send_buffer_size(&socket, 1024)?;
-    sockopt::set_socket_recv_buffer_size(&socket, 1024)?;
-    // What the server may send at first, and so the size of its own buffer, depends on the segments we take: on Linux's
-    // loopback they are 64 KiB otherwise (tcp_init_buffer_space in net/ipv4/tcp_input.c).
-    #[cfg(target_os = "linux")]
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpMaxSeg, &536)?;
-    rustix::net::connect(&socket, &address)?;
-    Ok(socket)
 }

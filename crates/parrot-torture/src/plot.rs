@@ -1,11 +1,11 @@
-//! Curves over time as an SVG picture: one panel a curve, one below the other.
+//! Curves over time as an SVG picture, with one panel for each curve.
 
 use std::fmt::Write as _;
 
-/// Values over seconds.
+/// A curve of the picture.
 #[derive(Debug)]
 pub(crate) struct Curve {
-    /// What is plotted, with its unit.
+    /// The value that is plotted, with its unit.
     pub(crate) name: &'static str,
     /// Seconds and values.
     pub(crate) points: Vec<(f64, f64)>,
@@ -15,11 +15,11 @@ const WIDTH: f64 = 800.0;
 const PANEL: f64 = 160.0;
 const LEFT: f64 = 60.0;
 const TOP: f64 = 40.0;
-/// Between one panel's ground and the next one's top.
+/// Between the bottom of a panel and the top of the next.
 const GAP: f64 = 34.0;
 const COLOURS: [&str; 3] = ["#1b6ca8", "#b8561b", "#3a7d44"];
 
-/// The picture of these curves, all over the same time.
+/// Draws these curves over one span of time.
 pub(crate) fn plot(title: &str, curves: &[Curve]) -> String {
     let height = TOP + curves.len() as f64 * (PANEL + GAP) + 10.0;
     let end = curves.iter().flat_map(|curve| &curve.points).map(|(x, _)| *x).fold(1e-9, f64::max);
@@ -57,7 +57,6 @@ fn panel(svg: &mut String, curve: &Curve, top: f64, end: f64, colour: &str) {
     let mut points = String::new();
     for (x, y) in &curve.points {
         let (x, y) = (LEFT + x / end * (right - LEFT), ground - y / scale * PANEL);
-        // Writing to a string does not fail.
         let _ = write!(points, "{x:.1},{y:.1} ");
     }
     line(format!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\"/>", points.trim_end()));
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn every_curve_is_in_the_picture_and_every_point_in_its_panel() {
+    fn every_curve_is_in_the_picture() {
         let curve = |name| Curve { name, points: vec![(0.0, 1.0), (5.0, 7.0), (10.0, 3.0)] };
         let svg = plot("title", &[curve("first"), curve("second")]);
         assert_eq!(svg.matches("<polyline").count(), 2);

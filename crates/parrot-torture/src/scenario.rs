@@ -1,58 +1,61 @@
 //! What a scenario is: how the server is started, what storm it is put through, and what must hold beside and after it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
+use parrot_testkit::stream::Random;
 
+use crate::ending::Ending;
 use crate::healthy::Healthy;
+use crate::launch::Log;
 use crate::peer::{Peer, Sockets, Trouble};
-use crate::random::Random;
-use crate::server::{Ending, Log, Server};
+use crate::server::Server;
 
 /// How many connections may wait to be accepted. macOS and the BSDs let 128 wait by default (kern.ipc.somaxconn,
-/// kern.ipc.soacceptqueue) and reset what is more than one and a half times that.
+/// kern.ipc.soacceptqueue) and reset those above one and a half times that.
 pub(crate) const WAITING: usize = if cfg!(target_os = "linux") { 4096 } else { 100 };
 
-/// A network of a scenario's own: Linux.
+/// A network of a scenario's own, on Linux.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Network {
-    /// What makes it what it is.
+    /// What sets it apart.
     pub(crate) name: &'static str,
-    /// Commands that make it.
-    pub(crate) commands: &'static [&'static [&'static str]],
+    /// Shell commands that make it.
+    pub(crate) commands: &'static [&'static str],
 }
 
 /// One scenario of the suite.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
     /// What happens in it, in a sentence.
     pub story: &'static str,
     /// Arguments of the server.
     pub(crate) arguments: &'static [&'static str],
-    /// The server's limit of descriptors; `None`: that of the suite.
+    /// The server's limit of descriptors, or that of the suite.
     pub(crate) descriptors: Option<u32>,
     pub(crate) log: Log,
-    /// Faults for strace to inject.
+    /// Faults that strace injects.
     pub(crate) inject: &'static [&'static str],
-    /// Networks it can take place in, the first of which that can be made is taken; none: the machine's own loopback.
+    /// Networks that it can take place in. The first that can be made is used. Without any it is the machine's loopback.
     pub(crate) network: &'static [Network],
-    /// How many times the storm's usual time it lasts.
+    /// How many times as long as usual the storm lasts.
     pub(crate) length: u32,
-    /// Whether the storm itself may cut off conversations.
+    /// Whether the storm itself may cut off connections.
     pub(crate) cuts_off: bool,
-    /// What half of the healthy peers' echoes, 99 in 100 and the slowest may take.
+    /// The most that the healthy peers' echoes may take: half of them, 99 in 100, and the slowest.
     pub(crate) latencies: [Duration; 3],
-    /// Bytes of memory the server may have more in the storm than before it, at most.
+    /// How many bytes more memory the server may have in the storm than before it.
     pub(crate) growth: Option<u64>,
     pub(crate) storm: fn(&mut Storm<'_>) -> Result<()>,
-    /// What else must hold when the server has ended after the storm, beside a log that adds up.
+    /// What must hold when the server has ended after the storm, apart from a log that adds up.
     pub(crate) after: fn(&Ending) -> Result<()>,
 }
 
 impl Scenario {
-    /// Latencies where what counts is that all comes back, not how fast.
+    /// Latencies of a scenario in which everything must come back, however slowly.
     pub(crate) const SLOWLY: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 
     /// What most scenarios have in common.
@@ -71,43 +74,37 @@ impl Scenario {
         storm: |_| Ok(()),
         after: |_| Ok(()),
     };
-}
 
-impl Scenario {
-    /// Whether it needs what not every machine of this system has: strace or namespaces, which some Linux machines lack
-    /// or do not allow, or a device that only Linux is sure to have.
+    /// Whether it needs something that a machine of this system may not have. Some Linux machines lack strace or forbid
+    /// namespaces, and only Linux is sure to have certain devices.
     pub fn may_be_skipped(&self) -> bool {
         let needs_device = matches!(self.log, Log::Device(_)) && !cfg!(target_os = "linux");
-        // A hard limit of a thousand descriptors is found here and there, in containers.
+        // Some containers have a hard limit of a thousand descriptors.
         let needs_room = self.descriptors.is_some_and(|limit| limit > 256);
-        let needs_leave = !self.inject.is_empty() || !self.network.is_empty() || self.log == Log::TinyDisk;
-        needs_leave || needs_device || needs_room
+        let needs_permission = !self.inject.is_empty() || !self.network.is_empty() || self.log == Log::TinyDisk;
+        needs_permission || needs_device || needs_room
     }
 
-    /// How many healthy peers there are beside its storm: as many as leave the storm a part of the descriptors.
+    /// How many healthy peers there are beside the storm, which needs most of the descriptors.
     pub(crate) fn healthy_peers(&self) -> usize {
         if self.descriptors.is_some_and(|limit| limit < 64) { 2 } else { 8 }
     }
 }
 
-/// A storm under way: what its scenario works with.
+/// A storm under way, with what its scenario works with.
 pub(crate) struct Storm<'a> {
+    pub(crate) scenario: &'a Scenario,
     pub(crate) server: &'a mut Server,
     pub(crate) healthy: &'a Healthy,
-    pub(crate) healthy_peers: usize,
     pub(crate) random: Random,
-    /// When it is to blow over.
+    /// When it ends.
     pub(crate) until: Instant,
-    /// In the short form everything is less.
+    /// Whether this is the short form, with fewer of everything.
     pub(crate) short: bool,
-    /// Connections the suite's own descriptors allow.
+    /// How many connections the suite's own descriptors allow.
     pub(crate) room: usize,
-    /// The server's limit of descriptors, if the scenario sets one.
-    pub(crate) descriptors: Option<u32>,
-    pub(crate) cuts_off: bool,
-    pub(crate) inject: &'static [&'static str],
-    pub(crate) folder: &'a std::path::Path,
-    /// What the line of this scenario tells.
+    pub(crate) folder: &'a Path,
+    /// Figures for the line that reports this scenario.
     pub(crate) figures: &'a mut Vec<String>,
 }
 
@@ -116,12 +113,12 @@ impl Storm<'_> {
         Instant::now() < self.until
     }
 
-    /// `many`, or in the short form `few`, or what there are descriptors for.
+    /// `many`, or `few` in the short form, but no more than there are descriptors for.
     pub(crate) fn number(&self, many: usize, few: usize) -> usize {
         (if self.short { few } else { many }).min(self.room)
     }
 
-    pub(crate) fn tell(&mut self, figure: String) {
+    pub(crate) fn report(&mut self, figure: String) {
         self.figures.push(figure);
     }
 
@@ -129,13 +126,13 @@ impl Storm<'_> {
         Peer::connect(self.server.address(), sockets)
     }
 
-    /// So many peers, connected no faster than the server accepts them.
+    /// Connects `count` peers, no faster than the server accepts them.
     pub(crate) fn flock(&self, count: usize, sockets: Sockets) -> Result<Vec<Peer>> {
         let mut peers = Vec::with_capacity(count);
         while peers.len() < count {
             if !peers.is_empty() && peers.len() % (WAITING / 2) == 0 {
-                // Who answers has had a turn, and accepts 64 in one (ACCEPTS_PER_TURN of parrot-server): where few may
-                // wait, all of these are accepted then, unless there is no descriptor for them.
+                // A server that prints its statistics has had a turn, and accepts 64 in one (ACCEPTS_PER_TURN of
+                // parrot-server). Where few may wait, all of these are then accepted if there are descriptors.
                 self.server.connections()?;
             }
             peers.push(self.connect(sockets)?);
@@ -143,16 +140,16 @@ impl Storm<'_> {
         Ok(peers)
     }
 
-    /// Whether a conversation went well; where the storm may cut off conversations, being cut off is well too.
+    /// Whether an exchange went well. A cut-off is no failure if the storm may cut off connections.
     pub(crate) fn went_well(&self, outcome: Result<(), Trouble>) -> Result<bool> {
         match outcome {
             Ok(()) => Ok(true),
-            Err(trouble) if self.cuts_off && trouble.is_cut_off() => Ok(false),
+            Err(trouble) if self.scenario.cuts_off && trouble.is_cut_off() => Ok(false),
             Err(trouble) => Err(trouble.into()),
         }
     }
 
-    /// Demands that the server, left alone by everyone who is well, uses next to no processor time.
+    /// Demands that the server uses next to no processor time while the healthy peers send nothing.
     pub(crate) fn server_rests(&mut self) -> Result<()> {
         let rest = self.healthy.quietly(|| rest(self.server))?;
         self.figures.extend(rest.map(|share| format!("{share} meanwhile")));
@@ -160,8 +157,8 @@ impl Storm<'_> {
     }
 }
 
-/// Demands that the server uses next to no processor time while nobody has anything for it; says how much it was, where
-/// the system tells.
+/// Demands that the server uses next to no processor time while it has nothing to do. Returns the share, where the system
+/// shows it.
 pub(crate) fn rest(server: &Server) -> Result<Option<String>> {
     let window = Duration::from_secs(1);
     let Some(before) = server.usage() else { return Ok(None) };
@@ -169,8 +166,6 @@ pub(crate) fn rest(server: &Server) -> Result<Option<String>> {
     let Some(after) = server.usage() else { return Ok(None) };
     let used = after.processor.saturating_sub(before.processor);
     let share = used.as_secs_f64() / window.as_secs_f64() * 100.0;
-    if share > 2.0 {
-        bail!("with nothing to do the server used {share:.1} % of a processor");
-    }
+    ensure!(share <= 2.0, "with nothing to do the server used {share:.1} % of a processor");
     Ok(Some(format!("processor {share:.2} %")))
 }

@@ -18,7 +18,7 @@ pub fn all() -> Vec<Scenario> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::peer::PATIENCE;
+    use parrot_testkit::PATIENCE;
 
     #[test]
     fn every_scenario_has_a_name_of_its_own_and_a_story() {
@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn most_scenarios_need_nothing_that_a_machine_may_lack() {
+    fn most_scenarios_can_run_on_every_machine() {
         let always = super::all().into_iter().filter(|scenario| !scenario.may_be_skipped());
         let always: Vec<&str> = always.map(|scenario| scenario.name).collect();
         for name in ["descriptors-16", "reset-waves", "slow-readers", "half-closed", "log-pipe-stalled", "soak"] {
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bound_of_a_latency_can_be_exceeded_by_a_peer_that_still_waits() {
+    fn no_bound_on_latency_is_longer_than_a_peer_waits() {
         for scenario in super::all() {
             let [median, most, all] = scenario.latencies;
             assert!(median <= most && most <= all && all < PATIENCE, "{}: {:?}", scenario.name, scenario.latencies);

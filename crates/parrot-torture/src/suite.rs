@@ -1,33 +1,33 @@
-//! A run of scenarios: a line for each, and for one that fails how to repeat it.
+//! A run of scenarios. It prints a line for each, and for one that fails how to repeat it.
 
 use std::io::{self, Write};
 use std::time::Instant;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use parrot_testkit::descriptors::raise_limit;
 
-use crate::measure::time;
+use crate::figures::time;
 use crate::scenario::Scenario;
-use crate::trial::{Conditions, Outcome, run, server_words};
+use crate::trial::{Conditions, Outcome, run, stderr_path};
 
-/// Descriptors the suite needs beside its connections.
+/// Descriptors that the suite needs beside its connections.
 const RESERVE: u64 = 100;
 
-/// How many scenarios ended how.
+/// The results of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// All that must hold held.
+    /// Scenarios in which everything held.
     pub passed: usize,
-    /// Not possible on this machine: which, and why.
+    /// Scenarios that cannot run here, and why.
     pub skipped: Vec<(Scenario, String)>,
-    /// Something did not hold.
+    /// Scenarios in which something did not hold.
     pub failed: usize,
 }
 
-/// Runs these scenarios one after the other and tells of each on `out`.
+/// Runs these scenarios one after the other and reports each on `out`.
 ///
 /// # Errors
 ///
-/// When `out` cannot be written to; what a scenario finds is told and counted.
+/// When `out` cannot be written to. A scenario that fails is no error, and is reported and counted.
 pub fn run_all(scenarios: &[Scenario], conditions: &Conditions, out: &mut dyn Write) -> io::Result<Tally> {
     let mut tally = Tally::default();
     for scenario in scenarios {
@@ -47,7 +47,7 @@ pub fn run_all(scenarios: &[Scenario], conditions: &Conditions, out: &mut dyn Wr
             Err(error) => {
                 tally.failed += 1;
                 writeln!(out, "FAIL  {name:<18} {took:>7}  {error:#}\n      the story: {}", scenario.story)?;
-                writeln!(out, "      the server's words: {}", server_words(scenario, conditions).display())?;
+                writeln!(out, "      the server's stderr: {}", stderr_path(scenario, conditions).display())?;
                 let short = if conditions.short { " --short" } else { "" };
                 let seconds = conditions.time.as_secs_f64();
                 writeln!(out, "      to repeat it: cargo xtask torture --only {name} --seconds {seconds}{short}")?;
@@ -58,16 +58,8 @@ pub fn run_all(scenarios: &[Scenario], conditions: &Conditions, out: &mut dyn Wr
     Ok(tally)
 }
 
-/// What macOS grants, though it names no maximum (OPEN_MAX in sys/syslimits.h; setrlimit(2)).
-const OPEN_MAX: u64 = 10_240;
-
-/// Makes room for as many connections of the suite's own as the system grants, and says how many that are.
+/// Raises the limit of descriptors as far as the system lets it, and returns how many connections of the suite's own it
+/// allows.
 pub fn room_for_connections() -> usize {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let most = maximum.or(cfg!(target_os = "macos").then_some(OPEN_MAX));
-    if most.is_some() {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum });
-    }
-    let granted = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u16::MAX));
-    usize::try_from(granted.saturating_sub(RESERVE)).unwrap_or(usize::MAX)
+    usize::try_from(raise_limit().saturating_sub(RESERVE)).unwrap_or(usize::MAX)
 }

@@ -1,47 +1,50 @@
-//! How a scenario is run: once to its end, with everything back at rest after it, and once with SIGTERM in its midst.
+//! Runs a scenario: once until the storm ends and everything is back at rest, and once with SIGTERM in the middle.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use parrot_testkit::stream::Random;
+use parrot_testkit::usage::Usage;
+use parrot_testkit::wait_for;
 use rustix::process::Signal;
 
+use crate::figures::{size, time};
 use crate::healthy::Healthy;
-use crate::measure::{Usage, size, time};
-use crate::peer::{Peer, Sockets};
-use crate::random::Random;
+use crate::launch::{Launch, Log};
+use crate::peer::{Peer, Sockets, Trouble};
 use crate::scenario::{Scenario, Storm, rest};
-use crate::server::{Launch, Log, Server, eventually};
+use crate::server::{Server, terminate};
 
-/// The server's drain time-out is a second; a busy machine may add to it.
+/// The longest drain. The server's drain timeout is a second, and a busy machine adds to it.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Memory that may stay with the server after a storm: what its tables and its allocator keep.
+/// Memory that may stay with the server after a storm, in its tables and its allocator.
 const KEPT: u64 = 8 << 20;
 
-/// What all scenarios of a run have in common.
+/// The conditions of a run, for all its scenarios.
 #[derive(Debug)]
 pub struct Conditions {
     /// The server's binary.
     pub server: PathBuf,
-    /// Where folders and plots of the run go.
+    /// The folder for logs and plots.
     pub output: PathBuf,
     /// How long a storm lasts.
     pub time: Duration,
-    /// Whether this is the short form: fewer of everything.
+    /// Whether this is the short form, with fewer of everything.
     pub short: bool,
     /// How many connections the suite may have open itself.
     pub room: usize,
 }
 
-/// What a scenario came to.
+/// The result of a scenario.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Everything held; the figures.
+    /// Everything held. These are the figures.
     Passed(Vec<String>),
-    /// It cannot run here; why.
+    /// It cannot run here, for this reason.
     Skipped(String),
 }
 
@@ -49,21 +52,21 @@ pub enum Outcome {
 ///
 /// # Errors
 ///
-/// What did not hold.
+/// If something did not hold.
 pub fn run(scenario: &Scenario, conditions: &Conditions) -> Result<Outcome> {
-    if let Some(reason) = crate::here::missing(scenario, conditions.room) {
+    if let Some(reason) = crate::machine::missing(scenario, conditions.room) {
         return Ok(Outcome::Skipped(reason));
     }
     let folder = folder(scenario, conditions);
     let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let act = || acts(scenario, conditions, &folder);
     if scenario.network.is_empty() {
         return act();
     }
-    // A network namespace belongs to a thread, and to all it starts.
+    // A network namespace belongs to a thread and to everything that it starts.
     thread::scope(|scope| {
-        let inside = || match crate::here::enter_network(scenario.network) {
+        let inside = || match crate::machine::enter_network(scenario.network) {
             Ok(name) => Ok(match act()? {
                 Outcome::Passed(figures) => Outcome::Passed([vec![format!("network: {name}")], figures].concat()),
                 skipped @ Outcome::Skipped(_) => skipped,
@@ -78,15 +81,15 @@ fn folder(scenario: &Scenario, conditions: &Conditions) -> PathBuf {
     conditions.output.join(scenario.name)
 }
 
-/// Where everything is that the scenario's servers printed on stderr.
-pub(crate) fn server_words(scenario: &Scenario, conditions: &Conditions) -> PathBuf {
+/// The file with everything that the scenario's servers printed on stderr.
+pub(crate) fn stderr_path(scenario: &Scenario, conditions: &Conditions) -> PathBuf {
     folder(scenario, conditions).join(Launch::STDERR)
 }
 
 fn acts(scenario: &Scenario, conditions: &Conditions, folder: &Path) -> Result<Outcome> {
     let mut figures = Vec::new();
-    to_its_end(scenario, conditions, folder, &mut figures).context("in the act that goes to its end")?;
-    cut_short(scenario, conditions, folder, &mut figures).context("in the act with SIGTERM in its midst")?;
+    to_its_end(scenario, conditions, folder, &mut figures).context("in the act without SIGTERM")?;
+    cut_short(scenario, conditions, folder, &mut figures).context("in the act with SIGTERM")?;
     Ok(Outcome::Passed(figures))
 }
 
@@ -95,47 +98,29 @@ fn launch(scenario: &Scenario, conditions: &Conditions, folder: &Path) -> Result
     Launch { binary: &conditions.server, folder, arguments, descriptors, log, inject }.start()
 }
 
-fn storm<'a>(
-    scenario: &Scenario,
-    conditions: &Conditions,
-    folder: &'a Path,
-    server: &'a mut Server,
-    healthy: &'a Healthy,
-    length: Duration,
-    figures: &'a mut Vec<String>,
-) -> Storm<'a> {
-    Storm {
-        server,
-        healthy,
-        healthy_peers: scenario.healthy_peers(),
-        random: Random::new(1),
-        until: Instant::now() + length,
-        short: conditions.short,
-        room: conditions.room,
-        descriptors: scenario.descriptors,
-        cuts_off: scenario.cuts_off,
-        inject: scenario.inject,
-        folder,
-        figures,
-    }
-}
-
 fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
-    // Before there are peers, as some may be cut off as soon as they come, and after the first of all, for the log is open then.
-    serves_a_newcomer(&server, scenario.cuts_off, "before the storm")?;
+    // Memory and descriptors are measured before there are peers, and after the very first, with which the log is open.
+    serves_a_new_peer(&server, scenario.cuts_off, "before the storm")?;
     server.wait_for_connections(0)?;
     let before = server.usage();
     let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
     let mut storm_figures = Vec::new();
-    let length = conditions.time * scenario.length;
-    (scenario.storm)(&mut storm(scenario, conditions, folder, &mut server, &healthy, length, &mut storm_figures))?;
+    (scenario.storm)(&mut Storm {
+        scenario,
+        server: &mut server,
+        healthy: &healthy,
+        random: Random::new(1),
+        until: Instant::now() + conditions.time * scenario.length,
+        short: conditions.short,
+        room: conditions.room,
+        folder,
+        figures: &mut storm_figures,
+    })?;
 
-    serves_a_newcomer(&server, scenario.cuts_off, "after the storm")?;
+    serves_a_new_peer(&server, scenario.cuts_off, "after the storm")?;
     let report = healthy.stop()?;
-    if report.echoes() == 0 {
-        bail!("no healthy peer was served");
-    }
+    ensure!(report.echoes() > 0, "no healthy peer was served");
     figures.push(format!(
         "{} healthy echoes, {}, median {}, 99 % {}, worst {}",
         report.echoes(),
@@ -148,9 +133,11 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
         figures.push(format!("{} healthy peers cut off", report.cut_off));
     }
     for (per_mille, bound) in [500, 990, 1000].into_iter().zip(scenario.latencies) {
-        if report.latency(per_mille) > bound {
-            bail!("{} in a thousand echoes are to take {bound:?} at most ({})", per_mille, figures.join("; "));
-        }
+        ensure!(
+            report.latency(per_mille) <= bound,
+            "{per_mille} in a thousand echoes must take at most {bound:?} ({})",
+            figures.join("; ")
+        );
     }
     figures.append(&mut storm_figures);
     server.wait_for_connections(0)?;
@@ -169,33 +156,32 @@ fn to_its_end(scenario: &Scenario, conditions: &Conditions, folder: &Path, figur
     (scenario.after)(&ending)
 }
 
-/// Whoever comes at this moment is served.
-fn serves_a_newcomer(server: &Server, may_be_cut_off: bool, moment: &str) -> Result<()> {
-    eventually(&format!("a newcomer is served {moment}"), || {
+/// Demands that a new peer is served.
+fn serves_a_new_peer(server: &Server, may_be_cut_off: bool, moment: &str) -> Result<()> {
+    wait_for(&format!("a new peer is served {moment}"), || {
         let served = Peer::connect(server.address(), Sockets::Usual).and_then(|mut peer| peer.echo(10_000));
         match served {
             Ok(()) => Ok(Some(())),
             Err(trouble) if may_be_cut_off && trouble.is_cut_off() => Ok(None),
-            Err(trouble) => Err(trouble).with_context(|| format!("a newcomer {moment} is not served")),
+            Err(trouble) => Err(trouble).with_context(|| format!("a new peer is not served {moment}")),
         }
     })
 }
 
-/// Compares with the server before the storm.
+/// Demands that the server costs what it did before the storm. Returns the figures.
 fn back_at_rest(server: &Server, before: Usage, growth: Option<u64>) -> Result<String> {
     let descriptors = before.descriptors;
-    eventually("descriptors are back at rest", || {
+    wait_for("descriptors are back at rest", || {
         let now = server.usage().context("the server has ended")?.descriptors;
         Ok((now == descriptors).then_some(()))
     })
     .with_context(|| format!("{descriptors} before the storm, now {:?}", server.usage().map(|now| now.descriptors)))?;
     let after = server.usage().context("the server has ended")?;
     let (was, is, peak) = (size(before.memory), size(after.memory), size(after.peak));
-    if after.memory > before.memory + KEPT {
-        bail!("memory went from {was} to {is} and stayed there (peak {peak})");
-    }
-    if let Some(growth) = growth.filter(|growth| after.peak > before.memory + growth) {
-        bail!("memory went from {was} to {peak}, and was to grow by {} at most", size(growth));
+    ensure!(after.memory <= before.memory + KEPT, "memory went from {was} to {is} and stayed there (peak {peak})");
+    if let Some(growth) = growth {
+        let allowed = size(growth);
+        ensure!(after.peak <= before.memory + growth, "memory went from {was} to {peak}, more than {allowed} up");
     }
     Ok(format!("memory {was} before, {peak} at most, {is} after; {descriptors} descriptors at rest"))
 }
@@ -203,7 +189,7 @@ fn back_at_rest(server: &Server, before: Usage, growth: Option<u64>) -> Result<S
 fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figures: &mut Vec<String>) -> Result<()> {
     let mut server = launch(scenario, conditions, folder)?;
     let healthy = Healthy::start(server.address(), scenario.healthy_peers(), scenario.cuts_off)?;
-    let remote = server.remote();
+    let process = server.handle();
     let moment = (conditions.time / 3).min(Duration::from_secs(2));
     let mut ignored = Vec::new();
     let ending = AtomicBool::new(false);
@@ -212,30 +198,31 @@ fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figure
         let signaller = scope.spawn(move || {
             thread::sleep(moment);
             healthy.expect_the_end();
-            ending.store(true, Ordering::Relaxed);
-            remote.terminate()
+            ending.store(true, Relaxed);
+            terminate(&process)
         });
-        let mut storm = storm(
+        let outcome = (scenario.storm)(&mut Storm {
             scenario,
-            conditions,
-            folder,
-            &mut server,
+            server: &mut server,
             healthy,
-            moment + Duration::from_millis(200),
-            &mut ignored,
-        );
-        let outcome = (scenario.storm)(&mut storm);
-        let early = !ending.load(Ordering::Relaxed);
+            random: Random::new(1),
+            until: Instant::now() + moment + Duration::from_millis(200),
+            short: conditions.short,
+            room: conditions.room,
+            folder,
+            figures: &mut ignored,
+        });
+        let early = !ending.load(Relaxed);
         let took = signaller.join().map_err(|_| anyhow!("the signalling thread panicked"))?;
         match outcome {
-            // What fails after the signal may fail because of it; but no byte may be another's.
+            // What fails after the signal may fail because of it, unless bytes were wrong.
             Err(error) if early || is_wrong(&error) => Err(error),
             _ => Ok(took),
         }
     })?;
     let took = match took {
         Ok(took) => took,
-        // How it ended says more than that it did not end well, if it ended.
+        // If it ended nevertheless, the way it ended says more.
         Err(error) => {
             return Err(match server.end() {
                 Ok(_) => error,
@@ -248,14 +235,11 @@ fn cut_short(scenario: &Scenario, conditions: &Conditions, folder: &Path, figure
     if scenario.log != Log::Off {
         ending.add_up().context("the log of a drain")?;
     }
-    if took > DRAIN {
-        bail!("the drain took {took:?}");
-    }
-    figures.push(format!("SIGTERM in the midst: exit code 0 after {}", time(took)));
+    ensure!(took <= DRAIN, "the drain took {took:?}");
+    figures.push(format!("after SIGTERM exit code 0 within {}", time(took)));
     Ok(())
 }
 
 fn is_wrong(error: &anyhow::Error) -> bool {
-    use crate::peer::Trouble;
     matches!(error.downcast_ref::<Trouble>(), Some(Trouble::Wrong(_) | Trouble::TooMany))
 }

@@ -1,61 +1,54 @@
-//! The program as `cargo xtask torture` starts it: what it says of its arguments.
+//! The program as `cargo xtask torture` starts it: its help, its list and its errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn torture(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_parrot-torture")).args(arguments).output().unwrap()
-}
+use parrot_testkit::program::{Ended, run, unread_pipe};
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+fn torture(arguments: &[&str]) -> Ended {
+    run(Command::new(env!("CARGO_BIN_EXE_parrot-torture")).args(arguments))
 }
 
 #[test]
-fn help_shows_only_what_one_gives() {
-    let output = torture(&["--help"]);
-    let help = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(help.contains("Usage: cargo xtask torture [OPTIONS]\n"), "{help}");
-    assert!(!help.contains("--server") && !help.contains("--output"), "{help}");
+fn help_shows_only_the_options_that_users_set() {
+    let Ended { code, stdout, .. } = torture(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("Usage: cargo xtask torture [OPTIONS]\n"), "{stdout}");
+    assert!(!stdout.contains("--server") && !stdout.contains("--output"), "{stdout}");
 }
 
 #[test]
 fn scenarios_are_listed_without_a_server() {
-    let output = torture(&["--list", "--only", "soak"]);
-    assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output.stdout).starts_with("soak "), "{output:?}");
+    let Ended { code, stdout, .. } = torture(&["--list", "--only", "soak"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("soak "), "{stdout}");
 }
 
 #[test]
-fn the_list_fits_a_terminal_and_nobody_has_to_read_it_to_its_end() {
-    let list = text(&torture(&["--list"]).stdout);
+fn the_list_fits_a_terminal_and_may_be_read_in_part() {
+    let list = torture(&["--list"]).stdout;
     assert!(list.lines().all(|line| line.len() <= 80), "{list}");
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let mut torture = Command::new(env!("CARGO_BIN_EXE_parrot-torture"));
-    let output = torture.arg("--list").stdout(writer).output().unwrap();
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    let ended = run(Command::new(env!("CARGO_BIN_EXE_parrot-torture")).arg("--list").stdout(unread_pipe()));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn wrong_usage_says_what_is_wrong_and_ends_with_2() {
-    for (arguments, word) in [
+fn wrong_usage_is_explained_and_ends_with_2() {
+    for (arguments, words) in [
         (&["--only", "soap"][..], "error: there is no scenario soap"),
-        (&["--only", "soak"], "error: this wants a server"),
-        (&["--seconds", "0"], "more than none"),
+        (&["--only", "soak"], "error: --server and --output are needed"),
+        (&["--seconds", "0"], "more than 0 seconds"),
         (&["soak"], "unexpected argument 'soak'"),
     ] {
-        let output = torture(arguments);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(word), "{said}");
+        let Ended { code, stderr, .. } = torture(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(words), "{stderr}");
     }
 }
 
 #[test]
-fn what_goes_wrong_is_said_on_standard_error_and_ends_with_1() {
-    let output = torture(&["--server", "parrot", "--output", "/dev/null/here", "--only", "soak"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).starts_with("torture: cannot make /dev/null/here: "), "{output:?}");
+fn other_errors_go_to_standard_error_and_end_with_1() {
+    let Ended { code, stderr, .. } = torture(&["--server", "parrot", "--output", "/dev/null/here", "--only", "soak"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("torture: cannot create /dev/null/here: "), "{stderr}");
 }

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::measure::time;
+use crate::figures::time;
 use crate::peer::Sockets;
 use crate::scenario::{Scenario, Storm, WAITING};
 
-/// A reset that the network loses is never sent again, and FreeBSD's loopback loses those of a burst beyond what fits
-/// into its queue (netisr(9), net.isr.defaultqlimit): those connections end by the time-out.
+/// A lost reset is never sent again, and FreeBSD's loopback loses those of a burst that do not fit into its queue
+/// (netisr(9), net.isr.defaultqlimit). The idle timeout ends those connections.
 const DESPITE_LOST_RESETS: &[&str] = &["--idle-timeout", "10s"];
 
 const fn few_descriptors(name: &'static str, limit: u32) -> Scenario {
     Scenario {
         name,
-        story: "four times as many connections at once as there are descriptors, everyone served in turn",
+        story: "four times as many connections as descriptors at once, and each is served in turn",
         arguments: DESPITE_LOST_RESETS,
         descriptors: Some(limit),
         storm: crowd,
@@ -37,7 +37,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "connection-limit",
-        story: "twice as many connections as --max-connections allows: those above it are closed at once",
+        story: "twice as many connections as --max-connections allows, and the second half is closed at once",
         arguments: &["--max-connections", "50"],
         storm: above_the_limit,
         ..Scenario::PLAIN
@@ -45,9 +45,9 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 fn crowd(storm: &mut Storm<'_>) -> Result<()> {
-    let limit = storm.descriptors.unwrap_or(1024) as usize;
+    let limit = storm.scenario.descriptors.unwrap_or(1024) as usize;
     let count = storm.number(limit * 4, (limit * 4).min(256)).min(limit + WAITING);
-    // More than there are descriptors for, who say nothing: those that cannot be accepted cost no processor time.
+    // Silent peers, more than there are descriptors for. Those that cannot be accepted cost no processor time.
     let silent = storm.flock(storm.number(limit * 2, limit * 2).min(limit + WAITING), Sockets::Usual)?;
     storm.server_rests()?;
     ensure!(storm.server.stderr().contains("cannot accept"), "the server had descriptors for all");
@@ -62,16 +62,16 @@ fn crowd(storm: &mut Storm<'_>) -> Result<()> {
             peer.send_all(size)?;
         }
         let start = Instant::now();
-        // In the order in which they came: each that leaves makes room for one that waits.
+        // In the order in which they came, because each that leaves makes room for one that waits.
         for (number, mut peer) in peers.into_iter().enumerate() {
             peer.receive_all().with_context(|| format!("connection {number} of {count} is not served"))?;
-            // An orderly end would keep a port of ours for a minute (TIME_WAIT), and there are not as many as there are peers.
+            // An orderly end would hold a port for a minute (TIME_WAIT), and there are fewer ports than peers.
             peer.reset()?;
         }
         longest = longest.max(start.elapsed());
         rounds += 1;
     }
-    storm.tell(format!("{rounds} crowds of {count} for {limit} descriptors, each served within {}", time(longest)));
+    storm.report(format!("{rounds} crowds of {count} for {limit} descriptors, each served within {}", time(longest)));
     Ok(())
 }
 
@@ -89,11 +89,11 @@ fn reset_waves(storm: &mut Storm<'_>) -> Result<()> {
         }
         waves += 1;
     }
-    storm.tell(format!("{waves} waves of {count} resets"));
+    storm.report(format!("{waves} waves of {count} resets"));
     Ok(())
 }
 
-/// What connection-limit has as --max-connections.
+/// The --max-connections of connection-limit.
 const LIMIT: u64 = 50;
 
 fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
@@ -108,10 +108,10 @@ fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
                 Err(trouble) => return Err(trouble.into()),
             }
         }
-        // Those of the next round find the places of these.
-        storm.server.wait_for_connections(storm.healthy_peers as u64)?;
+        // The places of these are free for the next round.
+        storm.server.wait_for_connections(storm.scenario.healthy_peers() as u64)?;
     }
     ensure!(refused > 0, "nobody was refused");
-    storm.tell(format!("{served} served, {refused} refused"));
+    storm.report(format!("{served} served, {refused} refused"));
     Ok(())
 }

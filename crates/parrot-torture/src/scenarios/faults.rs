@@ -1,23 +1,23 @@
-//! System calls that fail, and networks that are bad.
+//! System calls that fail, and bad networks.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::launch::{Launch, Log};
 use crate::peer::Sockets;
 use crate::scenario::{Network, Scenario, Storm};
-use crate::server::Launch;
 
 use super::slow::all_back;
 use super::soak::{MIXED, mixed};
 
-/// Faults that cost no conversation a byte. Under strace every call takes long.
+/// Faults that cost no connection a byte. Every call takes long under strace.
 const fn harmless(name: &'static str, story: &'static str, inject: &'static [&'static str]) -> Scenario {
     Scenario { name, story, inject, latencies: Scenario::SLOWLY, storm: injected, ..Scenario::PLAIN }
 }
 
-/// Faults that end the conversation they hit, and no other.
+/// Faults that end the connection they hit, and no other.
 const fn harmful(name: &'static str, story: &'static str, inject: &'static [&'static str]) -> Scenario {
     Scenario { cuts_off: true, ..harmless(name, story, inject) }
 }
@@ -25,90 +25,42 @@ const fn harmful(name: &'static str, story: &'static str, inject: &'static [&'st
 const SMALL: Network = Network {
     name: "packets of 600 bytes, buffers of a page",
     commands: &[
-        &["ip", "link", "set", "lo", "mtu", "600", "up"],
-        &["sysctl", "-qw", "net.ipv4.tcp_wmem=4096 4096 4096", "net.ipv4.tcp_rmem=4096 4096 4096"],
+        "ip link set lo mtu 600 up",
+        "sysctl -qw 'net.ipv4.tcp_wmem=4096 4096 4096' 'net.ipv4.tcp_rmem=4096 4096 4096'",
     ],
 };
 
-/// Delay, jitter, loss, duplicates and disorder. Its queue is long, as what a full one refuses the sender is told of.
+/// Delay, jitter, loss, duplicates and disorder. The queue is long, because the sender learns of a packet that a full
+/// queue refuses.
 const NETEM: Network = Network {
     name: "netem",
     commands: &[
-        &["ip", "link", "set", "lo", "up"],
-        &[
-            "tc",
-            "qdisc",
-            "add",
-            "dev",
-            "lo",
-            "root",
-            "netem",
-            "limit",
-            "100000",
-            "delay",
-            "10ms",
-            "4ms",
-            "loss",
-            "1%",
-            "duplicate",
-            "1%",
-            "reorder",
-            "5%",
-        ],
+        "ip link set lo up",
+        "tc qdisc add dev lo root netem limit 100000 delay 10ms 4ms loss 1% duplicate 1% reorder 5%",
     ],
 };
 
-/// The same without netem, but for duplicates: of every 32 packets of a connection two in a row are lost, so that what is
-/// sent again is lost too, and two go by a slower way.
+/// The same without netem, but for jitter and duplicates. Of every 32 packets of a connection two in a row are lost, so
+/// that what is sent again is lost too, and two take a slower way. Packets are chosen by five bits of their IP
+/// Identification (RFC 791). Those that open a connection (SYN in TCP's flags, RFC 9293, behind a header of 20 bytes) are
+/// spared, because connecting keeps all other guests waiting.
 ///
-/// The sender must not be told of a loss, as no network tells: a full queue of its own would. Told so of a SYN-ACK that it
-/// repeats, Linux forgets the request, and resets a peer that believes itself connected before the server has heard of it
-/// (reqsk_timer_handler in net/ipv4/inet_connection_sock.c); a blackhole keeps silent (net/sched/sch_blackhole.c).
+/// The sender must not learn of a loss, and from a full queue of its own it would. Linux then forgets the request whose
+/// SYN-ACK it repeats, and resets a peer that already counts itself as connected (reqsk_timer_handler in
+/// net/ipv4/inet_connection_sock.c). A blackhole reports nothing (net/sched/sch_blackhole.c).
 const HTB: Network = Network {
     name: "htb",
     commands: &[
-        &["ip", "link", "set", "lo", "mtu", "1500", "gso_max_segs", "1", "up"],
-        &["tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"],
-        &["tc", "class", "add", "dev", "lo", "parent", "1:", "classid", "1:1", "htb", "rate", "1gbit"],
-        &["tc", "qdisc", "add", "dev", "lo", "parent", "1:1", "blackhole"],
-        &["tc", "class", "add", "dev", "lo", "parent", "1:", "classid", "1:2", "htb", "rate", "20mbit"],
-        // The sixth and seventh of 32, and the tenth and eleventh.
-        &packets("0x0006", "1:1"),
-        &packets("0x000a", "1:2"),
+        "ip link set lo mtu 1500 gso_max_segs 1 up",
+        "tc qdisc add dev lo root handle 1: htb",
+        "tc class add dev lo parent 1: classid 1:1 htb rate 1gbit",
+        "tc qdisc add dev lo parent 1:1 blackhole",
+        "tc class add dev lo parent 1: classid 1:2 htb rate 20mbit",
+        // The sixth and seventh of 32, and the tenth and eleventh. u32 has no names for these fields.
+        "tc filter add dev lo parent 1: protocol ip u32 match u16 0x0006 0x001e at 4 match u8 0x00 0x02 at 33 flowid 1:1",
+        "tc filter add dev lo parent 1: protocol ip u32 match u16 0x000a 0x001e at 4 match u8 0x00 0x02 at 33 flowid 1:2",
     ],
 };
-
-/// Sends two of every 32 packets, those whose IP Identification (RFC 791) has these bits under 0x1e, to a class of the
-/// queue; not those that open a connection (SYN in TCP's flags, RFC 9293, behind a header of 20 bytes), as connecting
-/// here keeps all other guests waiting. u32 has no names for these fields.
-const fn packets(identification: &'static str, class: &'static str) -> [&'static str; 24] {
-    [
-        "tc",
-        "filter",
-        "add",
-        "dev",
-        "lo",
-        "parent",
-        "1:",
-        "protocol",
-        "ip",
-        "u32",
-        "match",
-        "u16",
-        identification,
-        "0x001e",
-        "at",
-        "4",
-        "match",
-        "u8",
-        "0x00",
-        "0x02",
-        "at",
-        "33",
-        "flowid",
-        class,
-    ]
-}
 
 pub(super) const ALL: &[Scenario] = &[
     harmless(
@@ -123,17 +75,17 @@ pub(super) const ALL: &[Scenario] = &[
     ),
     harmless(
         "no-memory-to-send",
-        "sends and receives meet a system without memory (ENOBUFS, ENOMEM)",
+        "sends and receives find the system without memory (ENOBUFS, ENOMEM)",
         &["sendto:error=ENOBUFS:when=5+20", "recvfrom:error=ENOMEM:when=5+25"],
     ),
     harmless(
         "sockets-full",
-        "sends find the socket full (EAGAIN) though it was said to have room",
+        "sends find the socket full (EAGAIN) though an event said that it has room",
         &["sendto:error=EAGAIN:when=2+3"],
     ),
     harmless(
         "accept-fails",
-        "accept meets connections that have gone already (ECONNABORTED)",
+        "accept finds connections that have gone already (ECONNABORTED)",
         &["accept4:error=ECONNABORTED:when=4+2"],
     ),
     harmless(
@@ -152,7 +104,7 @@ pub(super) const ALL: &[Scenario] = &[
         storm: forbidden,
         ..harmless(
             "accept-forbidden",
-            "accept is forbidden for a while (EPERM), as a filter of system calls does: the server does not spin",
+            "a filter of system calls forbids accept for a while (EPERM), and the server does not spin",
             &["accept4:error=EPERM:when=24..40"],
         )
     },
@@ -163,11 +115,11 @@ pub(super) const ALL: &[Scenario] = &[
     ),
     harmful(
         "peers-reset",
-        "receives and sends meet resets and broken pipes, and shutdown finds no connection",
+        "receives and sends find resets and broken pipes, and shutdown finds no connection",
         &["recvfrom:error=ECONNRESET:when=20+50", "sendto:error=EPIPE:when=25+50", "shutdown:error=ENOTCONN:when=2+3"],
     ),
     Scenario {
-        log: crate::server::Log::File,
+        log: Log::File,
         ..harmless(
             "log-calls-fail",
             "writes of the log find no space now and then (ENOSPC)",
@@ -176,7 +128,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "small-network",
-        story: "a network of its own with packets of 600 bytes and socket buffers of a page on both sides",
+        story: "a network with packets of 600 bytes and socket buffers of a page on both sides",
         network: &[SMALL],
         latencies: Scenario::SLOWLY,
         storm: faults,
@@ -184,9 +136,9 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "bad-network",
-        story: "a network of its own with loss, delay, disorder and, where there is netem, jitter and duplicates",
-        // A reset is sent once, and may be lost: then nobody tells the server that this peer has gone.
-        // Of a conversation that fails here, the server's word on it is wanted too.
+        story: "a network with loss, delay and disorder, and where there is netem with jitter and duplicates",
+        // A reset is sent once. If it is lost, only the timeout ends the connection. --verbose makes the server report
+        // why a connection failed.
         arguments: &["--idle-timeout", "10s", "--verbose"],
         network: &[NETEM, HTB],
         latencies: Scenario::SLOWLY,
@@ -195,7 +147,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Connections that nobody accepts cost no processor time, and are served when it is allowed again.
+/// Connections that wait while accept fails cost no processor time, and are served when it is allowed again.
 fn forbidden(storm: &mut Storm<'_>) -> Result<()> {
     let mut served = 0;
     let start = Instant::now();
@@ -210,27 +162,28 @@ fn forbidden(storm: &mut Storm<'_>) -> Result<()> {
         served += peers.len();
         all_back(peers)?;
     }
-    storm.tell(format!("{served} peers served"));
-    told(storm)
+    storm.report(format!("{served} peers served"));
+    report_faults(storm)
 }
 
 fn faults(storm: &mut Storm<'_>) -> Result<()> {
     guests(storm, MIXED)
 }
 
-/// Without tiny sockets: where packets are lost, they take minutes. Linux does not send less than a segment into a window
-/// that has lost a few bytes to what came out of order, but waits for the persist timer, and every packet of a peer that
-/// is still sending sets that anew (tcp_ack_probe in net/ipv4/tcp_input.c).
+/// Without tiny sockets, which take minutes where packets are lost. When packets out of order have taken a few bytes of a
+/// window, Linux does not send less than a segment into it but waits for the persist timer. Every packet of a peer that is
+/// still sending starts the timer anew (tcp_ack_probe in net/ipv4/tcp_input.c).
 fn lossy(storm: &mut Storm<'_>) -> Result<()> {
     let before = sent_again()?;
     guests(storm, &[Sockets::Usual])?;
     let sent_again = sent_again()? - before;
-    ensure!(sent_again > 0, "this network loses nothing");
-    storm.tell(format!("{sent_again} segments sent again"));
+    ensure!(sent_again > 0, "this network loses no packet");
+    storm.report(format!("{sent_again} segments sent again"));
     Ok(())
 }
 
-/// How many TCP segments were sent again in this thread's network: RetransSegs, proc_net_snmp in proc_pid_net(5).
+/// The number of TCP segments that were sent again in this thread's network (RetransSegs, proc_net_snmp in
+/// proc_pid_net(5)).
 fn sent_again() -> Result<u64> {
     let snmp = std::fs::read_to_string("/proc/thread-self/net/snmp").context("cannot read TCP's counters")?;
     let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
@@ -241,18 +194,18 @@ fn sent_again() -> Result<u64> {
 
 fn guests(storm: &mut Storm<'_>, sockets: &[Sockets]) -> Result<()> {
     let mixture = mixed(storm, storm.number(60, 30), sockets, |_| Ok(()))?;
-    storm.tell(mixture.to_string());
+    storm.report(mixture.to_string());
     Ok(())
 }
 
-/// Says how many faults were injected, and demands that every kind of them was.
 fn injected(storm: &mut Storm<'_>) -> Result<()> {
     faults(storm)?;
-    told(storm)
+    report_faults(storm)
 }
 
-fn told(storm: &mut Storm<'_>) -> Result<()> {
-    // Signals are read too; answered again and again, they are seen to get through.
+/// Reports how many faults were injected, and demands that every one was.
+fn report_faults(storm: &mut Storm<'_>) -> Result<()> {
+    // Reads of signals fail too. The server must still take every one of these.
     for _ in 0..20 {
         storm.server.connections()?;
     }
@@ -266,14 +219,14 @@ fn told(storm: &mut Storm<'_>) -> Result<()> {
             line.rsplit_once(" = -1 ").and_then(|(_, error)| error.split_whitespace().next()).unwrap_or_default();
         *counts.entry(format!("{call} {error}")).or_default() += 1;
     }
-    for fault in storm.inject {
+    for fault in storm.scenario.inject {
         let (calls, rest) = fault.split_once(":error=").context("a fault has an error")?;
-        let (error, _) = rest.split_once(':').context("a fault has its turns")?;
-        // A question mark stands before a call that some systems do not have.
+        let (error, _) = rest.split_once(':').context("a fault says when it happens")?;
+        // A question mark marks a call that some systems do not have.
         let mut calls = calls.split(',').map(|call| call.trim_start_matches('?'));
         let hit = calls.any(|call| counts.contains_key(&format!("{call} {error}")));
         ensure!(hit, "{fault} was never injected: {counts:?}");
     }
-    storm.tell(counts.iter().map(|(fault, count)| format!("{count} {fault}")).collect::<Vec<_>>().join(", "));
+    storm.report(counts.iter().map(|(fault, count)| format!("{count} {fault}")).collect::<Vec<_>>().join(", "));
     Ok(())
 }

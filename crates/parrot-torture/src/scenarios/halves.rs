@@ -1,41 +1,42 @@
-//! Peers that have said all they have to say, and do not listen.
+//! Peers that have shut down their sending side and do not read.
 
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use parrot_testkit::PATIENCE;
 
-use crate::peer::{PATIENCE, Sockets};
+use crate::peer::Sockets;
 use crate::scenario::{Scenario, Storm};
 
 use super::slow::finished_all_back;
 
 pub(super) const ALL: &[Scenario] = &[Scenario {
     name: "half-closed",
-    story: "half-closed peers by the thousand that read nothing: the server uses no processor for them",
-    // Each holds a buffer of 128 KiB, and nobody is to wait for one here.
+    story: "thousands of half-closed peers that read nothing and cost no processor time",
+    // Each holds a buffer of 128 KiB, and no peer should wait for one here.
     arguments: &["--max-buffered", "1GiB"],
     storm: half_closed,
     ..Scenario::PLAIN
 }];
 
-/// What each sends: more than the sockets between the server and a peer with tiny ones hold, and less than these and the
-/// server's buffer of 128 KiB.
+/// How many bytes each peer sends. The sockets between the server and a peer with tiny buffers hold less, and together
+/// with the server's buffer of 128 KiB they hold more.
 fn half() -> usize {
     if !cfg!(target_os = "macos") {
         return 100 * 1024;
     }
-    // Segments are not small there, and the server's socket takes what is its default: tcp_sendspace in
-    // bsd/netinet/tcp_usrreq.c of XNU, which the system may have been told otherwise.
-    let told = Command::new("sysctl").args(["-n", "net.inet.tcp.sendspace"]).output().ok();
-    let told = told.and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse::<usize>().ok());
-    told.unwrap_or(1448 * 256) + 64 * 1024
+    // Segments are not small on macOS, and the server's socket takes its default there: tcp_sendspace in
+    // bsd/netinet/tcp_usrreq.c of XNU, unless the system is configured otherwise.
+    let configured = Command::new("sysctl").args(["-n", "net.inet.tcp.sendspace"]).output().ok();
+    let configured = configured.and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse::<usize>().ok());
+    configured.unwrap_or(1448 * 256) + 64 * 1024
 }
 
 fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
     let half = half();
-    // With what a socket takes on macOS, thousands would need more memory than the system has for sockets.
+    // A socket of macOS takes so much that thousands would need more memory than the system has for sockets.
     let many = if cfg!(target_os = "macos") { 200 } else { 3000 };
     let mut peers = storm.flock(storm.number(many, 200), Sockets::Tiny)?;
     let mut left: Vec<usize> = vec![half; peers.len()];
@@ -53,10 +54,10 @@ fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
         }
         ensure!(
             progress.elapsed() < PATIENCE,
-            "for {PATIENCE:?} the server took no more of the {half} bytes of each peer"
+            "the server took none of the {half} bytes of each peer for {PATIENCE:?}"
         );
     }
-    // The last bytes and ends are on their way to the server.
+    // The last bytes and ends may still be on their way to the server.
     thread::sleep(Duration::from_millis(300));
     let waiting = storm.server.connections()?;
     storm.server_rests()?;
@@ -65,10 +66,10 @@ fn half_closed(storm: &mut Storm<'_>) -> Result<()> {
     }
     let last = storm.server.connections()?;
     ensure!(
-        last == (peers.len() + storm.healthy_peers) as u64,
-        "half-closed peers were given up: {waiting}, then {last}"
+        last == (peers.len() + storm.scenario.healthy_peers()) as u64,
+        "half-closed peers were closed: {waiting} connections, then {last}"
     );
-    storm.tell(format!("{} half-closed peers with {half} bytes each", peers.len()));
+    storm.report(format!("{} half-closed peers with {half} bytes each", peers.len()));
     let others = peers.split_off(peers.len() / 2);
     for peer in others {
         peer.reset()?;

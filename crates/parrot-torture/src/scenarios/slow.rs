@@ -1,31 +1,32 @@
-//! Peers that are slow, tiny or absent-minded, and a server that is stopped now and then.
+//! Slow peers, tiny buffers and a server that is stopped now and then.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use parrot_testkit::PATIENCE;
 use rustix::process::Signal;
 
-use crate::measure::size;
+use crate::figures::size;
 use crate::peer::{Peer, Pulled, Sockets, Trouble};
 use crate::scenario::{Scenario, Storm};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "slow-readers",
-        story: "peers by the hundred that send all they can and read a trickle",
+        story: "hundreds of peers that send all they can and read a trickle",
         storm: slow_readers,
         ..Scenario::PLAIN
     },
     Scenario {
         name: "tiny-buffers",
-        story: "streams through the smallest socket buffers and segments there are",
+        story: "streams through the smallest socket buffers and segments that the system grants",
         storm: tiny_buffers,
         ..Scenario::PLAIN
     },
     Scenario {
         name: "one-byte",
-        story: "peers by the hundred that send one byte at a time",
+        story: "hundreds of peers that send one byte at a time",
         storm: one_byte,
         ..Scenario::PLAIN
     },
@@ -33,7 +34,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "buffer-cap",
         story: "ten times as many streams as --max-buffered has buffers for",
         arguments: &["--max-buffered", "1MiB"],
-        // Who needs a buffer waits for one: that is what the cap is for.
+        // Peers wait for a buffer here, as the cap intends.
         latencies: Scenario::SLOWLY,
         growth: Some(4 << 20),
         storm: tiny_buffers,
@@ -41,14 +42,14 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "stopped",
-        story: "SIGSTOP and SIGCONT over and over, while streams and newcomers wait",
+        story: "SIGSTOP and SIGCONT over and over, while streams and new peers wait",
         storm: stopped,
         ..Scenario::PLAIN
     },
 ];
 
-/// More than the server's buffer and the sockets on both sides hold of one conversation, on any system as it is set up
-/// by default: Linux lets a send buffer grow to 4 MiB and a receive buffer to 6 MiB (tcp(7), tcp_wmem, tcp_rmem).
+/// More than the server's buffer and the sockets on both sides hold of one stream, on any system with its defaults.
+/// Linux lets a send buffer grow to 4 MiB and a receive buffer to 6 MiB (tcp(7), tcp_wmem, tcp_rmem).
 const HELD: u64 = 32 << 20;
 
 fn slow_readers(storm: &mut Storm<'_>) -> Result<()> {
@@ -56,14 +57,18 @@ fn slow_readers(storm: &mut Storm<'_>) -> Result<()> {
     while storm.goes_on() {
         for peer in &mut peers {
             while peer.push(16 * 1024)? > 0 {
-                ensure!(peer.outstanding() < HELD, "a peer that reads a trickle is owed {}", size(peer.outstanding()));
+                ensure!(
+                    peer.outstanding() < HELD,
+                    "the server holds {} for a peer that reads a trickle",
+                    size(peer.outstanding())
+                );
             }
             peer.pull(64)?;
         }
         thread::sleep(Duration::from_millis(5));
     }
     let held: u64 = peers.iter().map(Peer::outstanding).sum();
-    storm.tell(format!("{} slow readers with {} on the way", peers.len(), size(held)));
+    storm.report(format!("{} slow readers with {} on the way", peers.len(), size(held)));
     all_back(peers)
 }
 
@@ -76,7 +81,7 @@ fn tiny_buffers(storm: &mut Storm<'_>) -> Result<()> {
             peer.pull(1 + storm.random.below(16 * 1024))?;
         }
     }
-    storm.tell(format!("{} through {} tiny sockets", size(peers.iter().map(Peer::received).sum()), peers.len()));
+    storm.report(format!("{} through {} tiny sockets", size(peers.iter().map(Peer::received).sum()), peers.len()));
     all_back(peers)
 }
 
@@ -90,7 +95,7 @@ fn one_byte(storm: &mut Storm<'_>) -> Result<()> {
             peer.pull(16)?;
         }
     }
-    storm.tell(format!("{} single bytes of {} peers", peers.iter().map(Peer::received).sum::<u64>(), peers.len()));
+    storm.report(format!("{} single bytes of {} peers", peers.iter().map(Peer::received).sum::<u64>(), peers.len()));
     all_back(peers)
 }
 
@@ -100,7 +105,7 @@ fn stopped(storm: &mut Storm<'_>) -> Result<()> {
     while storm.goes_on() {
         storm.server.signal(Signal::STOP)?;
         let newcomers = while_stopped(storm, &mut peers);
-        // Whatever happened meanwhile: a server that stays stopped does not heed SIGTERM.
+        // In any case, because a stopped server does not take SIGTERM.
         storm.server.signal(Signal::CONT)?;
         for mut newcomer in newcomers? {
             newcomer.echo(100)?;
@@ -111,11 +116,11 @@ fn stopped(storm: &mut Storm<'_>) -> Result<()> {
         thread::sleep(Duration::from_millis(300));
         stops += 1;
     }
-    storm.tell(format!("{stops} stops, {} echoed", size(peers.iter().map(Peer::received).sum())));
+    storm.report(format!("{stops} stops, {} echoed", size(peers.iter().map(Peer::received).sum())));
     all_back(peers)
 }
 
-/// Goes on for a while with the peers there are, and has others come.
+/// Exchanges bytes with these peers for a while, and connects new ones.
 fn while_stopped(storm: &mut Storm<'_>, peers: &mut [Peer]) -> Result<Vec<Peer>, Trouble> {
     let stop = Duration::from_millis(20 + storm.random.below(80) as u64);
     let start = Instant::now();
@@ -131,20 +136,20 @@ fn while_stopped(storm: &mut Storm<'_>, peers: &mut [Peer]) -> Result<Vec<Peer>,
     Ok(newcomers)
 }
 
-/// Everything sent comes back, and the end of the stream behind it.
+/// Waits until all bytes have come back, and then the end of each stream.
 pub(super) fn all_back(peers: Vec<Peer>) -> Result<()> {
-    // All at once: the turn of the last would come late after a second for each of the others.
+    // All at once. One by one, with a second for each, the last would finish late.
     for peer in &peers {
         peer.finish()?;
     }
     finished_all_back(peers)
 }
 
-/// The same of peers that have finished. They must not do so twice: FreeBSD takes the second time for the wish to hear no
-/// more either (`tcp_usrclosed` in sys/netinet/tcp_usrreq.c, FIN_WAIT_2).
+/// The same for peers that have finished. They must not do so twice, because FreeBSD takes the second time as a sign that
+/// the peer does not want to receive either (`tcp_usrclosed` in sys/netinet/tcp_usrreq.c, FIN_WAIT_2).
 pub(super) fn finished_all_back(mut peers: Vec<Peer>) -> Result<()> {
     let start = Instant::now();
-    while peers.iter().any(|peer| peer.outstanding() > 0) && start.elapsed() < crate::peer::PATIENCE {
+    while peers.iter().any(|peer| peer.outstanding() > 0) && start.elapsed() < PATIENCE {
         let mut idle = true;
         for peer in &mut peers {
             match peer.pull(16 * 1024)? {

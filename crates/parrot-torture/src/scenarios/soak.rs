@@ -1,21 +1,23 @@
-//! Everything at once for a long time: what the server costs is sampled meanwhile, and plotted.
+//! Peers of every kind for a long time, while the cost of the server is sampled and plotted.
 
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use parrot_testkit::usage::Usage;
 
-use crate::measure::{Usage, size};
+use crate::figures::size;
+use crate::launch::Log;
 use crate::peer::{Peer, Pulled, Sockets, Trouble};
 use crate::plot::{Curve, plot};
 use crate::scenario::{Scenario, Storm};
 
 pub(super) const ALL: &[Scenario] = &[Scenario {
     name: "soak",
-    story: "peers of every kind come and go for minutes; memory, descriptors and processor are sampled and plotted",
+    story: "peers of every kind come and go for minutes while memory, descriptors and processor time are plotted",
     arguments: &["--idle-timeout", "1h"],
-    log: crate::server::Log::File,
+    log: Log::File,
     length: 12,
     storm: soak,
     ..Scenario::PLAIN
@@ -26,18 +28,18 @@ pub(super) const ALL: &[Scenario] = &[Scenario {
 enum Manner {
     /// Sends, receives, finishes and waits for the end.
     Polite,
-    /// One byte at a time.
+    /// Sends one byte at a time.
     Byte,
-    /// Sends a lot, and reads a little of it at a time.
+    /// Sends a lot, and reads a little at a time.
     Slow,
-    /// Resets in the middle.
+    /// Ends with a reset, some time after its last byte.
     Rude,
 }
 
-/// How long the guests of a storm may take to leave after it.
+/// How long guests may take to leave after the storm.
 const LEAVE: Duration = Duration::from_secs(60);
 
-/// A peer of the mixture and what it is still to do.
+/// A peer of the mixture, and what it still has to do.
 struct Guest {
     peer: Peer,
     manner: Manner,
@@ -51,7 +53,7 @@ impl fmt::Display for Guest {
     }
 }
 
-/// What became of a mixture.
+/// How the peers of a mixture fared.
 #[derive(Debug, Default)]
 pub(super) struct Mixture {
     guests: u64,
@@ -70,10 +72,10 @@ impl fmt::Display for Mixture {
     }
 }
 
-/// What the sockets of a mixture's guests are like: one of these for each.
+/// A guest of the mixture gets one of these at random.
 pub(super) const MIXED: &[Sockets] = &[Sockets::Tiny, Sockets::Usual, Sockets::Usual];
 
-/// Keeps `count` peers of all manners coming and going, and calls `each_round` now and then.
+/// Keeps `count` peers of all manners coming and going, and calls `each_round` once per round.
 pub(super) fn mixed(
     storm: &mut Storm<'_>,
     count: usize,
@@ -83,7 +85,7 @@ pub(super) fn mixed(
     let mut mixture = Mixture::default();
     let mut guests: Vec<Guest> = Vec::new();
     while storm.goes_on() || !guests.is_empty() {
-        // A few at a time, so that they do not all begin and end together.
+        // A few per round, so that they do not all begin and end together.
         for _ in 0..count.saturating_sub(guests.len()).min(4) {
             if storm.goes_on() {
                 guests.extend(welcome(storm, sockets, &mut mixture)?);
@@ -110,7 +112,7 @@ pub(super) fn mixed(
         guests = staying;
         if !guests.is_empty() && Instant::now() > storm.until + LEAVE {
             let guests: Vec<String> = guests.iter().map(Guest::to_string).collect();
-            bail!("not done {LEAVE:?} after the storm: {}", guests.join("; "));
+            bail!("still connected {LEAVE:?} after the storm: {}", guests.join("; "));
         }
         each_round(storm)?;
         thread::sleep(Duration::from_millis(1));
@@ -140,7 +142,7 @@ fn welcome(storm: &mut Storm<'_>, sockets: &[Sockets], mixture: &mut Mixture) ->
 }
 
 impl Guest {
-    /// Does a little; false when there is nothing left to do.
+    /// Does a little. Returns false when there is nothing left to do.
     fn step(&mut self, storm: &mut Storm<'_>) -> Result<bool, Trouble> {
         let (push, pull) = match self.manner {
             Manner::Polite | Manner::Rude => (16 * 1024, 16 * 1024),
@@ -174,22 +176,22 @@ fn soak(storm: &mut Storm<'_>) -> Result<()> {
         }
         Ok(())
     })?;
-    storm.tell(mixture.to_string());
+    storm.report(mixture.to_string());
     if samples.len() < 8 {
-        storm.tell(format!("nothing was plotted: {} samples are too few", samples.len()));
+        storm.report(format!("not plotted, because {} samples are too few", samples.len()));
         return Ok(());
     }
     let path = storm.folder.join("soak.svg");
     std::fs::write(&path, plot("Parrot under a mixed load", &curves(&samples)))?;
-    storm.tell(no_growth(&samples, count, storm.short)?);
-    storm.tell(format!("plotted in {}", path.display()));
+    storm.report(no_growth(&samples, count, storm.short)?);
+    storm.report(format!("plot in {}", path.display()));
     Ok(())
 }
 
-/// Demands that the server cost as much in the last quarter as in the second, with `peers` at a time; says how much.
-/// In the short form the share of a processor is only told: a second of a busy machine says nothing of the server.
+/// Demands that the server costs no more in the last quarter than in the second, with `peers` at a time. Returns the
+/// figures. The short form only reports the processor share, because a second on a busy machine proves nothing.
 fn no_growth(samples: &[(Duration, Usage)], peers: usize, short: bool) -> Result<String> {
-    // What memory needs it needs early: later quarters are to hold what the second held.
+    // Memory grows in the first quarter, so the second is what later ones are compared with.
     let (_, later) = samples.split_at(samples.len() / 4);
     let (second, rest) = later.split_at(later.len() / 3);
     let (_, last) = rest.split_at(rest.len() / 2);
@@ -204,7 +206,7 @@ fn no_growth(samples: &[(Duration, Usage)], peers: usize, short: bool) -> Result
         numbers.get(numbers.len() / 2).copied().unwrap_or_default()
     };
     grown("memory in bytes", memory(second), memory(last), 4 << 20)?;
-    // The median: those that have just gone may not be closed yet, and how many these are at most is chance.
+    // The median, because the number of connections that have ended and are not closed yet varies.
     grown("the number of descriptors", descriptors(second), descriptors(last), peers as u64 / 10)?;
     let (early, late) = (share(second), share(last));
     ensure!(short || late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
@@ -221,7 +223,7 @@ fn highest(samples: &[(Duration, Usage)], value: impl Fn(&Usage) -> u64) -> u64 
     samples.iter().map(|(_, usage)| value(usage)).max().unwrap_or_default()
 }
 
-/// How much of a processor the server used from the first of the samples to the last, in per cent.
+/// The share of a processor that the server used from the first sample to the last, in per cent.
 fn share(samples: &[(Duration, Usage)]) -> f64 {
     let [(start, first), .., (end, last)] = samples else { return 0.0 };
     last.processor.saturating_sub(first.processor).as_secs_f64() / (*end - *start).as_secs_f64() * 100.0
@@ -247,14 +249,14 @@ fn curves(samples: &[(Duration, Usage)]) -> [Curve; 3] {
 mod tests {
     use super::*;
 
-    /// What comes of a hundred samples, a second apart, each a little higher than the one before.
+    /// Judges a hundred samples, a second apart, each higher than the one before by these.
     fn growth(memory: u64, descriptors: usize, processor: fn(u32) -> Duration) -> Result<String> {
         let sample = |second: u32| {
             let memory = (16 << 20) + memory * u64::from(second);
             let descriptors = 50 + descriptors * second as usize;
             (
                 Duration::from_secs(second.into()),
-                Usage { memory, peak: memory, descriptors, processor: processor(second) },
+                Usage { memory, peak: memory, descriptors, processor: processor(second), sleeps: 0 },
             )
         };
         no_growth(&(0..100).map(sample).collect::<Vec<_>>(), 400, false)
@@ -263,9 +265,9 @@ mod tests {
     const STEADY: fn(u32) -> Duration = |second| Duration::from_millis(100) * second;
 
     #[test]
-    fn a_server_that_costs_the_same_throughout_passes() {
-        let told = growth(0, 0, STEADY).unwrap();
-        assert!(told.contains("16.0 MiB in the last; 50 descriptors, 50; processor 10 %, 10 %"), "{told}");
+    fn a_server_whose_cost_stays_the_same_passes() {
+        let figures = growth(0, 0, STEADY).unwrap();
+        assert!(figures.contains("16.0 MiB in the last; 50 descriptors, 50; processor 10 %, 10 %"), "{figures}");
     }
 
     #[test]

@@ -1,25 +1,24 @@
-//! What this machine allows: tools that a scenario needs, and a network of its own.
+//! What this machine allows: the tools that a scenario needs, and a network of its own.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
+use crate::launch::Log;
 use crate::scenario::{Network, Scenario};
-use crate::server::Log;
 
-/// Options of strace that every scenario with injected faults has. -D: strace is the grandchild, and the server keeps its
-/// place as ours.
+/// Options of strace for every scenario with injected faults. With -D strace becomes a grandchild, and the server
+/// remains our child.
 pub(crate) const STRACE: &[&str] = &["-D", "-f", "-q", "-Z", "-e", "signal=none"];
 
-/// Why a scenario cannot run here, with so many connections of the suite's own.
+/// Why a scenario cannot run here, if it cannot. `room` is how many connections the suite may have open.
 pub(crate) fn missing(scenario: &Scenario, room: usize) -> Option<String> {
     let linux = cfg!(target_os = "linux");
     if let Some(limit) = scenario.descriptors
         && room < 2 * limit as usize
     {
-        return Some(format!(
-            "{limit} descriptors are not exhausted by the {room} connections that this suite may have"
-        ));
+        return Some(format!("the suite may have {room} connections, too few to use up {limit} descriptors"));
     }
     if !scenario.inject.is_empty() {
         if !linux {
@@ -29,11 +28,11 @@ pub(crate) fn missing(scenario: &Scenario, room: usize) -> Option<String> {
         let mut strace = Command::new("strace");
         strace.args(STRACE).args(["-o", "/dev/null"]).args(faults).arg("true").stdin(Stdio::null());
         match strace.output() {
-            Err(error) => return Some(format!("strace cannot be started ({error})")),
+            Err(error) => return Some(format!("cannot start strace: {error}")),
             Ok(output) if !output.status.success() => {
-                let words = String::from_utf8_lossy(&output.stderr);
-                let word = words.lines().next().unwrap_or("without a word").to_owned();
-                return Some(format!("strace cannot inject these faults here: {word}"));
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                let reason = stderr.lines().next().unwrap_or("no reason given").to_owned();
+                return Some(format!("strace cannot inject these faults here: {reason}"));
             }
             Ok(_) => {}
         }
@@ -41,11 +40,11 @@ pub(crate) fn missing(scenario: &Scenario, room: usize) -> Option<String> {
     if scenario.log == Log::TinyDisk {
         let mount = ["--map-root-user", "--mount", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/tmp"];
         if !linux || !works("unshare", &mount) {
-            return Some("a small disk of its own needs Linux, and leave to make namespaces".to_owned());
+            return Some("a small disk needs Linux and permission to make namespaces".to_owned());
         }
     }
     if let Log::Device(path) = scenario.log
-        && !std::path::Path::new(path).exists()
+        && !Path::new(path).exists()
     {
         return Some(format!("there is no {path} here"));
     }
@@ -58,13 +57,13 @@ fn works(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Moves this thread into a network namespace of its own, and makes the first of these networks there that can be made.
-/// Says which.
+/// Moves this thread into a network namespace of its own and makes the first of these networks that can be made there.
+/// Returns its name.
 pub(crate) fn enter_network(networks: &[Network]) -> Result<&'static str> {
     own_network()?;
     let mut failures = Vec::new();
     for network in networks {
-        match make_network(network.commands) {
+        match network.commands.iter().try_for_each(|command| run(command)) {
             Ok(()) => return Ok(network.name),
             Err(error) => failures.push(format!("{error:#}")),
         }
@@ -81,18 +80,12 @@ fn own_network() -> Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn own_network() -> Result<()> {
-    bail!("networks of their own are for Linux only")
+    Err(anyhow!("a network of its own needs Linux"))
 }
 
-fn make_network(commands: &[&[&str]]) -> Result<()> {
-    for command in commands {
-        let Some((program, arguments)) = command.split_first() else { continue };
-        let shown = command.join(" ");
-        let output = Command::new(program).args(arguments).output();
-        let output = output.with_context(|| format!("`{shown}` cannot be started"))?;
-        if !output.status.success() {
-            bail!("`{shown}` does not work here: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-    }
+fn run(command: &str) -> Result<()> {
+    let output = Command::new("sh").args(["-c", command]).output().context("cannot start a shell")?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`{command}` fails here: {}", stderr.trim());
     Ok(())
 }
