@@ -10,8 +10,10 @@ use parrot_conn::{BufferPool, CloseReason, Connection, Interest, NoSpace};
 
 const BUFFER: usize = 8;
 
-fn pool() -> BufferPool {
-    BufferPool::new(BUFFER, 2 * BUFFER)
+/// A connection opened now, and a pool of two buffers.
+fn opened() -> (Connection, BufferPool, Instant) {
+    let now = Instant::now();
+    (Connection::new(now), BufferPool::new(BUFFER, 2 * BUFFER), now)
 }
 
 /// Receives `bytes` as one receive call would.
@@ -31,8 +33,7 @@ fn new_connection_reads_and_owes_nothing() {
 
 #[test]
 fn received_bytes_are_sent_once_in_order() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     feed(&mut connection, &mut pool, b"abc", now);
     connection.sent(1, now);
     feed(&mut connection, &mut pool, b"de", now);
@@ -43,8 +44,7 @@ fn received_bytes_are_sent_once_in_order() {
 
 #[test]
 fn full_buffer_stops_reading_until_all_is_sent() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     feed(&mut connection, &mut pool, b"12345678", now);
     assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::OutputFull));
     assert_eq!(connection.interest(), Interest { read: false, write: true });
@@ -57,8 +57,7 @@ fn full_buffer_stops_reading_until_all_is_sent() {
 
 #[test]
 fn release_returns_buffer_when_nothing_is_pending() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     feed(&mut connection, &mut pool, b"abc", now);
     connection.release(&mut pool);
     assert!(connection.holds_buffer(), "bytes are pending");
@@ -70,12 +69,11 @@ fn release_returns_buffer_when_nothing_is_pending() {
 
 #[test]
 fn empty_pool_leaves_connection_waiting_and_interested() {
-    let (mut pool, now) = (pool(), Instant::now());
+    let (mut connection, mut pool, now) = opened();
     let mut others: Vec<Connection> = (0..2).map(|_| Connection::new(now)).collect();
     for other in &mut others {
         feed(other, &mut pool, b"x", now);
     }
-    let mut connection = Connection::new(now);
     assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::PoolEmpty));
     assert!(connection.interest().read);
     others[0].sent(1, now);
@@ -85,8 +83,7 @@ fn empty_pool_leaves_connection_waiting_and_interested() {
 
 #[test]
 fn end_of_input_sends_pending_bytes_then_shuts_down() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     feed(&mut connection, &mut pool, b"squawk", now);
     connection.received_end();
     assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::InputEnded));
@@ -112,8 +109,7 @@ fn peer_that_ends_without_sending_is_shut_down() {
 
 #[test]
 fn drain_echoes_until_input_is_empty_and_output_is_sent() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     connection.drain();
     assert!(!connection.wants_shut_down(), "whether the input is empty is not known yet");
     feed(&mut connection, &mut pool, b"abc", now);
@@ -125,8 +121,7 @@ fn drain_echoes_until_input_is_empty_and_output_is_sent() {
 
 #[test]
 fn drain_echoes_bytes_that_arrive_before_shut_down() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     connection.drain();
     feed(&mut connection, &mut pool, b"abc", now);
     connection.input_emptied();
@@ -147,8 +142,7 @@ fn drain_ignores_input_that_was_empty_before_it() {
 
 #[test]
 fn drained_connection_discards_input_and_closes_at_its_end() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     connection.drain();
     connection.input_emptied();
     connection.shut_down();
@@ -166,9 +160,8 @@ fn drained_connection_discards_input_and_closes_at_its_end() {
 
 #[test]
 fn idle_time_restarts_with_every_byte_in_or_out() {
-    let (mut pool, start) = (pool(), Instant::now());
+    let (mut connection, mut pool, start) = opened();
     let (idle, second) = (Duration::from_secs(10), Duration::from_secs(1));
-    let mut connection = Connection::new(start);
     assert_eq!(connection.next_timeout(idle), Some(start + idle));
     feed(&mut connection, &mut pool, b"ab", start + 3 * second);
     assert_eq!(connection.next_timeout(idle), Some(start + 13 * second));
@@ -209,8 +202,7 @@ fn first_close_reason_stays() {
 
 #[test]
 fn closed_connection_returns_its_buffer_with_bytes_in_it() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     feed(&mut connection, &mut pool, b"abc", now);
     connection.close(CloseReason::Reset);
     assert_eq!(connection.interest(), Interest { read: false, write: false });
@@ -221,8 +213,7 @@ fn closed_connection_returns_its_buffer_with_bytes_in_it() {
 
 #[test]
 fn counts_are_capped_at_the_bytes_there_are() {
-    let (mut pool, now) = (pool(), Instant::now());
-    let mut connection = Connection::new(now);
+    let (mut connection, mut pool, now) = opened();
     connection.receive_space(&mut pool).unwrap().fill(b'x');
     connection.received(usize::MAX, now);
     assert_eq!(connection.to_send(), [b'x'; BUFFER]);
