@@ -3,7 +3,8 @@
 use std::fmt;
 
 use anyhow::Result;
-use parrot_load::{Mark, thousands};
+use parrot_load::Mark;
+use parrot_load::units::thousands;
 use parrot_testkit::output::say;
 
 use crate::environment::Environment;

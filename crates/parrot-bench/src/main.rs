@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use parrot_load::Lacking;
+use parrot_load::Shortage;
 use parrot_testkit::descriptors;
 use parrot_testkit::output::{reader_has_left, say, warn};
 
@@ -169,11 +169,11 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
                     results.interrupted = true;
                     return say(table::text(results, &suite.name).trim_end());
                 }
-                if let Some(lacking) = outcome.as_ref().err().and_then(lacking) {
+                if let Some(shortage) = outcome.as_ref().err().and_then(shortage) {
                     // Every other run of this suite would fail in the same way.
-                    say(format_args!("  skipped: {lacking}"))?;
+                    say(format_args!("  skipped: {shortage}"))?;
                     results.suites.pop();
-                    results.skipped.insert(suite.name.to_string(), lacking.to_string());
+                    results.skipped.insert(suite.name.to_string(), shortage.to_string());
                     continue 'suites;
                 }
                 let cell = results.cell_mut(&suite.name, &server.name);
@@ -189,9 +189,9 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
 }
 
 /// The resource that this machine has too little of, if that is why the load could not be run.
-fn lacking(error: &anyhow::Error) -> Option<&Lacking> {
+fn shortage(error: &anyhow::Error) -> Option<&Shortage> {
     match error.downcast_ref()? {
-        parrot_load::Error::Capacity(lacking) => Some(lacking),
+        parrot_load::Error::Capacity(shortage) => Some(shortage),
         _ => None,
     }
 }

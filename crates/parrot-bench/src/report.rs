@@ -5,7 +5,7 @@ mod sections;
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use parrot_load::thousands;
+use parrot_load::units::thousands;
 
 use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};

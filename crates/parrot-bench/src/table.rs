@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use parrot_load::{Mark, microseconds, thousands};
+use parrot_load::Mark;
+use parrot_load::units::{microseconds, thousands};
 
 use crate::results::{Cell, Results, Summary};
 

@@ -125,8 +125,8 @@ fn wrong_echoes_are_no_figures_and_end_with_code_1() {
     let place = Place::new("liar", "lying_server");
     let ended = place.bench(&["--only", "c1,parrot", "--duration", "100ms"]);
     assert_eq!(ended.code, Some(1), "{}", ended.printed());
-    assert!(ended.printed().contains("other bytes came back"), "{}", ended.printed());
-    assert!(place.read("report.html").contains("Not shown: parrot (1 other bytes came back"));
+    assert!(ended.printed().contains("1 with wrong bytes"), "{}", ended.printed());
+    assert!(place.read("report.html").contains("Not shown: parrot (1 with wrong bytes"));
     place.expect_no_server();
 }
 

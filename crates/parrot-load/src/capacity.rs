@@ -1,4 +1,4 @@
-//! Whether this machine has the descriptors and ports for a plan, found out before the first connection.
+//! Checks before the first connection whether this machine has the descriptors, ports and addresses for a plan.
 
 use std::fmt;
 
@@ -7,31 +7,31 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::dial;
 use crate::plan::Plan;
 
-/// Descriptors besides connections: standard streams, queues, files being written.
+/// Descriptors for other things than connections: standard streams, queues, output files.
 const RESERVE: u64 = 32;
 
-/// What the machine lacks for a plan, with what to do about it.
+/// What the machine has too little of for a plan, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lacking(String);
+pub struct Shortage(String);
 
-impl fmt::Display for Lacking {
+impl fmt::Display for Shortage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Lacking {}
+impl std::error::Error for Shortage {}
 
 /// Raises the soft limit of descriptors and checks it, the ports and the source addresses.
 ///
 /// # Errors
 ///
-/// The first thing there is too little of, with the command that raises it.
-pub(crate) fn check(plan: &Plan) -> Result<(), Lacking> {
+/// The first resource that is short, with the command that raises it.
+pub(crate) fn check(plan: &Plan) -> Result<(), Shortage> {
     for source in &plan.sources {
         if let Err(error) = dial::usable(*source) {
-            return Err(Lacking(format!(
-                "cannot connect from {source}: {error}; {}",
+            return Err(Shortage(format!(
+                "cannot connect from {source} ({error}): {}",
                 alias_command(&source.to_string())
             )));
         }
@@ -40,13 +40,13 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Lacking> {
     ports(port_range(), plan.sources.len().max(1), plan.kept())
 }
 
-fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
+fn descriptors(limit: u64, connections: usize) -> Result<(), Shortage> {
     let wanted = (connections as u64).saturating_add(RESERVE);
     if limit >= wanted {
         return Ok(());
     }
-    // Elsewhere than on macOS the soft limit is the hard one by now.
-    Err(Lacking(format!(
+    // Except on macOS the soft limit equals the hard one by now.
+    Err(Shortage(format!(
         "{connections} connections need {wanted} descriptors and the limit is {limit}: {}",
         if cfg!(target_os = "macos") {
             format!("raise it with `ulimit -n {wanted}` (and, as root, `sysctl kern.maxfilesperproc`)")
@@ -60,14 +60,14 @@ fn descriptors(limit: u64, connections: usize) -> Result<(), Lacking> {
     )))
 }
 
-fn ports(range: u64, sources: usize, connections: usize) -> Result<(), Lacking> {
+fn ports(range: u64, sources: usize, connections: usize) -> Result<(), Shortage> {
     let capacity = range * sources as u64;
     if capacity >= connections as u64 {
         return Ok(());
     }
-    Err(Lacking(format!(
-        "{connections} connections to one address need as many ports, and {sources} source address(es) have {capacity}: \
-         add --source ADDRESS (each brings {range} more) or {}",
+    Err(Shortage(format!(
+        "{connections} connections to one address need as many ports, and there are {capacity}: add --source ADDRESS \
+         (each brings {range} more) or {}",
         if cfg!(target_os = "linux") {
             "widen the range with `sysctl -w net.ipv4.ip_local_port_range='1024 65535'`"
         } else {
@@ -76,9 +76,8 @@ fn ports(range: u64, sources: usize, connections: usize) -> Result<(), Lacking> 
     )))
 }
 
-/// Raises this process's soft limit of descriptors to the hard one, or as far as the system lets it, and says what it
-/// is now. [`run`](crate::run) does so by itself; processes that are started later inherit the raised limit.
-pub fn raise_descriptor_limit() -> u64 {
+/// Raises this process's soft limit of descriptors to the hard one, or as far as the system allows, and returns it.
+fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     // macOS calls its hard limit infinite and takes no more than OPEN_MAX (setrlimit(2)).
@@ -102,13 +101,13 @@ fn port_range() -> u64 {
     }
 }
 
-/// The systems' defaults: FreeBSD begins at 10,000, the others at 49,152 (ip(4), inet(4)).
+/// The default of each system. FreeBSD's range begins at 10,000, that of the others at 49,152 (ip(4), inet(4)).
 #[cfg(not(target_os = "linux"))]
 fn port_range() -> u64 {
     if cfg!(target_os = "freebsd") { 55_536 } else { 16_384 }
 }
 
-/// How to give loopback another address: on Linux it has all of 127.0.0.0/8, elsewhere only the first.
+/// The command that adds an address to loopback. Linux has all of 127.0.0.0/8 there, the other systems only 127.0.0.1.
 fn alias_command(source: &str) -> String {
     match std::env::consts::OS {
         "linux" => format!("give this machine the address with `ip address add {source} dev lo`"),
@@ -122,25 +121,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_few_descriptors_are_said_with_the_command_that_raises_them() {
+    fn too_few_descriptors_are_refused_with_a_command() {
         assert_eq!(descriptors(10_032, 10_000), Ok(()));
-        let lacking = descriptors(1024, 10_000).expect_err("too few").to_string();
-        assert!(lacking.contains("ulimit -n 10032"), "{lacking}");
-        assert_eq!(lacking.contains("only root can raise"), cfg!(not(target_os = "macos")), "{lacking}");
+        let shortage = descriptors(1024, 10_000).expect_err("too few").to_string();
+        assert!(shortage.contains("ulimit -n 10032"), "{shortage}");
+        assert_eq!(shortage.contains("only root can raise"), cfg!(not(target_os = "macos")), "{shortage}");
     }
 
     #[test]
-    fn too_few_ports_are_said_and_another_source_helps() {
-        let lacking = ports(16_384, 1, 20_000).expect_err("too few").to_string();
-        assert!(lacking.contains("--source"), "{lacking}");
+    fn too_few_ports_are_refused_and_another_source_helps() {
+        let shortage = ports(16_384, 1, 20_000).expect_err("too few").to_string();
+        assert!(shortage.contains("--source"), "{shortage}");
         assert_eq!(ports(16_384, 2, 20_000), Ok(()));
     }
 
     #[test]
-    fn an_address_of_another_machine_is_refused_before_the_run() {
+    fn an_address_of_another_machine_is_refused() {
         let mut plan = Plan::new(std::net::SocketAddr::from(([127, 0, 0, 1], 1512)));
         plan.sources = vec![std::net::IpAddr::from([192, 0, 2, 1])]; // TEST-NET-1, RFC 5737
-        let lacking = check(&plan).expect_err("not an address of this machine").to_string();
-        assert!(lacking.contains("192.0.2.1"), "{lacking}");
+        let shortage = check(&plan).expect_err("not an address of this machine").to_string();
+        assert!(shortage.contains("192.0.2.1"), "{shortage}");
     }
 }

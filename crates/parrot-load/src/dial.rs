@@ -1,6 +1,4 @@
-//! Opening connections without waiting for them.
-//!
-//! std can only connect and wait; rustix has the same call on a socket that does not block.
+//! Opens connections without waiting for them, with rustix: std's connect blocks.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -10,11 +8,11 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::plan::{Close, Plan};
 
-/// Starts to connect. The stream never blocks; it is connected once a send succeeds or [`connected`] says so.
+/// Starts to connect. The stream never blocks. It is connected once a send succeeds or [`connected`] returns true.
 ///
 /// # Errors
 ///
-/// What the system says: no descriptor, no port, or a refusal that was immediate.
+/// The system's error if it has no descriptor or no port, or if the server refused at once.
 pub(crate) fn start(plan: &Plan, connection: usize) -> io::Result<TcpStream> {
     let family = if plan.target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = open(family)?;
@@ -32,17 +30,17 @@ pub(crate) fn start(plan: &Plan, connection: usize) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether a stream that [`start`] gave is connected by now.
+/// Whether a stream from [`start`] is connected by now.
 ///
 /// # Errors
 ///
-/// Why it never will be.
+/// The reason why it never will be.
 pub(crate) fn connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
     match (stream.peer_addr(), stream.local_addr()) {
-        // A client that is given the very port it connects to reaches itself (TCP's simultaneous open).
+        // A client whose own port is the one it connects to reaches itself (TCP's simultaneous open).
         (Ok(peer), Ok(local)) if peer == local => Err(io::Error::other("connected to itself")),
         (Ok(_), _) => Ok(true),
         (Err(error), _) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
@@ -50,10 +48,10 @@ pub(crate) fn connected(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// Ends a connection as the plan says.
-pub(crate) fn end(stream: TcpStream, close: Close) {
-    if close == Close::Reset {
-        // If the system refuses, the connection ends in the orderly way, which is no harm.
+/// Closes a connection as the plan says.
+pub(crate) fn close(stream: TcpStream, how: Close) {
+    if how == Close::Reset {
+        // If the system refuses, the connection is closed in the orderly way instead, which does no harm.
         let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
     }
     drop(stream);
@@ -74,7 +72,7 @@ fn open(family: AddressFamily) -> io::Result<std::os::fd::OwnedFd> {
     Ok(socket)
 }
 
-/// On Linux a bind to port 0 takes a port that no other destination can share, unless told to leave the choice to
+/// On Linux a bind to port 0 takes a port that no other destination can share, unless this option leaves the choice to
 /// connect (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
 #[cfg(target_os = "linux")]
 fn leave_the_port_to_connect(socket: &std::os::fd::OwnedFd) -> io::Result<()> {
@@ -86,7 +84,7 @@ fn leave_the_port_to_connect(_: &std::os::fd::OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `source` is an address of this machine: what [`start`] would need it to be.
+/// Checks that `source` is an address of this machine, as [`start`] needs it to be.
 pub(crate) fn usable(source: IpAddr) -> io::Result<()> {
     std::net::TcpListener::bind(SocketAddr::new(source, 0)).map(drop)
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a message, by kind: every kind is counted, none is skipped.
+//! Kinds of failure, and how often each happened.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde::Serialize;
 
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// It could not be opened: refused, unreachable, out of ports or descriptors.
+pub(crate) enum Failure {
+    /// It could not be opened, because it was refused or unreachable, or ports or descriptors ran out.
     Connect,
-    /// Other bytes came back than had been sent.
+    /// The bytes that came back are not those that were sent.
     Mismatch,
-    /// More bytes came back than had been sent.
+    /// More bytes came back than were sent.
     Unasked,
     /// The server ended the stream while an answer was due, or closed a connection that was to stay open.
     Closed,
     /// The server reset the connection.
     Reset,
-    /// An answer, or a connection, took longer than the plan's time-out.
+    /// An answer, or opening the connection, took longer than the plan's timeout.
     Timeout,
     /// The system refused to send or receive for another reason.
     System,
@@ -28,9 +28,9 @@ pub enum Failure {
 pub struct Failures {
     /// Connections that could not be opened.
     pub connect: u64,
-    /// Answers with other bytes than had been sent.
+    /// Answers with other bytes than were sent.
     pub mismatch: u64,
-    /// Answers nobody had asked for.
+    /// Connections on which more bytes came back than were sent.
     pub unasked: u64,
     /// Streams that ended too early.
     pub closed: u64,
@@ -44,7 +44,7 @@ pub struct Failures {
 
 impl Failures {
     /// Counts one failure.
-    pub fn count(&mut self, failure: Failure) {
+    pub(crate) fn count(&mut self, failure: Failure) {
         *match failure {
             Failure::Connect => &mut self.connect,
             Failure::Mismatch => &mut self.mismatch,
@@ -57,7 +57,7 @@ impl Failures {
     }
 
     /// Adds another thread's failures to these.
-    pub fn add(&mut self, other: &Failures) {
+    pub(crate) fn add(&mut self, other: &Failures) {
         self.connect += other.connect;
         self.mismatch += other.mismatch;
         self.unasked += other.unasked;
@@ -67,7 +67,7 @@ impl Failures {
         self.system += other.system;
     }
 
-    /// All of them together.
+    /// The sum over all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.by_kind().iter().map(|(_, count)| count).sum()
@@ -76,8 +76,8 @@ impl Failures {
     fn by_kind(&self) -> [(&'static str, u64); 7] {
         [
             ("could not connect", self.connect),
-            ("other bytes came back", self.mismatch),
-            ("bytes nobody asked for", self.unasked),
+            ("with wrong bytes", self.mismatch),
+            ("with extra bytes", self.unasked),
             ("closed too early", self.closed),
             ("reset", self.reset),
             ("timed out", self.timeout),
@@ -101,13 +101,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_listed_by_kind_and_only_those_that_happened() {
+    fn only_kinds_that_happened_are_listed() {
         let mut failures = Failures::default();
         assert_eq!(failures.to_string(), "none");
         failures.count(Failure::Timeout);
         failures.count(Failure::Timeout);
         failures.count(Failure::Mismatch);
-        assert_eq!(failures.to_string(), "1 other bytes came back, 2 timed out");
+        assert_eq!(failures.to_string(), "1 with wrong bytes, 2 timed out");
         assert_eq!(failures.total(), 3);
     }
 }

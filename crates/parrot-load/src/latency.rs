@@ -1,11 +1,11 @@
-//! Latencies: a histogram of three significant digits, and what a reader wants from it.
+//! A histogram of latencies, and the figures that a report shows of it.
 
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// Longest latency told apart, in nanoseconds; anything longer counts as this long and as clipped.
+/// Longest latency that the histogram holds, in nanoseconds. Anything longer is recorded as this long and as clipped.
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// Latencies in nanoseconds, to three significant digits.
@@ -25,13 +25,13 @@ impl Default for Latencies {
 
 impl Latencies {
     /// Records one latency. Allocates nothing and cannot fail.
-    pub fn record(&mut self, nanoseconds: u64) {
+    pub(crate) fn record(&mut self, nanoseconds: u64) {
         self.clipped += u64::from(nanoseconds > LONGEST);
         self.histogram.saturating_record(nanoseconds);
     }
 
     /// Adds another thread's latencies to these.
-    pub fn add(&mut self, other: &Latencies) {
+    pub(crate) fn add(&mut self, other: &Latencies) {
         // Both have the same bounds, so nothing can be out of range.
         let added = self.histogram.add(&other.histogram);
         debug_assert!(added.is_ok(), "histograms of the same bounds");
@@ -39,14 +39,13 @@ impl Latencies {
     }
 
     /// Forgets everything.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.histogram.reset();
         self.clipped = 0;
     }
 
     /// How many were recorded.
-    #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.histogram.len()
     }
 
@@ -66,10 +65,10 @@ impl Latencies {
         }
     }
 
-    /// `(percentile, microseconds)` pairs for a chart: denser and denser towards 100 %.
+    /// `(percentile, microseconds)` pairs for a chart, ever denser towards 100 %.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, f64)> {
-        const SHARES: [f64; 5] = [0.0, 0.25, 0.5, 0.65, 0.8]; // of the way to the next nine
+        const SHARES: [f64; 5] = [0.0, 0.25, 0.5, 0.65, 0.8]; // of the way from one nine to the next
         let nines = (0..5).map(|nines| 1.0 - 10f64.powi(-nines));
         nines
             .flat_map(|from| SHARES.map(|share| from + (1.0 - from) * 0.9 * share))
@@ -121,7 +120,7 @@ pub struct Latency {
     pub p999: f64,
     /// The longest.
     pub max: f64,
-    /// How many were longer than the histogram tells apart (one hour).
+    /// How many were longer than the histogram holds (one hour).
     pub clipped: u64,
 }
 
@@ -143,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_beyond_the_range_is_counted_as_clipped_and_not_lost() {
+    fn a_latency_beyond_the_range_is_counted_as_clipped() {
         let mut latencies = Latencies::default();
         latencies.record(u64::MAX);
         assert_eq!((latencies.summary().count, latencies.summary().clipped), (1, 1));
     }
 
     #[test]
-    fn the_text_form_ends_with_all_of_the_count() {
+    fn the_text_form_ends_with_the_whole_count() {
         let mut latencies = Latencies::default();
         (1..=1000).for_each(|value| latencies.record(value * 1000));
         let text = latencies.to_hgrm();

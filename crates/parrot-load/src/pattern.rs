@@ -1,20 +1,20 @@
-//! What is sent, and therefore what must come back.
+//! The bytes that are sent, and so the bytes that must come back.
 //!
-//! The bytes of a connection are a stream whose byte at position `p` is a function of the connection and `p`, so that
-//! nothing has to be remembered to check an answer: a byte that was swallowed, repeated, changed or meant for another
-//! connection moves the stream against itself and is seen at once.
+//! Each byte of a connection's stream is a function of the connection and the position, so nothing has to be stored to
+//! check an answer. A byte that was swallowed, repeated, changed or meant for another connection shifts the stream
+//! against the expected one and is detected at once.
 
-/// Length after which a connection's bytes repeat: a prime, so that no message size, buffer size or power of two
-/// divides it and an answer that is one message late can never look right.
+/// Length after which a connection's bytes repeat. It is a prime, so that no message size, buffer size or power of two
+/// divides it, and an answer that is one message late never matches.
 const PERIOD: usize = 16_381;
 
-/// Longest run of bytes handed out at once, and so the longest single send.
+/// Longest run of bytes returned at once, and so the longest single send.
 const LONGEST: usize = 1 << 20;
 
 /// A repeating table of printable bytes, long enough that any run of it lies in one piece.
 ///
-/// The bytes are letters, digits and a few signs that no log format escapes: a server that logs what it receives has
-/// the work that text gives it.
+/// The bytes are letters, digits and signs that no log format escapes, so that they cost a server that logs them no
+/// more than text does.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     bytes: Box<[u8]>,
@@ -22,11 +22,11 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
-    /// A table for runs of `wanted` bytes (or of 1 MiB, if that is less).
+    /// A table for runs of `wanted` bytes, up to 1 MiB.
     pub(crate) fn new(wanted: usize) -> Pattern {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
         let longest = wanted.clamp(1, LONGEST);
-        // SplitMix64 (Steele, Lea, Flood 2014): a few lines, and the same bytes on every run and every system.
+        // SplitMix64 (Steele, Lea, Flood 2014) is short and gives the same bytes on every run and every system.
         let mut state = 0x0050_6172_726f_7421_u64;
         let once: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -41,14 +41,14 @@ impl Pattern {
         Pattern { bytes, longest }
     }
 
-    /// Up to `wanted` bytes of the stream, from `position` on.
+    /// Up to `wanted` bytes of the stream from `position` on.
     pub(crate) fn run(&self, position: Position, wanted: usize) -> &[u8] {
         let start = position.0 as usize;
         let end = start + wanted.min(self.longest);
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    /// Whether `received` is what the stream has from `position` on.
+    /// Whether `received` equals the stream from `position` on.
     pub(crate) fn matches(&self, mut position: Position, mut received: &[u8]) -> bool {
         while !received.is_empty() {
             let (piece, rest) = received.split_at(received.len().min(self.longest));
@@ -63,13 +63,13 @@ impl Pattern {
 }
 
 /// A place in a connection's stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Position(u32);
 
 impl Position {
-    /// Where connection number `connection` begins: neighbours begin far apart.
+    /// Where the stream of connection number `connection` begins. Neighbours begin far apart.
     pub(crate) fn start_of(connection: usize) -> Position {
-        const STRIDE: usize = 7919; // prime: the first PERIOD connections all begin elsewhere
+        const STRIDE: usize = 7919; // a prime, so that the first PERIOD connections all begin elsewhere
         Position(((connection % PERIOD) * STRIDE % PERIOD) as u32)
     }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swallowed_repeated_or_changed_byte_is_seen() {
+    fn a_swallowed_repeated_or_changed_byte_is_detected() {
         let pattern = Pattern::new(4096);
         let start = Position::start_of(0);
         let sent = stream(&pattern, 0, 64, 64);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_message_and_another_connections_message_look_different() {
+    fn messages_differ_from_the_next_and_from_a_neighbours() {
         let pattern = Pattern::new(12);
         for connection in 0..10_000 {
             let message = stream(&pattern, connection, 24, 12);

@@ -1,8 +1,8 @@
-//! One thread of the load: an event loop over its share of the connections.
+//! One thread of the load, an event loop over its share of the connections.
 //!
-//! Reads are edge-triggered and one receive is enough for an answer: the buffer has room for more than can be due, so a
-//! receive that leaves room has emptied the socket. Sends are tried at once; the queue is asked for write readiness
-//! only on a connection whose socket was full.
+//! Read interest is edge-triggered, and one receive is enough for an answer. The buffer has room for more than can be
+//! due, so a receive that leaves room has emptied the socket. Sends are tried at once, and write interest is registered
+//! only for a connection whose socket was full.
 
 mod connecting;
 mod stages;
@@ -16,15 +16,15 @@ use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Token};
 
 use self::stages::{Stage, tick};
 use crate::clock::Account;
+use crate::connection::{Connection, Phase};
 use crate::failure::Failure;
 use crate::latency::Latencies;
-use crate::link::{Link, Phase};
 use crate::plan::{Length, Pace, Plan, nanoseconds};
-use crate::run::Shared;
 use crate::schedule::Schedule;
+use crate::shared::Shared;
 use crate::tally::{Live, Tally};
 
-/// Messages of a timetable that are begun before the clock is looked at again.
+/// Messages of a timetable that are begun between two looks at the clock.
 const LOOK: u64 = 1024;
 /// Events taken from the queue at once.
 const EVENTS: usize = 1024;
@@ -32,30 +32,30 @@ const EVENTS: usize = 1024;
 /// One thread's connections and counts.
 pub(crate) struct Worker<'a> {
     plan: &'a Plan,
-    shared: &'a Shared,
+    shared: &'a Shared<'a>,
     live: Option<&'a Mutex<Live>>,
     kqueue: Kqueue,
     /// The connections that send, then the idle ones.
-    links: Vec<Link>,
+    connections: Vec<Connection>,
     sending: usize,
     /// Number of the first connection among those of all threads.
     first: usize,
     buffer: Vec<u8>,
-    /// When each message under way was begun: `pipeline` places a connection.
-    asked_at: Vec<u64>,
+    /// When each message under way was begun, in `pipeline` places for each connection.
+    begun_at: Vec<u64>,
     schedule: Option<Schedule>,
-    /// The timetable's next message.
+    /// Number of the timetable's next message.
     next: u64,
-    /// When the first message was to be sent, in nanoseconds since the run began, as are all times here.
+    /// When sending began. Like all times here it is in nanoseconds since the run began.
     start: u64,
     warmup_ends: u64,
     stage: Stage,
-    /// How often something other than events is looked at.
+    /// Time between two calls of [`tick`](Worker::tick).
     tick: u64,
-    /// When something other than events has to be looked at.
+    /// When the next one is due.
     boundary: u64,
     window_ends: u64,
-    /// Messages this thread is to measure, and how many of them may still be begun.
+    /// Messages that this thread is to measure, and how many of them it may still begin.
     quota: u64,
     budget: u64,
     under_way: u64,
@@ -64,28 +64,22 @@ pub(crate) struct Worker<'a> {
     alive: usize,
     /// The thread's account when the window opened.
     before: Account,
+    /// Latencies for the next live figures.
     fresh: Latencies,
     tally: Tally,
 }
 
 impl<'a> Worker<'a> {
-    /// Thread number `thread` of the plan's.
-    pub(crate) fn new(
-        plan: &'a Plan,
-        shared: &'a Shared,
-        live: Option<&'a Mutex<Live>>,
-        thread: usize,
-    ) -> io::Result<Worker<'a>> {
-        let share = |total: usize| total / plan.threads + usize::from(thread < total % plan.threads);
-        let before = |total: usize| {
-            (0..thread).map(|thread| total / plan.threads + usize::from(thread < total % plan.threads)).sum::<usize>()
-        };
-        let (sending, idle) = (share(plan.connections), share(plan.idle));
-        let first = before(plan.connections);
+    /// The worker for thread number `thread` of the plan.
+    pub(crate) fn new(shared: &'a Shared<'a>, thread: usize) -> io::Result<Worker<'a>> {
+        let plan = shared.plan;
+        // The first threads take one more of what cannot be divided evenly.
+        let (share, rest) = (plan.connections / plan.threads, plan.connections % plan.threads);
+        let (sending, first) = (share + usize::from(thread < rest), share * thread + rest.min(thread));
+        let idle = plan.idle / plan.threads + usize::from(thread < plan.idle % plan.threads);
+        let (number, threads) = (thread as u64, plan.threads as u64);
         let quota = match plan.length {
-            Length::Messages(total) => {
-                total / plan.threads as u64 + u64::from((thread as u64) < total % plan.threads as u64)
-            }
+            Length::Messages(total) => total / threads + u64::from(number < total % threads),
             Length::Time(_) => u64::MAX,
         };
         let schedule = match plan.pace {
@@ -95,13 +89,13 @@ impl<'a> Worker<'a> {
         Ok(Worker {
             plan,
             shared,
-            live,
+            live: shared.live.get(thread),
             kqueue: Kqueue::new()?,
-            links: (first..first + sending).chain(std::iter::repeat_n(0, idle)).map(Link::new).collect(),
+            connections: (first..first + sending).chain(std::iter::repeat_n(0, idle)).map(Connection::new).collect(),
             sending,
             first,
             buffer: vec![0; (plan.size * plan.pipeline).clamp(16 << 10, 1 << 20) + 1],
-            asked_at: vec![0; sending * plan.pipeline],
+            begun_at: vec![0; sending * plan.pipeline],
             schedule,
             next: 0,
             start: 0,
@@ -125,7 +119,7 @@ impl<'a> Worker<'a> {
         self.shared.now()
     }
 
-    /// Runs warm-up, window and drain, of which the first begins at `start`.
+    /// Runs the warm-up, which begins at `start`, the window and the drain.
     pub(crate) fn run(mut self, start: u64) -> io::Result<Tally> {
         let mut events = Events::with_capacity(EVENTS);
         self.start = start;
@@ -133,10 +127,10 @@ impl<'a> Worker<'a> {
         self.tick(self.now())?;
         if self.schedule.is_none() {
             for index in 0..self.sending {
-                self.ask(index, self.plan.pipeline as u64)?;
+                self.begin(index, self.plan.pipeline as u64, self.now())?;
             }
         }
-        while self.stage != Stage::Over {
+        while self.stage != Stage::Done {
             wait(&self.kqueue, &mut events, self.patience())?;
             for event in events.iter() {
                 self.handle(event)?;
@@ -147,7 +141,7 @@ impl<'a> Worker<'a> {
             }
             self.send_due(now)?;
         }
-        // A last look: an answer that comes twice may come late.
+        // An answer that the server sends twice may arrive late, so look once more.
         wait(&self.kqueue, &mut events, Duration::ZERO)?;
         for event in events.iter() {
             self.handle(event)?;
@@ -162,15 +156,15 @@ impl<'a> Worker<'a> {
         let Some(schedule) = self.schedule.filter(|_| self.stage < Stage::Drain) else {
             return Duration::from_nanos(tick);
         };
-        // Systems round a wait up to a millisecond: the last one is spent looking, so that messages leave in time.
+        // Systems round a wait up to a millisecond. The last millisecond is spent polling, so that messages leave in time.
         let due = self.due(schedule, self.next).saturating_sub(now + 1_000_000);
         Duration::from_nanos(tick.min(due))
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
         let index = event.token().0;
-        let Some(link) = self.links.get(index) else { return Ok(()) };
-        match (link.phase, event.filter()) {
+        let Some(connection) = self.connections.get(index) else { return Ok(()) };
+        match (connection.phase, event.filter()) {
             (Phase::Dialing, _) => self.try_dialed(index),
             (Phase::Open, Filter::Write) => self.flush(index),
             (Phase::Open, _) => self.receive(index, event.is_eof()),
@@ -178,8 +172,8 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn asked_at(&self, index: usize, message: u64) -> u64 {
-        self.asked_at.get(self.place(index, message)).copied().unwrap_or(0)
+    fn begun_at(&self, index: usize, message: u64) -> u64 {
+        self.begun_at.get(self.place(index, message)).copied().unwrap_or(0)
     }
 
     fn place(&self, index: usize, message: u64) -> usize {
@@ -187,24 +181,18 @@ impl<'a> Worker<'a> {
         if depth == 1 { index } else { index * depth + (message % depth as u64) as usize }
     }
 
-    /// Begins up to `count` messages on connection `index`, as far as the window's budget goes.
-    fn ask(&mut self, index: usize, count: u64) -> io::Result<()> {
-        let now = self.now();
-        self.ask_at(index, count, now)
-    }
-
-    fn ask_at(&mut self, index: usize, count: u64, now: u64) -> io::Result<()> {
+    /// Begins up to `count` messages on connection `index`, within the window's budget.
+    fn begin(&mut self, index: usize, count: u64, now: u64) -> io::Result<()> {
         let count = count.min(self.budget);
-        let Some(link) = self.links.get_mut(index).filter(|link| link.phase != Phase::Dead && count > 0) else {
-            return Ok(());
-        };
-        let first = link.asked;
-        link.ask(count, self.plan.size);
-        let closed = link.phase == Phase::Closed;
+        let usable = |one: &&mut Connection| one.phase != Phase::Dead && count > 0;
+        let Some(connection) = self.connections.get_mut(index).filter(usable) else { return Ok(()) };
+        let first = connection.begun;
+        connection.begin(count, self.plan.size);
+        let closed = connection.phase == Phase::Closed;
         for message in first..first + count {
             let place = self.place(index, message);
-            if let Some(asked_at) = self.asked_at.get_mut(place) {
-                *asked_at = now;
+            if let Some(begun_at) = self.begun_at.get_mut(place) {
+                *begun_at = now;
             }
         }
         self.budget -= count;
@@ -212,12 +200,12 @@ impl<'a> Worker<'a> {
         if closed { self.dial(index) } else { self.flush(index) }
     }
 
-    /// When the timetable's message `number` was to be sent.
+    /// When the timetable's message `number` is due.
     fn due(&self, schedule: Schedule, number: u64) -> u64 {
         self.start.saturating_add(schedule.due(number))
     }
 
-    /// Open loop: begins every message whose time has come by `now`, or notes that it is owed.
+    /// Open loop: begins every message that is due by `now`, or records it as owed.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
         let Some(schedule) = self.schedule else { return Ok(()) };
         let first = self.next;
@@ -226,8 +214,8 @@ impl<'a> Worker<'a> {
             if due > now || due >= self.window_ends {
                 return Ok(());
             }
-            // A timetable that this program cannot keep has no last message: answers, the window's end and whoever
-            // wants it to stop come before the rest.
+            // A timetable that is too fast to be kept always has another message due. Answers, the window's end and a
+            // stop come first.
             let begun = self.next - first;
             if begun > 0 && begun.is_multiple_of(LOOK) && self.now() >= self.boundary {
                 return Ok(());
@@ -235,26 +223,26 @@ impl<'a> Worker<'a> {
             let index = schedule.connection(self.next);
             self.next += 1;
             let counts = self.counts(due);
-            // Read for each: the last of a burst is sent later than the first, and that delay is this program's own.
+            // Read for each message, because the last of a burst leaves later than the first.
             let sent_at = self.now();
-            let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+            let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
             if counts {
                 self.tally.lateness.record(sent_at.saturating_sub(due));
-                self.tally.unsent += u64::from(link.phase == Phase::Dead);
+                self.tally.unsent += u64::from(connection.phase == Phase::Dead);
             }
-            if link.phase != Phase::Dead {
-                link.owed += 1;
-                self.ask_owed(index, sent_at)?;
+            if connection.phase != Phase::Dead {
+                connection.owed += 1;
+                self.begin_owed(index, sent_at)?;
             }
         }
     }
 
-    /// Open loop: begins what is owed on connection `index`, as far as its pipeline goes.
-    fn ask_owed(&mut self, index: usize, now: u64) -> io::Result<()> {
-        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
-        let count = link.owed.min((self.plan.pipeline as u64).saturating_sub(link.under_way()));
-        link.owed -= count;
-        self.ask_at(index, count, now)
+    /// Open loop: begins what is owed on connection `index`, as far as its pipeline has room.
+    fn begin_owed(&mut self, index: usize, now: u64) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let count = connection.owed.min((self.plan.pipeline as u64).saturating_sub(connection.under_way()));
+        connection.owed -= count;
+        self.begin(index, count, now)
     }
 
     /// Whether a message that was due at `due` belongs to the window.
@@ -263,17 +251,17 @@ impl<'a> Worker<'a> {
     }
 
     fn flush(&mut self, index: usize) -> io::Result<()> {
-        let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Open) else { return Ok(()) };
-        while link.has_unsent() {
-            let Some(mut stream) = link.stream.as_ref() else { return Ok(()) };
-            match stream.write(link.to_send(&self.shared.pattern)) {
-                Ok(count) => link.sent(count),
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_open()) else { return Ok(()) };
+        while connection.has_unsent() {
+            let Some(mut stream) = connection.stream.as_ref() else { return Ok(()) };
+            match stream.write(connection.to_send(&self.shared.pattern)) {
+                Ok(count) => connection.sent(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !link.write_armed {
+                    if !connection.write_armed {
                         let write = Change::add_write(stream.as_fd(), Token(index));
                         self.kqueue.apply(&[write.edge()]).all()?;
-                        link.write_armed = true;
+                        connection.write_armed = true;
                     }
                     return Ok(());
                 }
@@ -285,8 +273,8 @@ impl<'a> Worker<'a> {
 
     fn receive(&mut self, index: usize, eof: bool) -> io::Result<()> {
         loop {
-            let Some(link) = self.links.get_mut(index).filter(|link| link.phase == Phase::Open) else { return Ok(()) };
-            let Some(mut stream) = link.stream.as_ref() else { return Ok(()) };
+            let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_open()) else { return Ok(()) };
+            let Some(mut stream) = connection.stream.as_ref() else { return Ok(()) };
             let count = match stream.read(&mut self.buffer) {
                 Ok(0) => return self.fail(index, Failure::Closed),
                 Ok(count) => count,
@@ -295,7 +283,7 @@ impl<'a> Worker<'a> {
                 Err(error) => return self.fail(index, kind(&error)),
             };
             let bytes = self.buffer.get(..count).unwrap_or_default();
-            match link.received(bytes, &self.shared.pattern, self.plan.size) {
+            match connection.received(bytes, &self.shared.pattern, self.plan.size) {
                 Ok(0) => {}
                 Ok(completed) => self.completed(index, completed)?,
                 Err(failure) => return self.fail(index, failure),
@@ -309,16 +297,16 @@ impl<'a> Worker<'a> {
     /// Counts `completed` answers and begins the next messages.
     fn completed(&mut self, index: usize, completed: u64) -> io::Result<()> {
         let now = self.now();
-        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
-        let first = link.answered;
-        link.answered += completed;
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let first = connection.answered;
+        connection.answered += completed;
         self.under_way -= completed;
         if now >= self.boundary {
             self.tick(now)?; // an answer after the window's end is not the window's
         }
         for message in first..first + completed {
-            let asked_at = self.asked_at(index, message);
-            self.record(index, message, asked_at, now);
+            let begun_at = self.begun_at(index, message);
+            self.record(index, message, begun_at, now);
         }
         if self.plan.reconnect.is_some() {
             self.close(index, Phase::Closed);
@@ -326,21 +314,21 @@ impl<'a> Worker<'a> {
                 self.tally.between += self.now() - now;
             }
         }
-        // Read again: what was done since the answer is no part of the next message's time.
+        // Read again, because what was done since the answer is not part of the next message's time.
         let now = self.now();
         if self.schedule.is_some() {
-            self.ask_owed(index, now)
+            self.begin_owed(index, now)
         } else if self.stage < Stage::Drain {
-            self.ask_at(index, completed, now)
+            self.begin(index, completed, now)
         } else {
             Ok(())
         }
     }
 
-    fn record(&mut self, index: usize, message: u64, asked_at: u64, now: u64) {
+    fn record(&mut self, index: usize, message: u64, begun_at: u64, now: u64) {
         let in_window = self.stage == Stage::Window && self.tally.answered < self.quota;
         let since = match self.schedule {
-            None => asked_at,
+            None => begun_at,
             Some(schedule) => self.start.saturating_add(schedule.due_on(index, message)),
         };
         let latency = now.saturating_sub(since);
@@ -352,24 +340,21 @@ impl<'a> Worker<'a> {
             self.tally.latencies.record(latency);
         } else if self.schedule.is_some() && self.counts(since) {
             self.tally.latencies.record(latency);
-            self.tally.service.record(now.saturating_sub(asked_at));
+            self.tally.service.record(now.saturating_sub(begun_at));
         }
         if self.live.is_some() {
             self.fresh.record(latency);
         }
-        self.look_if_full();
+        self.tick_if_full();
     }
 
-    /// Open loop: a message that never came back took at least this long; leaving it out would hide a stall.
+    /// Open loop: records messages that never came back with the time they have taken so far. Leaving them out would hide
+    /// a stall.
     fn charge_unanswered(&mut self, index: usize, now: u64) {
-        let (Some(schedule), Some(link)) = (self.schedule, self.links.get_mut(index)) else { return };
-        let messages = link.answered..link.asked + link.owed;
-        let kept = if self.plan.reconnect.is_some() { link.owed } else { 0 };
-        let messages = messages.start..messages.end - kept;
-        if kept == 0 {
-            link.owed = 0;
-        }
-        for message in messages {
+        let (Some(schedule), Some(connection)) = (self.schedule, self.connections.get_mut(index)) else { return };
+        // The next connection for a message sends what is owed.
+        let given_up = if self.plan.reconnect.is_some() { 0 } else { std::mem::take(&mut connection.owed) };
+        for message in connection.answered..connection.begun + given_up {
             let due = self.start.saturating_add(schedule.due_on(index, message));
             if self.counts(due) {
                 self.tally.latencies.record(now.saturating_sub(due));
@@ -378,7 +363,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Waits; an interruption is a wait that ended early.
+/// Waits for events. A signal ends the wait early, without an error.
 fn wait(kqueue: &Kqueue, events: &mut Events, patience: Duration) -> io::Result<()> {
     match kqueue.wait(events, Some(patience)) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -398,17 +383,17 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;
-    use crate::run::Stop;
+    use crate::watch::Stop;
 
     #[test]
-    fn each_message_of_a_burst_is_timed_from_its_own_send() -> io::Result<()> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?; // its queue takes the connections
+    fn each_message_of_a_burst_has_its_own_send_time() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?; // its backlog takes the connections
         let plan = Plan { connections: 8, pace: Pace::Rate(1000.0), ..Plan::new(listener.local_addr()?) };
-        let (shared, _heard) = Shared::new(&plan, &Stop::default());
-        let mut worker = Worker::new(&plan, &shared, None, 0)?;
+        let (shared, _notices) = Shared::new(&plan, &Stop::default());
+        let mut worker = Worker::new(&shared, 0)?;
         assert_eq!(worker.connect()?, 8);
         worker.send_due(7_000_000)?; // eight are due by then, at once
-        assert!(worker.asked_at.is_sorted_by(|one, next| one < next), "{:?}", worker.asked_at);
+        assert!(worker.begun_at.is_sorted_by(|one, next| one < next), "{:?}", worker.begun_at);
         assert_eq!(worker.tally.lateness.count(), 8);
         Ok(())
     }

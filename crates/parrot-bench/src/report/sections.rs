@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use parrot_load::thousands;
+use parrot_load::units::thousands;
 use plotters::style::RGBColor;
 
 use crate::charts::{self, Axis, Bar, Chart, Line, escape};

@@ -1,10 +1,10 @@
-//! Marks and text, on figures made up.
+//! Marks and text of made-up figures.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 
-/// The report on one second of a single thread that used `cpu` of it and waited for a core for `waited`.
+/// The report on a thread that, in a window of a second, used `cpu` milliseconds and waited for a core for `waited`.
 fn second(plan: &Plan, cpu: u64, waited: u64, counted: Tally) -> Report {
     let account = |milliseconds| Some(Duration::from_millis(milliseconds));
     let used = Account { cpu: account(cpu), waited: account(waited) };
@@ -12,7 +12,7 @@ fn second(plan: &Plan, cpu: u64, waited: u64, counted: Tally) -> Report {
     Report::new(plan, [tally], (plan.kept(), Duration::ZERO), None)
 }
 
-/// `count` answers that each took as long.
+/// `count` answers that took `each`.
 fn answers(count: u64, each: Duration) -> Tally {
     let mut latencies = Latencies::default();
     (0..count).for_each(|_| latencies.record(each.as_nanos() as u64));
@@ -24,14 +24,14 @@ fn plan() -> Plan {
 }
 
 #[test]
-fn a_closed_loop_whose_thread_had_no_time_left_is_client_bound() {
+fn a_closed_loop_with_no_time_left_is_client_bound() {
     let report = second(&plan(), 960, 0, Tally::default());
     assert!(report.marks.contains(&Mark::ClientBound) && report.to_string().contains("no time left"), "{report}");
     assert!(!second(&plan(), 900, 0, Tally::default()).marks.contains(&Mark::ClientBound));
 }
 
 #[test]
-fn a_closed_loop_whose_thread_was_kept_from_running_is_client_bound_for_that_reason() {
+fn a_closed_loop_kept_from_running_is_client_bound() {
     let report = second(&plan(), 500, 460, Tally::default());
     assert!(report.marks.contains(&Mark::ClientBound), "{report}");
     assert!(report.to_string().contains("other programs kept"), "{report}");
@@ -39,31 +39,31 @@ fn a_closed_loop_whose_thread_was_kept_from_running_is_client_bound_for_that_rea
 }
 
 #[test]
-fn connections_that_were_never_served_are_a_contradiction_however_few_messages_there_were() {
+fn connections_never_served_are_a_contradiction() {
     let plan = Plan { connections: 9000, ..plan() };
-    // 4,000 of them were answered ten times each.
+    // 4,000 of the 9,000 were answered, ten times each.
     let report = second(&plan, 0, 0, answers(40_000, Duration::from_millis(100)));
     assert!(report.marks.contains(&Mark::Contradiction), "{report}");
 }
 
 #[test]
-fn a_window_too_short_to_judge_is_not_called_a_contradiction() {
+fn a_window_too_short_to_judge_is_no_contradiction() {
     let plan = Plan { connections: 9000, ..plan() };
-    // All of them took 400 ms: two rounds lie in the window, and the halves at its ends are not counted.
+    // All took 400 ms, so two rounds lie in the window, and the halves at its ends are not counted.
     let report = second(&plan, 0, 0, answers(18_000, Duration::from_millis(400)));
     assert!(!report.marks.contains(&Mark::Contradiction), "{report}");
 }
 
 #[test]
-fn a_stall_that_the_window_s_end_cuts_is_not_called_a_contradiction() {
-    // All were answered at once for half of the window, and after it those that were under way then.
+fn a_stall_at_the_end_of_the_window_is_no_contradiction() {
+    // The server stalls in the middle of the window and answers again after its end.
     let tally = |cut| Tally { cut, ..answers(25_000, Duration::from_millis(1)) };
     assert!(!second(&plan(), 0, 0, tally(500_000_000)).marks.contains(&Mark::Contradiction));
     assert!(second(&plan(), 0, 0, tally(0)).marks.contains(&Mark::Contradiction));
 }
 
 #[test]
-fn an_open_loop_with_more_under_way_than_its_connections_hold_is_a_contradiction() {
+fn more_under_way_than_connections_is_a_contradiction() {
     let plan = Plan { pace: Pace::Rate(1000.0), ..plan() };
     let report = |each: u64| {
         let tally = answers(1000, Duration::from_millis(each));
@@ -74,13 +74,13 @@ fn an_open_loop_with_more_under_way_than_its_connections_hold_is_a_contradiction
 }
 
 #[test]
-fn what_was_not_measured_is_not_shown_as_zero() {
+fn latencies_not_measured_are_not_shown_as_zero() {
     let report = second(&plan(), 0, 0, Tally::default()).to_string();
     assert!(report.contains("latency     none measured") && !report.contains("P50"), "{report}");
 }
 
 #[test]
-fn the_figures_fit_a_terminal_and_each_time_stands_below_its_heading() {
+fn figures_fit_80_columns_below_their_headings() {
     let plan = Plan { pace: Pace::Rate(1e6), ..plan() };
     let tally = answers(1_234_567, Duration::from_micros(16_300));
     let (service, connecting) = (tally.latencies.clone(), tally.latencies.clone());
@@ -94,7 +94,7 @@ fn the_figures_fit_a_terminal_and_each_time_stands_below_its_heading() {
 }
 
 #[test]
-fn connections_are_counted_when_all_were_open_and_at_the_end() {
+fn connections_are_counted_after_connecting_and_at_the_end() {
     let report = |plan: &Plan, open| {
         let tally = Tally { closed: Some(1_000_000_000), open, ..Tally::default() };
         Report::new(plan, [tally], (plan.kept(), Duration::from_millis(1)), None)
@@ -110,13 +110,13 @@ fn connections_are_counted_when_all_were_open_and_at_the_end() {
 }
 
 #[test]
-fn what_a_run_that_was_stopped_did_not_wait_for_is_no_contradiction() {
+fn a_stopped_run_is_no_contradiction() {
     let report = second(&plan(), 0, 0, Tally { stopped: true, ..answers(25_000, Duration::from_millis(1)) });
     assert!(report.marks == [Mark::StoppedEarly], "{report}");
 }
 
 #[test]
-fn what_was_run_is_told_as_far_as_it_is_unusual() {
+fn a_load_shows_only_what_is_not_default() {
     let load = |plan: &Plan| Load::of(plan).to_string();
     assert_eq!(load(&plan()), "closed loop: 50 connections x 12 bytes to 127.0.0.1:1512");
     let unusual = Plan {
@@ -130,8 +130,8 @@ fn what_was_run_is_told_as_far_as_it_is_unusual() {
     };
     assert_eq!(
         load(&unusual),
-        "closed loop: 1,000 connections x 12 bytes to 127.0.0.1:1512, a new one for each message, ended in the \
-         orderly way, 2 threads, from 127.0.0.1 and 127.0.0.2, 0.5 s of warm-up, small messages gathered by the system"
+        "closed loop: 1,000 connections x 12 bytes to 127.0.0.1:1512, a new one for each message, closed in the \
+         orderly way, 2 threads, from 127.0.0.1 and 127.0.0.2, 0.5 s of warm-up, small messages collected by the system"
     );
     assert!(
         second(&unusual, 0, 0, answers(1000, Duration::from_millis(1)))
@@ -141,19 +141,19 @@ fn what_was_run_is_told_as_far_as_it_is_unusual() {
 }
 
 #[test]
-fn messages_never_sent_are_told() {
+fn messages_never_sent_are_reported() {
     let unsent = |unsent| second(&plan(), 0, 0, Tally { unsent, ..Tally::default() }).to_string();
     assert!(unsent(7).contains("never sent  7") && !unsent(0).contains("never sent"), "{}", unsent(7));
 }
 
 #[test]
-fn an_open_loop_that_came_late_itself_is_client_bound_and_one_that_only_looked_for_work_is_not() {
+fn an_open_loop_is_client_bound_if_late_and_not_if_busy() {
     let plan = Plan { pace: Pace::Rate(1000.0), ..plan() };
     let is_marked = |late: u64| {
         let mut lateness = Latencies::default();
         (0..1000).for_each(|message| lateness.record(if message < late { 50_000_000 } else { 1000 }));
         let report = second(&plan, 1000, 0, Tally { lateness, ..Tally::default() });
-        report.marks.contains(&Mark::ClientBound) && report.to_string().contains("came late to messages")
+        report.marks.contains(&Mark::ClientBound) && report.to_string().contains("sent messages late")
     };
     assert!(is_marked(20));
     assert!(!is_marked(5));

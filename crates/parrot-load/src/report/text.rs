@@ -1,20 +1,20 @@
-//! The report as a person reads it.
+//! The report as text.
 
 use std::fmt;
 
 use super::{Load, Report};
 use crate::latency::Latency;
 use crate::plan::WARMUP;
-use crate::{microseconds, thousands};
+use crate::units::{microseconds, thousands};
 
-/// What was run, as a person reads it: what is as usual goes without saying.
+/// The load in a line, without what is at its default.
 impl fmt::Display for Load {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Load { pace, target, .. } = self;
         let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
         write!(formatter, "{pace}: {connections} connections x {size} bytes to {target}")?;
         if let Some(close) = self.reconnect {
-            let ended = if close == "reset" { "ended by a reset" } else { "ended in the orderly way" };
+            let ended = if close == "reset" { "closed by a reset" } else { "closed in the orderly way" };
             write!(formatter, ", a new one for each message, {ended}")?;
         }
         if self.pipeline > 1 {
@@ -33,13 +33,12 @@ impl fmt::Display for Load {
             write!(formatter, ", {} s of warm-up", self.warmup)?;
         }
         if !self.no_delay {
-            write!(formatter, ", small messages gathered by the system")?;
+            write!(formatter, ", small messages collected by the system")?;
         }
         Ok(())
     }
 }
 
-/// The report as a person reads it.
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { load, connecting, latency, client, .. } = self;
@@ -101,10 +100,10 @@ impl fmt::Display for Report {
     }
 }
 
-/// What stands above the rows of latencies.
+/// The headings above the rows of latencies.
 const HEADINGS: &str = "      mean       P50       P90       P99     P99.9       max";
 
-/// A latency in one row, in units that fit.
+/// A row of latencies, each in the unit that fits.
 struct Row<'a>(&'a Latency);
 
 impl fmt::Display for Row<'_> {

@@ -1,35 +1,35 @@
-//! The parts of a run, and what is looked at now and then beside events: time-outs, sends that no event will follow,
-//! live figures.
+//! The stages of a run, and what happens between events: timeouts, retries that no event triggers, live figures.
 
 use std::io;
 use std::time::Duration;
 
 use super::Worker;
 use crate::clock::Account;
+use crate::connection::Phase;
 use crate::failure::Failure;
-use crate::link::Phase;
 use crate::plan::{Length, Pace, nanoseconds};
+use crate::shared::Notice;
 
-/// How often time-outs are looked for and live figures handed over, in nanoseconds, unless [`tick`] says more often.
+/// Longest time between two ticks, in nanoseconds.
 pub(super) const TICK: u64 = 100_000_000;
-/// How often that is at most.
+/// Shortest time between two ticks, in nanoseconds.
 const SHORTEST_TICK: u64 = TICK / 100;
 
-/// The part of a run that the loop is in.
+/// The stage of a run that the loop is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub(super) enum Stage {
     Warmup,
     Window,
     Drain,
-    Over,
+    Done,
 }
 
 impl Worker<'_> {
-    /// Moves to the next stage if it is time, looks for what has taken too long, and hands over live figures.
+    /// Moves to the next stage if it is time, fails what has timed out, and hands over live figures.
     pub(super) fn tick(&mut self, now: u64) -> io::Result<()> {
         let stopped = self.shared.stopped();
         if self.stage == Stage::Warmup && stopped {
-            self.stage = Stage::Over; // there is nothing to report
+            self.stage = Stage::Done; // nothing was measured
             return Ok(());
         }
         if self.stage == Stage::Warmup && now >= self.warmup_ends {
@@ -40,8 +40,8 @@ impl Worker<'_> {
             self.tally.stopped = !complete;
             self.close_window(now)?;
         }
-        self.give_up_slow(now)?;
-        self.try_again()?;
+        self.fail_slow(now)?;
+        self.retry()?;
         if self.stage == Stage::Drain {
             self.end_drain(now, stopped)?;
         }
@@ -50,8 +50,8 @@ impl Worker<'_> {
         self.boundary = match self.stage {
             Stage::Warmup => next.min(self.warmup_ends),
             Stage::Window => next.min(self.window_ends),
-            // Nothing but the last answers is awaited: look after every turn.
-            Stage::Drain | Stage::Over => now + SHORTEST_TICK,
+            // The drain only waits for the last answers, so it can end soon.
+            Stage::Drain | Stage::Done => now + SHORTEST_TICK,
         };
         Ok(())
     }
@@ -79,36 +79,36 @@ impl Worker<'_> {
         self.tally.closed = Some(now);
         self.tally.used = Account::of_thread().since(self.before);
         self.tally.open = self.open();
-        self.shared.window_closed(now);
+        self.shared.notify(Notice::WindowClosed(now));
         Ok(())
     }
 
-    /// Sends, and opens connections, where no event will ask for it.
-    fn try_again(&mut self) -> io::Result<()> {
+    /// Sends, and opens connections, where no event will trigger it.
+    fn retry(&mut self) -> io::Result<()> {
         for index in 0..self.sending {
-            let Some(link) = self.links.get(index) else { break };
-            if link.has_unsent() {
+            let Some(connection) = self.connections.get(index) else { break };
+            if connection.has_unsent() {
                 self.flush(index)?; // after ENOBUFS no event may come
-            } else if link.phase == Phase::Closed && self.schedule.is_some() {
-                self.ask_owed(index, self.now())?;
-            } else if link.phase == Phase::Closed && self.stage < Stage::Drain && link.asked > 0 {
-                self.ask(index, 1)?;
+            } else if connection.phase == Phase::Closed && self.schedule.is_some() {
+                self.begin_owed(index, self.now())?;
+            } else if connection.phase == Phase::Closed && self.stage < Stage::Drain && connection.begun > 0 {
+                self.begin(index, 1, self.now())?;
             }
         }
         Ok(())
     }
 
-    /// Ends the run once the last answers are back, or have been waited for long enough.
+    /// Ends the run once the last answers are back or the timeout has passed.
     fn end_drain(&mut self, now: u64, stopped: bool) -> io::Result<()> {
         let Some(closed) = self.tally.closed else { return Ok(()) };
         let to_come = self.schedule.is_some_and(|schedule| self.due(schedule, self.next) < self.window_ends);
-        let owed = to_come || self.links.iter().any(|link| link.owed > 0);
-        // Who stops a run does not want to wait for what is under way, and has not seen it fail.
+        let owed = to_come || self.connections.iter().any(|one| one.owed > 0);
+        // A stopped run does not wait for messages under way, and does not count them as failed.
         let patience = if stopped { Duration::ZERO } else { self.plan.timeout };
         let too_long = now > closed.saturating_add(nanoseconds(patience));
         if too_long && !stopped {
             for index in 0..self.sending {
-                if self.links.get(index).is_some_and(|link| link.under_way() > 0 || link.owed > 0) {
+                if self.connections.get(index).is_some_and(|one| one.under_way() > 0 || one.owed > 0) {
                     self.fail(index, Failure::Timeout)?;
                 }
             }
@@ -116,19 +116,19 @@ impl Worker<'_> {
             self.tally.unsent += all.saturating_sub(self.next);
         }
         if too_long || (self.under_way == 0 && !owed) {
-            self.stage = Stage::Over;
+            self.stage = Stage::Done;
         }
         Ok(())
     }
 
-    /// Closed loop: whether the messages to measure have all come back or been lost, or nobody is left to send them.
+    /// Closed loop: whether all messages to measure are back or have failed, or no connection is left to send them.
     fn is_full(&self) -> bool {
         let done = self.tally.answered + self.tally.lost >= self.quota;
         self.schedule.is_none() && (done || (self.alive == 0 && self.plan.reconnect.is_none()))
     }
 
-    /// Ends a full window with this turn: until the next tick it would have nothing under way.
-    pub(super) fn look_if_full(&mut self) {
+    /// Makes this turn tick if the window is full. Until the next tick it would have nothing under way.
+    pub(super) fn tick_if_full(&mut self) {
         if self.is_full() {
             self.boundary = 0;
         }
@@ -142,8 +142,8 @@ impl Worker<'_> {
     }
 }
 
-/// Live figures are sampled whenever an interval is over, and handed over when a tick is: ten ticks an interval leave a
-/// figure wrong by a tenth at most.
+/// Time between two ticks. Live figures are handed over at a tick and sampled at the end of an interval, so ten ticks per
+/// interval make a figure wrong by a tenth at most.
 pub(super) fn tick(interval: Option<Duration>) -> u64 {
     interval.map_or(TICK, |interval| (nanoseconds(interval) / 10).clamp(SHORTEST_TICK, TICK))
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn live_figures_are_handed_over_ten_times_an_interval_but_not_without_end() {
+    fn an_interval_has_ten_ticks_within_bounds() {
         let ticks = |milliseconds| tick(Some(Duration::from_millis(milliseconds))) / 1_000_000;
         assert_eq!([1, 100, 200, 1000, 10_000].map(ticks), [1, 10, 20, 100, 100]);
         assert_eq!(tick(None), TICK);

@@ -1,20 +1,21 @@
-//! What is seen while a run is under way: a progress bar on a terminal, plain lines elsewhere or with `--interval`.
+//! Progress of a run: a bar on a terminal, plain lines elsewhere or with `--interval`.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use parrot_load::{Length, Plan, Sample, Watch, microseconds, thousands};
+use parrot_load::units::{microseconds, thousands};
+use parrot_load::{Length, Plan, Sample, Watch};
 
 use crate::arguments::Arguments;
 
-/// How often the bar moves.
+/// How often the bar is redrawn.
 const REFRESH: Duration = Duration::from_millis(200);
-/// How often there is a line where there is no terminal.
+/// How often a line is printed where there is no terminal.
 const LINE: Duration = Duration::from_secs(1);
 
-/// Where a run shows how it goes.
+/// Where a run shows its progress.
 pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     lines: bool,
@@ -35,13 +36,13 @@ impl Screen {
             let bar = ProgressBar::new(1000)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 .with_prefix("connecting");
-            bar.tick(); // connecting may take a while, and nothing else draws the bar until it is over
+            bar.tick(); // connecting may take a while, and nothing else draws the bar until it has ended
             bar
         });
         Screen { bar, lines, warmup: plan.warmup, length: plan.length, answered: 0 }
     }
 
-    /// How often the run is to tell how it goes.
+    /// How often the run is to report.
     pub(crate) fn interval(&self, plan: &Plan) -> Option<Duration> {
         plan.interval.or(self.bar.as_ref().map(|_| REFRESH)).or(self.lines.then_some(LINE))
     }
@@ -55,12 +56,12 @@ impl Screen {
 
     fn line(&self, line: fmt::Arguments<'_>) {
         if self.lines {
-            // Nobody may be looking; the report has it all.
+            // A closed standard error costs nothing: the report has all of it.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
-    /// How much of the run is over, from 0 to 1.
+    /// The share of the run that has passed, from 0 to 1.
     fn share(&self, sample: &Sample) -> f64 {
         match self.length {
             Length::Messages(wanted) => self.answered as f64 / wanted as f64,
@@ -71,7 +72,7 @@ impl Screen {
 
 impl Watch for Screen {
     fn connected(&mut self, open: usize, took: Duration) {
-        // Where nothing opened the error that follows says more.
+        // If none opened, the error that follows says why.
         if open > 0 {
             self.line(format_args!("{} connections open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
         }
@@ -97,7 +98,7 @@ impl Watch for Screen {
         if let Some(bar) = &self.bar {
             bar.set_prefix(stage);
             bar.set_position((self.share(sample).min(1.0) * 1000.0) as u64);
-            // Short enough for 80 columns; what does not fit is cut off, not wrapped.
+            // Short enough for 80 columns. The template cuts off what does not fit.
             let latencies = came(format!("P50 {p50}  P99 {p99}"));
             bar.set_message(format!("{rate}/s  {latencies}  failures {failures}"));
         }

@@ -10,20 +10,20 @@ use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
 use parrot_load::{Close, Length, Pace, Plan};
 
-/// Sends messages to an echo server, checks every byte that comes back, and says how fast it was.
+/// Sends messages to an echo server, checks every byte that comes back, and reports how fast the server was.
 ///
-/// Exit code 0: measured, and nothing failed. 1: something failed (see --max-errors), or nothing could be measured.
-/// 2: wrong usage. 130: interrupted; what was measured until then is reported.
+/// Exit code: 0 if nothing failed, 1 if something failed (see --max-errors) or nothing could be measured, 2 on wrong
+/// usage, 130 if interrupted. An interrupted run still reports what it has measured.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// The server: a port of this machine, or HOST:PORT, where HOST is an address ([::1] for IPv6) or a name
+    /// The server: a port on this machine, or HOST:PORT, where HOST is an address ([::1] for IPv6) or a name
     #[arg(value_name = "ADDR", default_value = "1512")]
     address: String,
     /// Connections that send
     #[arg(short, long, value_name = "N", default_value_t = 50)]
     connections: usize,
-    /// Measure until N messages were answered, instead of for a duration
+    /// Measure until N messages have been answered, instead of for a duration
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration")]
     requests: Option<u64>,
     /// Measure for this long
@@ -41,40 +41,40 @@ pub(crate) struct Arguments {
     /// Threads that send
     #[arg(short, long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Open loop: messages a second over all connections, timed from when each was to be sent
+    /// Open loop: send this many messages a second over all connections, each timed from when it was due
     #[arg(short, long, value_name = "PER_SECOND")]
     rate: Option<f64>,
-    /// Keep connections open; `false` opens one for each message (see --close)
+    /// Keep connections open, or open one for each message if `false` (see --close)
     #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     keep_alive: bool,
-    /// How a connection for one message is ended: `finish` leaves its port in TIME_WAIT, `reset` does not
+    /// How to close a connection after its one message: `finish` leaves its port in TIME_WAIT, `reset` does not
     #[arg(long, value_enum, default_value = "finish")]
     close: Ending,
-    /// Connections besides, which only stay open
+    /// Further connections, which stay open and send nothing
     #[arg(long, value_name = "N", default_value_t = 0)]
     idle: usize,
-    /// Connect from this address; may be repeated, each brings its own ports
+    /// Connect from this address; may be repeated, and each address adds its own ports
     #[arg(long, value_name = "ADDRESS")]
     source: Vec<IpAddr>,
-    /// How long an answer, or a connection, may take
+    /// How long an answer, or opening a connection, may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     timeout: Duration,
-    /// Let the system gather small messages (leaves TCP_NODELAY off)
+    /// Let the system collect small messages before it sends them (leaves TCP_NODELAY off)
     #[arg(long)]
     delay: bool,
-    /// How many failures, and messages never sent, do not make the exit code 1
+    /// Failures and unsent messages that are allowed before the exit code becomes 1
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) max_errors: u64,
-    /// A line on standard error this often [default: 1s without a terminal, unless --quiet or --json]
+    /// Print a line on standard error this often [default: 1s without a terminal, unless --quiet or --json]
     #[arg(short, long, value_name = "DURATION", value_parser = duration)]
     pub(crate) interval: Option<Duration>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the latencies as an HdrHistogram percentile distribution
+    /// Write the latencies to this file, as an HdrHistogram percentile distribution
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
-    /// No progress while it runs
+    /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -86,7 +86,7 @@ enum Ending {
 }
 
 impl Arguments {
-    /// The plan that the arguments describe, if they describe one that is possible.
+    /// The plan that the arguments describe, if it is possible.
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let close = match self.close {
             Ending::Finish => Close::Finish,
@@ -113,15 +113,15 @@ impl Arguments {
     }
 }
 
-/// A port is one of this machine, by its literal address: a name may mean another family first (node#40537). Of a name
-/// the first address counts.
+/// The address of the server. A port alone stands for the literal 127.0.0.1, because `localhost` may resolve to ::1
+/// first (node#40537). Of a name's addresses the first is taken.
 fn address(text: &str) -> anyhow::Result<SocketAddr> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     let mut addresses = text.to_socket_addrs().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => {
-            anyhow!("`{text}` is no address ({error}): give a port or HOST:PORT, as in 1512 or [::1]:1512")
+            anyhow!("`{text}` is not an address ({error}): give a port or HOST:PORT, as in 1512 or [::1]:1512")
         }
         _ => anyhow!("the name in `{text}` could not be resolved: {error}"),
     })?;
@@ -155,15 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_resolved_is_told_from_what_is_no_address() {
-        let told = |text| address(text).expect_err("no address").to_string();
-        assert!(told("nowhere").contains("HOST:PORT") && told("localhost:port").contains("HOST:PORT"));
-        // The label is longer than the 63 bytes that a name may have: nobody is asked for it.
-        assert!(told(&format!("{}:1", "a".repeat(64))).contains("could not be resolved"));
+    fn unresolved_names_and_malformed_addresses_differ() {
+        let refused = |text| address(text).expect_err("no address").to_string();
+        assert!(refused("nowhere").contains("HOST:PORT") && refused("localhost:port").contains("HOST:PORT"));
+        // A label has at most 63 bytes, so no server is asked for this one.
+        assert!(refused(&format!("{}:1", "a".repeat(64))).contains("could not be resolved"));
     }
 
     #[test]
-    fn sizes_and_durations_are_read_as_people_write_them() {
+    fn sizes_and_durations_take_units() {
         let plan = plan(&["--size", "64KiB", "-d", "1m 30s", "--warmup", "0s"]);
         assert_eq!((plan.size, plan.warmup), (65_536, Duration::ZERO));
         assert_eq!(plan.length, Length::Time(Duration::from_secs(90)));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_cannot_be_is_refused_before_anything_is_sent() {
+    fn impossible_plans_are_refused() {
         for wrong in [&["-c", "0"][..], &["-c", "5", "-t", "8"], &["--rate", "0"], &["--interval", "0s"], &["nowhere"]]
         {
             let arguments =

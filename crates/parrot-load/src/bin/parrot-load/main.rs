@@ -1,4 +1,4 @@
-//! The `parrot-load` program: arguments in, a report out, and an exit code that says whether to believe it.
+//! The `parrot-load` program. It turns arguments into a plan, runs it, and prints the report.
 
 mod arguments;
 mod screen;
@@ -16,19 +16,19 @@ use parrot_load::{Mark, Plan, Stop};
 use arguments::Arguments;
 use screen::Screen;
 
-/// What a shell says of a program that Ctrl-C has ended.
+/// The exit code of a program that Ctrl-C ended, as shells report it.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let plan = arguments.plan().unwrap_or_else(|error| {
-        // As clap does for the mistakes that it finds itself: with the usage, and exit code 2.
+        // Like the errors that clap finds itself, with the usage and exit code 2.
         Arguments::command().error(ErrorKind::ValueValidation, format!("{error:#}")).exit()
     });
     match run(plan, &arguments) {
         Ok(code) => code,
         Err(error) => {
-            // If it cannot be told, the exit code still says so.
+            // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "parrot-load: {error:#}");
             match error.downcast_ref() {
                 Some(parrot_load::Error::Stopped) => ExitCode::from(INTERRUPTED),
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
 
 fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let refused = |path: &std::path::PathBuf| format!("cannot write the latencies to {}", path.display());
-    // Opened before the run: a mistake in the path should not cost the measurement. What it holds stays until there is
-    // something to replace it.
+    // Opened before the run, so that a mistake in the path does not cost the measurement. The file keeps its contents
+    // until there are latencies to replace them.
     let open = |path| File::options().write(true).create(true).truncate(false).open(path);
     let hdr = arguments.hdr.as_ref().map(|path| open(path).with_context(|| refused(path)).map(|file| (file, path)));
     let hdr = hdr.transpose()?;
@@ -68,7 +68,7 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Writes the report to standard output. A reader who has gone has seen enough of it.
+/// Writes the report to standard output. A closed pipe is no error.
 fn print(report: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{report}").and_then(|()| output.flush()) {
@@ -77,7 +77,7 @@ fn print(report: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Makes Ctrl-C end the run early, so that what was measured is still reported. A second one ends the program.
+/// Makes Ctrl-C stop the run, which then reports what it has measured. A second Ctrl-C ends the program.
 fn stop_on_interrupt(stop: &Stop) -> anyhow::Result<SignalGuard> {
     let guard = SignalGuard::block(&[Signal::Interrupt, Signal::Terminate])?;
     let kqueue = Kqueue::new()?;

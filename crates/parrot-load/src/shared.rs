@@ -1,0 +1,69 @@
+//! What the threads of a run share, and what they report to the thread that called [`run`](crate::run()).
+
+use std::fmt;
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::Instant;
+
+use crate::pattern::Pattern;
+use crate::plan::Plan;
+use crate::tally::Live;
+use crate::watch::Stop;
+
+/// What the threads of a run share.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) pattern: Pattern,
+    /// The live figures of each thread; none if nobody asked for them.
+    pub(crate) live: Vec<Mutex<Live>>,
+    started: Instant,
+    stop: Stop,
+    notices: mpsc::Sender<Notice>,
+    /// Why the first connection that failed to open failed.
+    refusal: OnceLock<String>,
+}
+
+/// What a thread reports to the thread that called [`run`](crate::run()).
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// How many of its connections are open.
+    Connected(usize),
+    /// When, in nanoseconds since the run began.
+    WindowClosed(u64),
+    Done,
+}
+
+impl<'a> Shared<'a> {
+    /// What the threads of `plan` share, and the receiver of their notices.
+    pub(crate) fn new(plan: &'a Plan, stop: &Stop) -> (Shared<'a>, mpsc::Receiver<Notice>) {
+        let (notices, receiver) = mpsc::channel();
+        let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
+        let live = plan.interval.iter().flat_map(|_| (0..plan.threads).map(|_| Mutex::default())).collect();
+        let (started, stop, refusal) = (Instant::now(), stop.clone(), OnceLock::new());
+        (Shared { plan, pattern, live, started, stop, notices, refusal }, receiver)
+    }
+
+    /// Nanoseconds since the run began.
+    pub(crate) fn now(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.stopped()
+    }
+
+    /// Keeps the reason why a connection failed to open, if it is the first.
+    pub(crate) fn could_not_connect(&self, why: &impl fmt::Display) {
+        self.refusal.get_or_init(|| why.to_string());
+    }
+
+    /// The reason that [`could_not_connect`](Shared::could_not_connect) kept.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    pub(crate) fn notify(&self, notice: Notice) {
+        // Sending fails only if the receiver is gone, and then the run has already failed.
+        let _ = self.notices.send(notice);
+    }
+}

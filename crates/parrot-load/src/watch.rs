@@ -1,0 +1,53 @@
+//! How the caller of a run follows it and stops it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::latency::Latency;
+
+/// Stops a run early from another thread. The run still reports what it has measured until then.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks the run to stop. It notices within a tenth of a second.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`stop`](Stop::stop) was called.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Follows a run, on the thread that called [`run`](crate::run()). `()` ignores everything.
+pub trait Watch {
+    /// Connecting took this long, and `open` connections are open.
+    fn connected(&mut self, _open: usize, _took: Duration) {}
+    /// The warm-up has ended and the window begins.
+    fn window_opens(&mut self) {}
+    /// The window has closed, and what happens from now on is not measured. It closed `late` before this call.
+    fn window_closes(&mut self, _late: Duration) {}
+    /// What happened since the previous call, once per [`Plan::interval`](crate::Plan::interval).
+    fn interval(&mut self, _sample: &Sample) {}
+}
+
+impl Watch for () {}
+
+/// What happened in one interval of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Time since the first message was sent.
+    pub elapsed: Duration,
+    /// Whether the interval ended in the window, and not in the warm-up before it or the drain after it.
+    pub measured: bool,
+    /// Answers a second.
+    pub messages_per_second: f64,
+    /// The answers' latencies.
+    pub latency: Latency,
+    /// Failures since the run began.
+    pub failures: u64,
+}
