@@ -1,13 +1,13 @@
-//! What the calling thread has used of the machine, and what others kept it from using.
+//! CPU time that the calling thread used, and time that it waited for a core.
 
 use std::time::Duration;
 
-/// A thread's account, or the difference of two.
+/// A thread's times since it started, or the difference of two such accounts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Account {
-    /// CPU time it used; `None` on NetBSD, for which rustix does not offer the thread's clock.
+    /// CPU time; `None` on NetBSD, where rustix does not offer the thread's clock.
     pub(crate) cpu: Option<Duration>,
-    /// Time it was ready to run while something else had its core; Linux alone tells.
+    /// Time that it was ready to run while something else had its core; only Linux reports it.
     pub(crate) waited: Option<Duration>,
 }
 
@@ -17,7 +17,7 @@ impl Account {
         Account { cpu: cpu(), waited: waited() }
     }
 
-    /// What has been added since `earlier`.
+    /// The difference to `earlier`.
     pub(crate) fn since(self, earlier: Account) -> Account {
         let added =
             |now: Option<Duration>, then: Option<Duration>| now.zip(then).map(|(now, then)| now.saturating_sub(then));
@@ -35,7 +35,7 @@ fn cpu() -> Option<Duration> {
     None
 }
 
-/// The second field of `schedstat`: nanoseconds spent on a run queue (Documentation/scheduler/sched-stats.rst).
+/// The second field of `schedstat`, nanoseconds spent on a run queue (Documentation/scheduler/sched-stats.rst).
 #[cfg(target_os = "linux")]
 fn waited() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;

@@ -1,60 +1,60 @@
-//! What a load is: whom it is sent to, how much of it, how fast and for how long.
+//! What load to send: to which server, how much, how fast and for how long.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A load to be run.
+/// A load for [`run`](crate::run()) to send.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The server.
     pub target: SocketAddr,
     /// Connections that send messages.
     pub connections: usize,
-    /// Connections that are opened, send nothing and are expected to stay open.
+    /// Further connections that send nothing and are expected to stay open.
     pub idle: usize,
     /// Bytes in a message.
     pub size: usize,
     /// Messages a connection may have under way at once.
     pub pipeline: usize,
-    /// Threads that the connections are shared out to.
+    /// Threads that share the connections.
     pub threads: usize,
     /// When the next message is sent.
     pub pace: Pace,
-    /// A connection for each message, and how it is ended; `None` keeps connections open.
+    /// How to close a connection after its one message; `None` keeps connections open.
     pub reconnect: Option<Close>,
     /// How long to send before measuring.
     pub warmup: Duration,
     /// How long to measure.
     pub length: Length,
-    /// How long an answer, or a connection, may take before it counts as failed.
+    /// How long an answer, or opening a connection, may take before it counts as failed.
     pub timeout: Duration,
-    /// Local addresses to connect from, in turn; the system's choice if empty.
+    /// Local addresses to connect from, in rotation; the system's choice if empty.
     pub sources: Vec<IpAddr>,
     /// Whether small messages are sent at once (`TCP_NODELAY`).
     pub no_delay: bool,
-    /// How often a [`Watch`](crate::Watch) is told how it goes. What it is told is up to a tenth of the interval old,
-    /// and up to a millisecond where that is more.
+    /// How often [`Watch::interval`](crate::Watch::interval) is called. Its figures are up to a tenth of the interval
+    /// old, or a millisecond if that is more.
     pub interval: Option<Duration>,
 }
 
-/// The highest rate of an open loop: one message each 100 ns, beyond what a socket takes on any machine of today. The
-/// timetable of a higher one would be all that the load generator had time for.
+/// The highest rate of an open loop. A message every 100 ns is more than a socket takes on any machine today, and a
+/// higher rate would leave the load generator no time for anything but its timetable.
 const FASTEST: f64 = 1e7;
 /// The most connections, and the most messages under way at once, that memory is reserved for.
 const MOST: usize = 1 << 27;
 
-/// How long a load is sent before it is measured, unless it says otherwise.
+/// The default warm-up.
 pub(crate) const WARMUP: Duration = Duration::from_secs(1);
 
 /// When the next message is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// Closed loop: as soon as an answer has come. A server that stalls is also asked less, so the latencies are those
-    /// of the messages that were sent, not those of users who come when they like.
+    /// Closed loop: as soon as an answer has arrived. A server that stalls also receives fewer messages, so the
+    /// latencies are not those of users who come at their own pace.
     Closed,
     /// Open loop: this many messages a second over all connections, whatever the server does. A message is timed from
-    /// the moment it was to be sent, so that a stall is charged to every message it delayed.
+    /// the moment it was due, so that a stall is charged to every message that it delayed.
     Rate(f64),
 }
 
@@ -63,22 +63,22 @@ pub enum Pace {
 pub enum Length {
     /// This long.
     Time(Duration),
-    /// Until this many messages were answered.
+    /// Until this many messages have been answered.
     Messages(u64),
 }
 
-/// How a connection that served its one message is ended.
+/// How a connection is closed after its one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
-    /// Orderly. The port is unusable for a while afterwards (`TIME_WAIT`), so the number of connections a second is
-    /// bounded by the number of ports.
+    /// In the orderly way. The port stays unusable for a while (`TIME_WAIT`), so the number of ports bounds the number
+    /// of connections a second.
     Finish,
-    /// By a reset, which leaves no port behind.
+    /// By a reset, after which the port is free at once.
     Reset,
 }
 
 impl Plan {
-    /// A closed loop of 50 connections and 12-byte messages to `target`, for ten seconds after one of warm-up.
+    /// A closed loop of 50 connections and 12-byte messages to `target`, for ten seconds after a warm-up of one second.
     #[must_use]
     pub fn new(target: SocketAddr) -> Plan {
         Plan {
@@ -104,11 +104,11 @@ impl Plan {
         self.idle.saturating_add(if self.reconnect.is_some() { 0 } else { self.connections })
     }
 
-    /// What makes the plan impossible, if anything, in words for its author.
+    /// Checks that the plan is possible. [`run`](crate::run()) calls this first.
     ///
     /// # Errors
     ///
-    /// The first contradiction found.
+    /// The first contradiction, in words for the plan's author.
     pub fn check(&self) -> Result<(), Impossible> {
         let connections = self.connections.checked_add(self.idle);
         let under_way = self.connections.checked_mul(self.pipeline);
@@ -116,7 +116,7 @@ impl Plan {
         let wrong = if self.connections == 0 {
             "a load needs at least one connection"
         } else if self.size == 0 {
-            "a message needs at least one byte: nothing comes back for an empty one"
+            "a message needs at least one byte, because nothing comes back for an empty one"
         } else if self.pipeline == 0 {
             "a connection needs at least one message under way"
         } else if self.size.checked_mul(self.pipeline).is_none_or(|bytes| bytes > 1 << 30) {
@@ -124,24 +124,24 @@ impl Plan {
         } else if connections.is_none_or(|all| all > MOST) || under_way.is_none_or(|all| all > MOST) {
             "more than 134 million connections, or messages under way at once: use fewer"
         } else if self.threads == 0 || self.threads > self.connections {
-            "there must be at least one thread, and a connection for each"
+            "a load needs at least one thread, and a connection for each thread"
         } else if self.reconnect.is_some() && self.pipeline > 1 {
             "a connection for each message leaves nothing to pipeline"
         } else if self.length == Length::Messages(0) || self.length == Length::Time(Duration::ZERO) {
-            "there is nothing to measure in an empty window"
+            "an empty window leaves nothing to measure"
         } else if !matches!(self.pace, Pace::Closed)
             && !matches!(self.pace, Pace::Rate(rate) if rate.is_finite() && rate > 0.0)
         {
-            "a rate is a number of messages a second above 0"
+            "a rate must be a number of messages a second above 0"
         } else if matches!(self.pace, Pace::Rate(rate) if rate > FASTEST) {
             "no machine sends more than 10,000,000 messages a second: use a lower rate, or the closed loop (no rate), \
              which sends as fast as the server answers"
         } else if self.sources.iter().any(families_differ) {
             "a source address must be of the target's family (both IPv4 or both IPv6)"
         } else if self.timeout.is_zero() {
-            "a time-out of 0 fails every message"
+            "a timeout of 0 would fail every message"
         } else if self.interval == Some(Duration::ZERO) {
-            "an interval of 0 would tell without end: use one such as 1s"
+            "an interval of 0 would print without end: use one such as 1s"
         } else {
             return Ok(());
         };
@@ -149,7 +149,7 @@ impl Plan {
     }
 }
 
-/// A duration in nanoseconds; one of more than five centuries is as long as that.
+/// A duration in nanoseconds, at most `u64::MAX` (five centuries).
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_plan_is_refused_in_words() {
+    fn an_impossible_plan_is_refused_with_the_reason() {
         assert_eq!(Plan::new(SocketAddr::from(([127, 0, 0, 1], 1512))).check(), Ok(()));
         assert!(refused(|plan| plan.size = 0).contains("at least one byte"));
         assert!(refused(|plan| plan.threads = 51).contains("a connection for each"));

@@ -1,4 +1,4 @@
-//! What a run found, with its doubts about itself.
+//! What a run measured, and what makes that doubtful.
 
 mod marks;
 #[cfg(test)]
@@ -16,10 +16,10 @@ use crate::latency::{Latencies, Latency};
 use crate::plan::{Close, Length, Pace, Plan};
 use crate::tally::Tally;
 
-/// Name and version of the report as JSON. The version changes when a field changes its meaning or goes away.
+/// Name and version of the JSON format. The version changes when a field changes its meaning or is removed.
 const SCHEMA: &str = "parrot-load/1";
 
-/// What a run found. Times are in microseconds unless they say otherwise.
+/// What a run measured. Latencies are in microseconds.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Name and version of this format.
@@ -32,49 +32,49 @@ pub struct Report {
     pub connecting: Connecting,
     /// Length of the measured window, in seconds.
     pub window: f64,
-    /// Answers within the window.
+    /// Answers that arrived within the window.
     pub messages: u64,
     /// Answers a second.
     pub messages_per_second: f64,
     /// Bytes a second, in each direction.
     pub bytes_per_second: f64,
-    /// In a closed loop from the send, in an open loop from when the send was due, to the last byte's return. With a
-    /// connection for each message it includes opening it.
+    /// From the send (closed loop) or from when the send was due (open loop) until the last byte was back. With a
+    /// connection for each message it includes opening the connection.
     pub latency: Latency,
     /// Open loop: the same messages timed from when they were really sent.
     pub service: Option<Latency>,
-    /// Open loop: how late this program came to messages that were due.
+    /// Open loop: how late the load generator was to send messages that were due.
     pub lateness: Option<Latency>,
     /// Open loop: messages never sent, because their connection had failed or the timetable was too fast to be kept.
     pub unsent: u64,
-    /// Failures by kind, of the whole run.
+    /// Failures of the whole run, by kind.
     pub failures: Failures,
-    /// What the load generator itself used.
+    /// CPU time of the load generator itself.
     pub client: Client,
-    /// Messages under way on average, by throughput and mean latency (Little's law).
+    /// Messages under way on average, from throughput and mean latency (Little's law).
     pub concurrency: f64,
-    /// What a reader of the figures has to know.
+    /// Reasons to doubt the figures.
     pub marks: Vec<Mark>,
-    /// The latencies behind [`latency`](Report::latency), for percentiles and charts of one's own.
+    /// The latencies behind [`latency`](Report::latency), for other percentiles and charts.
     #[serde(skip)]
     pub latencies: Latencies,
-    /// Seconds that a message answered after the window was under way within it, at most.
+    /// The longest time, in seconds, that a message answered after the window was under way within it.
     #[serde(skip)]
     cut: f64,
-    /// Connections, on average, that were being ended after their one message.
+    /// Connections, on average, that were being closed after their one message.
     #[serde(skip)]
     between: f64,
-    /// Whether the run was stopped before the window was over.
+    /// Whether the run was stopped before the window ended.
     #[serde(skip)]
     stopped: bool,
 }
 
-/// The plan, as the report repeats it.
+/// The plan that was run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Load {
     /// The server.
     pub target: String,
-    /// `closed loop`, or `open loop`.
+    /// `closed loop` or `open loop`.
     pub pace: &'static str,
     /// Messages a second asked for, in an open loop.
     pub rate: Option<f64>,
@@ -88,48 +88,48 @@ pub struct Load {
     pub pipeline: usize,
     /// Threads that sent.
     pub threads: usize,
-    /// With a connection for each message, how it was ended: `finish` or `reset`.
+    /// With a connection for each message, how it was closed: `finish` or `reset`.
     pub reconnect: Option<&'static str>,
-    /// Local addresses connected from.
+    /// Local addresses that the connections came from.
     pub sources: Vec<String>,
     /// Whether small messages were sent at once (`TCP_NODELAY`).
     pub no_delay: bool,
-    /// Seconds of load before the window.
+    /// Seconds of warm-up before the window.
     pub warmup: f64,
-    /// Seconds the window was to last, unless it was to last for a number of messages.
+    /// Seconds that the window was to last, unless it was for a number of messages.
     pub duration: Option<f64>,
-    /// Messages that the window was to last for, unless it was to last for a time.
+    /// Messages that the window was for, unless it was to last for a time.
     pub requests: Option<u64>,
-    /// Seconds that an answer, or a connection, was given.
+    /// Seconds that an answer, or opening a connection, was allowed to take.
     pub timeout: f64,
 }
 
 /// How connecting went.
 #[derive(Debug, Clone, Serialize)]
 pub struct Connecting {
-    /// Connections open when connecting was over, of those that were to stay open. With a connection for each message
-    /// these are the idle ones.
+    /// Connections that were open when connecting ended, of those that were to stay open. With a connection for each
+    /// message these are the idle ones.
     pub opened: usize,
     /// How many of them were still open when the window closed.
     pub open: usize,
-    /// Time that connecting took, in seconds.
+    /// Seconds that connecting took.
     pub elapsed: f64,
-    /// How long each took.
+    /// How long each connection took to open.
     pub latency: Latency,
-    /// Why the first connection that could not be opened could not, in the system's words.
+    /// The system's error for the first connection that could not be opened.
     pub error: Option<String>,
 }
 
-/// What the load generator itself used in the window.
+/// CPU time of the load generator itself in the window.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Client {
-    /// CPU time of its threads, in seconds; absent where the system does not tell.
+    /// CPU time of its threads, in seconds; `None` where the system does not report it.
     pub cpu: Option<f64>,
-    /// The same for each message, in microseconds.
+    /// CPU time per message, in microseconds.
     pub cpu_per_message: Option<f64>,
-    /// Share of the window in which its busiest thread, the one that used and waited most, used a core.
+    /// Share of the window in which the busiest thread, the one that used and waited for a core most, used it.
     pub busiest: Option<f64>,
-    /// Share of the window in which that thread was ready to run and something else had its core; Linux alone tells.
+    /// Share of the window in which that thread waited because something else had its core; only Linux reports it.
     pub waited: Option<f64>,
 }
 

@@ -1,22 +1,22 @@
-//! The open loop's timetable: when each message was to be sent, whatever became of it.
+//! The open loop's timetable: when each message is due, whatever the server does.
 
 use std::time::Duration;
 
-/// A timetable for one thread's connections, which take turns.
+/// A timetable that goes round one thread's connections.
 ///
-/// Message `m` of connection `c` is due at `(m * connections + c) / rate`, so nothing has to be stored: who knows how
-/// many messages a connection was asked for knows when each was due.
+/// Message `m` of connection `c` is due at `(m * connections + c) / rate`. The number of a message gives its time, so
+/// no times have to be stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
     connections: u64,
     /// Nanoseconds between one message and the next.
     interval: f64,
-    /// Nanoseconds by which this thread's timetable is later than the first thread's, so that threads interleave.
+    /// Nanoseconds by which this thread's timetable trails the first thread's, so that threads interleave.
     offset: f64,
 }
 
 impl Schedule {
-    /// The timetable of `thread`, one of `threads` which together send `rate` messages a second.
+    /// The timetable of thread number `thread` of `threads`, which together send `rate` messages a second.
     pub(crate) fn new(rate: f64, thread: usize, threads: usize, connections: usize) -> Schedule {
         let second = Duration::from_secs(1).as_nanos() as f64;
         Schedule {
@@ -41,7 +41,7 @@ impl Schedule {
         self.due(message * self.connections + connection as u64)
     }
 
-    /// Whose turn the timetable's message number `number` is.
+    /// The connection that the timetable's message number `number` belongs to.
     pub(crate) fn connection(&self, number: u64) -> usize {
         (number % self.connections) as usize
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_message_of_the_timetable_is_one_message_of_one_connection() {
+    fn both_ways_to_number_a_message_give_the_same_time() {
         let schedule = Schedule::new(1000.0, 0, 1, 7);
         for number in 0..100 {
             let (connection, message) = (schedule.connection(number), number / 7);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_together_keep_the_rate() {
+    fn threads_keep_the_rate_together() {
         let dues = |thread| (0..5).map(move |number| Schedule::new(100.0, thread, 2, 3).due(number));
         let mut all: Vec<u64> = dues(0).chain(dues(1)).collect();
         all.sort_unstable();
