@@ -30,6 +30,23 @@ pub enum Source<'a> {
     User(&'a Waker),
 }
 
+impl Source<'_> {
+    /// The filter of its events.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn filter(&self) -> crate::Filter {
+        use crate::Filter;
+        match self {
+            Source::Read(_) => Filter::Read,
+            Source::Write(_) => Filter::Write,
+            Source::Vnode(_) => Filter::Vnode,
+            Source::Timer(_) => Filter::Timer,
+            Source::Signal(_) => Filter::Signal,
+            Source::Process(_) => Filter::Process,
+            Source::User(_) => Filter::User,
+        }
+    }
+}
+
 /// One change to what a queue reports, to be handed to [`Kqueue::apply`](crate::Kqueue::apply).
 ///
 /// Adding what is there replaces it, mode and token included. Deleting, enabling and disabling what is not there is

@@ -35,6 +35,13 @@ pub enum Filter {
     Vnode,
 }
 
+impl Filter {
+    /// Every filter, at the index that it has as a number.
+    #[cfg(target_os = "linux")]
+    pub(crate) const ALL: [Filter; 7] =
+        [Filter::Read, Filter::Write, Filter::Timer, Filter::Signal, Filter::User, Filter::Process, Filter::Vnode];
+}
+
 flag_set! {
     /// What an event says besides its numbers.
     pub(crate) Flags {
@@ -87,6 +94,13 @@ impl Event {
     pub(crate) fn with_data(mut self, data: i64) -> Self {
         self.data = data;
         self.flags |= Flags::DATA;
+        self
+    }
+
+    /// The bits of what happened to a process or a file.
+    #[must_use]
+    pub(crate) fn with_details(mut self, bits: u8) -> Self {
+        self.details = u32::from(bits);
         self
     }
 
@@ -373,6 +387,12 @@ impl fmt::Debug for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn every_filter_stands_at_its_number() {
+        assert!(Filter::ALL.into_iter().map(|filter| filter as usize).eq(0..Filter::ALL.len()));
+    }
 
     #[test]
     fn an_event_is_three_words() {

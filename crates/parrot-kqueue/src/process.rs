@@ -1,6 +1,5 @@
 //! Processes as a source of events.
 
-use crate::sys;
 use std::{fmt, io, process::Child};
 
 /// A process, by its number.
@@ -109,7 +108,7 @@ impl ProcessEvents {
     ///
     /// assert!(ProcessEvents::SUPPORTED.contains(ProcessEvents::EXIT));
     /// ```
-    pub const SUPPORTED: ProcessEvents = sys::PROCESS_EVENTS;
+    pub const SUPPORTED: ProcessEvents = if cfg!(target_os = "linux") { Self::EXIT } else { Self::all() };
 }
 
 /// A status in the encoding of wait(2), which `ExitStatus` is made from. rustix does not have it on every system.

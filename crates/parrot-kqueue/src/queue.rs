@@ -105,7 +105,7 @@ impl Kqueue {
     /// ```
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.queue.wait(events, timeout::clamp(timeout))
+        self.queue.wait(&mut events.list, &mut events.buffer, timeout::clamp(timeout))
     }
 
     /// Registers a waker: a handle with which any thread can end a wait of this queue, with an event of this token.
@@ -128,7 +128,7 @@ impl Kqueue {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn waker(&self, token: Token) -> io::Result<Waker> {
-        self.queue.waker(token).map(|waker| Waker { waker })
+        self.queue.waker(token)
     }
 
     /// How many events were dropped because they came from a descriptor that was closed while registered, and lived
@@ -155,7 +155,7 @@ impl fmt::Debug for Kqueue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Kqueue")
-            .field("backend", &crate::BACKEND)
+            .field("backend", &sys::BACKEND)
             .field("descriptor", &self.as_fd().as_raw_fd())
             .finish()
     }

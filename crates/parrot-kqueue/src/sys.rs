@@ -1,15 +1,15 @@
 //! The one place that chooses between the two implementations.
 //!
-//! Each offers the same names: `Queue`, `Buffer` (the list that the system writes into), `Waker`, `Guard`, `BACKEND`,
-//! and what it can report: `VNODE_EVENTS`, `PROCESS_EVENTS`. Everything outside of this folder is the same on every
-//! system.
+//! Both offer the same names: `Queue`, `Buffer` (the list that the system writes into), `Guard` and `BACKEND`.
+
+mod table;
 
 #[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(target_os = "linux")]
-pub(crate) use epoll::{BACKEND, Buffer, Guard, PROCESS_EVENTS, Queue, VNODE_EVENTS, Waker};
+pub(crate) use epoll::{BACKEND, Buffer, Guard, Queue};
 
 #[cfg(not(target_os = "linux"))]
 mod kqueue;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use kqueue::{BACKEND, Buffer, Guard, PROCESS_EVENTS, Queue, VNODE_EVENTS, Waker};
+pub(crate) use kqueue::{BACKEND, Buffer, Guard, Queue};

@@ -1,7 +1,5 @@
 //! Files as a source of events.
 
-use crate::sys;
-
 flag_set! {
     /// What can happen to a file that a queue reports.
     ///
@@ -41,5 +39,6 @@ impl VnodeEvents {
     /// let wanted = VnodeEvents::SUPPORTED.difference(VnodeEvents::DELETE);
     /// assert!(wanted.contains(VnodeEvents::WRITE | VnodeEvents::RENAME));
     /// ```
-    pub const SUPPORTED: VnodeEvents = sys::VNODE_EVENTS;
+    pub const SUPPORTED: VnodeEvents =
+        if cfg!(target_os = "linux") { Self::all().difference(Self::REVOKE) } else { Self::all() };
 }

@@ -1,16 +1,20 @@
 //! Ending a wait from another thread.
 
-use crate::sys;
-use std::{fmt, io};
+use std::{fmt, io, ptr, sync::Arc};
+
+/// How a waker reaches its queue on this system.
+pub(crate) trait Wake: Send + Sync {
+    fn wake(&self) -> io::Result<()>;
+}
 
 /// A handle with which any thread can end a wait of a queue. Made by [`Kqueue::waker`](crate::Kqueue::waker).
 ///
-/// A use of it is kept until a wait reports it, and many uses before that are reported as one event. Clones are the
-/// same waker. When the last of them is dropped the registration is gone, after a last event if there is a use that was
-/// not reported yet. (Its descriptor, where it has one, is given back by the next waker or with the queue.)
+/// A use is kept until a wait reports it, and several uses before that are reported as one event. Clones are the same
+/// waker. When the last clone is dropped, the registration goes as soon as every use was reported. The next waker, or
+/// the end of the queue, then frees the descriptor where the waker has one.
 ///
 /// ```
-/// use parrot_kqueue::{Events, Kqueue, Token};
+/// use parrot_kqueue::{Change, Events, Kqueue, Source, Token};
 ///
 /// let queue = Kqueue::new()?;
 /// let waker = queue.waker(Token(1))?;
@@ -20,33 +24,39 @@ use std::{fmt, io};
 ///         std::thread::spawn(move || waker.wake())
 ///     })
 ///     .collect();
-/// # for worker in workers { worker.join().map_err(|_| std::io::ErrorKind::Other)??; }
+/// for worker in workers {
+///     worker.join().expect("a worker panicked")?;
+/// }
+///
 /// let mut events = Events::with_capacity(8);
 /// queue.wait(&mut events, None)?;
 /// assert_eq!(events.len(), 1);
+/// queue.apply(&[Change::delete(Source::User(&waker))]).all()?;
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone)]
 pub struct Waker {
-    pub(crate) waker: sys::Waker,
+    handle: Arc<dyn Wake>,
 }
 
 impl Waker {
-    /// Ends the queue's wait, or the next one if it is not waiting. Without effect once the queue is gone or
-    /// the registration deleted.
+    pub(crate) fn new(handle: Arc<impl Wake + 'static>) -> Self {
+        Waker { handle }
+    }
+
+    /// Whether this is a clone of the waker that was made with this handle.
+    pub(crate) fn has<T>(&self, handle: *const T) -> bool {
+        ptr::addr_eq(Arc::as_ptr(&self.handle), handle)
+    }
+
+    /// Ends the queue's wait, or the next one if the queue is not waiting. Does nothing once the queue is gone or the
+    /// registration deleted.
     ///
     /// # Errors
     ///
-    /// What the system answers; none is known to happen.
-    ///
-    /// ```
-    /// # let queue = parrot_kqueue::Kqueue::new()?;
-    /// # let waker = queue.waker(parrot_kqueue::Token(1))?;
-    /// waker.wake()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// The system's own error. None is known to happen.
     pub fn wake(&self) -> io::Result<()> {
-        self.waker.wake()
+        self.handle.wake()
     }
 }
 

@@ -4,25 +4,25 @@
 //! is enabled or disabled, since FreeBSD overwrites both then; and a registration whose mode changes is deleted before
 //! it is added, since adding what is there leaves its mode alone. Both in `submission.rs`.
 
+mod filters;
+mod guard;
 mod process;
-mod report;
-mod signals;
+mod raw;
 mod submission;
 mod timers;
 #[cfg_attr(not(any(target_os = "netbsd", target_os = "openbsd")), path = "kqueue/user_waker.rs")]
 #[cfg_attr(any(target_os = "netbsd", target_os = "openbsd"), path = "kqueue/pipe_waker.rs")]
 mod wakers;
 
-pub(crate) use signals::Guard;
-pub(crate) use wakers::Waker;
+pub(crate) use guard::Guard;
 
-use crate::{Change, Events, ProcessEvents, Receipts, Source, Token, VnodeEvents, receipts::Failure};
+use crate::{Change, Event, Receipts, Source, Token, Waker, receipts::Failure};
 use nix::{
     errno::Errno,
     libc,
-    sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
+    sys::event::{KEvent, Kqueue},
 };
-use rustix::io::FdFlags;
+use raw::{nothing, timespec};
 use std::{
     cell::RefCell,
     io,
@@ -34,8 +34,6 @@ use submission::Submission;
 use wakers::Wakers;
 
 pub(crate) const BACKEND: &str = "kqueue";
-pub(crate) const VNODE_EVENTS: VnodeEvents = VnodeEvents::all();
-pub(crate) const PROCESS_EVENTS: ProcessEvents = ProcessEvents::all();
 
 /// The list that `kevent` writes into; it is as long as the caller's list of events.
 pub(crate) struct Buffer {
@@ -52,11 +50,6 @@ impl Buffer {
     }
 }
 
-/// An event that is about nothing, to fill lists with; nix has no constant for it.
-fn nothing() -> KEvent {
-    KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0)
-}
-
 pub(crate) struct Queue {
     kqueue: Arc<Kqueue>,
     submission: RefCell<Submission>,
@@ -65,10 +58,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new() -> io::Result<Self> {
-        let kqueue = Kqueue::new()?;
-        // A kqueue is not inherited over fork, so there is no moment at which a child could get hold of it.
-        rustix::io::fcntl_setfd(&kqueue, FdFlags::CLOEXEC)?;
-        Ok(Queue { kqueue: Arc::new(kqueue), submission: RefCell::default(), wakers: RefCell::default() })
+        Ok(Queue { kqueue: Arc::new(raw::kqueue()?), submission: RefCell::default(), wakers: RefCell::default() })
     }
 
     pub(crate) fn apply(&self, changes: &[Change<'_>]) -> Receipts {
@@ -98,8 +88,7 @@ impl Queue {
     }
 
     #[inline]
-    pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        let Events { list, buffer } = events;
+    pub(crate) fn wait(&self, list: &mut Vec<Event>, buffer: &mut Buffer, timeout: Option<Duration>) -> io::Result<()> {
         list.clear();
         let mut submission = self.submission.borrow_mut();
         let timeout = if submission.exits.is_due() { Some(Duration::ZERO) } else { timeout };
@@ -111,7 +100,11 @@ impl Queue {
         };
         let mut wakers = self.wakers.borrow_mut();
         for raw in buffer.raw.iter().take(reported) {
-            list.extend(report::event(&self.kqueue, raw, &mut submission, &mut wakers));
+            list.extend(if wakers.owns(raw) {
+                wakers.fire(&self.kqueue, raw)
+            } else {
+                filters::event(raw, &submission.fired(&self.kqueue, raw))
+            });
         }
         // What does not fit is for the next wait.
         while list.len() < buffer.raw.len()
@@ -134,20 +127,5 @@ impl Queue {
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.kqueue.as_fd()
-    }
-}
-
-fn timespec(timeout: Duration) -> libc::timespec {
-    // Below a day and below a second: both fit whatever the system has.
-    libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ }
-}
-
-/// Makes one change of the queue's own, outside of any list.
-fn change_one(kqueue: &Kqueue, change: KEvent) -> Result<(), Failure> {
-    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    match kqueue.kevent(&[change], &mut [], Some(now)) {
-        // Interrupted after the change was made (kqueue(2), EINTR).
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
     }
 }

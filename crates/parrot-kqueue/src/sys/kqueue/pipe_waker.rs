@@ -1,7 +1,7 @@
 //! Wakers where nix does not know EVFILT_USER (NetBSD has it from 10, OpenBSD from 7.8): a pipe to oneself.
 
-use super::{change_one, submission::Name};
-use crate::{Event, Filter, Token, change::Action, receipts::Failure};
+use super::raw::{Name, change_one};
+use crate::{Event, Filter, Token, Waker, change::Action, waker::Wake};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use rustix::{
     io::Errno,
@@ -13,13 +13,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Clones are the same waker. The queue keeps the pipe until the last use is reported, so that a thread may use its
-/// waker and end; closed, it leaves the queue.
-#[derive(Clone)]
-pub(crate) struct Waker {
-    pipe: Arc<Pipe>,
-}
-
+/// What the clones of a waker share with the queue. The queue keeps the pipe until the last use is reported, so that
+/// a thread may use its waker and end. Closed, the pipe leaves the queue.
 struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -39,21 +34,15 @@ impl Pipe {
     }
 }
 
-impl Waker {
-    pub(crate) fn wake(&self) -> io::Result<()> {
-        let mut used = self.pipe.used();
+impl Wake for Pipe {
+    fn wake(&self) -> io::Result<()> {
+        let mut used = self.used();
         *used = true;
-        match rustix::io::write(&self.pipe.writer, &[1]) {
+        match rustix::io::write(&self.writer, &[1]) {
             // A full pipe is readable all the same.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
-    }
-
-    /// The registration, if it is one of this queue.
-    pub(super) fn registration(&self, wakers: &Wakers) -> Result<(Name, Token), Failure> {
-        let mine = wakers.places.iter().any(|place| Arc::ptr_eq(&place.pipe, &self.pipe));
-        if mine { Ok((self.pipe.name(), self.pipe.token)) } else { Err(Failure::NotFound) }
     }
 }
 
@@ -90,13 +79,13 @@ impl Wakers {
         let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
         change_one(kqueue, KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, udata))?;
         self.places.push(Place { ident, pipe: Arc::clone(&pipe), enabled: true });
-        Ok(Waker { pipe })
+        Ok(Waker::new(pipe))
     }
 
-    /// Whether a readable descriptor is a waker's.
+    /// Whether an event is of a waker.
     #[inline]
     pub(super) fn owns(&self, raw: &KEvent) -> bool {
-        self.places.iter().any(|place| place.ident == raw.ident())
+        raw.filter() == Ok(EventFilter::EVFILT_READ) && self.places.iter().any(|place| place.ident == raw.ident())
     }
 
     /// The event of a waker that was used.
@@ -117,15 +106,17 @@ impl Wakers {
         event
     }
 
-    /// Takes note of a change that is about to be made of the waker's registration. Once that is deleted the pipe lives
-    /// on with the waker, and nobody listens to it.
-    pub(super) fn note(&mut self, waker: &Waker, action: &Action) {
+    /// The registration of a waker of this queue, and a note of the change that is about to be made of it. Once it is
+    /// deleted, the pipe lives on with the waker and nothing reads from it.
+    pub(super) fn change(&mut self, waker: &Waker, action: &Action) -> Option<(Name, Token)> {
         let mut places = self.places.iter_mut().enumerate();
-        let Some((index, place)) = places.find(|(_, place)| Arc::ptr_eq(&place.pipe, &waker.pipe)) else { return };
+        let (index, place) = places.find(|(_, place)| waker.has(Arc::as_ptr(&place.pipe)))?;
+        let registration = (place.pipe.name(), place.pipe.token);
         match action {
             Action::Delete => drop(self.places.swap_remove(index)),
             action => place.enabled = !matches!(action, Action::Disable),
         }
+        Some(registration)
     }
 
     /// Closes the pipes that nobody is left to use, and of which every use was reported.

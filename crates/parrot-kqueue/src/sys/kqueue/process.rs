@@ -1,31 +1,11 @@
-//! Processes: what to ask for, and what to make of the system's refusals.
+//! What to make of the system's refusals to watch a process.
 
-use super::change_one;
+use super::{filters::STATUS, raw::change_one};
 use crate::{Event, Filter, ProcessEvents, Token, change::Action, receipts::Failure};
 use nix::{
     libc,
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
 };
-
-/// The names of what a process does, here and in kqueue.
-pub(super) const FLAGS: [(ProcessEvents, FilterFlag); 3] = [
-    (ProcessEvents::EXIT, FilterFlag::NOTE_EXIT),
-    (ProcessEvents::FORK, FilterFlag::NOTE_FORK),
-    (ProcessEvents::EXEC, FilterFlag::NOTE_EXEC),
-];
-
-/// Darwin gives the status only to those who ask for it, and marks the event that has it (filt_procevent in XNU
-/// bsd/kern/kern_event.c). The others always give it.
-#[cfg(target_vendor = "apple")]
-pub(super) const STATUS: FilterFlag = FilterFlag::NOTE_EXITSTATUS;
-#[cfg(not(target_vendor = "apple"))]
-pub(super) const STATUS: FilterFlag = FilterFlag::empty();
-
-pub(super) fn flags(wanted: ProcessEvents) -> FilterFlag {
-    let flags: FilterFlag =
-        FLAGS.into_iter().filter(|&(event, _)| wanted.contains(event)).map(|(_, flag)| flag).collect();
-    if wanted.contains(ProcessEvents::EXIT) { flags | STATUS } else { flags }
-}
 
 /// What became of a process that the system refused to watch.
 pub(super) enum Answer {
@@ -44,12 +24,12 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
         // A child that has ended can no longer be added on macOS, NetBSD and OpenBSD, as on FreeBSD and DragonFly it
         // can (filt_procattach in kern_event.c of each).
         libc::ESRCH if change.fflags().contains(FilterFlag::NOTE_EXIT) => {
-            let mut event = Event::new(Token(change.udata().cast_unsigned()), Filter::Process);
-            event.details = u32::from(ProcessEvents::EXIT.bits());
-            match ended(change.ident()) {
-                None => Answer::Failed(error),
-                Some(None) => Answer::Ended(event),
-                Some(Some(status)) => Answer::Ended(event.with_data(i64::from(status))),
+            let token = Token(change.udata().cast_unsigned());
+            let event = Event::new(token, Filter::Process).with_details(ProcessEvents::EXIT.bits());
+            match find(change.ident()) {
+                Found::Nothing => Answer::Failed(error),
+                Found::Ended => Answer::Ended(event),
+                Found::EndedWith(status) => Answer::Ended(event.with_data(i64::from(status))),
             }
         }
         // Darwin tells the status to the parent only, and refuses others who ask (filt_procattach in XNU
@@ -69,29 +49,44 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
     }
 }
 
-/// How a child ended that the kernel no longer finds, in the encoding of wait(2) and where rustix tells, leaving it to
-/// be reaped by whoever waits for it. `None` for what is not a child.
-///
-/// It may be about to end: then it can be found by nobody for a moment, and this waits for that moment to pass.
-#[cfg(not(target_os = "openbsd"))]
-fn ended(process: usize) -> Option<Option<i32>> {
-    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-    let process = Pid::from_raw(i32::try_from(process).ok()?)?;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(process), options).ok()??;
-    #[cfg(not(target_os = "netbsd"))]
-    let status = crate::process::encoded(&status);
-    #[cfg(target_os = "netbsd")]
-    let (_, status) = (status, None);
-    Some(status)
+/// What there is of a process that the kernel refuses to watch as if it did not exist.
+enum Found {
+    Nothing,
+    /// A child that has ended, and nothing more is known of it.
+    Ended,
+    /// A child that has ended, with its status in the encoding of wait(2).
+    #[cfg_attr(
+        any(target_os = "netbsd", target_os = "openbsd"),
+        expect(dead_code, reason = "rustix has no status there")
+    )]
+    EndedWith(i32),
 }
 
-/// rustix has no waitid there, but a signal finds also what has ended and was not reaped (`sys_kill` in
+/// Looks for a child that has ended, and leaves it to be reaped by whoever waits for it.
+///
+/// While a child is about to end, nothing can find it for a moment, and this waits for that moment to pass.
+#[cfg(not(target_os = "openbsd"))]
+fn find(process: usize) -> Found {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) else { return Found::Nothing };
+    match waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+        #[cfg(not(target_os = "netbsd"))]
+        Ok(Some(status)) => crate::process::encoded(&status).map_or(Found::Ended, Found::EndedWith),
+        #[cfg(target_os = "netbsd")]
+        Ok(Some(_)) => Found::Ended,
+        _ => Found::Nothing,
+    }
+}
+
+/// rustix has no waitid there, but a signal also finds a child that has ended and was not reaped (`sys_kill` in
 /// sys/kern/kern_sig.c).
 #[cfg(target_os = "openbsd")]
-fn ended(process: usize) -> Option<Option<i32>> {
-    let process = nix::unistd::Pid::from_raw(i32::try_from(process).ok()?);
-    nix::sys::signal::kill(process, None).ok().map(|()| None)
+fn find(process: usize) -> Found {
+    let Ok(process) = i32::try_from(process) else { return Found::Nothing };
+    match nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None) {
+        Ok(()) => Found::Ended,
+        Err(_) => Found::Nothing,
+    }
 }
 
 /// Exits that the kernel does not report because the process had ended before it was added. They take changes as the

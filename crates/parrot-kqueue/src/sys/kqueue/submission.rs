@@ -1,31 +1,33 @@
 //! Changes on their way to the kernel: one list, one call, an answer for each.
 
-use super::{change_one, nothing, process, report, timers, wakers::Wakers};
+use super::{
+    super::table::{Direction, Table},
+    filters::{self, Fired},
+    process,
+    raw::{NOW, Name, change_one, nothing},
+    timers,
+    wakers::Wakers,
+};
 use crate::{
-    Change, Filter, Receipts, Schedule, Source, Token, VnodeEvents,
+    Change, Receipts, Schedule, Source, Token,
     change::{Action, Addition, Mode, Wanted},
     receipts::Failure,
-    table::{Direction, Table, Tag},
 };
 use nix::{
     errno::Errno,
     libc,
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
 };
-use std::{
-    collections::HashMap,
-    os::fd::{AsRawFd, BorrowedFd},
-    time::Instant,
-};
+use std::{collections::HashMap, os::fd::BorrowedFd, time::Instant};
 
 /// The owner of a change that no caller asked for: the delete before an add. Its answer is nobody's.
 const NOBODY: usize = usize::MAX;
 
-/// What names a registration to the kernel.
-#[derive(Clone, Copy)]
-pub(super) struct Name {
-    pub(super) ident: usize,
-    pub(super) filter: EventFilter,
+/// Mode of a registration of Read or Write, and whether it has a low-water mark.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Tag {
+    mode: Mode,
+    has_low_water: bool,
 }
 
 /// What was wanted of a source, to be said again when it is enabled or disabled.
@@ -57,13 +59,6 @@ impl Registration {
     }
 }
 
-/// What was said of a registration that has fired.
-pub(super) struct Fired {
-    /// FreeBSD reports what comes along with it as well.
-    pub(super) wanted: FilterFlag,
-    pub(super) mode: Mode,
-}
-
 /// The lists are kept from call to call, so that a change allocates nothing.
 #[derive(Default)]
 pub(super) struct Submission {
@@ -72,10 +67,10 @@ pub(super) struct Submission {
     owners: Vec<usize>,
     answers: Vec<KEvent>,
     /// Tokens and modes of Read and Write.
-    table: Table,
+    table: Table<Tag>,
     /// What is registered besides Read and Write, and the low-water marks of those. Entries of one-shots go when they
     /// fire; an entry too many costs a delete that finds nothing.
-    others: HashMap<(Filter, usize), Registration>,
+    others: HashMap<Name, Registration>,
     /// Children that had ended before they were added.
     pub(super) exits: process::Exits,
 }
@@ -100,77 +95,76 @@ impl Submission {
             Action::Disable => EvFlags::EV_DISABLE,
         };
         let (name, registration) = match change.source {
-            Source::Read(descriptor) => self.known_descriptor(descriptor, Direction::Read),
-            Source::Write(descriptor) => self.known_descriptor(descriptor, Direction::Write),
             Source::User(waker) => {
-                let (name, token) = waker.waker.registration(wakers)?;
-                wakers.note(&waker.waker, &change.action);
+                let (name, token) = wakers.change(waker, &change.action).ok_or(Failure::NotFound)?;
                 (name, Registration::with_token(token))
             }
             source => {
-                let (filter, name) = identify(source)?;
-                (name, self.others.get(&(filter, name.ident)).ok_or(Failure::NotFound)?.again())
+                let name = filters::name(source)?;
+                let registration = match source {
+                    Source::Read(descriptor) => self.known_descriptor(name, descriptor, Direction::Read),
+                    Source::Write(descriptor) => self.known_descriptor(name, descriptor, Direction::Write),
+                    _ if verb == EvFlags::EV_DELETE => self.others.remove(&name).ok_or(Failure::NotFound)?,
+                    _ => self.others.get(&name).ok_or(Failure::NotFound)?.again(),
+                };
+                (name, registration)
             }
         };
-        if verb == EvFlags::EV_DELETE
-            && let Ok((filter, name)) = identify(change.source)
-        {
-            self.others.remove(&(filter, name.ident));
-        }
         self.submit_later(owner, name, verb, registration);
         Ok(())
     }
 
     fn push_add(&mut self, owner: usize, source: Source<'_>, addition: &Addition) -> Result<(), Failure> {
-        match source {
-            Source::Read(descriptor) => self.add_descriptor(owner, descriptor, Direction::Read, addition),
-            Source::Write(descriptor) => self.add_descriptor(owner, descriptor, Direction::Write, addition),
-            source => {
-                let (filter, name) = identify(source)?;
-                let (fflags, data) = wanted(addition)?;
-                let due = match addition.wanted {
-                    Wanted::Schedule(Schedule::After(time)) => Instant::now().checked_add(time),
-                    _ => None,
-                };
-                let registration = Registration { token: addition.token, mode: addition.mode, fflags, data, due };
-                if self.others.insert((filter, name.ident), registration).is_some() {
-                    self.submit_later(NOBODY, name, EvFlags::EV_DELETE, Registration::with_token(Token(0)));
-                }
-                self.submit_later(owner, name, add_flags(addition) | EvFlags::EV_CLEAR, registration);
+        let name = filters::name(source)?;
+        let (fflags, data) = filters::wanted(addition.wanted)?;
+        let due = match addition.wanted {
+            Wanted::Schedule(Schedule::After(time)) => Instant::now().checked_add(time),
+            _ => None,
+        };
+        let registration = Registration { token: addition.token, mode: addition.mode, fflags, data, due };
+        let (is_there, clear) = match source {
+            Source::Read(descriptor) => {
+                (self.note_descriptor(name, descriptor, Direction::Read, registration), EvFlags::empty())
             }
+            Source::Write(descriptor) => {
+                (self.note_descriptor(name, descriptor, Direction::Write, registration), EvFlags::empty())
+            }
+            _ => (self.others.insert(name, registration).is_some(), EvFlags::EV_CLEAR),
+        };
+        if is_there {
+            self.submit_later(NOBODY, name, EvFlags::EV_DELETE, Registration::with_token(Token(0)));
         }
+        self.submit_later(owner, name, add_flags(addition) | clear, registration);
         Ok(())
     }
 
-    fn add_descriptor(&mut self, owner: usize, descriptor: BorrowedFd<'_>, direction: Direction, addition: &Addition) {
-        let (filter, name) = direction_of(descriptor, direction);
-        let (fflags, data) = match addition.wanted {
-            Wanted::LowWater(bytes) => (FilterFlag::NOTE_LOWAT, isize::try_from(bytes).unwrap_or(isize::MAX)),
-            _ => (FilterFlag::empty(), 0),
-        };
-        let registration = Registration { token: addition.token, mode: addition.mode, fflags, data, due: None };
+    /// Remembers a registration of Read or Write. Returns whether what may be there has to be deleted first.
+    fn note_descriptor(
+        &mut self,
+        name: Name,
+        descriptor: BorrowedFd<'_>,
+        direction: Direction,
+        registration: Registration,
+    ) -> bool {
+        let Registration { token, mode, fflags, .. } = registration;
         let entry = self.table.entry(descriptor);
-        let (old, new) = (entry.tag(direction), Tag::new(addition.mode, !fflags.is_empty()));
-        entry.set(direction, addition.token, new);
-        if new.has_low_water() {
-            self.others.insert((filter, name.ident), registration);
+        let (old, new) = (entry.tag(direction), Tag { mode, has_low_water: !fflags.is_empty() });
+        entry.set(direction, token, new);
+        if new.has_low_water {
+            self.others.insert(name, registration);
         }
         // A one-shot that was woken is reported whatever has become of it since, so that would outlive being replaced.
-        if old != new || addition.mode.contains(Mode::ONE_SHOT) {
-            self.submit_later(NOBODY, name, EvFlags::EV_DELETE, Registration::with_token(Token(0)));
-        }
-        self.submit_later(owner, name, add_flags(addition), registration);
+        old != new || mode.contains(Mode::ONE_SHOT)
     }
 
-    /// What was last registered of a descriptor; whether it still is, the kernel knows.
-    fn known_descriptor(&mut self, descriptor: BorrowedFd<'_>, direction: Direction) -> (Name, Registration) {
-        let (filter, name) = direction_of(descriptor, direction);
+    /// What was last registered of a descriptor. Whether it still is, only the kernel knows.
+    fn known_descriptor(&mut self, name: Name, descriptor: BorrowedFd<'_>, direction: Direction) -> Registration {
         let (token, tag) = match self.table.existing(descriptor) {
             Some(entry) => (entry.token(direction), entry.tag(direction)),
             None => Default::default(),
         };
-        let low_water = if tag.has_low_water() { self.others.get(&(filter, name.ident)).copied() } else { None };
-        (name, low_water.unwrap_or(Registration::with_token(token)))
+        let low_water = if tag.has_low_water { self.others.get(&name).copied() } else { None };
+        low_water.unwrap_or(Registration::with_token(token))
     }
 
     fn submit_later(&mut self, owner: usize, name: Name, flags: EvFlags, registration: Registration) {
@@ -185,8 +179,7 @@ impl Submission {
             return;
         }
         self.answers.resize(self.changes.len(), nothing());
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let answered = match kqueue.kevent(&self.changes, &mut self.answers, Some(now)) {
+        let answered = match kqueue.kevent(&self.changes, &mut self.answers, Some(NOW)) {
             Ok(answered) => answered,
             // Interrupted after the changes were made (kqueue(2), EINTR). They are not made again.
             Err(Errno::EINTR) => return,
@@ -212,9 +205,9 @@ impl Submission {
             };
             // Nothing is registered, so there is nothing to be said again.
             if change.flags().contains(EvFlags::EV_ADD)
-                && let Some(filter) = report::filter_of(change)
+                && let Some(name) = Name::of(change)
             {
-                self.others.remove(&(filter, change.ident()));
+                self.others.remove(&name);
             }
             if error != 0 {
                 receipts.fail(owner, failure(change, error));
@@ -223,52 +216,26 @@ impl Submission {
     }
 
     /// What was said of a registration that has fired. Forgets the registration if it is gone from the kernel with its
-    /// event, as one-shots are and what has ended.
-    pub(super) fn fired(&mut self, kqueue: &Kqueue, filter: Filter, raw: &KEvent) -> Fired {
-        let key = (filter, raw.ident());
-        let Some(&registration) = self.others.get(&key) else {
-            return Fired { wanted: FilterFlag::all(), mode: Mode::empty() };
-        };
+    /// event, as one-shots and processes that have ended are.
+    #[inline]
+    pub(super) fn fired(&mut self, kqueue: &Kqueue, raw: &KEvent) -> Fired {
+        let unknown = Fired { wanted: FilterFlag::all(), mode: Mode::empty() };
+        let Some(name) = Name::of(raw) else { return unknown };
+        if matches!(name.filter, EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE) {
+            return unknown;
+        }
+        let Some(&registration) = self.others.get(&name) else { return unknown };
         let Registration { mode, fflags, .. } = registration;
-        let ended = filter == Filter::Process && raw.flags().contains(EvFlags::EV_EOF);
+        let ended = name.filter == EventFilter::EVFILT_PROC && raw.flags().contains(EvFlags::EV_EOF);
         if ended || mode.contains(Mode::ONE_SHOT) {
-            self.others.remove(&key);
+            self.others.remove(&name);
         } else if cfg!(target_os = "netbsd") && mode.contains(Mode::DISPATCH) {
             // NetBSD looks for EV_DISPATCH only where there is no EV_CLEAR, which these filters always have
             // (kqueue_scan in sys/kern/kern_event.c).
-            let _ = raw.filter().map(|filter| {
-                let name = Name { ident: raw.ident(), filter };
-                change_one(kqueue, registration.change(name, EvFlags::EV_DISABLE))
-            });
+            let _ = change_one(kqueue, registration.change(name, EvFlags::EV_DISABLE));
         }
         Fired { wanted: fflags, mode }
     }
-}
-
-/// What names a source that is neither a direction of a descriptor nor a waker.
-fn identify(source: Source<'_>) -> Result<(Filter, Name), Failure> {
-    let (filter, ident, system) = match source {
-        Source::Timer(timer) => (Filter::Timer, timer.0, EventFilter::EVFILT_TIMER),
-        Source::Signal(signal) => (Filter::Signal, signal.number().unsigned_abs() as usize, EventFilter::EVFILT_SIGNAL),
-        Source::Process(process) => (Filter::Process, process.number() as usize, EventFilter::EVFILT_PROC),
-        Source::Vnode(file) => (Filter::Vnode, ident(file), EventFilter::EVFILT_VNODE),
-        Source::Read(_) | Source::Write(_) => return Err(Failure::NotFound),
-        Source::User(_) => return Err(Failure::Invalid("a waker is added by Kqueue::waker")),
-    };
-    Ok((filter, Name { ident, filter: system }))
-}
-
-fn direction_of(descriptor: BorrowedFd<'_>, direction: Direction) -> (Filter, Name) {
-    let (filter, system) = match direction {
-        Direction::Read => (Filter::Read, EventFilter::EVFILT_READ),
-        Direction::Write => (Filter::Write, EventFilter::EVFILT_WRITE),
-    };
-    (filter, Name { ident: ident(descriptor), filter: system })
-}
-
-/// A valid descriptor is not negative.
-fn ident(descriptor: BorrowedFd<'_>) -> usize {
-    descriptor.as_raw_fd().unsigned_abs() as usize
 }
 
 fn add_flags(addition: &Addition) -> EvFlags {
@@ -288,31 +255,6 @@ fn add_flags(addition: &Addition) -> EvFlags {
         flags.remove(EvFlags::EV_CLEAR);
     }
     flags
-}
-
-/// What an add says in `fflags` and `data`.
-fn wanted(addition: &Addition) -> Result<(FilterFlag, isize), Failure> {
-    match addition.wanted {
-        Wanted::Everything | Wanted::LowWater(_) => Ok((FilterFlag::empty(), 0)),
-        Wanted::Schedule(schedule) => timers::wanted(schedule),
-        Wanted::Process(wanted) => Ok((process::flags(wanted), 0)),
-        Wanted::Vnode(wanted) => Ok((vnode_flags(wanted), 0)),
-    }
-}
-
-/// The names of what happens to a file, here and in kqueue.
-pub(super) const VNODE_FLAGS: [(VnodeEvents, FilterFlag); 7] = [
-    (VnodeEvents::DELETE, FilterFlag::NOTE_DELETE),
-    (VnodeEvents::WRITE, FilterFlag::NOTE_WRITE),
-    (VnodeEvents::EXTEND, FilterFlag::NOTE_EXTEND),
-    (VnodeEvents::ATTRIBUTES, FilterFlag::NOTE_ATTRIB),
-    (VnodeEvents::LINK, FilterFlag::NOTE_LINK),
-    (VnodeEvents::RENAME, FilterFlag::NOTE_RENAME),
-    (VnodeEvents::REVOKE, FilterFlag::NOTE_REVOKE),
-];
-
-fn vnode_flags(wanted: VnodeEvents) -> FilterFlag {
-    VNODE_FLAGS.into_iter().filter(|&(event, _)| wanted.contains(event)).map(|(_, flag)| flag).collect()
 }
 
 /// The error number of a receipt, 0 if the change was made. FreeBSD and NetBSD set `flags` to EV_ERROR and macOS adds

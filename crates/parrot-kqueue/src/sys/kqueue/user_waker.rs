@@ -1,7 +1,7 @@
 //! Wakers where the system has EVFILT_USER and nix knows it: macOS, FreeBSD, DragonFly.
 
-use super::{change_one, submission::Name};
-use crate::{Event, Filter, Token, change::Action, receipts::Failure};
+use super::raw::{Name, change_one};
+use crate::{Event, Filter, Token, Waker, change::Action, receipts::Failure, waker::Wake};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use std::{
     collections::HashMap,
@@ -13,13 +13,8 @@ use std::{
 /// NOTE_FFLAGSMASK of kqueue(2)). It is the number of the use, so that the event of one use never stands for the next.
 const NUMBER: FilterFlag = FilterFlag::NOTE_FFLAGSMASK;
 
-/// Clones are the same waker; the last of them deletes the registration. If there may be a use that was not reported
-/// yet, that is left to the report, so that a thread may use its waker and end.
-#[derive(Clone)]
-pub(crate) struct Waker {
-    registration: Arc<Registration>,
-}
-
+/// What the clones of a waker share. The last of them deletes the registration. If there may be a use that was not
+/// reported yet, that is left to the report, so that a thread may use its waker and end.
 struct Registration {
     kqueue: Weak<Kqueue>,
     ident: usize,
@@ -65,31 +60,19 @@ impl Drop for Registration {
     }
 }
 
-impl Waker {
-    pub(crate) fn wake(&self) -> io::Result<()> {
+impl Wake for Registration {
+    fn wake(&self) -> io::Result<()> {
         // Held until the kernel has it, so that the numbers reach it in order.
-        let mut uses = self.registration.uses();
+        let mut uses = self.uses();
         uses.made = uses.made.wrapping_add(1) & NUMBER.bits();
         let number = FilterFlag::from_bits_retain(uses.made);
-        Ok(self.registration.change(EvFlags::empty(), FilterFlag::NOTE_TRIGGER | FilterFlag::NOTE_FFCOPY | number)?)
-    }
-
-    /// The registration, if it is one of this queue.
-    pub(super) fn registration(&self, wakers: &Wakers) -> Result<(Name, Token), Failure> {
-        if Weak::ptr_eq(&self.registration.kqueue, &wakers.kqueue) {
-            let name = Name { ident: self.registration.ident, filter: EventFilter::EVFILT_USER };
-            Ok((name, self.registration.token))
-        } else {
-            Err(Failure::NotFound)
-        }
+        Ok(self.change(EvFlags::empty(), FilterFlag::NOTE_TRIGGER | FilterFlag::NOTE_FFCOPY | number)?)
     }
 }
 
 /// The wakers of one queue.
 #[derive(Default)]
 pub(super) struct Wakers {
-    /// Known once there is a waker.
-    kqueue: Weak<Kqueue>,
     /// By their identifiers; those that nobody is left to use are dropped by the next waker.
     registrations: HashMap<usize, Weak<Registration>>,
     next_ident: usize,
@@ -97,7 +80,6 @@ pub(super) struct Wakers {
 
 impl Wakers {
     pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> io::Result<Waker> {
-        self.kqueue = Arc::downgrade(kqueue);
         self.registrations.retain(|_, registration| registration.strong_count() > 0);
         let ident = self.next_ident;
         let uses = Mutex::default();
@@ -106,26 +88,27 @@ impl Wakers {
         registration.change(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty())?;
         self.next_ident += 1;
         self.registrations.insert(ident, Arc::downgrade(&registration));
-        Ok(Waker { registration })
+        Ok(Waker::new(registration))
     }
 
-    /// Takes note of a change that is about to be made of the waker's registration.
-    #[expect(clippy::unused_self, reason = "the other kind of waker needs it")]
-    pub(super) fn note(&mut self, waker: &Waker, action: &Action) {
-        waker.registration.uses().disabled = matches!(action, Action::Disable);
+    /// The registration of a waker of this queue, and a note of the change that is about to be made of it.
+    pub(super) fn change(&mut self, waker: &Waker, action: &Action) -> Option<(Name, Token)> {
+        let registration =
+            self.registrations.values().find(|registration| waker.has(registration.as_ptr()))?.upgrade()?;
+        registration.uses().disabled = matches!(action, Action::Disable);
+        let name = Name { ident: registration.ident, filter: EventFilter::EVFILT_USER };
+        Some((name, registration.token))
     }
 
-    /// Whether a readable descriptor is a waker's: never, where wakers have a filter of their own.
+    /// Whether an event is of a waker.
+    #[inline]
     #[expect(clippy::unused_self, reason = "the other kind of waker needs it")]
-    pub(super) fn owns(&self, _: &KEvent) -> bool {
-        false
+    pub(super) fn owns(&self, raw: &KEvent) -> bool {
+        raw.filter() == Ok(EventFilter::EVFILT_USER)
     }
 
     /// The event of a waker that was used.
     pub(super) fn fire(&mut self, kqueue: &Kqueue, raw: &KEvent) -> Option<Event> {
-        if raw.filter() != Ok(EventFilter::EVFILT_USER) {
-            return None;
-        }
         let (ident, token) = (raw.ident(), Token(raw.udata().cast_unsigned()));
         match self.registrations.get(&ident).and_then(Weak::upgrade) {
             Some(registration) => registration.uses().reported = raw.fflags().bits() & NUMBER.bits(),

@@ -7,10 +7,13 @@
 //! Registrations of one inode, through whichever descriptors, share inotify's watch of it. What is due is reported in
 //! the order in which it became due, so that a short list leaves nobody out.
 
-use super::own::{Held, Kind};
+use super::{
+    filter::{EmulatedFilter, Held, OnFirstUse},
+    mark::Mark,
+};
 use crate::{
-    Event, Filter, VnodeEvents,
-    change::{Addition, Wanted},
+    Change, Event, Filter, Source, VnodeEvents,
+    change::{Action, Addition, Wanted},
     receipts::Failure,
 };
 use nix::sys::epoll::Epoll;
@@ -100,16 +103,51 @@ impl Registration {
     }
 }
 
-impl Vnodes {
-    pub(super) fn new(outer: &Epoll) -> Result<Self, Failure> {
+impl OnFirstUse for Vnodes {
+    fn new(outer: &Epoll) -> Result<Self, Failure> {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let left_over = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        outer.add(&inotify, Kind::Vnodes.interest(0))?;
-        outer.add(&left_over, Kind::Vnodes.interest(1))?;
+        let interest = Mark::shared(Filter::Vnode, 0).interest();
+        outer.add(&inotify, interest)?;
+        outer.add(&left_over, interest)?;
         Ok(Vnodes { inotify, left_over, files: Files::default() })
     }
+}
 
-    pub(super) fn add(&mut self, file: BorrowedFd<'_>, addition: &Addition) -> Result<(), Failure> {
+impl EmulatedFilter for Vnodes {
+    fn apply(&mut self, _: &Epoll, change: &Change<'_>) -> Result<(), Failure> {
+        let Source::Vnode(file) = change.source else { return Err(Failure::NotFound) };
+        match &change.action {
+            Action::Add(addition) => self.add(file, addition),
+            Action::Delete => self.delete(file),
+            action => self.set_enabled(file, matches!(action, Action::Enable)),
+        }
+    }
+
+    fn collect(&mut self, _: u32, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
+        self.read()?;
+        let full = list.len() + room;
+        while list.len() < full
+            && let Some(number) = self.files.due.pop_front()
+        {
+            let Some(registration) = self.files.registrations.get_mut(&number) else { continue };
+            registration.queued = false;
+            if !registration.is_due() {
+                continue;
+            }
+            let happened = std::mem::take(&mut registration.happened);
+            list.push(Event::new(registration.held.token, Filter::Vnode).with_details(happened.bits()));
+            if registration.held.is_gone_after_firing() {
+                let unused = self.files.remove(number);
+                self.unwatch(unused)?;
+            }
+        }
+        Ok(self.come_again_if_due()?)
+    }
+}
+
+impl Vnodes {
+    fn add(&mut self, file: BorrowedFd<'_>, addition: &Addition) -> Result<(), Failure> {
         let Wanted::Vnode(wanted) = addition.wanted else { return Ok(()) };
         let number = file.as_raw_fd();
         let file = rustix::io::fcntl_dupfd_cloexec(file, 0)?;
@@ -126,7 +164,7 @@ impl Vnodes {
         Ok(self.come_again_if_due()?)
     }
 
-    pub(super) fn delete(&mut self, file: BorrowedFd<'_>) -> Result<(), Failure> {
+    fn delete(&mut self, file: BorrowedFd<'_>) -> Result<(), Failure> {
         let number = file.as_raw_fd();
         if !self.files.registrations.contains_key(&number) {
             return Err(Failure::NotFound);
@@ -136,34 +174,12 @@ impl Vnodes {
     }
 
     /// What happens to a disabled registration is kept and reported when it is enabled.
-    pub(super) fn set_enabled(&mut self, file: BorrowedFd<'_>, enabled: bool) -> Result<(), Failure> {
+    fn set_enabled(&mut self, file: BorrowedFd<'_>, enabled: bool) -> Result<(), Failure> {
         let number = file.as_raw_fd();
         let registration = self.files.registrations.get_mut(&number).ok_or(Failure::NotFound)?;
         registration.held.enabled = enabled;
         registration.queue_up(number, &mut self.files.due);
         if enabled { Ok(self.come_again_if_due()?) } else { Ok(()) }
-    }
-
-    pub(super) fn collect(&mut self, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
-        self.read()?;
-        let full = list.len() + room;
-        while list.len() < full
-            && let Some(number) = self.files.due.pop_front()
-        {
-            let Some(registration) = self.files.registrations.get_mut(&number) else { continue };
-            registration.queued = false;
-            if !registration.is_due() {
-                continue;
-            }
-            let mut event = Event::new(registration.held.token, Filter::Vnode);
-            event.details = u32::from(std::mem::take(&mut registration.happened).bits());
-            list.push(event);
-            if registration.held.is_gone_after_firing() {
-                let unused = self.files.remove(number);
-                self.unwatch(unused)?;
-            }
-        }
-        Ok(self.come_again_if_due()?)
     }
 
     /// Takes what inotify has, so that nothing is left that would be reported again.

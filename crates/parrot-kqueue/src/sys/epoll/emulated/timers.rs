@@ -1,8 +1,15 @@
 //! Timers: one timerfd for each clock, armed to the earliest deadline of a heap. None is armed for a single timer, so
 //! that the queue itself becomes readable when a timer is due.
 
-use super::own::{Held, Kind};
-use crate::{Event, Filter, Schedule, TimerId, receipts::Failure};
+use super::{
+    filter::{EmulatedFilter, Held},
+    mark::Mark,
+};
+use crate::{
+    Change, Event, Filter, Schedule, Source, TimerId,
+    change::{Action, Wanted},
+    receipts::Failure,
+};
 use nix::sys::epoll::Epoll;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
@@ -16,10 +23,56 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// The timers of one queue.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// Timers that count from their registration.
+    counting: Option<Clock>,
+    /// Timers that go by the wall clock.
+    wall: Option<Clock>,
+}
+
+impl EmulatedFilter for Timers {
+    fn apply(&mut self, outer: &Epoll, change: &Change<'_>) -> Result<(), Failure> {
+        let Source::Timer(id) = change.source else { return Err(Failure::NotFound) };
+        if let Action::Add(addition) = &change.action {
+            let Wanted::Schedule(schedule) = addition.wanted else { return Ok(()) };
+            let is_wall = matches!(schedule, Schedule::At(_));
+            let (clock, other) =
+                if is_wall { (&mut self.wall, &mut self.counting) } else { (&mut self.counting, &mut self.wall) };
+            let clock = match clock {
+                Some(clock) => clock,
+                None => clock.insert(Clock::new(outer, is_wall)?),
+            };
+            clock.add(id, schedule, Held::new(addition))?;
+            // The name is the registration, so a timer of this name on the other clock is replaced.
+            return match other.as_mut().map(|other| other.delete(id)) {
+                None | Some(Ok(()) | Err(Failure::NotFound)) => Ok(()),
+                Some(failed) => failed,
+            };
+        }
+        let mut clocks = [&mut self.counting, &mut self.wall].into_iter().flatten();
+        let clock = clocks.find(|clock| clock.timers.contains_key(&id)).ok_or(Failure::NotFound)?;
+        match change.action {
+            Action::Delete => clock.delete(id),
+            _ => clock.set_enabled(id, matches!(change.action, Action::Enable)),
+        }
+    }
+
+    fn collect(&mut self, index: u32, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
+        let clock = if index == WALL { &mut self.wall } else { &mut self.counting };
+        clock.as_mut().map_or(Ok(()), |clock| clock.collect(room, list))
+    }
+}
+
+const COUNTING: u32 = 0;
+const WALL: u32 = 1;
+
 /// Nanoseconds on the clock of these timers.
 type Instant = u64;
 
-pub(super) struct Timers {
+/// The timers of one clock.
+struct Clock {
     descriptor: OwnedFd,
     clock: ClockId,
     timers: HashMap<TimerId, Timer>,
@@ -38,16 +91,16 @@ struct Timer {
     generation: u64,
 }
 
-impl Timers {
-    pub(super) fn new(outer: &Epoll, wall: bool) -> Result<Self, Failure> {
-        let (clock, kind, timerfd_clock) = if wall {
-            (ClockId::Realtime, Kind::WallTimers, TimerfdClockId::Realtime)
+impl Clock {
+    fn new(outer: &Epoll, is_wall: bool) -> Result<Self, Failure> {
+        let (clock, index, timerfd_clock) = if is_wall {
+            (ClockId::Realtime, WALL, TimerfdClockId::Realtime)
         } else {
-            (ClockId::Monotonic, Kind::Timers, TimerfdClockId::Monotonic)
+            (ClockId::Monotonic, COUNTING, TimerfdClockId::Monotonic)
         };
         let descriptor = timerfd_create(timerfd_clock, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        outer.add(&descriptor, kind.interest(0))?;
-        Ok(Timers {
+        outer.add(&descriptor, Mark::shared(Filter::Timer, index).interest())?;
+        Ok(Clock {
             descriptor,
             clock,
             timers: HashMap::new(),
@@ -57,11 +110,7 @@ impl Timers {
         })
     }
 
-    pub(super) fn has(&self, id: TimerId) -> bool {
-        self.timers.contains_key(&id)
-    }
-
-    pub(super) fn add(&mut self, id: TimerId, schedule: Schedule, held: Held) -> Result<(), Failure> {
+    fn add(&mut self, id: TimerId, schedule: Schedule, held: Held) -> Result<(), Failure> {
         let (deadline, period) = match schedule {
             Schedule::Every(period) => (self.now().saturating_add(nanoseconds(period)), Some(nanoseconds(period))),
             Schedule::After(delay) => (self.now().saturating_add(nanoseconds(delay)), None),
@@ -72,19 +121,19 @@ impl Timers {
         self.arm()
     }
 
-    pub(super) fn delete(&mut self, id: TimerId) -> Result<(), Failure> {
+    fn delete(&mut self, id: TimerId) -> Result<(), Failure> {
         self.timers.remove(&id).ok_or(Failure::NotFound)?;
         self.arm()
     }
 
     /// A disabled timer goes on counting: enabled past its deadline it fires at once, with all it has missed.
-    pub(super) fn set_enabled(&mut self, id: TimerId, enabled: bool) -> Result<(), Failure> {
+    fn set_enabled(&mut self, id: TimerId, enabled: bool) -> Result<(), Failure> {
         self.timers.get_mut(&id).ok_or(Failure::NotFound)?.held.enabled = enabled;
         self.queue_up(id);
         self.arm()
     }
 
-    pub(super) fn collect(&mut self, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
+    fn collect(&mut self, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
         let now = self.now();
         let full = list.len() + room;
         while list.len() < full {

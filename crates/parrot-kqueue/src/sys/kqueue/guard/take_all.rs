@@ -4,16 +4,15 @@
 //! for the thread (`kern_sigtimedwait` in FreeBSD and DragonFly kern_sig.c, `sigtimedwait1` in NetBSD sys_sig.c,
 //! `__sigwait_nocancel` in XNU kern_sig.c), so that the last comes last.
 
-use super::LAST;
 use nix::sys::{
     pthread::{pthread_kill, pthread_self},
-    signal::SigSet,
+    signal::{SigSet, Signal},
 };
 
-/// Takes what is pending of `signals`, which are blocked, as is `LAST`.
-pub(super) fn pending(mut signals: SigSet, _seen: SigSet) -> nix::Result<()> {
-    signals.add(LAST);
-    pthread_kill(pthread_self(), LAST)?;
-    while signals.wait()? != LAST {}
+/// Takes what is pending of `signals`, which are blocked, as is `last`.
+pub(super) fn pending(mut signals: SigSet, _seen: SigSet, last: Signal) -> nix::Result<()> {
+    signals.add(last);
+    pthread_kill(pthread_self(), last)?;
+    while signals.wait()? != last {}
     Ok(())
 }

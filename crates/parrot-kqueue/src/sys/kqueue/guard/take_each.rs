@@ -5,30 +5,29 @@
 //! is waited for alone, with one other that is sent only if it does not come: an ignored signal is posted and never
 //! pends.
 
-use super::LAST;
 use nix::sys::{
     pthread::{Pthread, pthread_kill, pthread_self},
-    signal::SigSet,
+    signal::{SigSet, Signal},
 };
 use std::{sync::mpsc, thread, time::Duration};
 
 /// How long a signal that was posted, and so is pending unless it is ignored, is waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Takes those of the `seen` signals that are pending. They are blocked, as is `LAST`.
-pub(super) fn pending(_signals: SigSet, seen: SigSet) -> nix::Result<()> {
+/// Takes those of the `seen` signals that are pending. They are blocked, as is `last`.
+pub(super) fn pending(_signals: SigSet, seen: SigSet, last: Signal) -> nix::Result<()> {
     // A number, because a thread's name may be a pointer, which stays where it is.
     let this_thread = pthread_self() as usize;
     for signal in &seen {
         let (taken, is_taken) = mpsc::channel::<()>();
         let rescue = thread::spawn(move || {
             let late = is_taken.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
-            late && pthread_kill(this_thread as Pthread, LAST).is_ok()
+            late && pthread_kill(this_thread as Pthread, last).is_ok()
         });
-        let got = SigSet::from_iter([signal, LAST]).wait()?;
+        let got = SigSet::from_iter([signal, last]).wait()?;
         drop(taken);
-        if rescue.join().unwrap_or(false) && got != LAST {
-            SigSet::from_iter([LAST]).wait()?;
+        if rescue.join().unwrap_or(false) && got != last {
+            SigSet::from_iter([last]).wait()?;
         }
     }
     Ok(())

@@ -3,18 +3,19 @@
 //! Neither nix nor rustix has a safe sigpending or sigtimedwait, and sigwait waits. So the guard asks a kqueue of its
 //! own which of its signals were posted, and takes those with sigwait.
 
-#[cfg_attr(not(target_os = "openbsd"), path = "signals/take_all.rs")]
-#[cfg_attr(target_os = "openbsd", path = "signals/take_each.rs")]
+#[cfg_attr(not(target_os = "openbsd"), path = "guard/take_all.rs")]
+#[cfg_attr(target_os = "openbsd", path = "guard/take_each.rs")]
 mod take;
 
-use super::nothing;
-use crate::{Change, Kqueue as Queue, Signal, Source, Token, receipts::Failure};
-use nix::sys::{
-    event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
-    signal::{self, SigSet, SigmaskHow},
+use super::raw::{NOW, kqueue, nothing};
+use crate::{Change, Receipts, Signal, Source, Token, receipts::Failure};
+use nix::{
+    sys::{
+        event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
+        signal::{self, SigSet, SigmaskHow},
+    },
+    unistd::Pid,
 };
-use nix::unistd::Pid;
-use rustix::io::FdFlags;
 use std::{cell::Cell, fmt, io};
 
 /// The guard's own, to find the end of what is pending. No other signal of the crate's has a number as high as this.
@@ -22,8 +23,6 @@ const LAST: signal::Signal = signal::Signal::SIGUSR2;
 
 /// What stops a process unless it is handled.
 const STOPS: [signal::Signal; 3] = [signal::Signal::SIGTSTP, signal::Signal::SIGTTIN, signal::Signal::SIGTTOU];
-
-const NOW: nix::libc::timespec = nix::libc::timespec { tv_sec: 0, tv_nsec: 0 };
 
 pub(crate) struct Guard {
     signals: SigSet,
@@ -44,8 +43,7 @@ impl Guard {
             )
             .into());
         }
-        let posted = Kqueue::new()?;
-        rustix::io::fcntl_setfd(&posted, FdFlags::CLOEXEC)?;
+        let posted = kqueue()?;
         let watch: Vec<_> = signals.iter().map(watch).collect();
         posted.kevent(&watch, &mut [], Some(NOW))?;
         let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -55,18 +53,22 @@ impl Guard {
 
     /// EVFILT_SIGNAL counts what is posted after it was added and not what is pending (kqueue(2)), so what came before
     /// is posted again. The counts of `posted` tell what that is, so that no post is lost and none counts twice.
-    pub(crate) fn add_to(&self, queue: &Queue, signals: &[(Signal, Token)]) -> io::Result<()> {
+    pub(crate) fn add_to(
+        &self,
+        signals: &[(Signal, Token)],
+        apply: impl Fn(&[Change<'_>]) -> Receipts,
+    ) -> io::Result<()> {
         let adds: Vec<_> = signals.iter().map(|&(signal, token)| Change::add_signal(signal, token)).collect();
         let deletes: Vec<_> = signals.iter().map(|&(signal, _)| Change::delete(Source::Signal(signal))).collect();
         let mut before = self.take_posted()?;
         loop {
-            queue.apply(&adds).all()?;
+            apply(&adds).all()?;
             let meanwhile = self.take_posted()?;
             if meanwhile.is_empty() {
                 break;
             }
             // The queue may have counted these or not: begin again, with them as what came before.
-            queue.apply(&deletes).all()?;
+            apply(&deletes).all()?;
             before.extend(meanwhile);
         }
         for (number, posts) in before {
@@ -103,7 +105,7 @@ impl Guard {
             signal::kill(Pid::this(), signal::Signal::SIGCONT)?;
         }
         SigSet::from_iter([LAST]).thread_block()?;
-        take::pending(self.own, seen)
+        take::pending(self.own, seen, LAST)
     }
 }
 

@@ -1,18 +1,22 @@
 //! Processes: a pidfd each, which becomes readable when the process has ended.
 
-use super::own::{Held, Kind};
+use super::{
+    filter::{EmulatedFilter, Held},
+    mark::Mark,
+};
 use crate::{
-    Event, Filter, ProcessEvents, ProcessId,
-    change::{Addition, Wanted},
+    Change, Event, Filter, ProcessEvents, ProcessId, Source,
+    change::{Action, Addition, Wanted},
     receipts::Failure,
 };
-use nix::sys::epoll::Epoll;
+use nix::sys::epoll::{Epoll, EpollEvent};
 use rustix::{
     io::Errno,
     process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
 };
 use std::{
     collections::HashMap,
+    io,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -27,8 +31,30 @@ struct Watched {
     held: Held,
 }
 
+impl EmulatedFilter for Processes {
+    fn apply(&mut self, outer: &Epoll, change: &Change<'_>) -> Result<(), Failure> {
+        let Source::Process(process) = change.source else { return Err(Failure::NotFound) };
+        match &change.action {
+            Action::Add(addition) => self.add(outer, process, addition),
+            Action::Delete => self.delete(process),
+            action => self.set_enabled(outer, process, matches!(action, Action::Enable)),
+        }
+    }
+
+    /// A process ends once, so its registration is gone with the event.
+    fn collect(&mut self, process: u32, _: usize, list: &mut Vec<Event>) -> io::Result<()> {
+        let Some(Watched { descriptor, held }) = self.watched.remove(&process) else { return Ok(()) };
+        let event = Event::new(held.token, Filter::Process).with_details(ProcessEvents::EXIT.bits());
+        list.push(match wait_status(&descriptor) {
+            Some(status) => event.with_data(i64::from(status)),
+            None => event,
+        });
+        Ok(())
+    }
+}
+
 impl Processes {
-    pub(super) fn add(&mut self, outer: &Epoll, process: ProcessId, addition: &Addition) -> Result<(), Failure> {
+    fn add(&mut self, outer: &Epoll, process: ProcessId, addition: &Addition) -> Result<(), Failure> {
         if let Wanted::Process(wanted) = addition.wanted
             && wanted != ProcessEvents::EXIT
         {
@@ -41,22 +67,22 @@ impl Processes {
         })?;
         let held = Held::new(addition);
         if held.enabled {
-            outer.add(&descriptor, Kind::Process.interest(process.number()))?;
+            outer.add(&descriptor, interest(process))?;
         }
         self.watched.insert(process.number(), Watched { descriptor, held });
         Ok(())
     }
 
     /// Closing the pidfd takes it out of the epoll set.
-    pub(super) fn delete(&mut self, process: ProcessId) -> Result<(), Failure> {
+    fn delete(&mut self, process: ProcessId) -> Result<(), Failure> {
         self.watched.remove(&process.number()).map(drop).ok_or(Failure::NotFound)
     }
 
-    pub(super) fn set_enabled(&mut self, outer: &Epoll, process: ProcessId, enabled: bool) -> Result<(), Failure> {
+    fn set_enabled(&mut self, outer: &Epoll, process: ProcessId, enabled: bool) -> Result<(), Failure> {
         let watched = self.watched.get_mut(&process.number()).ok_or(Failure::NotFound)?;
         match (watched.held.enabled, enabled) {
             (false, true) => {
-                outer.add(&watched.descriptor, Kind::Process.interest(process.number()))?;
+                outer.add(&watched.descriptor, interest(process))?;
             }
             (true, false) => outer.delete(&watched.descriptor)?,
             _ => {}
@@ -64,17 +90,10 @@ impl Processes {
         watched.held.enabled = enabled;
         Ok(())
     }
+}
 
-    /// A process ends once: its registration is gone with the event.
-    pub(super) fn fire(&mut self, process: u32) -> Option<Event> {
-        let Watched { descriptor, held } = self.watched.remove(&process)?;
-        let mut event = Event::new(held.token, Filter::Process);
-        event.details = u32::from(ProcessEvents::EXIT.bits());
-        Some(match wait_status(&descriptor) {
-            Some(status) => event.with_data(i64::from(status)),
-            None => event,
-        })
-    }
+fn interest(process: ProcessId) -> EpollEvent {
+    Mark::single(Filter::Process, process.number()).interest()
 }
 
 /// How a child ended, in the encoding of wait(2), leaving it to be reaped by whoever waits for it. `None` for what is

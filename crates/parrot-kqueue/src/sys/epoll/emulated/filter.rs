@@ -1,0 +1,58 @@
+//! What every emulated filter can do, and what each of its registrations has.
+
+use crate::{
+    Change, Event, Token,
+    change::{Action, Addition, Mode},
+    receipts::Failure,
+};
+use nix::sys::epoll::Epoll;
+use std::io;
+
+/// The registrations of one filter.
+pub(super) trait EmulatedFilter {
+    /// Makes a change of a source of this filter.
+    fn apply(&mut self, outer: &Epoll, change: &Change<'_>) -> Result<(), Failure>;
+
+    /// Adds at most `room` events to the list, of those that wait behind the descriptor with this index. What is left
+    /// stays ready.
+    fn collect(&mut self, index: u32, room: usize, list: &mut Vec<Event>) -> io::Result<()>;
+}
+
+/// A filter whose descriptors are made for its first registration.
+pub(super) trait OnFirstUse: EmulatedFilter + Sized {
+    fn new(outer: &Epoll) -> Result<Self, Failure>;
+}
+
+impl<F: OnFirstUse> EmulatedFilter for Option<F> {
+    fn apply(&mut self, outer: &Epoll, change: &Change<'_>) -> Result<(), Failure> {
+        match self {
+            Some(filter) => filter.apply(outer, change),
+            None if matches!(change.action, Action::Add(_)) => self.insert(F::new(outer)?).apply(outer, change),
+            None => Err(Failure::NotFound),
+        }
+    }
+
+    fn collect(&mut self, index: u32, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), |filter| filter.collect(index, room, list))
+    }
+}
+
+/// What every registration has: its token, its mode, and whether it is enabled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) token: Token,
+    pub(super) mode: Mode,
+    pub(super) enabled: bool,
+}
+
+impl Held {
+    pub(super) fn new(addition: &Addition) -> Self {
+        Held { token: addition.token, mode: addition.mode, enabled: !addition.disabled }
+    }
+
+    /// Whether the registration is gone now that it has fired. One with dispatch is disabled instead.
+    pub(super) fn is_gone_after_firing(&mut self) -> bool {
+        self.enabled &= !self.mode.contains(Mode::DISPATCH);
+        self.mode.contains(Mode::ONE_SHOT)
+    }
+}

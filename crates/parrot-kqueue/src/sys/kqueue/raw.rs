@@ -1,0 +1,54 @@
+//! Small pieces of kqueue that nix has no word for.
+
+use crate::receipts::Failure;
+use nix::{
+    errno::Errno,
+    libc,
+    sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
+};
+use rustix::io::FdFlags;
+use std::{io, time::Duration};
+
+/// What names a registration to the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    pub(super) ident: usize,
+    pub(super) filter: EventFilter,
+}
+
+impl Name {
+    /// What a change or an event is about, unless it is of a filter that nix does not know.
+    pub(super) fn of(raw: &KEvent) -> Option<Name> {
+        raw.filter().ok().map(|filter| Name { ident: raw.ident(), filter })
+    }
+}
+
+/// A kqueue that is closed on exec. It is not inherited over fork, so no child can get hold of it before the flag is
+/// set.
+pub(super) fn kqueue() -> io::Result<Kqueue> {
+    let kqueue = Kqueue::new()?;
+    rustix::io::fcntl_setfd(&kqueue, FdFlags::CLOEXEC)?;
+    Ok(kqueue)
+}
+
+/// An event that is about nothing, to fill lists with.
+pub(super) fn nothing() -> KEvent {
+    KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0)
+}
+
+/// The timeout of a call that is not to wait.
+pub(super) const NOW: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+
+pub(super) fn timespec(timeout: Duration) -> libc::timespec {
+    // Below a day and below a second, both fit whatever types the system has.
+    libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ }
+}
+
+/// Makes one change of the queue's own, outside of any list.
+pub(super) fn change_one(kqueue: &Kqueue, change: KEvent) -> Result<(), Failure> {
+    match kqueue.kevent(&[change], &mut [], Some(NOW)) {
+        // Interrupted after the change was made (kqueue(2), EINTR).
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
