@@ -47,29 +47,36 @@ impl Source<'_> {
     }
 }
 
-/// One change to what a queue reports, to be handed to [`Kqueue::apply`](crate::Kqueue::apply).
+/// One change to what a queue reports. [`Kqueue::apply`](crate::Kqueue::apply) makes it.
 ///
-/// Adding what is there replaces it, mode and token included. Deleting, enabling and disabling what is not there is
-/// answered with `NotFound`. Both are the same on every system.
+/// On every system, adding what is already there replaces it, mode and token included, and deleting, enabling or
+/// disabling what is not there fails with `NotFound`.
 ///
-/// A registration is level-triggered unless it says otherwise: [`edge`](Change::edge),
-/// [`one_shot`](Change::one_shot), [`dispatch`](Change::dispatch). Modes belong to one filter of one descriptor.
-/// Timers, signals, wakers, processes and files have no level, and so no edge either: each of their events reports what
+/// A registration is level-triggered unless it says otherwise with [`edge`](Change::edge),
+/// [`one_shot`](Change::one_shot) or [`dispatch`](Change::dispatch). Modes belong to one filter of one descriptor.
+/// Timers, signals, wakers, processes and files have no level, and so no edge either. Each of their events reports what
 /// has happened since the one before it.
 ///
 /// ```
-/// use parrot_kqueue::{Change, Kqueue, Source, Token};
-/// use std::{net::UdpSocket, os::fd::AsFd};
+/// use parrot_kqueue::{Change, Kqueue, Schedule, Source, TimerId, Token};
+/// use std::{net::UdpSocket, os::fd::AsFd, time::Duration};
 ///
 /// let queue = Kqueue::new()?;
 /// let socket = UdpSocket::bind("127.0.0.1:0")?;
 /// queue
 ///     .apply(&[
 ///         Change::add_read(socket.as_fd(), Token(1)),
-///         Change::add_write(socket.as_fd(), Token(2)).one_shot(),
+///         Change::add_write(socket.as_fd(), Token(2)).edge().disabled(),
+///         Change::add_timer(TimerId(1), Schedule::After(Duration::from_secs(5)), Token(3)),
 ///     ])
 ///     .all()?;
-/// queue.apply(&[Change::delete(Source::Read(socket.as_fd()))]).all()?;
+///
+/// // Once there is something to send:
+/// queue.apply(&[Change::enable(Source::Write(socket.as_fd()))]).all()?;
+///
+/// // Before the socket is closed:
+/// let (read, write) = (Source::Read(socket.as_fd()), Source::Write(socket.as_fd()));
+/// queue.apply(&[Change::delete(read), Change::delete(write)]).all()?;
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +84,7 @@ impl Source<'_> {
 pub struct Change<'fd> {
     pub(crate) source: Source<'fd>,
     pub(crate) action: Action,
-    /// A builder call that makes no sense for this change; the receipt says so.
+    /// A builder call that makes no sense for this change. The receipt reports it.
     mistake: Option<&'static str>,
 }
 
@@ -98,7 +105,7 @@ pub(crate) struct Addition {
     pub(crate) wanted: Wanted,
 }
 
-/// What an add says that only sources of its kind understand.
+/// What an add says that only its filter understands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
     Everything,
@@ -109,7 +116,7 @@ pub(crate) enum Wanted {
 }
 
 flag_set! {
-    /// How a registration behaves once it has fired; level-triggered when empty.
+    /// How a registration behaves once it has fired. Level-triggered when empty.
     pub(crate) Mode {
         EDGE = 1;
         ONE_SHOT = 2;
@@ -128,103 +135,44 @@ impl<'fd> Change<'fd> {
 
     /// Report when a read of this descriptor would not block: bytes, connections to accept, end of stream or an error.
     ///
-    /// Sockets, listeners, pipes, terminals and other queues work on every system. Regular files are `Unsupported` on
-    /// Linux, where they are always ready: watch them with [`Change::add_vnode`].
+    /// Sockets, listeners, pipes, terminals and other queues work on every system. Regular files are always ready on
+    /// Linux and therefore `Unsupported` there. Watch them with [`Change::add_vnode`].
     ///
-    /// Delete the registration before the descriptor is closed; see the crate's documentation for what happens
+    /// Delete the registration before the descriptor is closed. The crate's documentation describes what happens
     /// otherwise.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// let queue = Kqueue::new()?;
-    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_read(listener.as_fd(), Token(7))]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn add_read(descriptor: BorrowedFd<'fd>, token: Token) -> Self {
         Change::add(Source::Read(descriptor), token, Wanted::Everything)
     }
 
-    /// Report when a write to this descriptor would not block: there is room, or the other side is gone.
+    /// Report when a write to this descriptor would not block, because there is room or because the other side is gone.
     ///
-    /// Register a TCP socket after `connect`: Linux reports one that was never connected at once.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// let queue = Kqueue::new()?;
-    /// let (reader, writer) = std::io::pipe()?;
-    /// queue.apply(&[Change::add_write(writer.as_fd(), Token(7))]).all()?;
-    /// # drop(reader);
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Register a TCP socket after `connect`. Linux reports one that was never connected at once.
     pub fn add_write(descriptor: BorrowedFd<'fd>, token: Token) -> Self {
         Change::add(Source::Write(descriptor), token, Wanted::Everything)
     }
 
-    /// Report something that happens to an open file or directory. What this system has is
-    /// [`VnodeEvents::SUPPORTED`]; of a directory, Linux does not report [`VnodeEvents::DELETE`].
+    /// Report what happens to an open file or directory. [`VnodeEvents::SUPPORTED`] is what this system reports. Linux
+    /// does not report [`VnodeEvents::DELETE`] of a directory.
     ///
-    /// On Linux it needs /proc, and the queue holds the file open by a duplicate. What is no file, such as a pipe or a
-    /// socket, is refused; so is a named pipe on Linux.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token, VnodeEvents};
-    /// # use std::os::fd::AsFd;
-    /// let queue = Kqueue::new()?;
-    /// let directory = std::fs::File::open(std::env::temp_dir())?;
-    /// queue.apply(&[Change::add_vnode(directory.as_fd(), VnodeEvents::WRITE, Token(7))]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// On Linux this needs /proc, and the queue keeps the file open with a duplicate of the descriptor. What is not
+    /// a file, such as a pipe or a socket, is refused. Linux refuses named pipes as well.
     pub fn add_vnode(descriptor: BorrowedFd<'fd>, wanted: VnodeEvents, token: Token) -> Self {
         Change::add(Source::Vnode(descriptor), token, Wanted::Vnode(wanted))
     }
 
-    /// Delete the registration. The rule is to do so before a descriptor is closed.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Source, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// # queue.apply(&[Change::add_read(socket.as_fd(), Token(7))]).all()?;
-    /// queue.apply(&[Change::delete(Source::Read(socket.as_fd()))]).all()?;
-    /// drop(socket);
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Delete the registration. Do this before its descriptor is closed.
     pub fn delete(source: Source<'fd>) -> Self {
         Change::new(source, Action::Delete)
     }
 
-    /// Report a registration again that was disabled, by [`Change::disable`] or by having fired as
-    /// [`dispatch`](Change::dispatch). Token, mode and what is wanted are as they were added. What is ready at this
-    /// moment is reported, also to an edge-triggered registration.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Source, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_read(socket.as_fd(), Token(7)).disabled()]).all()?;
-    /// queue.apply(&[Change::enable(Source::Read(socket.as_fd()))]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Report a registration again that was disabled, by [`Change::disable`] or by firing as
+    /// [`dispatch`](Change::dispatch). It keeps the token and mode that it was added with. What is ready at this moment
+    /// is reported, to an edge-triggered registration too.
     pub fn enable(source: Source<'fd>) -> Self {
         Change::new(source, Action::Enable)
     }
 
     /// Keep the registration and stop reporting it until it is enabled.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Source, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_write(socket.as_fd(), Token(7))]).all()?;
-    /// queue.apply(&[Change::disable(Source::Write(socket.as_fd()))]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn disable(source: Source<'fd>) -> Self {
         Change::new(source, Action::Disable)
     }
@@ -232,61 +180,26 @@ impl<'fd> Change<'fd> {
     /// Edge-triggered: report when something new arrives, not for as long as it is there. Read or write until the
     /// call would block, or the next event may never come.
     ///
-    /// Belongs to an add of Read or Write; on any other change it is answered with `InvalidInput`, as are all the modes
-    /// on a change that is not an add.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_read(socket.as_fd(), Token(7)).edge()]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Only an add of Read or Write can be edge-triggered. On any other change this fails with `InvalidInput`, as every
+    /// mode does on a change that is not an add.
     pub fn edge(self) -> Self {
         self.with_mode(Mode::EDGE)
     }
 
-    /// Report once; the registration is gone with its first event. Excludes [`dispatch`](Change::dispatch).
+    /// Report once and delete the registration with that event. Excludes [`dispatch`](Change::dispatch).
     ///
-    /// A kqueue does not look again before it reports a one-shot: it may be for bytes that were read meanwhile.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_write(socket.as_fd(), Token(7)).one_shot()]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// A kqueue does not look again before it reports a one-shot, so the event may be for bytes that were read
+    /// meanwhile.
     pub fn one_shot(self) -> Self {
         self.with_mode(Mode::ONE_SHOT)
     }
 
     /// Report once, then stay disabled until [`Change::enable`]. Excludes [`one_shot`](Change::one_shot).
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_write(socket.as_fd(), Token(7)).dispatch()]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn dispatch(self) -> Self {
         self.with_mode(Mode::DISPATCH)
     }
 
     /// Add the registration, but report it only once it is enabled.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// queue.apply(&[Change::add_read(socket.as_fd(), Token(7)).disabled()]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn disabled(mut self) -> Self {
         match &mut self.action {
             Action::Add(addition) => addition.disabled = true,
@@ -295,26 +208,17 @@ impl<'fd> Change<'fd> {
         self
     }
 
-    /// Report a descriptor as readable from this many bytes on, or as writable from this much room on.
+    /// Report a descriptor as readable only with at least this many bytes to read, or as writable only with at least
+    /// this much room.
     ///
-    /// Zero is as if nothing had been said. `Unsupported` on Linux. macOS holds the number between 1 and the size of
-    /// the socket's buffer.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let queue = Kqueue::new()?;
-    /// # let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// let receipts = queue.apply(&[Change::add_read(socket.as_fd(), Token(7)).low_water(512)]);
-    /// assert_eq!(receipts.all().is_ok(), cfg!(not(target_os = "linux")));
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Zero changes nothing. `Unsupported` on Linux. macOS keeps the number between 1 and the size of the socket's
+    /// buffer.
     #[cfg_attr(docsrs, doc(cfg(not(target_os = "linux"))))]
     pub fn low_water(mut self, bytes: usize) -> Self {
         match (&mut self.action, self.source) {
             (Action::Add(_), Source::Read(_) | Source::Write(_)) if bytes == 0 => {}
             (Action::Add(addition), Source::Read(_) | Source::Write(_)) => addition.wanted = Wanted::LowWater(bytes),
-            _ => self.mistake = Some("a low-water mark belongs to an add of Read or Write"),
+            _ => self.mistake = Some("a low-water mark is for an add of Read or Write only"),
         }
         self
     }
@@ -334,14 +238,14 @@ impl<'fd> Change<'fd> {
         }
         let Action::Add(addition) = &self.action else { return Ok(()) };
         if addition.mode.contains(Mode::EDGE) && !matches!(self.source, Source::Read(_) | Source::Write(_)) {
-            return Err(Failure::Invalid("an edge belongs to Read or Write: others report what is new in any case"));
+            return Err(Failure::Invalid("edge() is for Read and Write only; other filters always report what is new"));
         }
         if addition.mode.contains(Mode::ONE_SHOT | Mode::DISPATCH) {
             return Err(Failure::Invalid(match addition.wanted {
                 Wanted::Schedule(Schedule::After(_) | Schedule::At(_)) => {
-                    "a timer that fires once is gone when it has: there is nothing for dispatch to keep; use Every"
+                    "a timer that fires once is gone after that, so dispatch() has nothing to keep; use Schedule::Every"
                 }
-                _ => "one-shot deletes what fired and dispatch keeps it: choose one of them",
+                _ => "one_shot() deletes what fired and dispatch() keeps it; use one of them",
             }));
         }
         match addition.wanted {
@@ -357,15 +261,6 @@ impl<'fd> Change<'fd> {
 
 impl Change<'static> {
     /// Report a timer.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Schedule, TimerId, Token};
-    /// # use std::time::Duration;
-    /// # let queue = Kqueue::new()?;
-    /// let second = Schedule::Every(Duration::from_secs(1));
-    /// queue.apply(&[Change::add_timer(TimerId(1), second, Token(7))]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn add_timer(timer: TimerId, schedule: Schedule, token: Token) -> Self {
         let mut change = Change::add(Source::Timer(timer), token, Wanted::Schedule(schedule));
         if !matches!(schedule, Schedule::Every(_)) {
@@ -374,55 +269,35 @@ impl Change<'static> {
         change
     }
 
-    /// Report a signal to this process. Block it first with a [`SignalGuard`](crate::SignalGuard): a queue reports
-    /// signals besides what they do otherwise, which for most of them is to end the process.
+    /// Report a signal to this process. Block it first with a [`SignalGuard`](crate::SignalGuard). A queue reports
+    /// a signal in addition to what the signal does anyway, which for most of them is to end the process.
     ///
-    /// On Linux one queue at a time can have a signal: another gets `AlreadyExists`. There a signal that is not blocked
-    /// in the thread that adds it is refused with `InvalidInput`, since no queue would ever see it, and the thread that
-    /// waits has to have it blocked as well.
+    /// On Linux one queue at a time can have a signal, and another gets `AlreadyExists`. The signal must be blocked
+    /// there in the thread that adds it, because no queue would see it otherwise, and in the thread that waits. If it is
+    /// not blocked in the thread that adds it, the change fails with `InvalidInput`.
     ///
-    /// What is sent to one thread of the process (pthread_kill(3)) is not promised to be reported: on Linux it is if
-    /// that thread is the one that waits (signalfd(2)), on macOS never (`psignal_internal` in XNU bsd/kern/kern_sig.c).
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Signal, SignalGuard, Token};
-    /// let guard = SignalGuard::block(&[Signal::User1])?;
-    /// let queue = Kqueue::new()?;
-    /// queue.apply(&[Change::add_signal(Signal::User1, Token(7))]).all()?;
-    /// # drop(guard);
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// A signal that is sent to one thread of the process (pthread_kill(3)) may go unreported. Linux reports it if that
+    /// thread is the one that waits (signalfd(2)). macOS never does (`psignal_internal` in XNU bsd/kern/kern_sig.c).
     pub fn add_signal(signal: Signal, token: Token) -> Self {
         Change::add(Source::Signal(signal), token, Wanted::Everything)
     }
 
-    /// Report what another process does. What this system has is [`ProcessEvents::SUPPORTED`].
+    /// Report what another process does. [`ProcessEvents::SUPPORTED`] is what this system reports.
     ///
-    /// A child that has ended already and was not reaped is reported by the next wait. On macOS, NetBSD and OpenBSD
-    /// that does not make the queue readable to another one that watches it, since the kernel does not know of it.
+    /// A child that ended before it was added, and was not reaped, is reported by the next wait. On macOS, NetBSD and
+    /// OpenBSD the kernel does not know of that event, so it does not make the queue readable to another queue that
+    /// watches it.
     ///
     /// # Errors
     ///
-    /// A process that is not there is answered with the system's own error (ESRCH); Linux before 5.3 answers
-    /// `Unsupported`.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, ProcessEvents, ProcessId, Token};
-    /// let queue = Kqueue::new()?;
-    /// let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn()?;
-    /// let process = ProcessId::of(&child)?;
-    /// queue.apply(&[Change::add_process(process, ProcessEvents::EXIT, Token(7))]).all()?;
-    /// # drop(child.stdin.take());
-    /// # child.wait()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// A process that does not exist is the system's own error (ESRCH). Linux before 5.3 reports `Unsupported`.
     pub fn add_process(process: ProcessId, wanted: ProcessEvents, token: Token) -> Self {
         Change::add(Source::Process(process), token, Wanted::Process(wanted))
     }
 }
 
-const ONLY_ADD: &str = "a mode belongs to an add: enabling keeps the one it was added with";
-const NOTHING_WANTED: &str = "name at least one thing to be told of";
+const ONLY_ADD: &str = "a mode is for an add only; enabling keeps the one that was added";
+const NOTHING_WANTED: &str = "no event is named; name at least one";
 
 #[cfg(test)]
 mod tests {
@@ -430,7 +305,7 @@ mod tests {
     use std::{os::fd::AsFd, time::Duration};
 
     #[test]
-    fn a_change_that_makes_no_sense_says_so_instead_of_being_ignored() {
+    fn a_change_that_makes_no_sense_is_invalid() {
         let (reader, _writer) = std::io::pipe().unwrap();
         let read = Change::add_read(reader.as_fd(), Token(1));
         assert!(read.check().is_ok());

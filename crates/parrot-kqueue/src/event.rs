@@ -3,7 +3,7 @@
 use crate::{ProcessEvents, Token, VnodeEvents};
 use std::{fmt, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
-/// What an event is about; the kind of its source.
+/// What an event is about: the kind of its source.
 ///
 /// ```
 /// use parrot_kqueue::{Events, Filter, Kqueue, Token};
@@ -29,7 +29,7 @@ pub enum Filter {
     Signal,
     /// A waker was used.
     User,
-    /// A process ended, started another one or became another program.
+    /// A process ended, forked or became another program.
     Process,
     /// Something happened to a file.
     Vnode,
@@ -43,20 +43,20 @@ impl Filter {
 }
 
 flag_set! {
-    /// What an event says besides its numbers.
+    /// What an event reports besides its numbers.
     pub(crate) Flags {
         EOF = 1;
         ERROR = 2;
         URGENT = 4;
-        /// `data` is what its filter says it is.
+        /// `data` has what the filter defines for it.
         DATA = 8;
     }
 }
 
 /// One thing that happened, as the queue saw it: a hint of what a call on the descriptor would find.
 ///
-/// By the time it is read the world may have moved on, so the call itself has the last word: a read that would block
-/// is no surprise, and only a read of 0 bytes is the end of a stream.
+/// By the time the program looks at it, the world may have moved on. So the call itself decides. A read that would block
+/// is no error, and only a read of 0 bytes is the end of a stream.
 ///
 /// ```
 /// use parrot_kqueue::{Change, Events, Filter, Kqueue, Token};
@@ -69,15 +69,17 @@ flag_set! {
 ///
 /// let mut events = Events::with_capacity(8);
 /// queue.wait(&mut events, None)?;
-/// for event in events.iter() {
+/// for event in &events {
 ///     assert_eq!((event.token(), event.filter()), (Token(5), Filter::Read));
+///     assert!(event.available().is_none_or(|bytes| bytes == 6));
+///     assert!(!event.is_eof() && !event.is_error() && !event.is_urgent());
 /// }
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     pub(crate) token: Token,
-    /// Bytes, expirations, posts or a wait status, as the filter has it; valid with `Flags::DATA`.
+    /// Bytes, expirations, posts or a wait status, depending on the filter. Valid with `Flags::DATA`.
     pub(crate) data: i64,
     /// A socket's error number, or the bits of `ProcessEvents` or `VnodeEvents`.
     pub(crate) details: u32,
@@ -105,63 +107,21 @@ impl Event {
     }
 
     /// The token of the registration.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert_eq!(event.token(), Token(5));
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
     /// What kind of source the event is from.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert_eq!(event.filter(), parrot_kqueue::Filter::Read);
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
     #[must_use]
     pub fn filter(&self) -> Filter {
         self.filter
     }
 
-    /// Bytes that wait to be read, connections that wait to be accepted, or bytes of room for a write, when the event
-    /// was made. `None` where the system does not say it for free: on Linux, and for other filters.
+    /// Bytes to read, connections to accept, or bytes of room for a write, when the event was made. `None` for other
+    /// filters, and on Linux, where epoll does not report it.
     ///
-    /// It may be out of date when it is read, so let it size a buffer, not end a loop.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert!(event.available().is_none_or(|bytes| bytes == 6));
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// It may be out of date by now, so let it size a buffer, not end a loop.
     #[must_use]
     pub fn available(&self) -> Option<u64> {
         match self.filter {
@@ -172,72 +132,29 @@ impl Event {
         }
     }
 
-    /// Read: the other side will send no more, but bytes may still wait to be read. Write: the other side takes no
-    /// more. A hint: read on until a read gives 0.
+    /// The end of the stream. For Read, the other side will send no more, but bytes may still wait to be read. For
+    /// Write, the other side accepts no more. This is a hint, so read on until a read returns 0.
     ///
-    /// Once a program has shut down its own sending side, the kqueue systems say so of Write; Linux does when both
-    /// sides are shut down (EPOLLHUP). A TCP socket that was never connected is reported there as well, for Read and
-    /// for Write and with this flag: register it after `connect`.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert!(!event.is_eof()); // the writer is still there
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Once a program has shut down its own sending side, the kqueue systems report this for Write. Linux does when both
+    /// sides are shut down (EPOLLHUP). Linux also reports it, for Read and for Write, of a TCP socket that was never
+    /// connected, so register a socket after `connect`.
     #[must_use]
     pub fn is_eof(&self) -> bool {
         self.flags.contains(Flags::EOF)
     }
 
-    /// The descriptor is in error, and the next call on it will say which. On Linux it also stands for a pipe whose
-    /// reader is gone.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert!(!event.is_error());
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// The descriptor has an error, and the next call on it will return that. On Linux this also stands for a pipe
+    /// whose reader is gone.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.flags.contains(Flags::ERROR)
     }
 
-    /// The socket's error, where the event carries it: kqueue does together with the end of the stream, Linux does not.
+    /// The socket's error, where the event carries it. kqueue reports it together with the end of the stream, Linux does
+    /// not.
     ///
-    /// Looking here does not take the error away; `take_error` of `std`'s sockets asks the socket itself on every
-    /// system.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     if let Some(error) = event.socket_error() {
-    ///         eprintln!("the connection ended: {error}");
-    ///     }
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// Looking here leaves the error in the socket. On every system, `take_error` of `std`'s sockets asks the socket
+    /// itself.
     #[must_use]
     pub fn socket_error(&self) -> Option<io::Error> {
         match self.filter {
@@ -248,42 +165,15 @@ impl Event {
         }
     }
 
-    /// Urgent data stands in the stream, so that a short read may end before it with more to come. Only Linux says so,
-    /// on Read; where it is `false` and there is a count, [`available`](Event::available) tells what is left.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_read(reader.as_fd(), Token(5))]).all()?;
-    /// # writer.write_all(b"squawk")?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert!(!event.is_urgent());
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// There is urgent data in the stream, so a read may end before it with more to come. Only Linux reports this, for
+    /// Read. On the other systems [`available`](Event::available) tells whether more is left.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.flags.contains(Flags::URGENT)
     }
 
-    /// How often it happened since it was last reported: expirations of a timer, posts of a signal, uses of a waker.
-    /// At least 1. Linux merges the posts of a signal and kqueue merges the uses of a waker into one. 1 for other
-    /// filters.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Schedule, TimerId, Token};
-    /// # use std::time::Duration;
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # queue.apply(&[Change::add_timer(TimerId(1), Schedule::After(Duration::ZERO), Token(5))]).all()?;
-    /// # queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert_eq!(event.count(), 1);
-    /// }
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// How often it happened since it was last reported: expirations of a timer, posts of a signal or uses of a waker.
+    /// At least 1, and 1 for other filters. Linux merges the posts of a signal into one, kqueue the uses of a waker.
     #[must_use]
     pub fn count(&self) -> u64 {
         match self.filter {
@@ -292,20 +182,7 @@ impl Event {
         }
     }
 
-    /// What the process did; empty for other filters.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, ProcessEvents, ProcessId, Token};
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// let mut child = std::process::Command::new("sleep").arg("0.1").spawn()?;
-    /// queue.apply(&[Change::add_process(ProcessId::of(&child)?, ProcessEvents::EXIT, Token(5))]).all()?;
-    /// queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert_eq!(event.process_events(), ProcessEvents::EXIT);
-    /// }
-    /// child.wait()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// What the process did. Empty for other filters.
     #[must_use]
     pub fn process_events(&self) -> ProcessEvents {
         match self.filter {
@@ -314,44 +191,15 @@ impl Event {
         }
     }
 
-    /// How the process ended, where the system says so: macOS and Linux do of one's own children only. The process is
-    /// not reaped: `wait` of its parent still works.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, ProcessEvents, ProcessId, Token};
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// let mut child = std::process::Command::new("sleep").arg("0.1").spawn()?;
-    /// queue.apply(&[Change::add_process(ProcessId::of(&child)?, ProcessEvents::EXIT, Token(5))]).all()?;
-    /// queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert!(event.exit_status().is_none_or(|status| status.success()));
-    /// }
-    /// child.wait()?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// How the process ended, where the system reports that. macOS and Linux do for the program's own children only. The
+    /// process is not reaped, so `wait` of its parent still works.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         let ended = self.process_events().contains(ProcessEvents::EXIT) && self.flags.contains(Flags::DATA);
         ended.then(|| i32::try_from(self.data).ok().map(ExitStatus::from_raw)).flatten()
     }
 
-    /// What happened to the file; empty for other filters.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Events, Kqueue, Token, VnodeEvents};
-    /// # use std::{io::Write, os::fd::AsFd};
-    /// # let (queue, mut events) = (Kqueue::new()?, Events::with_capacity(8));
-    /// # let path = std::env::temp_dir().join(format!("parrot-kqueue-{}", std::process::id()));
-    /// let mut file = std::fs::File::create(&path)?;
-    /// queue.apply(&[Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, Token(5))]).all()?;
-    /// file.write_all(b"squawk")?;
-    /// queue.wait(&mut events, None)?;
-    /// for event in &events {
-    ///     assert_eq!(event.vnode_events(), VnodeEvents::WRITE);
-    /// }
-    /// # std::fs::remove_file(path)?;
-    /// # std::io::Result::Ok(())
-    /// ```
+    /// What happened to the file. Empty for other filters.
     #[must_use]
     pub fn vnode_events(&self) -> VnodeEvents {
         match self.filter {

@@ -1,9 +1,9 @@
-//! What one wait reports.
+//! The events of one wait.
 
 use crate::{Event, sys};
 use std::fmt;
 
-/// The events of one wait, in a list that is used again from turn to turn.
+/// The events of one wait, in a list that every wait fills anew.
 ///
 /// ```
 /// use parrot_kqueue::{Events, Kqueue};
@@ -13,6 +13,7 @@ use std::fmt;
 /// let mut events = Events::with_capacity(256);
 /// queue.wait(&mut events, Some(Duration::ZERO))?;
 /// assert!(events.is_empty());
+/// assert_eq!((events.len(), events.capacity()), (0, 256));
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Events {
@@ -21,72 +22,39 @@ pub struct Events {
 }
 
 impl Events {
-    /// Room for this many events a wait, at least one. What does not fit is reported by the next wait.
+    /// Makes a list with room for this many events per wait, at least one. The next wait reports what does not fit.
     ///
-    /// A descriptor can have two events in one wait, of Read and of Write.
-    ///
-    /// ```
-    /// let events = parrot_kqueue::Events::with_capacity(1024);
-    /// # drop(events);
-    /// ```
+    /// A descriptor can have two events in one wait, one of Read and one of Write.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Events {
         let capacity = capacity.max(1);
         Events { list: Vec::with_capacity(capacity), buffer: sys::Buffer::with_capacity(capacity) }
     }
 
-    /// How many events a wait can bring. A wait that brought as many may have left some for the next one.
-    ///
-    /// ```
-    /// assert_eq!(parrot_kqueue::Events::with_capacity(1024).capacity(), 1024);
-    /// ```
+    /// How many events a wait can report. A wait that reports this many may leave some for the next one.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// The events of the last wait, in no promised order.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Events;
-    /// for event in &Events::with_capacity(8) {
-    ///     println!("{event:?}");
-    /// }
-    /// ```
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.list.iter().copied())
     }
 
-    /// The event at this place of the last wait's, for loops that must not borrow the list.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Events;
-    /// assert!(Events::with_capacity(8).get(0).is_none());
-    /// ```
+    /// The event at this index, for loops that must not borrow the list.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Event> {
         self.list.get(index).copied()
     }
 
-    /// How many events the last wait brought.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Events;
-    /// let events = Events::with_capacity(8);
-    /// assert!(events.is_empty() && events.len() == 0);
-    /// ```
+    /// How many events the last wait reported.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether the last wait brought none.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Events;
-    /// let events = Events::with_capacity(8);
-    /// assert!(events.is_empty() && events.len() == 0);
-    /// ```
+    /// Whether the last wait reported none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -41,14 +41,6 @@ impl SignalGuard {
     ///
     /// What the system answers: in practice `EMFILE` or `ENFILE` when it is out of descriptors, of which the guard
     /// needs one. `Unsupported` for [`Signal::User2`] on the kqueue systems.
-    ///
-    /// ```
-    /// use parrot_kqueue::{Signal, SignalGuard};
-    ///
-    /// let guard = SignalGuard::block(&[Signal::Terminate, Signal::Interrupt])?;
-    /// # drop(guard);
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn block(signals: &[Signal]) -> io::Result<SignalGuard> {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
     }
@@ -64,16 +56,6 @@ impl SignalGuard {
     /// # Errors
     ///
     /// As for the answers to [`Change::add_signal`](crate::Change::add_signal).
-    ///
-    /// ```
-    /// use parrot_kqueue::{Events, Kqueue, Signal, SignalGuard, Token};
-    ///
-    /// let guard = SignalGuard::block(&[Signal::User1])?;
-    /// // Another process may post the signal now.
-    /// let queue = Kqueue::new()?;
-    /// guard.add_to(&queue, &[(Signal::User1, Token(0))])?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn add_to(&self, queue: &Kqueue, signals: &[(Signal, Token)]) -> io::Result<()> {
         self.guard.add_to(signals, |changes| queue.apply(changes))
     }

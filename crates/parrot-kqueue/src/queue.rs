@@ -44,12 +44,6 @@ impl Kqueue {
     /// two on NetBSD and OpenBSD. On Linux a queue takes two, and later one for the timers of each clock, one for
     /// signals, two for files, and one for each file, process and waker; what is asked for when they have run out is
     /// answered with the same errors.
-    ///
-    /// ```
-    /// let queue = parrot_kqueue::Kqueue::new()?;
-    /// # drop(queue);
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn new() -> io::Result<Kqueue> {
         Ok(Kqueue { queue: sys::Queue::new()? })
     }
@@ -57,22 +51,6 @@ impl Kqueue {
     /// Makes changes, at once and each on its own, and answers each. It never waits and brings no events.
     ///
     /// kqueue takes the whole list in one system call, epoll a call for each change.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// let queue = Kqueue::new()?;
-    /// let sockets: Vec<_> = (0..100)
-    ///     .map(|_| std::net::UdpSocket::bind("127.0.0.1:0"))
-    ///     .collect::<Result<_, _>>()?;
-    /// let changes: Vec<_> = sockets
-    ///     .iter()
-    ///     .enumerate()
-    ///     .map(|(index, socket)| Change::add_read(socket.as_fd(), Token(index)))
-    ///     .collect();
-    /// queue.apply(&changes).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn apply(&self, changes: &[Change<'_>]) -> Receipts {
         self.queue.apply(changes)
     }
@@ -91,18 +69,6 @@ impl Kqueue {
     /// `Interrupted` when a signal handler ran, and on Linux also when the process was stopped and went on (signal(7)):
     /// the list is empty, nothing is lost, and the program may wait again. Anything else means that the queue is
     /// unusable, for instance because its descriptor was closed behind its back.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Events, Kqueue};
-    /// use std::time::{Duration, Instant};
-    ///
-    /// let queue = Kqueue::new()?;
-    /// let mut events = Events::with_capacity(8);
-    /// let start = Instant::now();
-    /// queue.wait(&mut events, Some(Duration::from_millis(2)))?;
-    /// assert!(events.is_empty() && start.elapsed() >= Duration::from_millis(2));
-    /// # std::io::Result::Ok(())
-    /// ```
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         self.queue.wait(&mut events.list, &mut events.buffer, timeout::clamp(timeout))
@@ -116,28 +82,12 @@ impl Kqueue {
     ///
     /// What the system answers when it is out of descriptors (Linux, NetBSD, OpenBSD: a waker takes one or two) or of
     /// memory.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Events, Kqueue, Token};
-    /// let queue = Kqueue::new()?;
-    /// let waker = queue.waker(Token(3))?;
-    /// let thread = std::thread::spawn(move || waker.wake());
-    /// let mut events = Events::with_capacity(8);
-    /// queue.wait(&mut events, None)?;
-    /// # thread.join().map_err(|_| std::io::ErrorKind::Other)??;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn waker(&self, token: Token) -> io::Result<Waker> {
         self.queue.waker(token)
     }
 
     /// How many events were dropped because they came from a descriptor that was closed while registered, and lived
     /// on in a duplicate. Always 0 where the queue is a kqueue, which forgets a descriptor when it is closed.
-    ///
-    /// ```
-    /// assert_eq!(parrot_kqueue::Kqueue::new()?.stale_events(), 0);
-    /// # std::io::Result::Ok(())
-    /// ```
     #[must_use]
     pub fn stale_events(&self) -> u64 {
         self.queue.stale_events()

@@ -93,14 +93,6 @@ impl Receipts {
     /// The error of the first change that failed. The kinds the crate itself gives are `NotFound` (nothing is
     /// registered there), `AlreadyExists` (Linux: another queue has the signal), `InvalidInput` and `Unsupported`
     /// (the message names what is missing); all others are the system's own.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Token};
-    /// # use std::os::fd::AsFd;
-    /// # let (queue, socket) = (Kqueue::new()?, std::net::UdpSocket::bind("127.0.0.1:0")?);
-    /// queue.apply(&[Change::add_read(socket.as_fd(), Token(1))]).all()?;
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn all(&self) -> io::Result<()> {
         match self.failures.first() {
             None => Ok(()),
@@ -109,52 +101,23 @@ impl Receipts {
     }
 
     /// The changes that failed: the index of each in the list, and its error.
-    ///
-    /// ```
-    /// # use parrot_kqueue::{Change, Kqueue, Source, TimerId};
-    /// let receipts = Kqueue::new()?.apply(&[Change::delete(Source::Timer(TimerId(1)))]);
-    /// for (index, error) in receipts.failures() {
-    ///     eprintln!("change {index} was not made: {error}");
-    /// }
-    /// # assert_eq!(receipts.failures().count(), 1);
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn failures(&self) -> impl Iterator<Item = (usize, io::Error)> + '_ {
         self.failures.iter().map(|&(change, failure)| (change, failure.into()))
     }
 
     /// How many changes were answered.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Kqueue;
-    /// let receipts = Kqueue::new()?.apply(&[]);
-    /// assert!(receipts.is_empty() && receipts.len() == 0);
-    /// # std::io::Result::Ok(())
-    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.changes
     }
 
     /// Whether the list of changes was empty.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Kqueue;
-    /// assert!(Kqueue::new()?.apply(&[]).is_empty());
-    /// # std::io::Result::Ok(())
-    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes == 0
     }
 
     /// The answer to each change, in the order of the changes.
-    ///
-    /// ```
-    /// # use parrot_kqueue::Kqueue;
-    /// assert_eq!(Kqueue::new()?.apply(&[]).iter().count(), 0);
-    /// # std::io::Result::Ok(())
-    /// ```
     pub fn iter(&self) -> impl Iterator<Item = io::Result<()>> + '_ {
         let mut failures = self.failures.iter().peekable();
         (0..self.changes).map(move |change| match failures.next_if(|&&(failed, _)| failed == change) {

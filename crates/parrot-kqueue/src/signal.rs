@@ -81,10 +81,6 @@ signals! {
 
 impl Signal {
     /// The system's number of the signal.
-    ///
-    /// ```
-    /// assert_eq!(parrot_kqueue::Signal::Hangup.number(), 1);
-    /// ```
     #[must_use]
     pub fn number(self) -> i32 {
         self.system() as i32
