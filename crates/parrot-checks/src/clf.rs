@@ -1,4 +1,4 @@
-//! Log lines of any messages: one record is one line that decodes back to the same bytes.
+//! Log lines of any messages. One record is one line that decodes back to the same bytes.
 
 use std::fmt;
 use std::io::{Read as _, pipe};
