@@ -1,4 +1,4 @@
-//! Real faults on the real binary, in their short form; `cargo xtask torture` has the long one.
+//! Real faults on the real binary, in their short form. `cargo xtask torture` runs the long form.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{Write, stderr, stdout};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use parrot_torture::{Conditions, room_for_connections, run_all, scenarios};
 
 #[test]
-fn the_server_stands_every_real_fault() {
+fn the_server_withstands_every_real_fault() {
     let conditions = Conditions {
         server: env!("CARGO_BIN_EXE_parrot").into(),
         output: Path::new(env!("CARGO_TARGET_TMPDIR")).join("torture"),
@@ -17,9 +17,9 @@ fn the_server_stands_every_real_fault() {
         room: room_for_connections(),
     };
     let tally = run_all(&scenarios(), &conditions, &mut stdout()).unwrap();
-    assert_eq!(tally.failed, 0, "what did not hold is told above");
+    assert_eq!(tally.failed, 0, "see above for what did not hold");
     for (scenario, reason) in &tally.skipped {
-        // Not by a macro, whose output a test that passes would keep to itself.
+        // Written directly, because libtest hides what macros print in a test that passes.
         writeln!(stderr(), "SKIPPED: {}: {reason}", scenario.name).unwrap();
     }
     let wrongly = tally.skipped.iter().filter(|(scenario, _)| !scenario.may_be_skipped());

@@ -1,12 +1,13 @@
 //! The `parrot` server as a process: its addresses, statistics and summary.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 
+use crate::client;
 use crate::patience::wait_for;
 use crate::process::{Handle, Process};
 
@@ -31,6 +32,15 @@ pub fn isolated(mut command: Command) -> Command {
 }
 
 impl Parrot {
+    /// Starts the command and waits until the banner says where it listens.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started, ends, or prints no banner in time.
+    pub fn spawn(command: &mut Command) -> Result<Parrot> {
+        Parrot::when_listening(Process::spawn(command)?)
+    }
+
     /// Waits until the banner of a server that was just started says where it listens.
     ///
     /// # Errors
@@ -60,6 +70,22 @@ impl Parrot {
     /// All addresses it listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Connects to its first address. Calls on the connection fail after [`PATIENCE`](crate::PATIENCE).
+    #[track_caller]
+    pub fn connect(&self) -> TcpStream {
+        client::connect(self.address)
+    }
+
+    /// Sends SIGTERM and waits for the summary.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end in time, or with another exit code than 0.
+    pub fn stop(mut self) -> Result<String> {
+        self.signal(Signal::TERM)?;
+        self.wait_for_summary()
     }
 
     /// Waits for the end that SIGTERM has asked for, and returns the summary.

@@ -4,10 +4,10 @@ use std::io::{self, BufRead as _, BufReader, Write};
 use std::ops::Deref;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
-use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::patience::wait_for;
 
@@ -16,6 +16,7 @@ use crate::patience::wait_for;
 pub struct Process {
     child: Child,
     handle: Handle,
+    reader: JoinHandle<()>,
 }
 
 /// A handle to a running program, for any thread.
@@ -45,16 +46,16 @@ impl Process {
         let mut child = child.with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let mut lines = BufReader::new(child.stderr.take().context("standard error is a pipe")?);
         let handle = Handle { pid: Pid::from_child(&child), stderr: Arc::default() };
-        let reader = handle.clone();
-        thread::spawn(move || {
+        let printed = handle.clone();
+        let reader = thread::spawn(move || {
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
                 let _ = copy.write_all(&line);
-                reader.printed().push_str(&String::from_utf8_lossy(&line));
+                printed.printed().push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }
         });
-        Ok(Process { child, handle })
+        Ok(Process { child, handle, reader })
     }
 
     /// A handle for another thread.
@@ -76,14 +77,26 @@ impl Process {
         self.child.try_wait().context("cannot see whether a process has ended")
     }
 
-    /// Waits for its end.
+    /// Stops it until SIGCONT, and waits until it has stopped.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).context("cannot wait for a process to stop")?;
+        ensure!(stopped.is_some_and(|(_, status)| status.stopped()), "a process ended in place of stopping");
+        Ok(())
+    }
+
+    /// Waits for its end, and for that of its standard error.
     ///
     /// # Errors
     ///
     /// If it does not end in time.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        let ended = wait_for("the end of a process", || self.ended());
-        ended.with_context(|| format!("it still runs, and has printed:\n{}", self.stderr()))
+        let ended = wait_for("the end of a process", || Ok(self.ended()?.filter(|_| self.reader.is_finished())));
+        ended.with_context(|| format!("it has printed:\n{}", self.stderr()))
     }
 }
 

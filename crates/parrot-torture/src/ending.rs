@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_miss_a_message_or_have_one_too_many_are_refused() {
+    fn counters_that_do_not_match_the_messages_are_refused() {
         for numbers in [
             "9 messages, 80 bytes in; 7 log lines written, 1 dropped, 0 write errors",
             "9 messages, 80 bytes in; 9 log lines written, 1 dropped, 0 write errors",

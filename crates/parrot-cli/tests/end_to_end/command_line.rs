@@ -1,43 +1,46 @@
-//! What the command line says: help, errors with advice, and exit codes.
+//! The command line: help, errors with advice, and exit codes.
 
 use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use parrot_testkit::client::{echo, free_port};
+use parrot_testkit::process::Process;
+use parrot_testkit::program::{Ended, run};
+use parrot_testkit::wait_until;
+use rustix::process::{Signal, geteuid};
 
-use crate::support::{LOOPBACK, Parrot, bare_parrot, echo, eventually, free_port, parrot, scratch, skip};
+use crate::support::{LOOPBACK, bare_parrot, parrot, scratch, skip, spawn, start};
 
-fn output(command: &mut Command) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = command.stdout(Stdio::piped()).output().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+fn output(command: &mut Command) -> Ended {
+    run(command.stdout(Stdio::piped()))
 }
 
 #[track_caller]
 fn fails_with(command: &mut Command, code: i32, advice: &[&str]) {
-    let (status, text) = output(command);
-    assert_eq!(status, Some(code), "{text}");
+    let ended = output(command);
+    assert_eq!(ended.code, Some(code), "{ended:?}");
     for words in advice {
-        assert!(text.contains(words), "no {words:?} in: {text}");
+        assert!(ended.stderr.contains(words), "no {words:?} in: {}", ended.stderr);
     }
 }
 
 #[test]
 fn help_says_whom_it_answers_and_what_it_logs() {
-    let (status, help) = output(bare_parrot(&["--help"]).env("COLUMNS", "100"));
-    assert_eq!(status, Some(0));
+    let help = output(bare_parrot(&["--help"]).env("COLUMNS", "100"));
+    assert_eq!(help.code, Some(0));
     for words in
         ["answers anyone who can connect", "logs what they send", "--bind 127.0.0.1", "--log off", "PARROT_PORT"]
     {
-        assert!(help.contains(words), "no {words:?} in: {help}");
+        assert!(help.stdout.contains(words), "no {words:?} in: {}", help.stdout);
     }
 }
 
 #[test]
 fn help_is_as_wide_as_the_terminal() {
     for columns in [60, 80] {
-        let (_, help) = output(bare_parrot(&["--help"]).env("COLUMNS", columns.to_string()));
+        let help = output(bare_parrot(&["--help"]).env("COLUMNS", columns.to_string())).stdout;
         let widest = help.lines().map(|line| line.chars().count()).max().unwrap();
         assert!((columns - 10..=columns).contains(&widest), "{widest} columns of {columns}: {help}");
     }
@@ -56,32 +59,29 @@ fn wrong_usage_ends_with_2_and_shows_what_is_right() {
 
 #[test]
 fn the_banner_names_address_and_queue() {
-    let parrot = Parrot::start(&[]);
+    let parrot = start(&[]);
     let queue = if cfg!(target_os = "linux") { "kqueue over epoll" } else { "kqueue" };
-    let banner = parrot.stderr_line("listening on");
+    let banner = parrot.line("listening on").unwrap();
     assert!(banner.ends_with(&format!("listening on {} ({queue})", parrot.address())), "{banner}");
 }
 
 #[test]
 fn the_environment_may_name_the_port() {
-    let port = free_port();
-    let parrot =
-        Parrot::spawn(bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]).env("PARROT_PORT", port.to_string()));
+    let port = free_port().unwrap();
+    let parrot = spawn(bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]).env("PARROT_PORT", port.to_string()));
     assert_eq!(parrot.address().port(), port);
     echo(&TcpStream::connect((LOOPBACK, port)).unwrap(), b"squawk");
 }
 
 #[test]
-fn a_port_in_the_environment_that_is_none_is_wrong_usage() {
+fn a_bad_port_in_the_environment_is_wrong_usage() {
     let with = |port: &[u8]| {
         let mut command = bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]);
         command.env("PARROT_PORT", OsStr::from_bytes(port));
         command
     };
     for nonsense in ["70000", "-1", "squawk", ""] {
-        let (status, text) = output(&mut with(nonsense.as_bytes()));
-        assert_eq!(status, Some(2), "{nonsense:?}: {text}");
-        assert!(text.contains("--port <PORT>") && text.contains("PARROT_PORT"), "{nonsense:?}: {text}");
+        fails_with(&mut with(nonsense.as_bytes()), 2, &["--port <PORT>", "PARROT_PORT"]);
     }
     fails_with(&mut with(b"15\xff12"), 2, &["invalid UTF-8"]);
 }
@@ -92,104 +92,92 @@ fn an_argument_that_is_not_utf_8_is_wrong_usage() {
 }
 
 #[test]
-fn a_rust_log_that_cannot_be_followed_is_told_and_the_server_serves() {
+fn a_bad_rust_log_is_reported_and_the_server_serves() {
     for (rust_log, reason) in [(&b"parrot_server=loud"[..], "expected one of"), (b"warn\xff", "it is not UTF-8")] {
-        let mut command = parrot(&["--log", "off"]);
-        let server = Parrot::spawn(command.env("RUST_LOG", OsStr::from_bytes(rust_log)));
-        let told = server.stderr_line("RUST_LOG is not followed");
-        assert!(told.contains(" WARN ") && told.contains(reason), "{told}");
+        let server = spawn(parrot(&["--log", "off"]).env("RUST_LOG", OsStr::from_bytes(rust_log)));
+        let warning = server.line("RUST_LOG is not followed").unwrap();
+        assert!(warning.contains(" WARN ") && warning.contains(reason), "{warning}");
         echo(&server.connect(), b"squawk");
-        server.stop();
+        server.stop().unwrap();
     }
 }
 
 #[test]
 fn an_address_named_twice_is_listened_on_once() {
-    let parrot = Parrot::start(&["--bind", "127.0.0.1", "--bind", "127.0.0.1"]);
+    let parrot = start(&["--bind", "127.0.0.1", "--bind", "127.0.0.1"]);
     assert_eq!(parrot.addresses().len(), 1);
 }
 
 #[test]
 fn a_port_that_was_just_used_can_be_used_again() {
-    let first = Parrot::start(&[]);
+    let first = start(&[]);
     let port = first.address().port().to_string();
     let stream = first.connect();
     echo(&stream, b"squawk");
-    // The server closes first, so that the pair of ports stays in TIME_WAIT on its side.
+    // The server closes first, so the connection remains in TIME_WAIT on its side.
     drop(first);
     drop(stream);
-    let second = Parrot::start(&["--port", &port]);
+    let second = start(&["--port", &port]);
     echo(&second.connect(), b"squawk");
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_what_to_do() {
+fn a_taken_port_is_reported_with_advice() {
     let taken = TcpListener::bind((LOOPBACK, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    fails_with(
-        &mut parrot(&["--port", &port]),
-        1,
-        &["cannot listen on", &format!("port {port} is taken"), "another with --port"],
-    );
+    let advice = ["cannot listen on", &format!("port {port} is taken"), "another with --port"];
+    fails_with(&mut parrot(&["--port", &port]), 1, &advice);
 }
 
 #[test]
-fn an_address_of_another_machine_is_named_with_what_to_do() {
-    // 192.0.2.0/24 is for documentation alone: RFC 5737.
-    fails_with(
-        &mut bare_parrot(&["--port", "0", "--bind", "192.0.2.1"]),
-        1,
-        &["192.0.2.1 is not an address of this machine", "--bind"],
-    );
+fn an_address_of_another_machine_is_reported_with_advice() {
+    // 192.0.2.0/24 is reserved for documentation (RFC 5737).
+    let mut command = bare_parrot(&["--port", "0", "--bind", "192.0.2.1"]);
+    fails_with(&mut command, 1, &["192.0.2.1 is not an address of this machine", "--bind"]);
 }
 
 #[test]
-fn a_log_file_that_cannot_be_written_is_named_with_what_to_do() {
+fn a_log_file_that_cannot_be_written_is_reported_with_advice() {
     let path = scratch("no-such-directory").join("parrot.log");
-    fails_with(
-        parrot(&["--log-file"]).arg(&path),
-        1,
-        &["cannot log to", "no-such-directory", "choose another file with --log-file"],
-    );
+    let advice = ["cannot log to", "no-such-directory", "choose another file with --log-file"];
+    fails_with(parrot(&["--log-file"]).arg(&path), 1, &advice);
 }
 
 #[test]
-fn a_privileged_port_is_named_with_what_to_do() {
+fn a_privileged_port_is_reported_with_advice() {
     let first_free = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
     if first_free.trim().parse().is_ok_and(|port: u16| port <= 81) {
-        return skip("this system lets everyone listen on port 81");
+        return skip("every user may listen on port 81 here");
     }
     let mut command = bare_parrot(&["--bind", "127.0.0.1", "--port", "81"]);
     if geteuid().is_root() {
-        // util-linux has a way to be root without that privilege.
+        // setpriv of util-linux takes the privilege away from root.
         let mut unprivileged = Command::new("setpriv");
         unprivileged.arg("--bounding-set=-net_bind_service").arg(command.get_program()).args(command.get_args());
         command = unprivileged;
         if Command::new("setpriv").arg("--version").output().is_err() {
-            return skip("root may listen on every port, and here is no setpriv to take that away");
+            return skip("root may listen on every port, and there is no setpriv to take that away");
         }
     }
     fails_with(&mut command, 1, &["port 81 is privileged", "from 1024 up with --port"]);
 }
 
 #[test]
-fn quiet_and_rust_log_decide_what_is_said() {
+fn quiet_and_rust_log_decide_what_is_printed() {
     let mut quiet = parrot(&["--log", "off", "-q"]);
-    assert_eq!(said_by(&mut quiet), "");
+    assert_eq!(printed_by(&mut quiet), "");
     let mut loud = parrot(&["--log", "off", "-v"]);
-    assert!(said_by(&mut loud).contains("DEBUG"));
+    assert!(printed_by(&mut loud).contains("DEBUG"));
     let mut silenced = parrot(&["--log", "off", "-v"]);
-    assert_eq!(said_by(silenced.env("RUST_LOG", "off")), "");
+    assert_eq!(printed_by(silenced.env("RUST_LOG", "off")), "");
 }
 
-/// What a server says on stderr from its start to its end, with one connection in between.
-fn said_by(command: &mut Command) -> String {
-    let port = free_port();
-    command.args(["--port", &port.to_string()]).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    eventually("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-    assert_eq!(status.code(), Some(0));
-    String::from_utf8(stderr).unwrap()
+/// What a server prints on stderr from its start to its end, with one connection in between.
+fn printed_by(command: &mut Command) -> String {
+    let port = free_port().unwrap();
+    let mut server = Process::spawn(command.args(["--port", &port.to_string()])).unwrap();
+    wait_until("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
+    server.signal(Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+    server.stderr()
 }

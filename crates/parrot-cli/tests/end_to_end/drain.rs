@@ -1,90 +1,95 @@
-//! The end: what was sent is sent back, nobody new is let in, and it does not take for ever.
+//! The drain sends back what has arrived, refuses new connections, and ends in time.
 
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use parrot_testkit::client::{echo, expect, expect_end, fill};
+use parrot_testkit::parrot::number;
+use parrot_testkit::wait_until;
 use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, eventually, expect, expect_end, fill, skip};
+use crate::support::{connect_many, data, skip, start};
 
 #[test]
-fn bytes_pending_at_sigterm_all_arrive_before_the_end() {
-    let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
+fn bytes_pending_at_sigterm_arrive_before_the_end() {
+    let mut parrot = start(&["--drain-timeout", "30s"]);
     let mut stream = parrot.connect();
-    // Piece by piece, until the server owes what nothing has room for. It owes what has reached it; bytes on their way at
-    // the end of its input may come too late, and only Linux delivers on loopback before the sender's call returns.
+    let count = |words| number(&parrot.statistics().unwrap(), words).unwrap() as usize;
+    // Piece by piece, until bytes that have reached the server find no room on their way back. Bytes that are still on
+    // their way to it at the signal may come too late. Only on Linux does loopback deliver before the sender's call
+    // returns.
     let mut written = 0;
     loop {
         let piece = &data()[written..written + (64 << 10)];
         stream.write_all(piece).unwrap();
         written += piece.len();
-        eventually("it has arrived", || parrot.bytes().received == written);
-        if parrot.bytes().sent < written {
+        wait_until("it has arrived", || count("bytes in") == written);
+        if count("bytes out") < written {
             break;
         }
     }
-    parrot.signal(Signal::TERM);
-    eventually("nobody new is let in", || {
+    parrot.signal(Signal::TERM).unwrap();
+    wait_until("new connections are refused", || {
         TcpStream::connect(parrot.address()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
     });
     expect(&stream, &data()[..written]);
     expect_end(&stream);
-    assert!(!parrot.has_ended(), "it ended before its peer did");
+    assert!(parrot.ended().unwrap().is_none(), "it ended before its peer did");
     drop(stream);
-    assert_eq!(parrot.wait().code(), Some(0));
+    assert_eq!(parrot.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn an_idle_connection_is_ended_and_its_peer_awaited() {
-    let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
+fn a_drain_shuts_down_idle_connections_and_awaits_their_peers() {
+    let mut parrot = start(&["--drain-timeout", "30s"]);
     let stream = parrot.connect();
     echo(&stream, b"squawk");
-    parrot.signal(Signal::INT);
+    parrot.signal(Signal::INT).unwrap();
     expect_end(&stream);
-    assert!(!parrot.has_ended(), "it ended before its peer did");
+    assert!(parrot.ended().unwrap().is_none(), "it ended before its peer did");
     stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(parrot.wait().code(), Some(0));
+    assert_eq!(parrot.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn what_waits_in_the_backlog_is_served_too() {
-    let mut parrot = Parrot::start(&["--drain-timeout", "30s"]);
+fn a_drain_serves_what_waits_in_the_backlog() {
+    let mut parrot = start(&["--drain-timeout", "30s"]);
     echo(&parrot.connect(), b"squawk");
-    // Stopped, it finds connections, their bytes and the signal all at once when it goes on.
-    parrot.stop_for_a_while();
+    // A stopped server finds connections, their bytes and the signal all at once when it goes on.
+    parrot.pause().unwrap();
     // More than it accepts in one turn, and no more than the smallest limit of a backlog (128) lets wait.
     let waiting: Vec<TcpStream> = (0..120).map(|_| parrot.connect()).collect();
     for mut stream in &waiting {
         stream.write_all(b"was here before the end").unwrap();
     }
-    parrot.signal(Signal::TERM);
-    parrot.signal(Signal::CONT);
+    parrot.signal(Signal::TERM).unwrap();
+    parrot.signal(Signal::CONT).unwrap();
     for stream in &waiting {
         expect(stream, b"was here before the end");
         expect_end(stream);
     }
     drop(waiting);
-    assert_eq!(parrot.wait().code(), Some(0));
+    assert_eq!(parrot.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn what_stands_behind_urgent_data_is_sent_back_though_no_event_told_of_it() {
+fn drain_echoes_bytes_after_urgent_data_without_an_event() {
     if cfg!(not(target_os = "linux")) {
-        return skip("elsewhere loopback delivers what so many send at once later, and what comes later is too late");
+        return skip("elsewhere loopback delivers this many sends later, and some bytes arrive too late");
     }
-    let parrot = Parrot::start(&["--drain-timeout", "30s"]);
-    // The drain looks at the first thousand in its second turn, when 2,048 events have come: those of the last.
-    let Some(streams) = parrot.connect_many(2400) else { return };
-    parrot.stop_for_a_while();
-    parrot.signal(Signal::TERM);
+    let parrot = start(&["--drain-timeout", "30s"]);
+    // The drain looks at the first thousand in its second turn, when 2,048 events have come, those of the last.
+    let Some(streams) = connect_many(&parrot, 2400) else { return };
+    parrot.pause().unwrap();
+    parrot.signal(Signal::TERM).unwrap();
     for stream in streams.iter().rev() {
         for (bytes, flags) in [(b"abc", SendFlags::empty()), (b"def", SendFlags::OOB), (b"ghi", SendFlags::empty())] {
             assert_eq!(send(stream, bytes, flags).unwrap(), 3);
         }
     }
-    parrot.signal(Signal::CONT);
+    parrot.signal(Signal::CONT).unwrap();
     for stream in &streams {
         expect(stream, b"abcdefghi");
         expect_end(stream);
@@ -92,16 +97,14 @@ fn what_stands_behind_urgent_data_is_sent_back_though_no_event_told_of_it() {
 }
 
 #[test]
-fn the_drain_timeout_ends_those_who_do_not_go() {
-    let mut parrot = Parrot::start(&["--drain-timeout", "300ms"]);
+fn the_drain_timeout_closes_connections_that_remain() {
+    let parrot = start(&["--drain-timeout", "300ms"]);
     let (idle, deaf) = (parrot.connect(), parrot.connect());
     echo(&idle, b"squawk");
     fill(&deaf, data());
     let start = Instant::now();
-    parrot.signal(Signal::TERM);
-    assert_eq!(parrot.wait().code(), Some(0));
-    assert!(start.elapsed() >= Duration::from_millis(300), "the time-out was not waited for");
-    let summary = parrot.stderr_line("drained: ");
+    let summary = parrot.stop().unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(300), "it ended before the timeout");
     assert!(summary.contains("0 connections open, 2 accepted"), "{summary}");
     assert!(summary.contains("; 2 drain timeout"), "{summary}");
 }
@@ -109,20 +112,19 @@ fn the_drain_timeout_ends_those_who_do_not_go() {
 #[test]
 fn a_second_signal_ends_at_once() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let mut parrot = Parrot::start(&["--drain-timeout", "1h"]);
+        let mut parrot = start(&["--drain-timeout", "1h"]);
         let stream = parrot.connect();
         echo(&stream, b"squawk");
-        parrot.signal(signal);
-        // The end of the stream shows that the first signal has arrived: two at once could be taken for one.
+        parrot.signal(signal).unwrap();
+        // The end of the stream shows that the first signal was taken. Two pending at once could count as one.
         expect_end(&stream);
-        parrot.signal(signal);
-        assert_eq!(parrot.wait().code(), Some(code));
+        parrot.signal(signal).unwrap();
+        assert_eq!(parrot.wait().unwrap().code(), Some(code));
     }
 }
 
 #[test]
-fn without_connections_it_ends_at_once() {
-    let parrot = Parrot::start(&["--drain-timeout", "1h"]);
-    let summary = parrot.stop();
+fn without_connections_a_drain_ends_at_once() {
+    let summary = start(&["--drain-timeout", "1h"]).stop().unwrap();
     assert!(summary.contains("0 connections open, 0 accepted"), "{summary}");
 }

@@ -2,14 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
-use crate::support::{LOOPBACK, Parrot, bare_parrot, echo, eventually, has_ipv6, scratch, skip};
+use parrot_testkit::client::echo;
+use parrot_testkit::wait_until;
+
+use crate::support::{LOOPBACK, bare_parrot, has_ipv6, scratch, skip, spawn};
 
 #[test]
 fn both_families_share_one_free_port() {
     if !has_ipv6() {
         return skip("no IPv6 on this machine");
     }
-    let parrot = Parrot::spawn(&mut bare_parrot(&["--port", "0", "--log", "off"]));
+    let parrot = spawn(&mut bare_parrot(&["--port", "0", "--log", "off"]));
     let [v4, v6] = parrot.addresses() else {
         panic!("two addresses expected: {}", parrot.stderr());
     };
@@ -21,16 +24,15 @@ fn both_families_share_one_free_port() {
 }
 
 #[test]
-fn an_ipv6_peer_stands_in_brackets_in_the_log() {
+fn an_ipv6_peer_is_logged_in_brackets() {
     if !has_ipv6() {
         return skip("no IPv6 on this machine");
     }
     let log = scratch("ipv6.log");
-    let mut command = bare_parrot(&["--port", "0", "--bind", "::1", "--log-file"]);
-    let parrot = Parrot::spawn(command.arg(&log));
+    let parrot = spawn(bare_parrot(&["--port", "0", "--bind", "::1", "--log-file"]).arg(&log));
     let stream = parrot.connect();
     echo(&stream, b"squawk\n");
     let peer = format!("{} - - [", stream.local_addr().unwrap());
     assert!(peer.starts_with("[::1]:"));
-    eventually("the line is written", || std::fs::read_to_string(&log).unwrap().starts_with(&peer));
+    wait_until("the line is written", || std::fs::read_to_string(&log).unwrap().starts_with(&peer));
 }

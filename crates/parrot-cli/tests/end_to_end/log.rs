@@ -1,29 +1,33 @@
-//! The log: a line for each message, whatever the message holds.
+//! The log has a line for each message, whatever the message holds.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use parrot_testkit::client::echo;
+use parrot_testkit::parrot::Parrot;
+use parrot_testkit::wait_until;
 use rustix::process::Signal;
 
-use crate::support::{Parrot, data, echo, eventually, parrot, scratch};
+use crate::support::{data, parrot, scratch, spawn};
 
 /// A server that logs to this file.
 fn logging_to(path: &Path, arguments: &[&str]) -> Parrot {
-    Parrot::spawn(parrot(arguments).arg("--log-file").arg(path))
+    spawn(parrot(arguments).arg("--log-file").arg(path))
 }
 
 /// Waits for this many lines in the file.
 fn lines(path: &Path, count: usize) -> Vec<String> {
     let read = || fs::read_to_string(path).unwrap_or_default();
-    eventually("the lines are written", || read().lines().count() >= count && read().ends_with('\n'));
+    wait_until("the lines are written", || read().lines().count() >= count && read().ends_with('\n'));
     let lines: Vec<String> = read().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), count, "{lines:#?}");
     lines
 }
 
-/// What stands between the quotes, and what behind them.
+/// The payload between the quotes, and the rest of the line after them.
 fn payload(line: &str) -> (&str, &str) {
     let (_, quoted) = line.split_once("] \"").unwrap();
     quoted.rsplit_once('"').unwrap()
@@ -31,9 +35,8 @@ fn payload(line: &str) -> (&str, &str) {
 
 #[test]
 fn each_message_has_its_line_on_stdout() {
-    use std::io::{BufRead, BufReader};
-    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
-    let mut log = BufReader::new(parrot.stdout());
+    let mut parrot = spawn(parrot(&[]).stdout(Stdio::piped()));
+    let mut log = BufReader::new(parrot.take_stdout().unwrap());
     let stream = parrot.connect();
     echo(&stream, b"Hello Parrot\n");
     let mut line = String::new();
@@ -49,7 +52,7 @@ fn each_message_has_its_line_on_stdout() {
 }
 
 #[test]
-fn whatever_is_sent_one_message_is_one_line_of_printable_characters() {
+fn a_hostile_message_is_one_line_of_printable_characters() {
     let path = scratch("hostile.log");
     let parrot = logging_to(&path, &["--log-payload", "1024"]);
     let stream = parrot.connect();
@@ -74,7 +77,7 @@ fn whatever_is_sent_one_message_is_one_line_of_printable_characters() {
 }
 
 #[test]
-fn a_long_payload_is_cut_and_its_bytes_are_counted_in_full() {
+fn a_long_payload_is_cut_and_counted_in_full() {
     let path = scratch("long.log");
     let parrot = logging_to(&path, &["--log-payload", "4"]);
     let stream = parrot.connect();
@@ -86,7 +89,7 @@ fn a_long_payload_is_cut_and_its_bytes_are_counted_in_full() {
 }
 
 #[test]
-fn json_is_an_object_a_line() {
+fn json_is_one_object_per_line() {
     let path = scratch("json.log");
     let parrot = logging_to(&path, &["--log", "json"]);
     let stream = parrot.connect();
@@ -98,7 +101,7 @@ fn json_is_an_object_a_line() {
 }
 
 #[test]
-fn the_log_file_is_appended_to_and_its_owners_alone() {
+fn the_log_file_is_private_and_appended_to() {
     let path = scratch("append.log");
     for count in 1..=2 {
         let parrot = logging_to(&path, &[]);
@@ -109,7 +112,7 @@ fn the_log_file_is_appended_to_and_its_owners_alone() {
 }
 
 #[test]
-fn what_was_logged_is_written_before_the_end() {
+fn all_lines_are_written_before_the_end() {
     let path = scratch("end.log");
     let parrot = logging_to(&path, &[]);
     let stream = parrot.connect();
@@ -117,34 +120,34 @@ fn what_was_logged_is_written_before_the_end() {
         echo(&stream, message);
     }
     drop(stream);
-    let summary = parrot.stop();
+    let summary = parrot.stop().unwrap();
     assert!(summary.contains("1000 log lines written, 0 dropped"), "{summary}");
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1000);
 }
 
 #[test]
-fn sighup_opens_the_log_file_anew() {
+fn sighup_reopens_the_log_file() {
     let (path, rotated) = (scratch("rotate.log"), scratch("rotate.log.old"));
     let parrot = logging_to(&path, &[]);
     let stream = parrot.connect();
     echo(&stream, b"before");
     lines(&path, 1);
     fs::rename(&path, &rotated).unwrap();
-    parrot.signal(Signal::HUP);
-    eventually("the new file is there", || path.exists());
+    parrot.signal(Signal::HUP).unwrap();
+    wait_until("the new file is there", || path.exists());
     echo(&stream, b"after");
     assert!(lines(&path, 1)[0].contains("\"after\""));
     assert!(lines(&rotated, 1)[0].contains("\"before\""));
 }
 
 #[test]
-fn without_a_log_there_is_none() {
-    let mut parrot = Parrot::spawn(parrot(&["--log", "off"]).stdout(Stdio::piped()));
-    let mut log = parrot.stdout();
+fn without_a_log_nothing_is_written() {
+    let mut parrot = spawn(parrot(&["--log", "off"]).stdout(Stdio::piped()));
+    let mut log = parrot.take_stdout().unwrap();
     echo(&parrot.connect(), b"squawk");
-    let summary = parrot.stop();
+    let summary = parrot.stop().unwrap();
     assert!(!summary.contains("log lines"), "{summary}");
     let mut written = String::new();
-    std::io::Read::read_to_string(&mut log, &mut written).unwrap();
+    log.read_to_string(&mut written).unwrap();
     assert_eq!(written, "");
 }

@@ -1,14 +1,20 @@
-//! A log that is in trouble costs lines, never an echo.
+//! A log in trouble drops lines and never an echo.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use parrot_testkit::client::{connect, echo, free_port};
+use parrot_testkit::parrot::{Parrot, number};
+use parrot_testkit::program::{Ended, run};
+use parrot_testkit::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{LOOPBACK, PATIENCE, Parrot, data, echo, eventually, free_port, parrot, scratch, skip};
+use crate::support::{LOOPBACK, data, parrot, scratch, skip, spawn};
 
 /// More lines than a pipe and the log's own buffers hold.
 const MANY: usize = 10_000;
@@ -19,21 +25,28 @@ fn echo_many(stream: &TcpStream) {
     }
 }
 
-/// How many lines this one stands for, if it stands in a gap.
+/// A server that logs to a pipe, and the end of that pipe.
+fn logging_to_a_pipe() -> (Parrot, ChildStdout) {
+    let mut parrot = spawn(parrot(&[]).stdout(Stdio::piped()));
+    let log = parrot.take_stdout().unwrap();
+    (parrot, log)
+}
+
+/// The number of dropped lines that this line stands for, if it stands for a gap.
 fn gap(line: &str) -> Option<usize> {
-    let (_, told) = line.strip_prefix("- dropped - ")?.split_once('"')?;
-    let number = told.strip_suffix(" lines dropped\" -").or_else(|| told.strip_suffix(" line dropped\" -"));
+    let (_, text) = line.strip_prefix("- dropped - ")?.split_once('"')?;
+    let number = text.strip_suffix(" lines dropped\" -").or_else(|| text.strip_suffix(" line dropped\" -"));
     Some(number.unwrap_or_else(|| panic!("not a gap: {line}")).parse().unwrap())
 }
 
 #[test]
 fn a_log_reader_that_stalls_costs_lines_which_are_counted() {
-    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
-    let mut log = BufReader::new(parrot.stdout()).lines();
+    let (parrot, log) = logging_to_a_pipe();
+    let mut log = BufReader::new(log).lines();
     let stream = parrot.connect();
     echo_many(&stream);
 
-    // The reader goes on: behind each gap stands how large it was, until every line is accounted for.
+    // Now the log is read. Each gap says how many lines it stands for, so all lines are accounted for.
     let (mut written, mut dropped) = (0, 0);
     while written + dropped < MANY {
         match gap(&log.next().unwrap().unwrap()) {
@@ -47,61 +60,51 @@ fn a_log_reader_that_stalls_costs_lines_which_are_counted() {
     echo(&stream, b"flowing again");
     assert!(log.next().unwrap().unwrap().contains("flowing again"));
     drop(stream);
-    let summary = parrot.stop();
+    let summary = parrot.stop().unwrap();
     assert!(summary.contains(&format!(" {dropped} dropped")), "{summary}");
 }
 
 #[test]
-fn statistics_tell_of_lost_lines_while_the_log_stalls() {
-    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
-    let unread = parrot.stdout();
+fn statistics_count_dropped_lines_while_the_log_stalls() {
+    let (parrot, _unread) = logging_to_a_pipe();
     echo_many(&parrot.connect());
-    parrot.signal(Signal::USR1);
-    let line = parrot.stderr_line(" log lines written, ");
-    let (_, log) = line.split_once(" log lines written, ").unwrap();
-    let (dropped, _) = log.split_once(" dropped, ").unwrap();
-    assert!(dropped.parse::<usize>().unwrap() > 0, "{line}");
-    drop(unread);
+    let statistics = parrot.statistics().unwrap();
+    assert!(statistics.contains(" log lines written, "), "{statistics}");
+    assert!(number(&statistics, "dropped, ").unwrap() > 0, "{statistics}");
 }
 
 #[test]
-fn a_log_reader_that_never_returns_holds_the_end_up_by_a_second_at_most() {
-    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
-    let unread = parrot.stdout();
+fn a_stuck_log_reader_delays_the_end_by_a_second_at_most() {
+    let (parrot, _unread) = logging_to_a_pipe();
     let stream = parrot.connect();
     echo_many(&stream);
     drop(stream);
-    let start = std::time::Instant::now();
-    parrot.signal(Signal::TERM);
-    assert_eq!(parrot.wait().code(), Some(0));
+    let start = Instant::now();
+    parrot.stop().unwrap();
     assert!(start.elapsed().as_secs_f64() < 3.0, "{:?}", start.elapsed());
-    drop(unread);
 }
 
 #[test]
-fn signals_that_come_while_the_end_waits_for_the_log_do_not_change_it() {
-    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
-    let unread = parrot.stdout();
+fn signals_while_the_end_waits_for_the_log_change_nothing() {
+    let (mut parrot, _unread) = logging_to_a_pipe();
     let stream = parrot.connect();
     echo_many(&stream);
     drop(stream);
-    parrot.signal(Signal::TERM);
-    parrot.stderr_line("stopping: ");
-    // For a second the listener and all connections are gone, and only the log is waited for.
-    while !parrot.has_ended() {
-        parrot.signal(Signal::USR1);
-        parrot.signal(Signal::HUP);
-        std::thread::sleep(std::time::Duration::from_millis(1));
+    parrot.signal(Signal::TERM).unwrap();
+    parrot.line("stopping: ").unwrap();
+    // The listener and all connections are closed. For a second the server waits for the log alone.
+    while parrot.ended().unwrap().is_none() {
+        parrot.signal(Signal::USR1).unwrap();
+        parrot.signal(Signal::HUP).unwrap();
+        thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(parrot.wait().code(), Some(0));
-    parrot.stderr_line("drained: ");
-    drop(unread);
+    parrot.wait_for_summary().unwrap();
 }
 
 #[test]
-fn a_log_reader_that_goes_away_is_warned_of_once() {
-    let mut parrot = Parrot::spawn(parrot(&[]).stdout(Stdio::piped()));
-    drop(parrot.stdout());
+fn a_log_reader_that_leaves_is_warned_of_once() {
+    let (parrot, log) = logging_to_a_pipe();
+    drop(log);
     keeps_echoing_and_warns_once(parrot);
 }
 
@@ -110,48 +113,46 @@ fn a_full_disk_is_warned_of_once() {
     if !Path::new("/dev/full").exists() {
         return skip("this system has no /dev/full");
     }
-    keeps_echoing_and_warns_once(Parrot::spawn(&mut parrot(&["--log-file", "/dev/full"])));
+    keeps_echoing_and_warns_once(spawn(&mut parrot(&["--log-file", "/dev/full"])));
 }
 
 fn keeps_echoing_and_warns_once(parrot: Parrot) {
     let stream = parrot.connect();
     echo(&stream, b"squawk");
-    parrot.stderr_line("WARN");
+    parrot.line("WARN").unwrap();
     echo_many(&stream);
     assert_eq!(parrot.stderr().matches("WARN").count(), 1, "{}", parrot.stderr());
     drop(stream);
-    let summary = parrot.stop();
+    let summary = parrot.stop().unwrap();
     assert!(summary.contains("; 0 log lines written"), "{summary}");
     assert!(summary.contains(&format!(" {} dropped", MANY + 1)), "{summary}");
 }
 
 #[test]
-fn a_named_pipe_that_nobody_reads_is_an_error_and_one_that_is_read_a_log() {
+fn a_named_pipe_without_a_reader_is_refused_as_log() {
     let path = scratch("pipe.log");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let ended = parrot(&["--log-file"]).arg(&path).output().unwrap();
-    assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains("nobody reads this pipe yet\nstart its reader first"), "{said}");
+    let Ended { code, stderr, .. } = run(parrot(&["--log-file"]).arg(&path));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("nobody reads this pipe yet\nstart its reader first"), "{stderr}");
 
-    // Open for both, so that opening it does not wait for the server.
+    // Opened for both directions, so that opening does not wait for the server.
     let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let parrot = Parrot::spawn(parrot(&["--log-file"]).arg(&path));
+    let parrot = spawn(parrot(&["--log-file"]).arg(&path));
     echo(&parrot.connect(), b"squawk");
     let line = BufReader::new(reader).lines().next().unwrap().unwrap();
     assert!(line.ends_with("\"squawk\" 6"), "{line}");
 }
 
 #[test]
-fn one_pipe_for_log_and_diagnostics_that_nobody_reads_does_not_hold_the_echo_up() {
-    let port = free_port();
+fn an_unread_pipe_for_log_and_stderr_delays_no_echo() {
+    let port = free_port().unwrap();
     let plain = parrot(&["--port", &port.to_string()]);
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(plain.get_program()).args(plain.get_args());
     let mut child = command.env_remove("RUST_LOG").stdout(Stdio::piped()).spawn().unwrap();
-    eventually("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
-    let stream = TcpStream::connect((LOOPBACK, port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    wait_until("it listens", || TcpStream::connect((LOOPBACK, port)).is_ok());
+    let stream = connect((LOOPBACK, port).into());
     let pid = Pid::from_child(&child);
     for message in data().chunks(100).take(3000) {
         kill_process(pid, Signal::USR1).unwrap();
@@ -162,16 +163,15 @@ fn one_pipe_for_log_and_diagnostics_that_nobody_reads_does_not_hold_the_echo_up(
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_does_not_hold_the_echo_up() {
-    // Started by hand: the support's own collector would read.
+fn an_unread_stderr_delays_no_echo() {
+    // Started by hand, because the test kit would read it.
     let mut command = parrot(&["--log", "off", "--port", "0"]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut banner = String::new();
     stderr.read_line(&mut banner).unwrap();
-    let address = banner.split_once("listening on ").unwrap().1.split_once(" (").unwrap().0.to_owned();
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let address = banner.split_once("listening on ").unwrap().1.split_once(" (").unwrap().0;
+    let stream = connect(address.parse().unwrap());
     // A line of statistics each, many times what a pipe holds.
     let pid = Pid::from_child(&child);
     for _ in 0..3000 {

@@ -1,4 +1,4 @@
-//! The real binary over real sockets: one file a topic, and what they share in `support`.
+//! The binary over real sockets, with one file for each topic and `support` for what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod command_line;

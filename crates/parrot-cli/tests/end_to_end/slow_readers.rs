@@ -1,4 +1,4 @@
-//! Those who do not read what they asked for slow down nobody else.
+//! Peers that do not read slow down no other peer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Parrot, data, echo};
+use parrot_testkit::client::echo;
+
+use crate::support::{data, start};
 
 #[test]
-fn a_hundred_slow_readers_leave_the_median_of_a_healthy_client_under_100_ms() {
-    let parrot = Parrot::start(&[]);
+fn with_slow_readers_a_healthy_peer_has_a_median_below_100_ms() {
+    let parrot = start(&[]);
     let mut slow: Vec<TcpStream> = (0..100).map(|_| parrot.connect()).collect();
     for stream in &slow {
         stream.set_nonblocking(true).unwrap();
