@@ -28,10 +28,10 @@ enum Others {
 const SOCKETS: &[&str] = &["socket2", "nix/socket", "nix/net", "rustix/net"];
 /// Event queues other than parrot-kqueue.
 const LOOPS: &[&str] = &["mio", "polling", "tokio", "nix/event"];
-/// What contains poll(2).
+/// Features that contain poll(2).
 ///
-/// The log polls a pipe for room, and a server without descriptors polls its listeners for waiting connections. Both ask
-/// about one descriptor at a time, which is not an event loop.
+/// The log polls a pipe for room, and a server without descriptors polls its listeners for waiting connections.
+/// Both ask about one descriptor at a time, which is not an event loop.
 const POLL: &[&str] = &["rustix/event"];
 /// System calls other than through std.
 const SYSTEM: &[&str] = &["libc", "nix", "rustix"];

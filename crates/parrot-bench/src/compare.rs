@@ -87,8 +87,7 @@ fn is_limited_elsewhere(cell: &Cell) -> bool {
 
 /// Judges a change, which counts under three conditions.
 ///
-/// - No run of one side lies among the runs of the other. With three runs on each side, chance alone does this 1 time in
-///   10.
+/// - No run of one side lies among the runs of the other. With three runs on each side, chance does this 1 time in 10.
 /// - The medians differ by more than the half spreads of both sides together.
 /// - The change is not tiny.
 fn judge(before: Summary, after: Summary, more_is_faster: bool, repeated: bool) -> Verdict {
@@ -134,7 +133,8 @@ impl fmt::Display for Change {
             [before.median, after.median, after.least, after.most, before.least, before.most].map(shown);
         write!(
             formatter,
-            "{word:6} {suite:12} {server:12} {figure:15} {old} -> {new} ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
+            "{word:6} {suite:12} {server:12} {figure:15} {old} -> {new} \
+             ({share:+.1} %; runs {least} to {most}, were {old_least} to {old_most}){}",
             if *doubtful { ", not limited by the server alone" } else { "" }
         )
     }

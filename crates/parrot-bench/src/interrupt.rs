@@ -51,8 +51,7 @@ impl Interrupt {
 
     /// The process group of the running server.
     ///
-    /// Hold the lock while a server is started or reaped. Otherwise the number could be reused by another process before
-    /// it is killed.
+    /// Hold the lock while a server is started or reaped. Otherwise another process could get its number and be killed.
     pub(crate) fn server(&self) -> MutexGuard<'_, Option<Pid>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,8 +16,8 @@ use crate::server::Server;
 use crate::suite::Suite;
 
 const NOT_LINUX: &str = "--profile needs perf, which only Linux has; use `xctrace record --template 'Time Profiler'` \
-     (Instruments) on macOS, and pmcstat or `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` \
-     on FreeBSD";
+     (Instruments) on macOS, \
+     and pmcstat or `dtrace -n 'profile-997 /pid == $target/ { @[ustack()] = count(); }' -p PID` on FreeBSD";
 
 const NO_PERF: &str = "perf is not installed (on Debian: apt install linux-perf)";
 

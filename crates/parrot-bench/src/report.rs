@@ -57,9 +57,10 @@ fn lead(results: &Results) -> String {
     });
     let disturbed = disturbed.unwrap_or_default();
     format!(
-        "<h1>Parrot, measured</h1>\n<p class=\"lead\">Echo servers under the same load on one machine ({}, {} cores{}), {}. \
-         Each connection sends a message, waits for all of its bytes, checks them, and sends the next. Only the suites with \
-         pipelining have several messages in flight per connection. {cores} \
+        "<h1>Parrot, measured</h1>\n\
+         <p class=\"lead\">Echo servers under the same load on one machine ({}, {} cores{}), {}. \
+         Each connection sends a message, waits for all of its bytes, checks them, and sends the next. \
+         Only the suites with pipelining have several messages in flight per connection. {cores} \
          Compare the servers by <em>CPU time per message</em>, because throughput also depends on the client.\
          {interrupted}{disturbed}</p>\n",
         escape(&environment.cpu),
@@ -115,8 +116,8 @@ fn beside(own: Summary, plain: Summary) -> String {
 
 fn tables(results: &Results) -> String {
     let mut text = String::from(
-        "<section>\n<h2>All figures</h2>\n<p>Medians of the runs in which nothing failed. ± is half the distance between \
-         the least and the greatest value.</p>\n",
+        "<section>\n<h2>All figures</h2>\n<p>Medians of the runs in which nothing failed. \
+         ± is half the distance between the least and the greatest value.</p>\n",
     );
     for info in &results.suites {
         let _ = writeln!(
@@ -147,18 +148,19 @@ fn tables(results: &Results) -> String {
 fn method(results: &Results) -> String {
     let method = &results.method;
     let mut text = format!(
-        "<section>\n<h2>How it was measured</h2>\n<p>Each figure is the median of {} of {:.1} s, after {:.1} s of warm-up. \
-         Every run has a fresh server, and the order of the servers alternates. All connections are open before the first \
-         message, unless each message has a connection of its own. The load generator ({}) checks every byte that comes \
-         back, and every failure is counted and shown. CPU time is what the system accounts for the server's processes \
-         between the two ends of the window.{}</p>\n<dl>\n",
+        "<section>\n<h2>How it was measured</h2>\n\
+         <p>Each figure is the median of {} of {:.1} s, after {:.1} s of warm-up. \
+         Every run has a fresh server, and the order of the servers alternates. \
+         All connections are open before the first message, unless each message has a connection of its own. \
+         The load generator ({}) checks every byte that comes back, and every failure is counted and shown. \
+         CPU time is what the system accounts for the server's processes between the two ends of the window.{}</p>\n<dl>\n",
         count(method.repeats, "run"),
         method.window,
         method.warmup,
         count(method.client_threads, "thread"),
         if results.cells.iter().flat_map(|cell| &cell.runs).any(|run| run.log.is_some()) {
-            " A server with a log writes it to a file, which is removed after the run. The numbers of lines that it wrote \
-             and dropped are in results.json."
+            " A server with a log writes it to a file, which is removed after the run. \
+             The numbers of lines that it wrote and dropped are in results.json."
         } else {
             ""
         },

@@ -1,7 +1,7 @@
 //! The listener that the rivals share, which are the echo servers that Parrot is compared with.
 //!
-//! Each is written like the examples of its library, echoes exactly what it receives, and sets `TCP_NODELAY`. It listens
-//! on 127.0.0.1 at the port that is its only argument.
+//! Each is written like the examples of its library, echoes exactly what it receives, and sets `TCP_NODELAY`.
+//! It listens on 127.0.0.1 at the port that is its only argument.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -59,8 +59,8 @@ fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     )?;
     Ok(section(
         "Throughput by connections",
-        "More is better. Where the client was the limit, as the tables note, a faster server cannot show here. Compare the \
-         CPU time below instead.",
+        "More is better. Where the client was the limit, as the tables note, a faster server cannot show here. \
+         Compare the CPU time below instead.",
         &legend(results, lines.iter().map(|line| line.name.as_str())),
         &wide(chart, all),
     ))
@@ -89,8 +89,8 @@ fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     }
     Ok(section(
         "CPU time per message",
-        "Microseconds of the server's CPU time, including the kernel, within the window. Less is better. The thin line spans \
-         the runs. A bar that ends in ▸ was cut.",
+        "Microseconds of the server's CPU time, including the kernel, within the window. Less is better. \
+         The thin line spans the runs. A bar that ends in ▸ was cut.",
         "",
         &charts,
     ))
@@ -142,9 +142,10 @@ fn latency(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         .filter(|name| shown.iter().any(|shown| shown == name));
     Ok(section(
         "Latency by percentile",
-        "From the send to the return of the last byte. Less is better. In this closed loop a message mostly waits for those \
-         of the other connections, and a server that stalls also receives fewer messages. The axis starts below the least \
-         P50, and faster messages are left out.",
+        "From the send to the return of the last byte. Less is better. \
+         In this closed loop a message mostly waits for those of the other connections, \
+         and a server that stalls also receives fewer messages. \
+         The axis starts below the least P50, and faster messages are left out.",
         &legend(results, servers),
         &charts,
     ))
@@ -178,8 +179,8 @@ fn memory(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     Ok(section(
         "Memory",
         &format!(
-            "Resident memory before the first connection (full colour) and at its peak (pale). The load is {}. The kernel's \
-             socket buffers are not included.",
+            "Resident memory before the first connection (full colour) and at its peak (pale). \
+             The load is {}. The kernel's socket buffers are not included.",
             escape(&info.title)
         ),
         "",
