@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: the faults of the program that Parrot re-implements, put into the source of the loop, one at a
-//! time, in a copy of the workspace. The simulator has to find each of them, and nothing in the copy as it is.
+//! `cargo xtask mutants`: puts known faults into the source of the loop, one at a time, in a copy of the workspace. The
+//! simulator has to find each of them, and nothing in the unchanged copy.
 
 use std::fs;
 use std::path::Path;
@@ -12,17 +12,17 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cargo::root;
 use crate::say::say;
 
-/// So many seeds of each profile are to show a fault.
+/// How many seeds of each profile have to be enough to find a fault.
 const SEEDS: &str = "20000";
 
-/// A run has no end if it lasts so many times as long as the one without any fault, on the same machine.
+/// A run that takes this many times as long as the one without a fault is taken to have no end.
 const PATIENCE: u32 = 10;
 
-/// The faults that may keep the loop in a turn for ever, by name: of these a run without end is a finding. Of any other it
-/// says nothing.
+/// The faults that can keep the loop in a turn forever, by name. For these a run without end counts as found. For any other
+/// fault it proves nothing.
 const MAY_HANG: &[&str] = &["interrupted calls cost nothing"];
 
-/// A fault: in a file of `parrot-server`, `new` in place of `old`.
+/// A fault: `new` in place of `old`, in a file of `parrot-server`.
 struct Mutant {
     name: &'static str,
     file: &'static str,
@@ -32,92 +32,89 @@ struct Mutant {
 
 const MUTANTS: &[Mutant] = &[
     Mutant {
-        name: "a short write is ignored",
-        file: "conversation.rs",
-        old: "self.connection.sent(n, turn.now);",
-        new: "self.connection.sent(wanted, turn.now);",
+        name: "a short send is ignored",
+        file: "event_loop/conversation.rs",
+        old: "self.connection.sent(n, means.now);",
+        new: "self.connection.sent(wanted, means.now);",
     },
     Mutant {
-        name: "a read that would block closes",
-        file: "conversation.rs",
+        name: "a receive that would block closes",
+        file: "event_loop/conversation.rs",
         old: "ErrorKind::WouldBlock => return Step::Blocked,",
         new: "ErrorKind::WouldBlock => return Step::Failed(CloseReason::Reset),",
     },
     Mutant {
         name: "the end-of-file flag closes, with bytes pending",
-        file: "conversation.rs",
-        old: "self.read_on |= read_on;",
-        new: "self.read_on |= read_on; if read_on { let _ = self.end(); }",
+        file: "event_loop/serving.rs",
+        old: "conversation.readiness.report_readable(read_on, available);",
+        new: "conversation.readiness.report_readable(read_on, available); if read_on { conversation.connection.received_end(); }",
     },
     Mutant {
         name: "accept without limit",
-        file: "acceptor.rs",
+        file: "event_loop/accepting.rs",
         old: "const ACCEPTS_PER_TURN: usize = 64;",
         new: "const ACCEPTS_PER_TURN: usize = usize::MAX;",
     },
     Mutant {
         name: "no back-off without descriptors",
-        file: "acceptor.rs",
+        file: "event_loop/accepting.rs",
         old: "const PAUSE: Duration = Duration::from_millis(250);",
         new: "const PAUSE: Duration = Duration::ZERO;",
     },
     Mutant {
-        name: "the wish to write is never taken back",
-        file: "event_loop.rs",
+        name: "write interest is never taken back",
+        file: "event_loop/serving.rs",
         old: "let want_write = ",
         new: "let want_write = conversation.write_watched || ",
     },
     Mutant {
         name: "no generation in the token",
         file: "event_loop.rs",
-        old: "Event::Readable { token, read_on, available } => self.receive_ahead(token.into(), read_on, available),",
-        new: "Event::Readable { token, read_on, available } => {
-                    let slot = |token: usize| token & u32::MAX as usize;
-                    let same = |key: &ConnectionKey| slot(parrot_kqueue::Token::from(*key).0) == slot(token.0);
-                    let key = self.connections.keys().find(same).unwrap_or_else(|| token.into());
-                    self.receive_ahead(key, read_on, available);
-                }",
+        old: "self.receive_ahead(key, read_on, available);",
+        new: "let slot = |key| parrot_kqueue::Token::from(Target::Connection(key)).0 & u32::MAX as usize;
+                let same = self.connections.keys().find(|other| slot(*other) == slot(key));
+                self.receive_ahead(same.unwrap_or(key), read_on, available);",
     },
     Mutant {
         name: "the end is sent only in a drain",
-        file: "conversation.rs",
+        file: "event_loop/conversation.rs",
         old: "if self.connection.wants_shut_down() {",
         new: "if self.connection.wants_shut_down() && self.connection.is_draining() {",
     },
     Mutant {
         name: "an idle server wakes up",
         file: "event_loop.rs",
-        old: "next.map(|due| due.saturating_duration_since(self.now))",
-        new: "Some(next.map_or(Duration::MAX, |due| due.saturating_duration_since(self.now)).min(Duration::from_millis(10)))",
+        old: "next.map(|due| due.saturating_duration_since(now))",
+        new: "Some(next.map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
     },
     Mutant {
         name: "the clock is read every second turn",
         file: "event_loop.rs",
-        old: "        self.now = self.system.now();\n        self.shared",
-        new: "        if self.shared.counters.turns.get() % 2 == 0 { self.now = self.system.now(); }\n        self.shared",
+        old: "self.means.now = self.means.host.now();",
+        new: "if self.means.counters().turns.get() % 2 == 0 { self.means.now = self.means.host.now(); }",
     },
     Mutant {
         name: "interrupted calls cost nothing",
-        file: "conversation.rs",
+        file: "event_loop/conversation.rs",
         old: "Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),",
         new: "Ok(Step::Interrupted) => {}",
     },
     Mutant {
         name: "leftovers without limit",
         file: "event_loop.rs",
-        old: "let leftovers = self.unfinished.len().min(LEFTOVERS_PER_TURN);",
-        new: "let leftovers = self.unfinished.len();",
+        old: "let leftovers = self.lists.unfinished().min(LEFTOVERS_PER_TURN);",
+        new: "let leftovers = self.lists.unfinished();",
     },
     Mutant {
-        name: "deadlines of the dead are kept",
-        file: "deadlines.rs",
+        name: "deadlines of closed connections are kept",
+        file: "event_loop/deadlines.rs",
         old: "if self.0.len() > 2 * live + SLACK {",
         new: "if self.0.len() > usize::MAX / 2 + live {",
     },
     Mutant {
-        name: "the line for a buffer keeps the dead",
-        file: "event_loop.rs",
-        old: "if self.in_line.len() > 2 * self.connections.len() + LEFTOVERS_PER_TURN {",
+        name: "the list of those that wait keeps closed connections",
+        file: "event_loop/lists.rs",
+        old: "if self.waiting.len() > 2 * open + LEFTOVERS_PER_TURN {",
         new: "if false {",
     },
     Mutant {
@@ -129,67 +126,67 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the backlog is not asked for",
         file: "event_loop/drain.rs",
-        old: "Some(listener) => matches!(self.system.is_waiting(listener), Ok(false)),",
+        old: "Some(listener) => matches!(self.means.host.has_backlog(listener), Ok(false)),",
         new: "Some(_) => true,",
     },
     Mutant {
         name: "a close does not resume accepting",
-        file: "event_loop.rs",
-        old: "        // A descriptor is free again.\n        self.acceptor.resume(self.now, &mut self.system, &mut self.queue);\n",
+        file: "event_loop/serving.rs",
+        old: "        self.acceptor.resume(self.means.now, &mut self.means.host);\n",
         new: "",
     },
     Mutant {
         name: "no send is tried before an idle close",
-        file: "event_loop/due.rs",
+        file: "event_loop/idle.rs",
         old: "if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {",
         new: "if false {",
     },
     Mutant {
-        name: "no look at the input before an idle close",
-        file: "event_loop/due.rs",
-        old: "match conversation.look_for_input(&mut self.system) {",
+        name: "the input is not looked at before an idle close",
+        file: "event_loop/idle.rs",
+        old: "match conversation.look_for_input(&mut self.means.host) {",
         new: "match Look::None {",
     },
     Mutant {
-        name: "the dead wake an idle server",
-        file: "deadlines.rs",
+        name: "closed connections wake an idle server",
+        file: "event_loop/deadlines.rs",
         old: "if wanted(what) {",
         new: "if true || wanted(what) {",
     },
     Mutant {
         name: "a long turn counts as idle time",
-        file: "event_loop/due.rs",
+        file: "event_loop/idle.rs",
         old: "if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {",
         new: "if false && now > began {",
     },
     Mutant {
-        name: "another try for memory takes no room for granted",
-        file: "event_loop/due.rs",
-        old: "                    conversation.note_writable();\n                    self.serve(key, Borrow::InTurn);\n                }",
-        new: "                    self.serve(key, Borrow::InTurn);\n                }",
+        name: "another try for memory expects no room",
+        file: "event_loop/idle.rs",
+        old: "conversation.readiness.report_writable();\n                    self.serve(key, Borrow::InTurn);\n                }",
+        new: "self.serve(key, Borrow::InTurn);\n                }",
     },
     Mutant {
         name: "a drain trusts a short receive",
-        file: "conversation.rs",
+        file: "event_loop/readiness.rs",
         old: "        self.readable = true;\n        self.read_on = true;\n    }",
         new: "        self.readable = true;\n    }",
     },
     Mutant {
-        name: "the line for a buffer is served without limit",
-        file: "event_loop.rs",
-        old: "if served == LEFTOVERS_PER_TURN || !self.pool.can_lend() {",
-        new: "if served == usize::MAX || !self.pool.can_lend() {",
+        name: "those that wait are served without limit",
+        file: "event_loop/serving.rs",
+        old: "if served == LEFTOVERS_PER_TURN || !self.means.pool.can_lend() {",
+        new: "if served == usize::MAX || !self.means.pool.can_lend() {",
     },
     Mutant {
-        name: "the loop does not poll when told to",
+        name: "the loop does not busy-poll when told to",
         file: "event_loop.rs",
-        old: "let busy = self.busy_until.is_some_and(|until| self.now < until);",
+        old: "let busy = self.busy_until.is_some_and(|until| now < until);",
         new: "let busy = false;",
     },
     Mutant {
         name: "the end is looked for without a reason",
-        file: "conversation.rs",
-        old: "if !self.read_on && !self.connection.is_draining() {",
+        file: "event_loop/conversation.rs",
+        old: "if !self.readiness.must_read_on() && !self.connection.is_draining() {",
         new: "if false {",
     },
 ];
@@ -200,18 +197,23 @@ pub(crate) fn task() -> Result<()> {
     build(&copy, "no fault")?;
     let start = Instant::now();
     if let Found::Broken(how) = simulate(&copy, "no fault", None)? {
-        bail!("without any fault the simulator says: {how}");
+        bail!("the simulator reports a broken promise without any fault: {how}");
     }
     let limit = start.elapsed() * PATIENCE;
     say(format_args!(
-        "{SEEDS} seeds of each profile hold without any fault; no end is what takes longer than {limit:.0?}"
+        "{SEEDS} seeds of each profile hold without a fault. A run counts as endless after {limit:.0?}."
     ))?;
     let mut survived = 0;
     for mutant in MUTANTS {
         let path = copy.join("crates/parrot-server/src").join(mutant.file);
         let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let times = source.matches(mutant.old).count();
-        ensure!(times == 1, "{}: {} has its place {times} times: adapt the list", mutant.name, mutant.file);
+        ensure!(
+            times == 1,
+            "{}: {} has the text to replace {times} times, so the list of mutants needs an update",
+            mutant.name,
+            mutant.file
+        );
         fs::write(&path, source.replace(mutant.old, mutant.new))?;
         let found = build(&copy, mutant.name).and_then(|()| simulate(&copy, mutant.name, Some(limit)));
         fs::write(&path, source)?;
@@ -223,7 +225,7 @@ pub(crate) fn task() -> Result<()> {
             }
         }
     }
-    ensure!(survived == 0, "{survived} of {} survived {SEEDS} seeds of each profile", MUTANTS.len());
+    ensure!(survived == 0, "{survived} of {} mutants survived {SEEDS} seeds of each profile", MUTANTS.len());
     Ok(())
 }
 
@@ -239,8 +241,8 @@ fn judged(name: &str, found: Found, limit: Duration) -> Result<String, String> {
     match found {
         Found::Broken(how) => Ok(how),
         Found::NoEnd if MAY_HANG.contains(&name) => Ok(format!("no end within {limit:.0?}")),
-        Found::NoEnd => Err(format!("no end within {limit:.0?}, and it is not among those that may hang")),
-        Found::Nothing => Err("nothing is broken".to_owned()),
+        Found::NoEnd => Err(format!("no end within {limit:.0?}, but it is not among those that may hang")),
+        Found::Nothing => Err("no promise is broken".to_owned()),
     }
 }
 
@@ -276,11 +278,11 @@ fn simulate(copy: &Path, name: &str, limit: Option<Duration>) -> Result<Found> {
     let says = |line: &&str| line.contains(" broken in turn ") || line.contains(" panicked at ");
     match told.lines().find(says) {
         Some(how) => Ok(Found::Broken(how.to_owned())),
-        None => bail!("{name}: the simulator neither finds it nor ends well: {}", told.trim_end()),
+        None => bail!("{name}: the simulator failed without a finding: {}", told.trim_end()),
     }
 }
 
-/// What git knows of the workspace, as it is in the work tree.
+/// Copies the files that git tracks, as they are in the work tree.
 fn copy_workspace(to: &Path) -> Result<()> {
     let listed =
         Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().context("cannot start git")?;
@@ -315,8 +317,8 @@ mod tests {
     fn a_run_without_end_finds_only_what_may_hang() {
         let limit = Duration::from_secs(40);
         assert_eq!(judged(MAY_HANG[0], Found::NoEnd, limit).unwrap(), "no end within 40s");
-        assert!(judged("a short write is ignored", Found::NoEnd, limit).unwrap_err().contains("may hang"));
+        assert!(judged("a short send is ignored", Found::NoEnd, limit).unwrap_err().contains("may hang"));
         assert!(judged(MAY_HANG[0], Found::Nothing, limit).is_err());
-        assert_eq!(judged("a short write is ignored", Found::Broken("squawk".into()), limit).unwrap(), "squawk");
+        assert_eq!(judged("a short send is ignored", Found::Broken("squawk".into()), limit).unwrap(), "squawk");
     }
 }

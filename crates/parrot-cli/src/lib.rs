@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use parrot_log::{Format, MessageLayer, Writer};
-use parrot_server::{Config, Ended, STATISTICS_TARGET, Server, Signals, Statistics};
+use parrot_server::{Config, Ended, Limits, STATISTICS_TARGET, Server, Signals, Statistics};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -73,15 +73,19 @@ fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
 
 /// Listens and serves until the server ends. Returns how it ended, with the final statistics.
 fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<(Ended, Statistics)> {
-    let config = Config {
-        addresses: arguments.bind,
-        port: arguments.port,
-        backlog: arguments.backlog.map(NonZeroU32::get),
+    let limits = Limits {
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
         max_buffered: arguments.max_buffered,
         idle_timeout: arguments.idle_timeout,
         drain_timeout: arguments.drain_timeout,
         busy_poll: arguments.busy_poll,
+        ..Limits::default()
+    };
+    let config = Config {
+        addresses: arguments.bind,
+        port: arguments.port,
+        backlog: arguments.backlog.map(NonZeroU32::get),
+        limits,
         ..Config::default()
     };
     let mut server = Server::bind(config).map_err(advice::cannot_bind)?;

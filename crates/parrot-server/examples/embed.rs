@@ -1,4 +1,4 @@
-//! A server inside a program: bound to a free port, run on a thread, talked to, stopped, and asked what it did.
+//! A server inside a program: it is bound to a free port, runs on a thread, echoes two words, and is drained.
 //!
 //! `cargo run --package parrot-server --example embed`
 
@@ -7,11 +7,11 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 
-use parrot_server::{Config, Server};
+use parrot_server::{Config, Limits, Server};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let config =
-        Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], max_connections: Some(100), ..Config::default() };
+    let limits = Limits { max_connections: Some(100), ..Limits::default() };
+    let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], limits, ..Config::default() };
     let server = Server::bind(config)?;
     let address = server.local_addresses()[0];
     let handle = server.handle();
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     drop(client);
 
-    handle.stop();
+    handle.drain();
     let ended = running.join().map_err(|_| "the server panicked")??;
     println!("{ended:?}: {}", handle.statistics());
     Ok(())

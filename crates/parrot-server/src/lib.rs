@@ -1,8 +1,8 @@
 //! A single-threaded TCP echo server that can be embedded.
 //!
-//! One thread serves all connections; memory is bounded per connection and over all of them; every byte received is
-//! sent back, in order, once. The library installs no signal handler, writes no log of its own and starts no thread
-//! (but for a moment, on OpenBSD, when [`Signals`] are dropped while one waits): what happens is told through [`tracing`]
+//! One thread serves all connections. Memory is bounded, for each connection and over all of them. Every byte received is
+//! sent back, in order, once. The library installs no signal handler, writes no log of its own and starts no thread (except
+//! briefly, on OpenBSD, when [`Signals`] are dropped while one is pending). It reports what happens through [`tracing`]
 //! events and [`Statistics`].
 //!
 //! ```
@@ -23,7 +23,7 @@
 //! assert_eq!(&reply, b"Hello Parrot\n");
 //! drop(client);
 //!
-//! handle.stop();
+//! handle.drain();
 //! assert_eq!(thread.join().expect("the server does not panic")?, Ended::Drained);
 //! assert_eq!(handle.statistics().bytes_out, 13);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -31,45 +31,32 @@
 //!
 //! # Events
 //!
-//! Each message received (what one receive call returned) is a [`tracing`] event of level INFO and target
-//! [`MESSAGE_TARGET`] with the fields `peer`, `payload` (bytes) and `bytes` (their number). Everything else has the
-//! target `parrot_server`, but for the answer to a request for statistics: [`STATISTICS_TARGET`].
+//! Each message (what one receive call returned) is a [`tracing`] event of level INFO and target [`MESSAGE_TARGET`] with the
+//! fields `peer`, `payload` (bytes) and `bytes` (their number). The reply to a request for statistics has the target
+//! [`STATISTICS_TARGET`]. Everything else has the target `parrot_server`.
 //!
-//! # Layers
+//! # Rooms
 //!
-//! `server` binds and hands over to `event_loop`, whose turns call `acceptor` for new connections and `conversation`
-//! for the bytes of one. All of them reach the operating system through the trait in `system`, which `kernel`
-//! implements with real sockets and [`parrot_kqueue`].
+//! `server` makes listeners with `listen` and runs `event_loop` over them. The loop reaches the operating system through the
+//! trait in `host`, which also has the native implementation with real sockets and [`parrot_kqueue`].
 
-// What comes from outside must find no index to be out of: docs/reliability.md.
+// Input from outside must not reach an index that could be out of bounds: docs/reliability.md.
 #![warn(clippy::indexing_slicing)]
 
-mod acceptor;
-mod bind_error;
 mod config;
-mod connection_key;
-mod conversation;
-mod deadlines;
 mod descriptors;
 mod event_loop;
-mod kernel;
+mod host;
 mod listen;
-mod pages;
 mod server;
-mod signals;
 mod statistics;
+
+pub use config::{Config, Limits};
+pub use event_loop::Ended;
 #[doc(hidden)]
-pub mod system;
-
-pub use bind_error::BindError;
-pub use config::Config;
+pub use event_loop::simulation;
+pub use host::{MESSAGE_TARGET, Signals};
+pub use listen::BindError;
 pub use parrot_conn::CloseReason;
-pub use server::{Ended, Handle, Server};
-pub use signals::Signals;
-pub use statistics::Statistics;
-
-/// The target of the events that carry messages.
-pub const MESSAGE_TARGET: &str = "parrot::message";
-
-/// The target of the event that answers SIGUSR1 (and SIGINFO where it exists).
-pub const STATISTICS_TARGET: &str = "parrot::statistics";
+pub use server::{Handle, Server};
+pub use statistics::{STATISTICS_TARGET, Statistics};

@@ -1,4 +1,4 @@
-//! The server: from a configuration to a running loop, and the handle that others hold.
+//! From a configuration to a running loop, and the handle that other threads hold.
 
 use std::fmt;
 use std::io;
@@ -9,49 +9,38 @@ use std::time::Duration;
 
 use parrot_kqueue::Waker;
 
-use crate::bind_error::BindError;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::descriptors;
-use crate::event_loop::{EventLoop, LoopConfig, Shared};
-use crate::kernel::{Kernel, Queue};
-use crate::listen;
-use crate::signals::Signals;
+use crate::event_loop::{Ended, EventLoop, Shared};
+use crate::host::{NativeHost, Signals};
+use crate::listen::{BindError, tcp};
 use crate::statistics::Statistics;
 
-/// Below this many connections the limit of descriptors is worth a warning.
+/// A descriptor limit that leaves room for fewer connections than this is worth a warning.
 const FEW_CONNECTIONS: u64 = 1000;
 
-/// A shorter time-out would be over again as soon as it has been looked at.
+/// A shorter timeout would expire again as soon as it has been handled.
 const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// A bound server: connections wait in its backlog until it [runs](Server::run).
+/// A bound server. Connections wait in its backlog until it [runs](Server::run).
 ///
 /// ```
 /// use parrot_server::{Config, Ended, Server};
 ///
 /// let server = Server::bind(Config { addresses: vec!["127.0.0.1".parse()?], ..Config::default() })?;
 /// println!("listening on {:?} with {}", server.local_addresses(), Server::queue_name());
-/// server.handle().stop(); // here already, so that it ends as soon as it runs
+/// server.handle().drain(); // before the run, which therefore ends at once
 /// assert_eq!(server.run()?, Ended::Drained);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
-    event_loop: EventLoop<Kernel>,
+    event_loop: EventLoop<NativeHost>,
     local_addresses: Vec<SocketAddr>,
     handle: Handle,
     connections_wanted: u64,
 }
 
-/// How a server has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// After a drain: every connection has ended or was closed at the drain time-out.
-    Drained,
-    /// At once, by a second signal of this number.
-    Signal(i32),
-}
-
-/// Looks at a server and stops it, from any thread.
+/// Observes a server and drains it, from any thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -65,39 +54,33 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens, and readies everything that can fail.
+    /// Listens, and prepares everything that can fail.
     ///
     /// # Errors
     ///
-    /// When an address cannot be listened on, or when the event queue cannot be made, above all for want of
-    /// descriptors: a server needs about eight beside its connections.
+    /// When an address cannot be listened on, or when the event queue cannot be created, which happens mostly when
+    /// descriptors run out. A server needs about eight of them beside its connections.
     pub fn bind(config: Config) -> Result<Server, BindError> {
         if config.raise_descriptor_limit {
             descriptors::raise_limit();
         }
-        let listeners = listen::listen(&config.addresses, config.port, config.backlog)?;
+        let listeners = tcp::listen(&config.addresses, config.port, config.backlog)?;
         Server::with_listeners(listeners, config).map_err(BindError::queue)
     }
 
     fn with_listeners(listeners: Vec<TcpListener>, config: Config) -> io::Result<Server> {
         let local_addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-        let queue = Queue::new()?;
-        let waker = queue.waker()?;
-        let connections_wanted = config.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
+        let host = NativeHost::new()?;
+        let waker = host.waker()?;
+        let connections_wanted = config.limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
         let shared = Arc::new(Shared::default());
-        let loop_config = LoopConfig {
-            max_connections: config.max_connections,
-            max_output: config.max_output,
-            max_buffered: config.max_buffered,
-            idle_timeout: config.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT)),
-            drain_timeout: config.drain_timeout,
-            busy_poll: config.busy_poll,
-        };
-        let event_loop = EventLoop::new(Kernel, queue, listeners, loop_config, Arc::clone(&shared))?;
+        let idle_timeout = config.limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
+        let limits = Limits { idle_timeout, ..config.limits };
+        let event_loop = EventLoop::new(host, listeners, limits, Arc::clone(&shared))?;
         Ok(Server { event_loop, local_addresses, handle: Handle { shared, waker }, connections_wanted })
     }
 
-    /// The addresses listened on, with the port that was found where 0 was asked for.
+    /// The addresses that the server listens on. Where port 0 was asked for, they have the port that was found.
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.local_addresses
     }
@@ -107,17 +90,17 @@ impl Server {
         parrot_kqueue::BACKEND
     }
 
-    /// A handle on this server.
+    /// A handle to this server.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Serves until a handle [stops](Handle::stop) it; no signal is looked at.
+    /// Serves until a handle [drains](Handle::drain) it. Signals keep their usual effect.
     ///
     /// # Errors
     ///
-    /// When no descriptor is left for even one connection (EMFILE), and when the event queue itself fails; whatever
-    /// happens to a connection ends that connection.
+    /// When no descriptor is left for even one connection (EMFILE), and when the event queue itself fails. Whatever happens
+    /// to a connection ends that connection only.
     pub fn run(mut self) -> io::Result<Ended> {
         self.warn_of_few_descriptors()?;
         self.event_loop.run()
@@ -137,31 +120,30 @@ impl Server {
         self.run()
     }
 
-    /// Has signals end the server, or do what else [`Signals`] says, once it [runs](Server::run). Who keeps the signals
-    /// longer is not ended by one that comes after the server's end.
+    /// Has signals end the server, or do what else [`Signals`] says, once it [runs](Server::run). A program that keeps the
+    /// signals longer than the server is not ended by a signal that comes after the server's end.
     ///
-    /// `on_hangup` is called from the loop when SIGHUP arrives, to reopen a log file: it should return soon.
+    /// The loop calls `on_hangup` when SIGHUP arrives, for example to reopen a log file. It should return soon.
     ///
     /// # Errors
     ///
-    /// When the queue cannot watch the signals, and when no descriptor is left for even one connection (EMFILE). After it
-    /// a server can be called ready.
+    /// When the queue cannot watch the signals, and when no descriptor is left for even one connection (EMFILE). After
+    /// success the server can be called ready.
     pub fn watch_signals(&mut self, signals: &Signals, on_hangup: impl FnMut() + Send + 'static) -> io::Result<()> {
         self.event_loop.set_on_hangup(Box::new(on_hangup));
-        self.event_loop.queue().watch_signals(signals)?;
-        descriptors::left(self.event_loop.queue()).map(drop)
+        self.event_loop.host().watch_signals(signals)?;
+        descriptors::left(self.event_loop.host()).map(drop)
     }
 
-    /// What a signal that asks for [statistics](Signals) does with them, in place of logging them. Called from the loop:
-    /// it should return soon.
+    /// What to do with the statistics that a [signal](Signals) asks for, in place of logging them. The loop calls it, so it
+    /// should return soon.
     pub fn set_on_statistics(&mut self, on_statistics: impl FnMut(&Statistics) + Send + 'static) {
         self.event_loop.set_on_statistics(Box::new(on_statistics));
     }
 
-    /// Tells how many connections fit if that is few, and fails if none does. Only once everything else is open is the
-    /// number exact.
+    /// Warns if few connections fit, and fails if none does. The number is exact only once everything else is open.
     fn warn_of_few_descriptors(&mut self) -> io::Result<()> {
-        let left = descriptors::left(self.event_loop.queue())?;
+        let left = descriptors::left(self.event_loop.host())?;
         if left < self.connections_wanted {
             let connections = if left == 1 { "connection" } else { "connections" };
             tracing::warn!(
@@ -175,12 +157,12 @@ impl Server {
 }
 
 impl Handle {
-    /// Asks for a drain: what waits in the backlog is accepted, the listeners are closed, every connection ends at its
-    /// next pause, and those left at the drain time-out are closed. Returns at once; asking again changes nothing.
-    pub fn stop(&self) {
-        self.shared.stop.store(true, Ordering::Release);
+    /// Asks for a drain: the backlog is accepted, the listeners are closed, every connection ends at its next pause, and
+    /// those left at the drain timeout are closed. Returns at once. Asking again changes nothing.
+    pub fn drain(&self) {
+        self.shared.drain_wanted.store(true, Ordering::Release);
         if let Err(error) = self.waker.wake() {
-            tracing::warn!(target: "parrot_server", %error, "the server could not be woken to stop");
+            tracing::warn!(target: "parrot_server", %error, "cannot wake the server to drain it");
         }
     }
 

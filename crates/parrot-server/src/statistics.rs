@@ -5,19 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parrot_conn::CloseReason;
 
-/// A number that one thread raises and any thread reads.
+/// The target of the event that answers SIGUSR1 (and SIGINFO on the systems that have it).
+pub const STATISTICS_TARGET: &str = "parrot::statistics";
+
+/// A number that one thread increases and any thread reads.
 ///
-/// Only the loop writes, so a plain load and store serve in place of a locked addition.
+/// Only the loop writes, so a plain load and store do what would otherwise need an atomic addition.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`; from the loop's thread only.
+    /// Adds `n`. Only the loop's thread may call this.
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// The number as last seen.
+    /// The current number.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -25,7 +28,7 @@ impl Counter {
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
-        /// The loop's own counters, shared with its handles.
+        /// The loop's counters, which its handles can read.
         #[derive(Debug, Default)]
         #[non_exhaustive]
         pub struct Counters {
@@ -34,8 +37,8 @@ macro_rules! counters {
             pub closed: [Counter; CloseReason::ALL.len()],
         }
 
-        /// What a server has done so far: a snapshot of its counters, each taken by itself. Shown, it is one line that
-        /// leaves out the troubles that there were none of.
+        /// What a server has done so far: a snapshot of its counters, each read by itself. `Display` prints one line, which
+        /// leaves out errors that have not happened.
         ///
         /// ```
         /// use parrot_server::{CloseReason, Statistics};
@@ -55,10 +58,10 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// All counters as they stand.
-            #[expect(clippy::indexing_slicing, reason = "the two arrays are of one length")]
+            /// All counters as they are now.
+            #[expect(clippy::indexing_slicing, reason = "the two arrays have the same length")]
             pub fn snapshot(&self) -> Statistics {
-                // Closed first: a connection that opens and ends meanwhile cannot make more closed than accepted.
+                // Closed connections are read first, so that one that opens and ends meanwhile cannot make more closed than accepted.
                 let closed: [u64; CloseReason::ALL.len()] = std::array::from_fn(|i| self.closed[i].get());
                 let accepted = self.accepted.get();
                 Statistics {
@@ -72,15 +75,15 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections accepted and served, ever.
+    /// Connections accepted and served since the start.
     accepted,
-    /// Connections accepted above the limit of connections, and closed at once.
+    /// Connections above the limit, which were accepted and closed at once.
     refused,
-    /// Accepted connections that could not be set up, because the peer had gone or the system failed.
+    /// Accepted connections that could not be set up, because the peer had gone or a system call failed.
     set_up_failures,
-    /// Times that accept failed for another reason than a lack of resources, above all because the peer had gone.
+    /// Times that accept failed for another reason than resources running out, mostly because the peer had gone.
     accept_failures,
-    /// Times that accepting had to pause because descriptors or memory ran out.
+    /// Times that accepting paused because descriptors or memory ran out.
     accept_pauses,
     /// Messages received: receive calls that returned bytes.
     messages,
@@ -88,11 +91,11 @@ counters! {
     bytes_in,
     /// Bytes sent.
     bytes_out,
-    /// Bytes received in a drain after the write side was shut down, and so not sent back.
+    /// Bytes received in a drain after the write side was shut down, which are not sent back.
     bytes_discarded,
-    /// Times that a socket could not be served for want of the system's memory, and was tried again later.
+    /// Times that the system had no memory to serve a connection, which was then tried again later.
     retries,
-    /// Turns of the loop: waits that returned.
+    /// Turns of the loop.
     turns,
 }
 
@@ -117,14 +120,14 @@ impl fmt::Display for Statistics {
         write!(f, "{connections} connections open, {accepted} accepted, {refused} refused; ")?;
         write!(f, "{messages} messages, {bytes_in} bytes in, {bytes_out} bytes out")?;
         let closed = CloseReason::ALL.map(|reason| (reason.as_str(), self.closed(reason)));
-        let troubles = [
+        let errors = [
             ("not set up", self.set_up_failures),
             ("accept failures", self.accept_failures),
             ("accept pauses", self.accept_pauses),
             ("retries", self.retries),
             ("bytes discarded in the drain", self.bytes_discarded),
         ];
-        for (name, count) in closed.into_iter().chain(troubles).filter(|(_, count)| *count > 0) {
+        for (name, count) in closed.into_iter().chain(errors).filter(|(_, count)| *count > 0) {
             write!(f, "; {count} {name}")?;
         }
         Ok(())

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parrot_server::{CloseReason, Config, Ended, Handle, Server, Statistics};
+use parrot_server::{CloseReason, Config, Ended, Handle, Limits, Server, Statistics};
 use rustix::net::SendFlags;
 
-/// Far longer than anything here takes; reached only when something is broken.
+/// Far longer than anything here takes. Only a fault makes a test wait this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
@@ -20,9 +20,13 @@ struct Running {
     thread: JoinHandle<io::Result<Ended>>,
 }
 
-fn start(config: Config) -> Running {
-    let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..config };
-    let server = Server::bind(config).expect("a free port on loopback");
+fn bind(limits: Limits) -> Server {
+    let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], limits, ..Config::default() };
+    Server::bind(config).expect("a free port on loopback")
+}
+
+fn start(limits: Limits) -> Running {
+    let server = bind(limits);
     let address = server.local_addresses()[0];
     let handle = server.handle();
     Running { address, handle, thread: std::thread::spawn(move || server.run()) }
@@ -36,13 +40,13 @@ impl Running {
         stream
     }
 
-    fn stop(self) -> Statistics {
-        self.handle.stop();
+    fn drain(self) -> Statistics {
+        self.handle.drain();
         assert_eq!(self.thread.join().expect("no panic").expect("no error of the queue"), Ended::Drained);
         self.handle.statistics()
     }
 
-    /// Waits until the statistics are as wanted.
+    /// Waits until the statistics meet a condition.
     fn until(&self, what: &str, wanted: impl Fn(&Statistics) -> bool) {
         let start = Instant::now();
         while !wanted(&self.handle.statistics()) {
@@ -68,62 +72,62 @@ fn is_at_end(stream: &mut TcpStream) -> bool {
 
 #[test]
 fn a_line_comes_back_and_is_counted() {
-    let server = start(Config::default());
+    let server = start(Limits::default());
     let mut client = server.connect();
     echo(&mut client, b"Hello Parrot\n");
     drop(client);
     server.until("closed", |statistics| statistics.closed(CloseReason::PeerFinished) == 1);
-    let statistics = server.stop();
+    let statistics = server.drain();
     assert_eq!((statistics.accepted, statistics.messages), (1, 1));
     assert_eq!((statistics.bytes_in, statistics.bytes_out), (13, 13));
 }
 
 #[test]
 fn two_servers_in_one_process_do_not_meet() {
-    let (one, other) = (start(Config::default()), start(Config::default()));
+    let (one, other) = (start(Limits::default()), start(Limits::default()));
     echo(&mut one.connect(), b"one");
     echo(&mut other.connect(), b"other");
-    assert_eq!(one.stop().bytes_in, 3);
-    assert_eq!(other.stop().bytes_in, 5);
+    assert_eq!(one.drain().bytes_in, 3);
+    assert_eq!(other.drain().bytes_in, 5);
 }
 
 #[test]
-fn a_handle_stops_a_server_that_nobody_talks_to() {
-    let statistics = start(Config::default()).stop();
+fn a_handle_drains_a_server_without_connections() {
+    let statistics = start(Limits::default()).drain();
     assert_eq!(statistics.accepted, 0);
 }
 
 #[test]
-fn a_handle_that_stopped_before_the_run_still_stops() {
-    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
-    server.handle().stop();
+fn a_drain_before_the_run_ends_the_run() {
+    let server = bind(Limits::default());
+    server.handle().drain();
     assert_eq!(server.run().unwrap(), Ended::Drained);
 }
 
 #[test]
-fn a_stop_ends_the_stream_of_a_quiet_connection_and_waits_for_the_peer_to_end_its_own() {
-    let server = start(Config::default());
+fn a_drain_shuts_down_first_and_waits_for_the_peer() {
+    let server = start(Limits::default());
     let mut client = server.connect();
     echo(&mut client, b"before");
-    server.handle.stop();
+    server.handle.drain();
     assert!(is_at_end(&mut client), "the server finishes first");
     assert!(!server.thread.is_finished(), "the peer has not finished");
     client.shutdown(Shutdown::Write).unwrap();
-    let statistics = server.stop();
+    let statistics = server.drain();
     assert_eq!(statistics.closed(CloseReason::Drained), 1);
 }
 
 #[test]
-fn a_stop_accepts_what_waits_in_the_backlog() {
-    // A connection and bytes that came before the run: in the backlog when the stop is seen. When they have reached the
-    // server's side does not show: on FreeBSD a thread of the kernel takes them over loopback (netisr(9)). So they get
-    // ever more time for that.
+fn a_drain_accepts_the_backlog() {
+    // The connection and its bytes arrive before the run, so they are in the backlog when the loop sees the drain. Nothing
+    // shows when they have reached the server's side (on FreeBSD a kernel thread carries them over loopback, netisr(9)), so
+    // each attempt gives them more time.
     let arrived = [0, 20, 200, 2000].into_iter().any(|milliseconds| {
-        let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+        let server = bind(Limits::default());
         let mut client = TcpStream::connect(server.local_addresses()[0]).unwrap();
         client.write_all(b"early").unwrap();
         std::thread::sleep(Duration::from_millis(milliseconds));
-        server.handle().stop();
+        server.handle().drain();
         let thread = std::thread::spawn(move || server.run());
         let mut reply = Vec::new();
         let read = client.shutdown(Shutdown::Write).and_then(|()| client.read_to_end(&mut reply));
@@ -134,18 +138,18 @@ fn a_stop_accepts_what_waits_in_the_backlog() {
 }
 
 #[test]
-fn what_does_not_end_in_a_drain_is_closed_at_its_time_out() {
-    let server = start(Config { drain_timeout: Duration::from_millis(50), ..Config::default() });
+fn the_drain_timeout_closes_what_has_not_ended() {
+    let server = start(Limits { drain_timeout: Duration::from_millis(50), ..Limits::default() });
     let mut client = server.connect();
     echo(&mut client, b"still here");
-    let statistics = server.stop();
+    let statistics = server.drain();
     assert_eq!(statistics.closed(CloseReason::DrainTimeout), 1);
     assert!(is_at_end(&mut client));
 }
 
 #[test]
-fn connections_above_the_limit_are_closed_at_once_and_counted() {
-    let server = start(Config { max_connections: Some(2), ..Config::default() });
+fn connections_above_the_limit_are_closed_and_counted() {
+    let server = start(Limits { max_connections: Some(2), ..Limits::default() });
     let mut clients = [server.connect(), server.connect()];
     clients.iter_mut().for_each(|client| echo(client, b"in"));
     assert!(is_at_end(&mut server.connect()));
@@ -153,30 +157,30 @@ fn connections_above_the_limit_are_closed_at_once_and_counted() {
     drop(clients);
     server.until("closed", |statistics| statistics.connections == 0);
     echo(&mut server.connect(), b"room again");
-    assert_eq!(server.stop().refused, 1);
+    assert_eq!(server.drain().refused, 1);
 }
 
 #[test]
-fn a_connection_without_bytes_is_closed_after_the_idle_time_out() {
+fn the_idle_timeout_closes_a_quiet_connection() {
     let idle = Duration::from_secs(1);
-    let server = start(Config { idle_timeout: Some(idle), ..Config::default() });
+    let server = start(Limits { idle_timeout: Some(idle), ..Limits::default() });
     let mut client = server.connect();
     let start = Instant::now();
     for _ in 0..3 {
-        // Less than the time-out each, more than it together.
+        // Each pause is shorter than the timeout, and all of them together are longer.
         std::thread::sleep(idle / 2);
         echo(&mut client, b"not idle");
     }
     let last = Instant::now();
     assert!(is_at_end(&mut client), "idle now");
-    assert!(last.duration_since(start) > idle, "bytes put the time-out off");
+    assert!(last.duration_since(start) > idle, "bytes put the timeout off");
     assert!(start.elapsed() >= idle * 5 / 2, "closed before it was idle for the whole time");
-    assert_eq!(server.stop().closed(CloseReason::IdleTimeout), 1);
+    assert_eq!(server.drain().closed(CloseReason::IdleTimeout), 1);
 }
 
 #[test]
-fn a_half_closed_peer_gets_all_of_its_bytes_and_then_the_end() {
-    let server = start(Config::default());
+fn a_half_closed_peer_gets_its_bytes_and_then_the_end() {
+    let server = start(Limits::default());
     let mut client = server.connect();
     let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
     let writer = {
@@ -186,19 +190,19 @@ fn a_half_closed_peer_gets_all_of_its_bytes_and_then_the_end() {
             client.shutdown(Shutdown::Write).unwrap();
         })
     };
-    // Nothing is read until everything that fits is on its way.
+    // Nothing is read until everything that fits is in flight.
     server.until("full", |statistics| statistics.bytes_in >= 128 * 1024);
     let mut reply = Vec::new();
     client.read_to_end(&mut reply).unwrap();
     writer.join().unwrap();
     assert_eq!(reply.len(), sent.len());
     assert!(reply == sent, "every byte in its place");
-    assert_eq!(server.stop().closed(CloseReason::PeerFinished), 1);
+    assert_eq!(server.drain().closed(CloseReason::PeerFinished), 1);
 }
 
 #[test]
 fn urgent_bytes_are_echoed_in_their_place() {
-    let server = start(Config::default());
+    let server = start(Limits::default());
     let mut client = server.connect();
     let mut expected = Vec::new();
     for round in 0..50u8 {
@@ -213,12 +217,12 @@ fn urgent_bytes_are_echoed_in_their_place() {
     client.read_exact(&mut reply).unwrap();
     assert_eq!(reply, expected);
     drop(client);
-    server.stop();
+    server.drain();
 }
 
 #[test]
-fn urgent_bytes_sent_before_the_connection_is_accepted_are_echoed_too() {
-    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+fn urgent_bytes_sent_before_the_accept_are_echoed_too() {
+    let server = bind(Limits::default());
     let mut client = TcpStream::connect(server.local_addresses()[0]).unwrap();
     for urgent in [b"x", b"y"] {
         assert_eq!(rustix::net::send(&client, urgent, SendFlags::OOB).unwrap(), 1);
@@ -230,18 +234,19 @@ fn urgent_bytes_sent_before_the_connection_is_accepted_are_echoed_too() {
     client.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"xyrest");
     drop(client);
-    handle.stop();
+    handle.drain();
     thread.join().unwrap().unwrap();
 }
 
-/// A peer that has sent until nothing more was taken, and reads nothing: it holds a buffer. And how much it has sent.
+/// A peer that has sent until its socket took no more, and that reads nothing, so that it holds a buffer. Also returns how
+/// many bytes it has sent.
 fn stalled(server: &Running) -> (TcpStream, usize) {
     let client = server.connect();
     let sent = stall(&client);
     (client, sent)
 }
 
-/// Sends until nothing more is taken.
+/// Sends until the socket takes no more.
 fn stall(mut client: &TcpStream) -> usize {
     client.set_nonblocking(true).unwrap();
     let mut sent = 0;
@@ -259,7 +264,7 @@ fn stall(mut client: &TcpStream) -> usize {
 const ONE_BUFFER: usize = 4096;
 
 fn with_one_buffer() -> Running {
-    start(Config { max_output: ONE_BUFFER, max_buffered: ONE_BUFFER, ..Config::default() })
+    start(Limits { max_output: ONE_BUFFER, max_buffered: ONE_BUFFER, ..Limits::default() })
 }
 
 #[test]
@@ -289,11 +294,11 @@ fn at_the_cap_peers_that_read_leave_room_for_others() {
     done.store(true, Ordering::Relaxed);
     busy.into_iter().for_each(|thread| thread.join().unwrap());
     drop(client);
-    server.stop();
+    server.drain();
 }
 
 #[test]
-fn at_the_cap_the_end_of_a_peer_is_noticed_without_a_buffer() {
+fn at_the_cap_a_peer_that_leaves_is_noticed() {
     let server = with_one_buffer();
     let (stalled, _) = stalled(&server);
     let mut waiting: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
@@ -308,29 +313,29 @@ fn at_the_cap_the_end_of_a_peer_is_noticed_without_a_buffer() {
     let statistics = server.handle.statistics();
     assert_eq!((statistics.closed(CloseReason::Reset), statistics.closed(CloseReason::PeerFinished)), (3, 3));
     drop(stalled);
-    server.stop();
+    server.drain();
 }
 
 #[test]
-fn at_the_cap_a_quiet_connection_is_drained_all_the_same() {
+fn at_the_cap_a_quiet_connection_is_drained_too() {
     let server = with_one_buffer();
     let (stalled, _) = stalled(&server);
     let mut quiet = server.connect();
     server.until("accepted", |statistics| statistics.accepted == 2);
-    server.handle.stop();
+    server.handle.drain();
     assert!(is_at_end(&mut quiet));
     let patience = server.handle.statistics();
-    assert_eq!(patience.closed(CloseReason::DrainTimeout), 0, "ended by the drain, not by its time-out");
+    assert_eq!(patience.closed(CloseReason::DrainTimeout), 0, "ended by the drain, not by its timeout");
     drop((stalled, quiet));
-    server.stop();
+    server.drain();
 }
 
 #[test]
 fn a_peer_that_reads_slowly_is_not_idle() {
     let idle = Duration::from_secs(1);
-    let server = start(Config { idle_timeout: Some(idle), ..Config::default() });
+    let server = start(Limits { idle_timeout: Some(idle), ..Limits::default() });
     let mut client = server.connect();
-    // A small window, so that what is read soon makes room at the sender.
+    // With a small window, every read soon makes room at the sender.
     rustix::net::sockopt::set_socket_recv_buffer_size(&client, 32 * 1024).unwrap();
     let sent = stall(&client);
     let start = Instant::now();
@@ -342,11 +347,11 @@ fn a_peer_that_reads_slowly_is_not_idle() {
     client.shutdown(Shutdown::Write).unwrap();
     received += io::copy(&mut client, &mut io::sink()).unwrap() as usize;
     assert_eq!(received, sent);
-    server.stop();
+    server.drain();
 }
 
 #[test]
-fn at_the_cap_of_buffered_bytes_a_connection_waits_until_a_buffer_is_free() {
+fn at_the_cap_a_connection_waits_until_a_buffer_is_free() {
     let server = with_one_buffer();
     let (mut greedy, sent) = stalled(&server);
     let mut patient = server.connect();
@@ -362,7 +367,7 @@ fn at_the_cap_of_buffered_bytes_a_connection_waits_until_a_buffer_is_free() {
     patient.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"patience");
     drop((greedy, patient));
-    server.stop();
+    server.drain();
 }
 
 #[test]
@@ -383,15 +388,15 @@ fn a_taken_port_is_named_in_the_error() {
 }
 
 #[test]
-fn an_explicit_address_of_another_machine_is_an_error() {
-    // Set aside for documentation: RFC 5737.
+fn an_address_of_another_machine_is_an_error() {
+    // RFC 5737 reserves this address for documentation.
     let config = Config { addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
     assert_eq!(Server::bind(config).expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
 }
 
 #[test]
 fn a_reset_is_an_ordinary_end_and_others_go_on() {
-    let server = start(Config::default());
+    let server = start(Limits::default());
     let mut other = server.connect();
     echo(&mut other, b"hello");
     let mut client = server.connect();
@@ -401,5 +406,5 @@ fn a_reset_is_an_ordinary_end_and_others_go_on() {
     server.until("reset", |statistics| statistics.closed(CloseReason::Reset) == 1);
     echo(&mut other, b"still here");
     drop(other);
-    server.stop();
+    server.drain();
 }

@@ -1,4 +1,4 @@
-//! What an embedder's subscriber is told of messages.
+//! The events that an embedder's subscriber gets for messages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use parrot_server::{Config, Handle, MESSAGE_TARGET, Server};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// The fields of a message's event.
+/// The fields of an event for a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Message {
     peer: String,
@@ -36,9 +36,9 @@ impl Visit for Message {
     }
 }
 
-struct Tell(Sender<Message>);
+struct Forward(Sender<Message>);
 
-impl<S: tracing::Subscriber> Layer<S> for Tell {
+impl<S: tracing::Subscriber> Layer<S> for Forward {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == MESSAGE_TARGET {
             let mut message = Message::default();
@@ -48,17 +48,17 @@ impl<S: tracing::Subscriber> Layer<S> for Tell {
     }
 }
 
-/// Runs a server under a subscriber, has `talk` talk to it, and gives what was told of it.
-fn told(talk: impl FnOnce(&mut TcpStream, &Handle)) -> Receiver<Message> {
+/// Runs a server under a subscriber, calls `talk` with a client, and returns the events.
+fn events(talk: impl FnOnce(&mut TcpStream, &Handle)) -> Receiver<Message> {
     let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
     let (handle, address) = (server.handle(), server.local_addresses()[0]);
     let (sender, receiver) = channel();
-    let subscriber = tracing_subscriber::registry().with(Tell(sender));
+    let subscriber = tracing_subscriber::registry().with(Forward(sender));
     let thread = thread::spawn(move || tracing::subscriber::with_default(subscriber, || server.run()));
     let mut client = TcpStream::connect(address).unwrap();
     talk(&mut client, &handle);
     drop(client);
-    handle.stop();
+    handle.drain();
     thread.join().unwrap().unwrap();
     receiver
 }
@@ -71,21 +71,21 @@ fn echo(client: &mut TcpStream, bytes: &[u8]) {
 #[test]
 fn each_message_is_an_event_with_peer_payload_and_bytes() {
     let mut peer = String::new();
-    let told = told(|client, _| {
+    let events = events(|client, _| {
         peer = client.local_addr().unwrap().to_string();
         echo(client, b"Hello");
         echo(client, &[0, 255]);
     });
-    let messages: Vec<Message> = told.iter().collect();
+    let messages: Vec<Message> = events.iter().collect();
     assert_eq!(messages[0], Message { peer: peer.clone(), payload: b"Hello".to_vec(), bytes: 5 });
     assert_eq!(messages[1], Message { peer, payload: vec![0, 255], bytes: 2 });
 }
 
 #[test]
-fn what_comes_too_late_in_a_drain_to_be_sent_back_is_told_all_the_same() {
-    let told = told(|client, handle| {
+fn a_message_too_late_to_be_echoed_is_an_event_too() {
+    let events = events(|client, handle| {
         echo(client, b"in time");
-        handle.stop();
+        handle.drain();
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "the server finishes first");
         client.write_all(b"too late").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -95,6 +95,6 @@ fn what_comes_too_late_in_a_drain_to_be_sent_back_is_told_all_the_same() {
         let statistics = handle.statistics();
         assert_eq!((statistics.bytes_in, statistics.bytes_out, statistics.bytes_discarded), (15, 7, 8));
     });
-    let payloads: Vec<u8> = told.iter().flat_map(|message| message.payload).collect();
+    let payloads: Vec<u8> = events.iter().flat_map(|message| message.payload).collect();
     assert_eq!(payloads, b"in timetoo late");
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 
 use crate::coverage::Point;
-use crate::kernel::{Action, Kernel, note};
+use crate::host::{Action, SimulatedHost, note};
 use crate::link::Stage;
 use crate::peer::Finish;
 use crate::plan::{MILLISECOND, SECOND, Stop};
 use crate::profile::Profile;
 
-impl Kernel {
+impl SimulatedHost {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
             Action::Connect(link) => self.connect(link),
@@ -25,7 +25,7 @@ impl Kernel {
             Action::Stop => self.stop(),
             Action::StopAgain => {
                 self.coverage.count(Point::StopTwice);
-                self.shared.stop.store(true, Ordering::Release);
+                self.shared.drain_wanted.store(true, Ordering::Release);
                 self.pending_wake = true;
             }
             Action::SecondSignal => self.post(self.plan.ending.second_signal),
@@ -41,7 +41,7 @@ impl Kernel {
         if ending.by_signal {
             self.post(ending.signal);
         } else {
-            self.shared.stop.store(true, Ordering::Release);
+            self.shared.drain_wanted.store(true, Ordering::Release);
             self.pending_wake = true;
         }
         if let Some(after) = ending.second_after {

@@ -9,7 +9,7 @@ use parrot_server::CloseReason;
 use crate::calls::Socket;
 use crate::check::Promise;
 use crate::coverage::Point;
-use crate::kernel::{Kernel, note};
+use crate::host::{SimulatedHost, note};
 use crate::link::Stage;
 use crate::plan::{MICROSECOND, MILLISECOND};
 use crate::profile::Profile;
@@ -42,7 +42,7 @@ fn reason(errno: Errno) -> CloseReason {
     }
 }
 
-impl Kernel {
+impl SimulatedHost {
     /// Ends the connection with an error.
     pub(crate) fn fail<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
         self.links[index].ended.get_or_insert(reason(errno));
@@ -339,7 +339,7 @@ impl Kernel {
             self.coverage.count(Point::DrainDiscards);
         } else {
             link.filled += n;
-            let (filled, most) = (link.filled, self.plan.config.max_output as u64);
+            let (filled, most) = (link.filled, self.plan.limits.max_output as u64);
             if filled > most {
                 self.broken(Promise::Memory, || {
                     format!("connection {index} has {filled} bytes of {most} in its buffer")
@@ -398,7 +398,7 @@ impl Kernel {
             self.buffers_returned += 1;
         }
         if link.peer_closed && !link.broken {
-            self.schedule(5 * MICROSECOND, crate::kernel::Action::Reset(index));
+            self.schedule(5 * MICROSECOND, crate::host::Action::Reset(index));
         }
         if !stream::matches(index, from, taken) {
             self.broken(Promise::Bytes, || format!("connection {index} was sent wrong bytes at {from}"));

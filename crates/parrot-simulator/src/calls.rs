@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use parrot_kqueue::Token;
 use parrot_server::CloseReason;
-use parrot_server::system::{Event, Pages, System, Watch};
+use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
 
 use crate::attempts::{FIRST_PORT, error};
 use crate::check::Promise;
 use crate::coverage::Point;
-use crate::kernel::{Kernel, note};
+use crate::host::{PlantedFault, SimulatedHost, note};
 use crate::link::{SetUp, Stage};
 use crate::memory::Memory;
 use crate::plan::MICROSECOND;
@@ -33,14 +32,9 @@ pub struct Listener {
     pub port: usize,
 }
 
-/// The event queue, as the loop holds it: all of it is in the [`Kernel`].
-#[derive(Debug)]
-pub struct Queue;
-
-impl System for Kernel {
+impl Host for SimulatedHost {
     type Listener = Listener;
     type Socket = Socket;
-    type Queue = Queue;
 
     fn now(&mut self) -> Instant {
         if std::mem::take(&mut self.awoken) {
@@ -49,15 +43,15 @@ impl System for Kernel {
         self.instant()
     }
 
-    fn wait(&mut self, _queue: &mut Queue, timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.wait_for_events(timeout)
     }
 
-    fn next_event(&mut self, _queue: &mut Queue) -> Option<Event> {
+    fn next_event(&mut self) -> Option<Event> {
         self.deliver_event()
     }
 
-    fn watch(&mut self, _queue: &mut Queue, what: Watch<'_, Self>, token: Token) -> io::Result<()> {
+    fn watch(&mut self, what: Watch<'_, Self>, target: Target) -> io::Result<()> {
         let by_close = self.last_call_closed;
         self.enter()?;
         match what {
@@ -70,7 +64,7 @@ impl System for Kernel {
                     return error(self.dice.pick([Errno::ENOMEM, Errno::EINTR]));
                 }
                 let port = &mut self.ports[listener.port];
-                port.watch = Some(token);
+                port.watch = Some(target);
                 if port.paused.take().is_some() {
                     self.coverage.count(if by_close { Point::ResumedByClose } else { Point::ResumedByTime });
                 }
@@ -84,10 +78,10 @@ impl System for Kernel {
                     link.ended.get_or_insert(CloseReason::Failed);
                     return error(errno);
                 }
-                self.count_slot(token);
+                self.count_slot(target);
                 let link = &mut self.links[index];
-                link.watch_read = Some(token);
-                link.token = Some(token);
+                link.watch_read = Some(target);
+                link.target = Some(target);
                 link.edge = link.readable();
                 if self.drain_deadline.is_some() {
                     // A drain looks at every connection without an event.
@@ -102,16 +96,22 @@ impl System for Kernel {
                     link.ended.get_or_insert(CloseReason::Failed);
                     return error(link.call_dice.pick([Errno::ENOMEM, Errno::EINTR]));
                 }
-                self.links[index].watch_write = Some(token);
+                self.links[index].watch_write = Some(target);
                 note!(self, "  connection {index}: waits for room");
             }
         }
         Ok(())
     }
 
-    fn unwatch(&mut self, _queue: &mut Queue, what: Watch<'_, Self>) -> io::Result<()> {
+    fn unwatch(&mut self, what: Watch<'_, Self>) -> io::Result<()> {
+        if let Watch::Write(socket) = what
+            && self.planted == Some(PlantedFault::KeepsWriteInterest)
+            && self.links[socket.link].watch_read.is_some()
+        {
+            return Ok(());
+        }
         self.enter()?;
-        // A failure says that the queue has no such wish: then it is gone all the same.
+        // A failure says that the queue has no such registration, so it is gone all the same.
         let (was, fault) = match what {
             Watch::Accept(listener) => {
                 let draining = self.drain_deadline.is_some();
@@ -170,7 +170,7 @@ impl System for Kernel {
         self.enter()?;
         let index = socket.link;
         let served = self.served();
-        if self.plan.config.max_connections.is_some_and(|max| served >= max) {
+        if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
             self.broken(Promise::Limit, || format!("{served} connections, and one more"));
         }
         let fails = self.fault_of(index, Point::SetUpFails);
@@ -185,12 +185,12 @@ impl System for Kernel {
         Ok(())
     }
 
-    fn is_waiting(&mut self, listener: &Listener) -> io::Result<bool> {
+    fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
         self.enter()?;
         if self.drain_deadline.is_none() {
             self.broken(Promise::Provoked, || "the backlog is asked for without a drain".to_owned());
         }
-        if self.fault(Point::IsWaitingFails) {
+        if self.fault(Point::HasBacklogFails) {
             return error(self.dice.pick([Errno::EINTR, Errno::ENOMEM]));
         }
         let port = &mut self.ports[listener.port];
@@ -232,9 +232,12 @@ impl System for Kernel {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
             self.broken(Promise::Provoked, || format!("connection {index}: receive {what}"));
         }
-        let result = self.try_receive(index, space);
+        let mut result = self.try_receive(index, space);
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.links[index].emptied(self.drain_deadline.is_some());
+            if self.planted == Some(PlantedFault::ClosesWhenEmpty) {
+                result = Err(ErrorKind::ConnectionReset.into());
+            }
         }
         note!(self, "connection {index}: receive into {} -> {result:?}", space.len());
         result
@@ -257,7 +260,10 @@ impl System for Kernel {
         if self.links[index].blocked && !idle {
             self.broken(Promise::Provoked, || format!("connection {index}: send without an event for room"));
         }
-        let result = self.try_send(index, bytes);
+        let mut result = self.try_send(index, bytes);
+        if self.planted == Some(PlantedFault::IgnoresShortSends) && result.is_ok() {
+            result = Ok(bytes.len());
+        }
         if tried {
             self.coverage.count(if result.is_ok() { Point::KeptByTry } else { Point::TriedInVain });
         }
@@ -301,7 +307,7 @@ impl System for Kernel {
     fn close(&mut self, socket: Socket) {
         let _ = self.enter();
         // One that was refused, or could not be set up, had its descriptor for a moment.
-        self.closed_since_pause |= self.links[socket.link].token.is_some();
+        self.closed_since_pause |= self.links[socket.link].target.is_some();
         self.check_close(socket.link);
         self.last_call_closed = true;
         self.last_pause = None;

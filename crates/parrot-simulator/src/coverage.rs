@@ -54,7 +54,7 @@ points! {
         AcceptNoMemory "accept no memory" Both,
         AcceptForbidden "accept forbidden" Both,
         AcceptOther "accept other error" Both,
-        IsWaitingFails "backlog check fails" Both,
+        HasBacklogFails "backlog check fails" Both,
         SetUpFails "set-up fails" Both,
         WatchAcceptFails "watch accept fails" Both,
         WatchReadFails "watch read fails" Both,

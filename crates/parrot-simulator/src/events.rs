@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use parrot_kqueue::{Signal, Token};
-use parrot_server::system::Event;
+use parrot_server::simulation::{Event, Target};
 
 use crate::coverage::Point;
-use crate::kernel::{Kernel, Origin, note};
+use crate::host::{Origin, SimulatedHost, note};
 use crate::plan::{MICROSECOND, Stop};
 use crate::profile::Profile;
 
@@ -20,8 +20,8 @@ const LIST: usize = 1024;
 pub(crate) const LONELY_WAITS: u32 = 32;
 /// More connections than a turn serves beside those with events.
 const CROWD: usize = 1024;
-/// How many tokens of closed connections are kept, for stale events.
-const OLD_TOKENS: usize = 8;
+/// How many names of closed connections are kept, for stale events.
+const OLD_TARGETS: usize = 8;
 
 /// Something that an event can be made of.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ enum Ready {
     Wake,
 }
 
-impl Kernel {
+impl SimulatedHost {
     /// The wait call.
     pub(crate) fn wait_for_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let deadline = timeout.map(|timeout| self.time.saturating_add(timeout.as_nanos() as u64));
@@ -147,8 +147,8 @@ impl Kernel {
             self.batch.extend(event);
         }
         for (fault, event) in [
-            (Point::WaitStale, Kernel::stale_event as fn(&mut Kernel) -> Option<(Event, Origin)>),
-            (Point::WaitSpurious, Kernel::spurious_event),
+            (Point::WaitStale, SimulatedHost::stale_event as fn(&mut SimulatedHost) -> Option<(Event, Origin)>),
+            (Point::WaitSpurious, SimulatedHost::spurious_event),
         ] {
             if self.decides(fault)
                 && let Some(event) = event(self)
@@ -169,7 +169,7 @@ impl Kernel {
             Ready::Accept(port) => {
                 let port = &self.ports[port];
                 let available = self.counted(port.backlog.len() as u64);
-                (Event::Readable { token: port.watch?, read_on: false, available }, Origin::Port)
+                (Event::Readable { target: port.watch?, read_on: false, available }, Origin::Port)
             }
             Ready::Read(index) => {
                 let link = &mut self.links[index];
@@ -178,14 +178,14 @@ impl Kernel {
                 let urgent = self.plan.profile == Profile::Epoll && link.urgent.is_some_and(|mark| mark < link.written);
                 let read_on = link.end_in_sight() || urgent;
                 let available = self.counted(link.waiting());
-                let told = (Event::Readable { token: link.watch_read?, read_on, available }, Origin::Link(index));
+                let told = (Event::Readable { target: link.watch_read?, read_on, available }, Origin::Link(index));
                 if link.end_in_sight() {
                     let point = if link.waiting() > 0 { Point::EndWithBytes } else { Point::EndAlone };
                     self.coverage.count(point);
                 }
                 told
             }
-            Ready::Write(index) => (Event::Writable { token: self.links[index].watch_write? }, Origin::Link(index)),
+            Ready::Write(index) => (Event::Writable { target: self.links[index].watch_write? }, Origin::Link(index)),
             Ready::Stop(stop) => {
                 let count = std::mem::take(&mut self.pending_stops[stop as usize]);
                 let signal = match stop {
@@ -213,18 +213,18 @@ impl Kernel {
 
     /// An event of a connection that is no more, with whatever it may have said.
     fn stale_event(&mut self) -> Option<(Event, Origin)> {
-        let which = self.dice.below(OLD_TOKENS as u64) as usize;
-        let token = *self.old_tokens.get(which)?;
+        let which = self.dice.below(OLD_TARGETS as u64) as usize;
+        let target = *self.old_targets.get(which)?;
         let reused =
-            self.open.iter().any(|&index| self.links[index].watch_read.is_some_and(|new| slot(new) == slot(token)));
+            self.open.iter().any(|&index| self.links[index].watch_read.is_some_and(|new| slot(new) == slot(target)));
         if reused {
             self.coverage.count(Point::StaleForReused);
         }
         let event = if self.dice.chance(64) {
-            Event::Writable { token }
+            Event::Writable { target }
         } else {
             let available = self.dice.below(1000);
-            Event::Readable { token, read_on: self.dice.chance(128), available: self.counted(available) }
+            Event::Readable { target, read_on: self.dice.chance(128), available: self.counted(available) }
         };
         Some((event, Origin::Stale))
     }
@@ -234,8 +234,8 @@ impl Kernel {
         let (event, origin) = self.choose_spurious()?;
         // A registration has one event in a list.
         let registration = |event: Event| match event {
-            Event::Readable { token, .. } => Some((token, true)),
-            Event::Writable { token } => Some((token, false)),
+            Event::Readable { target, .. } => Some((target, true)),
+            Event::Writable { target } => Some((target, false)),
             Event::Signal { .. } | Event::Wake => None,
         };
         if self.batch.iter().any(|(other, _)| registration(*other) == registration(event)) {
@@ -250,19 +250,19 @@ impl Kernel {
 
     fn choose_spurious(&mut self) -> Option<(Event, Origin)> {
         if self.open.is_empty() || self.dice.chance(32) {
-            let token = Token(self.dice.below(self.ports.len() as u64) as usize);
-            return Some((Event::Readable { token, read_on: false, available: self.counted(1) }, Origin::Port));
+            let target = Target::Listener(self.dice.below(self.ports.len() as u64) as usize);
+            return Some((Event::Readable { target, read_on: false, available: self.counted(1) }, Origin::Port));
         }
         let index = self.open[self.dice.below(self.open.len() as u64) as usize];
         let link = &self.links[index];
-        if let Some(token) = link.watch_write
+        if let Some(target) = link.watch_write
             && self.dice.chance(128)
         {
-            return Some((Event::Writable { token }, Origin::Link(index)));
+            return Some((Event::Writable { target }, Origin::Link(index)));
         }
-        let token = link.watch_read?;
+        let target = link.watch_read?;
         let available = self.counted(link.waiting());
-        Some((Event::Readable { token, read_on: link.end_in_sight(), available }, Origin::Link(index)))
+        Some((Event::Readable { target, read_on: link.end_in_sight(), available }, Origin::Link(index)))
     }
 
     /// The next event of the turn; from here on the loop may act on it.
@@ -281,8 +281,8 @@ impl Kernel {
                 link.read_on |= read_on;
                 link.unread = available.unwrap_or(0);
             }
-            (Event::Readable { token, .. }, Origin::Port) => {
-                if let Some(port) = self.ports.get_mut(token.0) {
+            (Event::Readable { target: Target::Listener(index), .. }, Origin::Port) => {
+                if let Some(port) = self.ports.get_mut(index) {
                     port.event_turn = self.tally.turns;
                 }
             }
@@ -320,7 +320,7 @@ impl Kernel {
             }
             (Event::Wake, _) => {
                 self.work += 1;
-                if !self.shared.stop.load(Ordering::Acquire) {
+                if !self.shared.drain_wanted.load(Ordering::Acquire) {
                     self.coverage.count(Point::WakeForNothing);
                 } else if self.drain_deadline.is_none() {
                     self.coverage.count(Point::DrainByHandle);
@@ -333,7 +333,7 @@ impl Kernel {
     }
 
     fn start_drain(&mut self) {
-        let within = u64::try_from(self.plan.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let within = u64::try_from(self.plan.limits.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.drain_deadline = Some(self.turn_time.saturating_add(within));
         if within == u64::MAX {
             self.coverage.count(Point::DrainWithoutEnd);
@@ -356,23 +356,23 @@ impl Kernel {
         }
     }
 
-    /// Keeps the token of a connection that ends.
-    pub(crate) fn keep_old(&mut self, token: Token) {
-        if self.old_tokens.len() == OLD_TOKENS {
-            self.old_tokens.pop_front();
+    /// Keeps what names a connection that ends.
+    pub(crate) fn keep_old(&mut self, target: Target) {
+        if self.old_targets.len() == OLD_TARGETS {
+            self.old_targets.pop_front();
         }
-        self.old_tokens.push_back(token);
+        self.old_targets.push_back(target);
     }
 
-    /// Counts a token whose slot another connection had before.
-    pub(crate) fn count_slot(&mut self, token: Token) {
-        if self.old_tokens.iter().any(|old| slot(*old) == slot(token)) {
+    /// Counts a connection whose slot another one had before.
+    pub(crate) fn count_slot(&mut self, target: Target) {
+        if self.old_targets.iter().any(|old| slot(*old) == slot(target)) {
             self.coverage.count(Point::SlotReused);
         }
     }
 }
 
-/// The part of a token that is used again: its lower half.
-fn slot(token: Token) -> usize {
-    token.0 & u32::MAX as usize
+/// The part of a connection's token that is used again: its lower half.
+fn slot(target: Target) -> usize {
+    Token::from(target).0 & u32::MAX as usize
 }

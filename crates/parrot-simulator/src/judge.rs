@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use parrot_server::system::{Counters, ListLengths};
+use parrot_server::simulation::{Counters, Snapshot};
 use parrot_server::{CloseReason, Ended};
 
 use crate::check::Promise;
 use crate::coverage::Point;
 use crate::events::LONELY_WAITS;
-use crate::kernel::{Kernel, Tally, note};
+use crate::host::{SimulatedHost, Tally, note};
 use crate::link::{Link, SetUp, Stage};
 use crate::plan::{MILLISECOND, SECOND};
 use crate::share::LEFTOVERS_PER_TURN;
@@ -31,16 +31,7 @@ const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
 /// A connection has two live deadlines at most. The loop may hold twice as many deadlines, and this many more.
 const DEADLINES_SLACK: usize = 64;
 
-/// The state of the loop after a turn.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    pub(crate) connections: usize,
-    pub(crate) lent: usize,
-    pub(crate) capacity: usize,
-    pub(crate) lists: ListLengths,
-}
-
-impl Kernel {
+impl SimulatedHost {
     /// The number of connections that the loop serves.
     pub(crate) fn served(&self) -> usize {
         self.open.iter().filter(|index| self.links[**index].served()).count()
@@ -65,7 +56,7 @@ impl Kernel {
 
     /// When a connection is due to be closed as idle if it was last active at `since`.
     pub(crate) fn idle_due(&self, since: u64) -> Option<u64> {
-        let idle = self.plan.config.idle_timeout?;
+        let idle = self.plan.limits.idle_timeout?;
         Some(since + idle.as_nanos() as u64)
     }
 
@@ -74,7 +65,7 @@ impl Kernel {
     /// The loop knows when the turn in which a byte moved began. It looks at when that turn ended only if the turn took
     /// longer than an eighth of the timeout.
     pub(crate) fn is_idle(&self, link: &Link) -> bool {
-        let early = self.plan.config.idle_timeout.map_or(0, |idle| idle.as_nanos() as u64 / 8);
+        let early = self.plan.limits.idle_timeout.map_or(0, |idle| idle.as_nanos() as u64 / 8);
         self.idle_due(link.active).is_some_and(|due| due <= self.turn_time + early)
     }
 
@@ -86,7 +77,7 @@ impl Kernel {
 
     /// Whether the connection's buffer has no room for what the peer sends.
     fn is_full(&self, link: &Link) -> bool {
-        link.owed() > 0 && link.filled >= self.plan.config.max_output as u64
+        link.owed() > 0 && link.filled >= self.plan.limits.max_output as u64
     }
 
     /// When the loop has to close the connection as idle. The timeout starts again while the peer is excused.
@@ -111,7 +102,7 @@ impl Kernel {
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait goes past the idle timeout of connection {index}"));
         }
-        let polls = self.plan.config.busy_poll.zip(self.last_event).is_some_and(|(poll, since)| {
+        let polls = self.plan.limits.busy_poll.zip(self.last_event).is_some_and(|(poll, since)| {
             let until = since + poll.as_nanos() as u64;
             self.turn_time < until
         });
@@ -189,7 +180,7 @@ impl Kernel {
 
     /// Checks that a wait has a timeout only if something may be due. An idle server makes no wake-ups.
     fn check_reason_to_wake(&mut self, timeout: Option<Duration>) {
-        let due = (self.plan.config.idle_timeout.is_some() && self.served() > 0)
+        let due = (self.plan.limits.idle_timeout.is_some() && self.served() > 0)
             || self.drain_deadline.is_some()
             || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
             || self.ports.iter().any(|port| port.paused.is_some());
@@ -215,8 +206,8 @@ impl Kernel {
         self.work += 1;
         let link = &self.links[index];
         let watched = link.watch_read.is_some() || link.watch_write.is_some();
-        if let Some(token) = link.token {
-            self.keep_old(token);
+        if let Some(target) = link.target {
+            self.keep_old(target);
         }
         if watched {
             self.broken(Promise::Descriptors, || format!("connection {index} is closed while it is watched"));
@@ -227,7 +218,7 @@ impl Kernel {
                 self.tally.refused += 1;
                 self.coverage.count(Point::Refused);
                 let served = self.served();
-                if self.plan.config.max_connections.is_none_or(|max| served < max) {
+                if self.plan.limits.max_connections.is_none_or(|max| served < max) {
                     self.broken(Promise::Limit, || format!("connection {index} is refused beside {served}"));
                 }
             }
@@ -306,7 +297,7 @@ impl Kernel {
     }
 
     /// Checks what must hold after each turn, except one that a second signal ended.
-    pub(crate) fn check_turn(&mut self, seen: Seen) {
+    pub(crate) fn check_turn(&mut self, seen: Snapshot) {
         self.settle_refused(false);
         (self.lent, self.capacity) = (seen.lent, seen.capacity);
         let mut holders = 0;
@@ -326,7 +317,7 @@ impl Kernel {
                 && !self.may_lack_buffer(link)
                 && link.waiting() > 0
                 && link.owed() == 0
-                && (seen.lent >= seen.capacity || seen.lists.in_line > 0);
+                && (seen.lent >= seen.capacity || seen.waiting > 0);
             let ready = (link.hinted && link.readable() && !untold && !in_line && !self.may_leave_input(link))
                 || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
             let used_up = ready && link.turn == self.tally.turns && link.calls_in_turn >= CALLS_IN_VAIN;
@@ -394,23 +385,23 @@ impl Kernel {
     }
 
     /// Checks that the loop's own lists stay in proportion to its open connections.
-    fn check_lists(&mut self, seen: Seen) {
-        let (open, lists) = (seen.connections, seen.lists);
-        self.in_line = lists.in_line;
+    fn check_lists(&mut self, seen: Snapshot) {
+        let open = seen.connections;
+        self.waiting = seen.waiting;
         // A turn counts as work if it only removes leftovers that have ended. There may be more than a thousand.
-        self.work += u64::from(lists.unfinished < std::mem::replace(&mut self.unfinished, lists.unfinished));
-        if lists.deadlines > 4 * open + DEADLINES_SLACK {
-            self.broken(Promise::Memory, || format!("{} deadlines for {open} connections", lists.deadlines));
+        self.work += u64::from(seen.unfinished < std::mem::replace(&mut self.unfinished, seen.unfinished));
+        if seen.deadlines > 4 * open + DEADLINES_SLACK {
+            self.broken(Promise::Memory, || format!("{} deadlines for {open} connections", seen.deadlines));
         }
-        if lists.in_line > LEFTOVERS_PER_TURN {
+        if seen.waiting > LEFTOVERS_PER_TURN {
             self.coverage.count(Point::LongLine);
         }
-        if lists.in_line > 2 * open + LEFTOVERS_PER_TURN {
-            self.broken(Promise::Memory, || format!("{} of {open} connections wait for a buffer", lists.in_line));
+        if seen.waiting > 2 * open + LEFTOVERS_PER_TURN {
+            self.broken(Promise::Memory, || format!("{} of {open} connections wait for a buffer", seen.waiting));
         }
         // Leftovers that have ended stay in the list until they are due.
-        if lists.unfinished > open + 2 * LEFTOVERS_PER_TURN {
-            self.broken(Promise::Memory, || format!("{} left over of {open} connections", lists.unfinished));
+        if seen.unfinished > open + 2 * LEFTOVERS_PER_TURN {
+            self.broken(Promise::Memory, || format!("{} left over of {open} connections", seen.unfinished));
         }
     }
 

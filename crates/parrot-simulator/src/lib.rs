@@ -3,7 +3,7 @@
 //! A [`Story`] is all that happens in one run: peers that connect, write, read slowly, end their streams, reset or
 //! fall silent; calls that are interrupted, come up short or fail; events that come late, stale, or in any order; a
 //! clock that jumps; signals. A seed decides all of it, so a story that breaks a promise can be told again. The loop
-//! is the one of `parrot-server`, unchanged: it reaches the system through one trait, which [`Kernel`] implements
+//! is the one of `parrot-server`, unchanged: it reaches the system through one trait, which [`SimulatedHost`] implements
 //! here.
 //!
 //! ```
@@ -31,8 +31,8 @@ mod check;
 mod coverage;
 mod dice;
 mod events;
+mod host;
 mod judge;
-mod kernel;
 mod link;
 mod memory;
 mod peer;
@@ -44,10 +44,10 @@ mod shrink;
 mod stream;
 mod telling;
 
-pub use calls::{Listener, Queue, Socket};
+pub use calls::{Listener, Socket};
 pub use check::{Failure, Promise};
 pub use coverage::{Coverage, Point, SEEDS_FOR_COVERAGE};
-pub use kernel::Kernel;
+pub use host::{PlantedFault, SimulatedHost};
 pub use profile::Profile;
-pub use run::{Outcome, Simulated, Source, Story};
+pub use run::{Outcome, Source, Story};
 pub use telling::name_stories_that_panic;

@@ -1,8 +1,8 @@
 //! One peer and the server's socket for it: what is on its way in both directions, and what the loop was told of it.
 
 use nix::errno::Errno;
-use parrot_kqueue::Token;
 use parrot_server::CloseReason;
+use parrot_server::simulation::Target;
 
 use crate::dice::{Dice, Purpose};
 use crate::peer::PeerPlan;
@@ -71,10 +71,10 @@ pub(crate) struct Link {
     pub(crate) reader_waits: bool,
 
     // The event queue's part.
-    pub(crate) watch_read: Option<Token>,
-    pub(crate) watch_write: Option<Token>,
+    pub(crate) watch_read: Option<Target>,
+    pub(crate) watch_write: Option<Target>,
     /// What it was watched with.
-    pub(crate) token: Option<Token>,
+    pub(crate) target: Option<Target>,
     /// Something has come since the last event.
     pub(crate) edge: bool,
 
@@ -153,7 +153,7 @@ impl Link {
             reader_waits: false,
             watch_read: None,
             watch_write: None,
-            token: None,
+            target: None,
             edge: false,
             set_up: SetUp::NotTried,
             hinted: false,

@@ -4,11 +4,11 @@
 
 use std::cell::RefCell;
 
-use parrot_server::system::Pages;
+use parrot_server::simulation::Pages;
 
 use crate::coverage::Point;
 use crate::dice::Dice;
-use crate::kernel::{Kernel, note};
+use crate::host::{SimulatedHost, note};
 
 /// Whether there is memory the next time that it is asked for.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Memory {
     }
 }
 
-impl Kernel {
+impl SimulatedHost {
     /// Finds out whether memory was refused since the last call. Each time, the loop leaves a connection alone for a
     /// while, but for the last time if it now looks for this connection's end instead.
     pub(crate) fn settle_refused(&mut self, looks_for_end: bool) {

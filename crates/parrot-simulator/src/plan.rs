@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parrot_server::system::LoopConfig;
+use parrot_server::Limits;
 
 use crate::coverage::Point;
 use crate::dice::{Dice, Purpose};
@@ -40,7 +40,7 @@ impl Rates {
         // The loop makes these calls seldom, so their faults get higher rates.
         for fault in [
             Point::BufferNoMemory,
-            Point::IsWaitingFails,
+            Point::HasBacklogFails,
             Point::PeekInterrupted,
             Point::PeekNoMemory,
             Point::PeekFails,
@@ -107,7 +107,7 @@ pub(crate) struct Ending {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) profile: Profile,
-    pub(crate) config: LoopConfig,
+    pub(crate) limits: Limits,
     pub(crate) listeners: usize,
     pub(crate) backlog: usize,
     pub(crate) descriptors: usize,
@@ -177,7 +177,7 @@ impl Plan {
         let (max_output, drain_for_ever) = (max_output as usize, dice.chance(6));
         Plan {
             profile,
-            config: LoopConfig {
+            limits: Limits {
                 busy_poll,
                 max_connections: if scene != Scene::Crowd && dice.chance(32) {
                     Some(dice.between((1, count)) as usize)

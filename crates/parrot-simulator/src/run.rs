@@ -4,14 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parrot_server::system::{EventLoop, Shared, System};
+use parrot_server::simulation::{EventLoop, Shared};
 
-use crate::calls::{Listener, Queue, Socket};
+use crate::calls::Listener;
 use crate::check::{Failure, Promise};
 use crate::coverage::{Coverage, Point};
 use crate::dice::Dice;
-use crate::judge::Seen;
-use crate::kernel::Kernel;
+use crate::host::{PlantedFault, SimulatedHost};
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::telling::Telling;
@@ -19,18 +18,6 @@ use crate::telling::Telling;
 /// So many turns are no end, but for those of a drain with a time-out: its end comes by the clock, however many connections
 /// ask to be looked at until then.
 const MOST_TURNS: u64 = 500_000;
-
-/// A system with a simulated kernel in it: the kernel itself, or a wrapper that lies to the loop.
-pub trait Simulated: System<Listener = Listener, Socket = Socket, Queue = Queue> {
-    /// The kernel in it.
-    fn kernel(&mut self) -> &mut Kernel;
-}
-
-impl Simulated for Kernel {
-    fn kernel(&mut self) -> &mut Kernel {
-        self
-    }
-}
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -109,7 +96,7 @@ impl Story {
     pub fn described(&self) -> String {
         let (plan, _) = self.plan();
         let faults: Vec<&str> = plan.faults().into_iter().map(Point::name).collect();
-        let (config, ending) = (&plan.config, &plan.ending);
+        let (config, ending) = (&plan.limits, &plan.ending);
         let (listeners, backlog) = (plan.listeners, plan.backlog);
         let descriptors = match plan.descriptors {
             usize::MAX => "descriptors without limit".to_owned(),
@@ -121,20 +108,20 @@ impl Story {
         )
     }
 
-    /// Runs the loop on the simulated kernel.
+    /// Runs the loop on the simulated host.
     pub fn run(&self, trace: bool) -> Outcome {
-        self.run_with(trace, |kernel| kernel)
+        self.run_with(trace, None)
     }
 
-    /// Runs the loop on what `wrap` makes of the kernel.
-    pub fn run_with<S: Simulated>(&self, trace: bool, wrap: impl FnOnce(Kernel) -> S) -> Outcome {
+    /// The same with a fault planted, which should break a promise.
+    pub fn run_with(&self, trace: bool, planted: Option<PlantedFault>) -> Outcome {
         let _told = Telling::begin(self);
         let (plan, dice) = self.plan();
         let shared = Arc::new(Shared::default());
-        let config = plan.config.clone();
+        let limits = plan.limits.clone();
         let listeners = (0..plan.listeners).map(|port| Listener { port }).collect();
         let peers = plan.kept_peers().len() as u64;
-        let kernel = Kernel::new(plan, dice, Arc::clone(&shared), trace);
+        let host = SimulatedHost::new(plan, dice, Arc::clone(&shared), trace, planted);
         let hangups = Arc::new(AtomicU64::new(0));
         let on_hangup = Box::new({
             let hangups = Arc::clone(&hangups);
@@ -142,54 +129,53 @@ impl Story {
                 hangups.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let event_loop = EventLoop::new(wrap(kernel), Queue, listeners, config, shared);
+        let event_loop = EventLoop::new(host, listeners, limits, shared);
         let mut event_loop = match event_loop {
             Ok(event_loop) => event_loop,
             Err(error) => return Outcome::unstarted(&error),
         };
         event_loop.set_on_hangup(on_hangup);
         play(&mut event_loop);
-        let kernel = event_loop.system().kernel();
-        if kernel.hangups != hangups.load(Ordering::Relaxed) {
-            kernel.broken(Promise::Ended, || "a hangup was not passed on".to_owned());
+        let host = event_loop.host();
+        if host.hangups != hangups.load(Ordering::Relaxed) {
+            host.broken(Promise::Ended, || "a hangup was not passed on".to_owned());
         }
         Outcome {
-            failure: kernel.failure.take(),
-            coverage: kernel.coverage.clone(),
+            failure: host.failure.take(),
+            coverage: host.coverage.clone(),
             peers,
-            bytes: kernel.tally.bytes_in,
-            turns: kernel.tally.turns,
-            trace: kernel.trace.take().unwrap_or_default(),
+            bytes: host.tally.bytes_in,
+            turns: host.tally.turns,
+            trace: host.trace.take().unwrap_or_default(),
         }
     }
 }
 
 /// Turns until the end, or until a promise is broken.
-fn play<S: Simulated>(event_loop: &mut EventLoop<S>) {
+fn play(event_loop: &mut EventLoop<SimulatedHost>) {
     let mut turns = 0;
     loop {
         let turn = event_loop.turn();
-        let (lent, capacity) = event_loop.buffers();
-        let seen = Seen { connections: event_loop.connections(), lent, capacity, lists: event_loop.list_lengths() };
-        let kernel = event_loop.system().kernel();
+        let seen = event_loop.snapshot();
+        let host = event_loop.host();
         match turn {
             Ok(ControlFlow::Continue(())) => {
-                kernel.check_turn(seen);
-                kernel.check_goes_on();
+                host.check_turn(seen);
+                host.check_goes_on();
             }
             Ok(ControlFlow::Break(ended)) => {
-                if kernel.killed.is_none() {
-                    kernel.check_turn(seen);
+                if host.killed.is_none() {
+                    host.check_turn(seen);
                 }
-                return kernel.check_ended(ended);
+                return host.check_ended(ended);
             }
-            Err(error) => kernel.broken(Promise::Ended, || format!("the loop gives up: {error}")),
+            Err(error) => host.broken(Promise::Ended, || format!("the loop gives up: {error}")),
         }
-        turns += u64::from(!kernel.ends_by_the_clock());
+        turns += u64::from(!host.ends_by_the_clock());
         if turns > MOST_TURNS {
-            kernel.broken(Promise::Endless, || format!("no end after {MOST_TURNS} turns"));
+            host.broken(Promise::Endless, || format!("no end after {MOST_TURNS} turns"));
         }
-        if kernel.failure.is_some() {
+        if host.failure.is_some() {
             return;
         }
     }

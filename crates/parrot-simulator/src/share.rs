@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use crate::attempts::error;
 use crate::check::Promise;
 use crate::coverage::Point;
+use crate::host::SimulatedHost;
 use crate::judge::LONGEST_MEMORY_PAUSE;
-use crate::kernel::Kernel;
 
 /// The most bytes that the loop receives from a connection each time it serves it.
 const BYTES_PER_SERVING: u64 = 128 * 1024;
@@ -24,7 +24,7 @@ const ACCEPTS_PER_TURN: u32 = 64;
 /// A turn with this many calls has no end.
 const ENDLESS_CALLS: u32 = 1_000_000;
 
-impl Kernel {
+impl SimulatedHost {
     /// Begins every call. The error ends a turn that has no end.
     pub(crate) fn enter(&mut self) -> io::Result<()> {
         self.last_call_closed = false;
@@ -72,7 +72,7 @@ impl Kernel {
             self.coverage.count(Point::LeftoversUsedUp);
         }
         // These are the lengths of both lists after the last turn. Connections that were added since had an event.
-        if leftovers > self.unfinished.min(LEFTOVERS_PER_TURN) + self.in_line.min(LEFTOVERS_PER_TURN) {
+        if leftovers > self.unfinished.min(LEFTOVERS_PER_TURN) + self.waiting.min(LEFTOVERS_PER_TURN) {
             self.broken(Promise::Work, || format!("{leftovers} connections are served without an event in a turn"));
         }
     }
@@ -91,7 +91,7 @@ impl Kernel {
 
     /// Checks a connection's share of the turn in bytes.
     pub(crate) fn count_bytes(&mut self, index: usize, n: u64) {
-        let most = u64::from(SERVINGS_PER_TURN) * (BYTES_PER_SERVING + self.plan.config.max_output as u64);
+        let most = u64::from(SERVINGS_PER_TURN) * (BYTES_PER_SERVING + self.plan.limits.max_output as u64);
         let link = &mut self.links[index];
         link.bytes_in_turn += n;
         let bytes = link.bytes_in_turn;

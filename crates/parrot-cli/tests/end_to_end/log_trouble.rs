@@ -91,7 +91,7 @@ fn signals_while_the_end_waits_for_the_log_change_nothing() {
     echo_many(&stream);
     drop(stream);
     parrot.signal(Signal::TERM).unwrap();
-    parrot.line("stopping: ").unwrap();
+    parrot.line("draining: ").unwrap();
     // The listener and all connections are closed. For a second the server waits for the log alone.
     while parrot.ended().unwrap().is_none() {
         parrot.signal(Signal::USR1).unwrap();

@@ -1,80 +1,84 @@
-//! Signals, and the end that the first of them begins.
+//! Signals, and the drain that the first of them begins.
 
 use std::ops::ControlFlow;
 
 use parrot_conn::CloseReason;
 use parrot_kqueue::Signal;
 
-use super::{Backlog, EventLoop};
-use crate::connection_key::ConnectionKey;
-use crate::server::Ended;
-use crate::system::System;
+use super::accepting::Backlog;
+use super::state::{Ended, EventLoop, Phase};
+use crate::host::{ConnectionKey, Host};
 
-impl<S: System> EventLoop<S> {
+impl<H: Host> EventLoop<H> {
     pub(super) fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
         match signal {
             Signal::Interrupt | Signal::Terminate => {
-                if std::mem::replace(&mut self.signalled, true) || count > 1 {
+                if count > 1 || matches!(self.phase, Phase::Draining { signalled: true, .. }) {
                     return ControlFlow::Break(Ended::Signal(signal.number()));
                 }
-                let drain_timeout = self.config.drain_timeout;
-                let rest = match self.connections.len() {
-                    0 => "none is open".to_owned(),
-                    1 => format!("the one open has {drain_timeout:?} to end"),
-                    open => format!("the {open} open ones have {drain_timeout:?} to end"),
+                let drain_timeout = self.limits.drain_timeout;
+                let open = match self.connections.len() {
+                    0 => "no connection is open".to_owned(),
+                    1 => format!("1 open connection has {drain_timeout:?} to end"),
+                    open => format!("{open} open connections have {drain_timeout:?} to end"),
                 };
                 tracing::info!(
                     target: "parrot_server",
-                    "stopping: no new connections; {rest} (a second signal ends at once)"
+                    "draining: no new connections are accepted, {open} (a second signal ends at once)"
                 );
                 self.start_drain();
+                if let Phase::Draining { signalled, .. } = &mut self.phase {
+                    *signalled = true;
+                }
             }
-            Signal::Hangup => (self.on_hangup)(),
-            // SIGUSR1, and SIGINFO where it exists.
-            _ => (self.on_statistics)(&self.shared.counters.snapshot()),
+            Signal::Hangup => (self.hooks.hangup)(),
+            Signal::User1 => self.report_statistics(),
+            #[cfg(not(target_os = "linux"))]
+            Signal::Info => self.report_statistics(),
+            // The server watches no others.
+            _ => {}
         }
         ControlFlow::Continue(())
     }
 
-    /// From here on nothing new is accepted but what waits in the backlog, and every connection ends at its next pause.
+    fn report_statistics(&mut self) {
+        (self.hooks.statistics)(&self.means.counters().snapshot());
+    }
+
+    /// From here on only the backlog is accepted, and every connection ends at its next pause.
     pub(super) fn start_drain(&mut self) {
-        if std::mem::replace(&mut self.draining, true) {
+        if self.is_draining() {
             return;
         }
-        self.drain_until = self.now.checked_add(self.config.drain_timeout);
-        // Those in line for a buffer are looked at too: the quiet ones among them need none.
-        self.unfinished.extend(self.in_line.drain(..));
-        let keys: Vec<ConnectionKey> = self.connections.keys().collect();
-        for key in keys {
-            if let Some(conversation) = self.connections.get_mut(key) {
-                conversation.drain();
-            }
-            self.leave_unfinished(key);
+        let until = self.means.now.checked_add(self.limits.drain_timeout);
+        self.phase = Phase::Draining { until, signalled: false };
+        self.lists.stop_waiting();
+        for (key, conversation) in &mut self.connections {
+            conversation.drain();
+            self.lists.push_unfinished(key, &mut conversation.listed);
         }
     }
 
-    /// Whether no connection waits in a listener's backlog, after accepting what can be accepted.
+    /// Accepts what can be accepted. Returns whether the listener's backlog is empty.
     fn is_drained(&mut self, index: usize) -> bool {
         if !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty {
             return true;
         }
-        // Out of descriptors, accept does not say whether any waits. Those that do have until the time-out for a
-        // descriptor to become free.
+        // Without descriptors, accept does not say whether the backlog is empty. What is in it has until the drain timeout
+        // for a descriptor to become free.
         self.acceptor.is_paused()
             && match self.acceptor.listener(index) {
-                Some(listener) => matches!(self.system.is_waiting(listener), Ok(false)),
+                Some(listener) => matches!(self.means.host.has_backlog(listener), Ok(false)),
                 None => true,
             }
     }
 
     pub(super) fn continue_drain(&mut self) -> ControlFlow<Ended> {
-        if !self.draining {
-            return ControlFlow::Continue(());
-        }
-        let late = self.drain_until.is_some_and(|until| until <= self.now);
-        for index in self.acceptor.tokens() {
+        let Phase::Draining { until, .. } = self.phase else { return ControlFlow::Continue(()) };
+        let late = until.is_some_and(|until| until <= self.means.now);
+        for index in self.acceptor.indices() {
             if late || self.is_drained(index) {
-                self.acceptor.close(index, &mut self.system, &mut self.queue);
+                self.acceptor.close(index, &mut self.means.host);
             }
         }
         if late {

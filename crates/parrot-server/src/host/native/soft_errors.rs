@@ -1,6 +1,6 @@
-//! What an ICMP error does to a connection that goes on: nothing, for a look at its input.
+//! An ICMP error that does not end a connection must not end it in a peek either.
 
-#![allow(clippy::indexing_slicing, reason = "a test; what is out of bounds fails it")]
+#![allow(clippy::indexing_slicing, reason = "in a test an index out of bounds is a failure")]
 
 use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -9,31 +9,32 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType, ipproto, recv, sendto, socket};
 
-use super::Kernel;
+use super::NativeHost;
 use super::tests::accepted;
-use crate::listen;
-use crate::system::System as _;
+use crate::host::Host as _;
+use crate::listen::tcp;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const IPV4_HEADER: usize = 20;
 
 #[test]
-fn a_look_at_the_input_takes_no_icmp_error_for_the_end() {
+fn a_peek_does_not_take_an_icmp_error_for_the_end() {
     let (segments, icmp) = match [ipproto::TCP, ipproto::ICMP]
         .map(|protocol| socket(AddressFamily::INET, SocketType::RAW, Some(protocol)))
     {
         [Ok(segments), Ok(icmp)] => (segments, icmp),
         [Err(error), _] | [_, Err(error)] => {
-            return println!("skipped: no raw sockets ({error}): they need CAP_NET_RAW");
+            return println!("skipped: raw sockets need CAP_NET_RAW ({error})");
         }
     };
-    let listener = &listen::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+    let listener = &tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let ports = (listener.local_addr().unwrap().port(), client.local_addr().unwrap().port());
-    let connection = accepted(listener);
+    let mut host = NativeHost::new().unwrap();
+    let connection = accepted(&mut host, listener);
 
-    // An ICMP error is believed if it quotes a sequence number that is under way: `tcp_v4_err` in net/ipv4/tcp_ipv4.c.
+    // The kernel believes an ICMP error that quotes a sequence number in flight: `tcp_v4_err` in net/ipv4/tcp_ipv4.c.
     let first = loop {
         let mut descriptors = [PollFd::new(&segments, PollFlags::IN)];
         let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
@@ -47,7 +48,7 @@ fn a_look_at_the_input_takes_no_icmp_error_for_the_end() {
             break u32::from_be_bytes([segment[4], segment[5], segment[6], segment[7]]).wrapping_add(1);
         }
     };
-    // After the bytes: an acknowledgement that comes with them would clear what is noted (`tcp_ack`, tcp_input.c).
+    // Only after the bytes, because an acknowledgement that comes with them clears the noted error (`tcp_ack`, tcp_input.c).
     client.write_all(b"squawk").unwrap();
     let deadline = Instant::now() + PATIENCE;
     let mut byte = [0];
@@ -59,7 +60,7 @@ fn a_look_at_the_input_takes_no_icmp_error_for_the_end() {
     sendto(&icmp, &host_unreachable(ports, first), SendFlags::empty(), &to).unwrap();
 
     let noted = loop {
-        assert_eq!(Kernel.peek(&connection).unwrap(), 1);
+        assert_eq!(host.peek(&connection).unwrap(), 1);
         if let Some(noted) = connection.take_error().unwrap() {
             break noted;
         }
@@ -69,7 +70,7 @@ fn a_look_at_the_input_takes_no_icmp_error_for_the_end() {
     assert_eq!(noted.kind(), ErrorKind::HostUnreachable);
 }
 
-/// RFC 792: type 3, code 1, and the head of the packet that it is about.
+/// RFC 792: type 3, code 1, and the head of the packet that caused it.
 fn host_unreachable((from, to): (u16, u16), sequence: u32) -> Vec<u8> {
     let local = Ipv4Addr::LOCALHOST.octets();
     let mut message = vec![3, 1, 0, 0, 0, 0, 0, 0];

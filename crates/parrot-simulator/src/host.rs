@@ -1,13 +1,13 @@
-//! The simulated kernel: time, the peers, and what the checks have to know.
+//! The simulated host: time, the peers, and what the checks have to know.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parrot_kqueue::{Signal, Token};
+use parrot_kqueue::Signal;
 use parrot_server::CloseReason;
-use parrot_server::system::{Event, Shared};
+use parrot_server::simulation::{Event, Shared, Target};
 
 use crate::check::{Failure, Promise};
 use crate::coverage::{Coverage, Point};
@@ -21,7 +21,7 @@ use crate::plan::{MICROSECOND, MILLISECOND, Plan, SECOND};
 pub(crate) struct Port {
     pub(crate) closed: bool,
     pub(crate) backlog: VecDeque<usize>,
-    pub(crate) watch: Option<Token>,
+    pub(crate) watch: Option<Target>,
     /// The time of the turn in which accepting had a reason to pause.
     pub(crate) paused: Option<u64>,
     pub(crate) accepts_in_turn: u32,
@@ -62,6 +62,18 @@ pub(crate) enum Origin {
     Stale,
 }
 
+/// A fault of a loop, played by the host: the loop behaves as if the fault were its own. `cargo xtask mutants` has the whole
+/// list, in the loop's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlantedFault {
+    /// The number of bytes that a send took is ignored.
+    IgnoresShortSends,
+    /// A receive that would block closes the connection.
+    ClosesWhenEmpty,
+    /// Write interest is never taken back.
+    KeepsWriteInterest,
+}
+
 /// What the loop's counters should say.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -79,9 +91,9 @@ pub(crate) struct Tally {
     pub(crate) closed: [u64; CloseReason::ALL.len()],
 }
 
-/// The kernel. It implements [`System`](parrot_server::system::System); a test may put a wrapper around it that lies.
+/// The simulated system. It implements [`Host`](parrot_server::simulation::Host).
 #[derive(Debug)]
-pub struct Kernel {
+pub struct SimulatedHost {
     pub(crate) plan: Plan,
     /// Where the dice for all purposes come from.
     source: Dice,
@@ -106,8 +118,8 @@ pub struct Kernel {
     pub(crate) open: Vec<usize>,
     pub(crate) ports: Vec<Port>,
     pub(crate) batch: VecDeque<(Event, Origin)>,
-    /// Tokens of connections that are no more.
-    pub(crate) old_tokens: VecDeque<Token>,
+    /// What events of closed connections named.
+    pub(crate) old_targets: VecDeque<Target>,
     pub(crate) shared: Arc<Shared>,
 
     /// Signals that end the server, posted and not told yet, by kind.
@@ -151,8 +163,8 @@ pub struct Kernel {
     pub(crate) idle_closes: usize,
     /// Connections that were closed in this turn because they were idle or because the drain was over.
     pub(crate) idle_or_late: u64,
-    /// How many stood in the loop's line for a buffer after the last turn, and how many were left over.
-    pub(crate) in_line: usize,
+    /// How many connections waited for a buffer after the last turn, and how many were left over.
+    pub(crate) waiting: usize,
     pub(crate) unfinished: usize,
     pub(crate) lent: usize,
     /// How often a connection was sent all it was owed.
@@ -162,26 +174,34 @@ pub struct Kernel {
     pub(crate) coverage: Coverage,
     pub(crate) failure: Option<Failure>,
     pub(crate) trace: Option<Vec<String>>,
+    /// What the host does to the loop to see that it is caught.
+    pub(crate) planted: Option<PlantedFault>,
 }
 
 /// Notes a line of the trace, if one is wanted; otherwise its words are not even put together.
 macro_rules! note {
-    ($kernel:expr, $($words:tt)*) => {
-        if $kernel.trace.is_some() {
+    ($host:expr, $($words:tt)*) => {
+        if $host.trace.is_some() {
             let line = format!($($words)*);
-            $kernel.note(line);
+            $host.note(line);
         }
     };
 }
 pub(crate) use note;
 
-impl Kernel {
-    pub(crate) fn new(plan: Plan, source: Dice, shared: Arc<Shared>, trace: bool) -> Kernel {
+impl SimulatedHost {
+    pub(crate) fn new(
+        plan: Plan,
+        source: Dice,
+        shared: Arc<Shared>,
+        trace: bool,
+        planted: Option<PlantedFault>,
+    ) -> SimulatedHost {
         let lacks = Point::BufferNoMemory;
         Memory::begin(source.of(Purpose::Fault(lacks as usize), 0), plan.rates.of(lacks));
         let links = plan.peers.iter().enumerate();
         let links = links.map(|(index, peer)| Link::new(peer.script.clone(), &source, index)).collect();
-        let mut kernel = Kernel {
+        let mut host = SimulatedHost {
             links,
             ports: (0..plan.listeners).map(|_| Port::default()).collect(),
             dice: source.of(Purpose::World, 0),
@@ -196,7 +216,7 @@ impl Kernel {
             calendar: BinaryHeap::new(),
             open: Vec::new(),
             batch: VecDeque::new(),
-            old_tokens: VecDeque::new(),
+            old_targets: VecDeque::new(),
             shared,
             pending_stops: [0; 2],
             pending_signals: Vec::new(),
@@ -222,7 +242,7 @@ impl Kernel {
             leftovers: 0,
             idle_closes: 0,
             idle_or_late: 0,
-            in_line: 0,
+            waiting: 0,
             unfinished: 0,
             lent: 0,
             buffers_returned: 0,
@@ -230,21 +250,22 @@ impl Kernel {
             coverage: Coverage::default(),
             failure: None,
             trace: trace.then(Vec::new),
+            planted,
             plan,
         };
-        for index in kernel.plan.kept_peers() {
-            kernel.schedule(kernel.links[index].plan.connect_at, Action::Connect(index));
+        for index in host.plan.kept_peers() {
+            host.schedule(host.links[index].plan.connect_at, Action::Connect(index));
         }
-        for (at, hangup) in kernel.plan.signals.clone() {
-            kernel.schedule(at, Action::Signal { hangup });
+        for (at, hangup) in host.plan.signals.clone() {
+            host.schedule(at, Action::Signal { hangup });
         }
-        for at in kernel.plan.wakes.clone() {
-            kernel.schedule(at, Action::Wake);
+        for at in host.plan.wakes.clone() {
+            host.schedule(at, Action::Wake);
         }
-        if let Some(at) = kernel.plan.ending.at {
-            kernel.schedule(at, Action::Stop);
+        if let Some(at) = host.plan.ending.at {
+            host.schedule(at, Action::Stop);
         }
-        kernel
+        host
     }
 
     pub(crate) fn instant(&self) -> Instant {

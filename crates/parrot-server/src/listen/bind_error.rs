@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// What kept [`Server::bind`](crate::Server::bind) from having a server ready.
+/// The error of [`Server::bind`](crate::Server::bind).
 #[derive(Debug)]
 pub struct BindError {
     address: Option<SocketAddr>,
@@ -21,12 +21,12 @@ impl BindError {
         BindError { address: None, source }
     }
 
-    /// The address that could not be listened on; `None` when the event queue could not be set up.
+    /// The address that could not be listened on, or `None` when the event queue could not be set up.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// The kind of what the system answered.
+    /// The kind of the system's error.
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }

@@ -1,25 +1,25 @@
-//! The memory of a buffer: pages of its own, which the system has back as soon as the buffer is freed.
+//! The memory of a buffer: pages of its own, which the system gets back as soon as the buffer is freed.
 //!
-//! Buffers on the heap stay with the process after a burst: an allocator can give back only what lies above everything
-//! that is still in use, and raises the size from which it maps pages when the first such buffer is freed (mallopt(3),
+//! Heap memory would stay with the process after a burst. An allocator can return only what lies above everything still in
+//! use, and it raises the size from which it maps pages when the first such buffer is freed (mallopt(3),
 //! `M_MMAP_THRESHOLD`).
 
 use memmap2::MmapMut;
 
-/// Below this size a mapping costs more than it gives back.
+/// A mapping for a smaller buffer would cost more than it gives back.
 const LEAST_MAPPED: usize = 16 * 1024;
 
-/// Bytes of a buffer.
+/// The bytes of a buffer.
 #[derive(Debug)]
 pub enum Pages {
-    /// Pages that hold nothing else, and cost nothing until they are written to.
+    /// Pages that hold nothing else and cost nothing until they are written to.
     Mapped(MmapMut),
-    /// A small buffer, or one for which the system had no mapping left (`vm.max_map_count` on Linux).
+    /// A small buffer, or one that the system had no mapping for (`vm.max_map_count` on Linux).
     Heap(Vec<u8>),
 }
 
 impl Pages {
-    /// So many bytes, or `None` when the system has no memory for them: that must not end the process.
+    /// `size` bytes, or `None` when the system has no memory for them, which must not end the process.
     pub fn allocate(size: usize) -> Option<Pages> {
         if size >= LEAST_MAPPED
             && let Ok(map) = MmapMut::map_anon(size)
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_size_is_served_exactly_and_what_cannot_be_had_is_refused() {
+    fn each_size_is_exact_and_an_impossible_one_is_refused() {
         for size in [1, LEAST_MAPPED - 1, LEAST_MAPPED, 128 * 1024] {
             assert_eq!(Pages::allocate(size).unwrap().as_ref().len(), size);
         }

@@ -1,0 +1,323 @@
+//! One connection's part of a turn: how a byte gets from the kernel and back.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use parrot_conn::{CloseReason, Connection, NoSpace};
+use rustix::io::Errno;
+
+use super::lists::Listed;
+use super::readiness::Readiness;
+use super::state::Means;
+use crate::host::{Host, Pages};
+
+/// What a connection may receive each time it is served. One full buffer leaves room for others beside a fast peer, and the
+/// speed of a stream still depends on the system calls and not on the turns.
+const BYTES_PER_SERVING: usize = 128 * 1024;
+
+/// What a receive call counts for at least, so that calls that move nothing (interrupted, a byte each) also use up the
+/// share.
+const LEAST_PER_CALL: usize = 4 * 1024;
+
+/// A connection, its socket, and what the loop knows of both.
+#[derive(Debug)]
+pub(super) struct Conversation<Socket> {
+    pub(super) socket: Socket,
+    pub(super) connection: Connection<Pages>,
+    pub(super) peer: SocketAddr,
+    pub(super) readiness: Readiness,
+    /// The queue reports when the socket has room.
+    pub(super) write_watched: bool,
+    pub(super) listed: Listed,
+    /// The system has no memory for this connection, so it is not served before this time.
+    pub(super) paused_until: Option<Instant>,
+}
+
+/// What receiving ahead led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ahead {
+    /// The connection is to be served next, and this many bytes are to be sent.
+    Pending(usize),
+    /// The system has no memory for it.
+    Paused,
+}
+
+/// How serving a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// An event will say when to go on.
+    Waiting,
+    /// Its share of the turn is used up, and there may be more.
+    Unfinished,
+    /// It needs a buffer and there is none.
+    NoBuffer,
+    /// The system has no memory for it.
+    Paused,
+    /// The connection has ended.
+    Closed(CloseReason),
+}
+
+/// What a look at a connection's input has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing, or nothing that there is room for.
+    None,
+    /// Bytes, the end or an error, or possibly one of these. The connection is to be served.
+    Input,
+    /// The system has no memory to find out.
+    Unknown,
+}
+
+/// What one send or receive call led to.
+enum Step {
+    Moved(usize),
+    Blocked,
+    Interrupted,
+    Exhausted,
+    Failed(CloseReason),
+}
+
+impl<Socket> Conversation<Socket> {
+    pub(super) fn new(socket: Socket, peer: SocketAddr, connection: Connection<Pages>) -> Conversation<Socket> {
+        Conversation {
+            socket,
+            connection,
+            peer,
+            readiness: Readiness::default(),
+            write_watched: false,
+            listed: Listed::default(),
+            paused_until: None,
+        }
+    }
+
+    /// Whether bytes are pending that the socket has no room for.
+    pub(super) fn needs_room(&self) -> bool {
+        self.readiness.is_blocked() && self.connection.interest().write
+    }
+
+    /// Starts this connection's part of a drain: it has to be served to see that its input is empty.
+    pub(super) fn drain(&mut self) {
+        self.connection.drain();
+        self.readiness.suspect_input();
+    }
+
+    /// Makes the first receive of a turn. [`serve`](Conversation::serve) then sends what it brought.
+    pub(super) fn receive_ahead<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>, may_borrow: bool) -> Ahead {
+        if self.paused_until.is_none() && may_borrow && self.connection.to_send().is_empty() {
+            match self.receive(means) {
+                Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => {
+                    self.connection.release(&mut means.pool);
+                    return Ahead::Paused;
+                }
+                Ok(Step::Failed(reason)) => self.connection.close(reason),
+                // The receive that serves the connection meets the same again.
+                _ => {}
+            }
+        }
+        Ahead::Pending(self.connection.to_send().len())
+    }
+
+    /// Sends what is pending, then receives and echoes what there is, within the share of a turn.
+    pub(super) fn serve<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>, may_borrow: bool) -> Served {
+        let mut budget = BYTES_PER_SERVING;
+        let served = loop {
+            if !self.readiness.is_blocked() && !self.connection.to_send().is_empty() {
+                match self.send(means) {
+                    Step::Moved(_) => {}
+                    Step::Blocked => self.readiness.filled(),
+                    Step::Interrupted if budget == 0 => break Served::Unfinished,
+                    Step::Interrupted => {
+                        budget = budget.saturating_sub(LEAST_PER_CALL);
+                        continue;
+                    }
+                    Step::Exhausted => break Served::Paused,
+                    Step::Failed(reason) => self.connection.close(reason),
+                }
+            }
+            if self.connection.wants_shut_down() {
+                self.shut_down(means);
+            }
+            if let Some(reason) = self.connection.close_reason() {
+                break Served::Closed(reason);
+            }
+            if !self.readiness.is_readable() {
+                break Served::Waiting;
+            }
+            if budget == 0 {
+                break Served::Unfinished;
+            }
+            match self.receive_in_turn(means, may_borrow) {
+                Ok(Step::Moved(n)) => budget = budget.saturating_sub(n.max(LEAST_PER_CALL)),
+                Ok(Step::Blocked) => {}
+                Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),
+                Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => break Served::Paused,
+                Ok(Step::Failed(reason)) => self.connection.close(reason),
+                Err(NoSpace::PoolEmpty) => break Served::NoBuffer,
+                // The queue reports room to send, and then there is space again.
+                Err(NoSpace::OutputFull) => break Served::Waiting,
+                Err(NoSpace::InputEnded) => self.readiness.ended(),
+            }
+        };
+        self.connection.release(&mut means.pool);
+        served
+    }
+
+    /// Receives, unless others wait for a buffer and this connection owes nothing, because then the next buffer is theirs.
+    /// Without a buffer it still finds out that the peer has gone.
+    fn receive_in_turn<H: Host<Socket = Socket>>(
+        &mut self,
+        means: &mut Means<H>,
+        may_borrow: bool,
+    ) -> Result<Step, NoSpace> {
+        let received = match may_borrow || !self.connection.to_send().is_empty() {
+            true => self.receive(means),
+            false => Err(NoSpace::PoolEmpty),
+        };
+        match received {
+            Err(no_space @ (NoSpace::PoolEmpty | NoSpace::NoMemory)) => {
+                self.look_for_end(&mut means.host).ok_or(no_space)
+            }
+            received => received,
+        }
+    }
+
+    /// Finds out without a buffer that the peer has gone, or that a drain is at its end, because such a connection must not
+    /// keep its descriptor until a buffer is free. `None` if bytes have arrived, or may have.
+    fn look_for_end<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Option<Step> {
+        if !self.readiness.must_read_on() && !self.connection.is_draining() {
+            return None;
+        }
+        self.peek(host)
+    }
+
+    /// `None` if bytes have arrived.
+    fn peek<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Option<Step> {
+        match host.peek(&self.socket) {
+            Ok(0) => Some(self.end()),
+            Ok(_) => None,
+            Err(error) => Some(self.not_received(&error)),
+        }
+    }
+
+    /// Finds out whether there is input that no event has reported yet and that could be received.
+    pub(super) fn look_for_input<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Look {
+        if !self.connection.interest().read {
+            return Look::None;
+        }
+        if self.readiness.is_readable() {
+            return Look::Input;
+        }
+        match self.peek(host) {
+            None => {
+                self.readiness.report_readable(true, None);
+                Look::Input
+            }
+            Some(Step::Blocked) => Look::None,
+            Some(Step::Exhausted) => Look::Unknown,
+            Some(Step::Failed(reason)) => {
+                self.connection.close(reason);
+                Look::Input
+            }
+            Some(Step::Moved(_) | Step::Interrupted) => Look::Input,
+        }
+    }
+
+    fn end(&mut self) -> Step {
+        self.readiness.ended();
+        self.connection.received_end();
+        Step::Moved(0)
+    }
+
+    fn not_received(&mut self, error: &io::Error) -> Step {
+        let step = self.failed(error);
+        if matches!(step, Step::Blocked) {
+            self.readiness.emptied();
+            self.connection.input_emptied();
+        }
+        step
+    }
+
+    fn receive<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Result<Step, NoSpace> {
+        let space = self.connection.receive_space(&mut means.pool)?;
+        let room = space.len();
+        Ok(match means.host.receive(&self.socket, space) {
+            Ok(0) => self.end(),
+            Ok(n) => {
+                means.host.message(self.peer, space.get(..n).unwrap_or_default());
+                let counters = means.counters();
+                counters.messages.add(1);
+                counters.bytes_in.add(n as u64);
+                if self.connection.discards_input() {
+                    counters.bytes_discarded.add(n as u64);
+                }
+                self.connection.received(n, means.now);
+                if self.readiness.received(n, room) {
+                    self.connection.input_emptied();
+                }
+                Step::Moved(n)
+            }
+            Err(error) => self.not_received(&error),
+        })
+    }
+
+    /// What an error of this connection's socket leads to. It is logged here, because a close reason says less.
+    fn failed(&self, error: &io::Error) -> Step {
+        let step = Step::from(error);
+        if let Step::Failed(reason) = step {
+            tracing::debug!(target: "parrot_server", peer = %self.peer, %error, "a system call failed: {reason}");
+        }
+        step
+    }
+
+    fn send<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Step {
+        let pending = self.connection.to_send();
+        let wanted = pending.len();
+        match means.host.send(&self.socket, pending) {
+            Ok(n) => {
+                self.connection.sent(n, means.now);
+                means.counters().bytes_out.add(n as u64);
+                // A short send has filled the socket, so a second one would only fail.
+                if n < wanted { Step::Blocked } else { Step::Moved(n) }
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn shut_down<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) {
+        match means.host.shut_down(&self.socket) {
+            Ok(()) => self.connection.shut_down(),
+            Err(error) => match self.failed(&error) {
+                Step::Failed(reason) => self.connection.close(reason),
+                // shutdown(2) has no such results. If a system has one, the write side ends with the close.
+                _ => self.connection.shut_down(),
+            },
+        }
+    }
+}
+
+impl From<&io::Error> for Step {
+    fn from(error: &io::Error) -> Step {
+        match error.kind() {
+            ErrorKind::WouldBlock => return Step::Blocked,
+            ErrorKind::Interrupted => return Step::Interrupted,
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+            | ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown => return Step::Failed(CloseReason::Reset),
+            _ => {}
+        }
+        match Errno::from_io_error(error) {
+            // The socket stays "writable" meanwhile, so waiting for that would spin (libuv#5195).
+            Some(Errno::NOBUFS | Errno::NOMEM) => Step::Exhausted,
+            // macOS returns this from a write while the peer tears the connection down. A retry can go on forever
+            // (swift-nio#1706, go#51538).
+            Some(Errno::PROTOTYPE) => Step::Failed(CloseReason::Reset),
+            _ => Step::Failed(CloseReason::Failed),
+        }
+    }
+}

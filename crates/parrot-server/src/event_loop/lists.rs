@@ -1,0 +1,111 @@
+//! The connections that are served later in a turn, or in the next one.
+
+use std::collections::VecDeque;
+
+use crate::host::ConnectionKey;
+
+/// The most connections served in one turn beside those with events, because a drain or a freed buffer can make thousands
+/// ready at once.
+pub(super) const LEFTOVERS_PER_TURN: usize = 1024;
+
+/// How many connections are received from before the first of them is sent to. Receiving and sending use different paths
+/// through the kernel, and each is faster while its path is warm. docs/benchmarks.md has the figures.
+const RECEIVES_AHEAD: usize = 32;
+
+/// How many bytes are received before they are sent. More than this is sent sooner, while it is still in the processor's
+/// cache, and from the buffer that the next connection receives into.
+const BYTES_AHEAD: usize = 64 * 1024;
+
+/// Whether a connection is in one of the lists that outlive a turn. Only [`Lists`] changes it.
+#[derive(Debug, Default)]
+pub(super) struct Listed(bool);
+
+/// Lists of connections by key. A connection that closes stays in its list, and its key then names nothing.
+#[derive(Debug)]
+pub(super) struct Lists {
+    /// Connections of this turn that were received from and not sent to yet.
+    ahead: Vec<ConnectionKey>,
+    /// How many bytes were received from those.
+    bytes_ahead: usize,
+    /// Connections whose share of a turn was used up.
+    unfinished: VecDeque<ConnectionKey>,
+    /// Connections that wait for a buffer, the one that has waited longest first.
+    waiting: VecDeque<ConnectionKey>,
+}
+
+impl Lists {
+    pub(super) fn new() -> Lists {
+        Lists {
+            ahead: Vec::with_capacity(RECEIVES_AHEAD),
+            bytes_ahead: 0,
+            unfinished: VecDeque::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Adds a connection that was received from, with `pending` bytes to send. Returns whether it is time to send.
+    pub(super) fn push_ahead(&mut self, key: ConnectionKey, pending: usize) -> bool {
+        self.bytes_ahead += pending;
+        self.ahead.push(key);
+        self.ahead.len() == RECEIVES_AHEAD || self.bytes_ahead >= BYTES_AHEAD
+    }
+
+    /// Takes all connections that were received from. [`return_ahead`](Lists::return_ahead) gives the memory back.
+    pub(super) fn take_ahead(&mut self) -> Vec<ConnectionKey> {
+        self.bytes_ahead = 0;
+        std::mem::take(&mut self.ahead)
+    }
+
+    pub(super) fn return_ahead(&mut self, emptied: Vec<ConnectionKey>) {
+        self.ahead = emptied;
+    }
+
+    /// Has a connection served again when others have had their share.
+    pub(super) fn push_unfinished(&mut self, key: ConnectionKey, listed: &mut Listed) {
+        if !std::mem::replace(&mut listed.0, true) {
+            self.unfinished.push_back(key);
+        }
+    }
+
+    /// Has a connection served when a buffer is free.
+    pub(super) fn push_waiting(&mut self, key: ConnectionKey, listed: &mut Listed) {
+        if !std::mem::replace(&mut listed.0, true) {
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// Takes the next of those whose share was used up. If it is still open, [`unlist`](Lists::unlist) has to follow.
+    pub(super) fn pop_unfinished(&mut self) -> Option<ConnectionKey> {
+        self.unfinished.pop_front()
+    }
+
+    /// Takes the one that has waited longest. If it is still open, [`unlist`](Lists::unlist) has to follow.
+    pub(super) fn pop_waiting(&mut self) -> Option<ConnectionKey> {
+        self.waiting.pop_front()
+    }
+
+    /// Notes that a connection was taken from its list.
+    pub(super) fn unlist(listed: &mut Listed) {
+        listed.0 = false;
+    }
+
+    /// Has those that wait for a buffer served without one: in a drain, the quiet ones need none.
+    pub(super) fn stop_waiting(&mut self) {
+        self.unfinished.extend(self.waiting.drain(..));
+    }
+
+    /// Removes closed connections from those that wait, once they may be more than half.
+    pub(super) fn tidy_waiting(&mut self, open: usize, is_open: impl Fn(ConnectionKey) -> bool) {
+        if self.waiting.len() > 2 * open + LEFTOVERS_PER_TURN {
+            self.waiting.retain(|key| is_open(*key));
+        }
+    }
+
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished.len()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}

@@ -1,0 +1,131 @@
+//! Who is served, and what follows from it for the queue and the lists.
+
+use parrot_conn::CloseReason;
+
+use super::conversation::{Ahead, Conversation, Served};
+use super::lists::{LEFTOVERS_PER_TURN, Lists};
+use super::state::EventLoop;
+use crate::host::{ConnectionKey, Host, Target, Watch};
+
+/// A connection's claim to a free buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Borrow {
+    /// Only if no other connection waits for one.
+    InTurn,
+    /// It has waited longest.
+    First,
+}
+
+impl<H: Host> EventLoop<H> {
+    /// Receives from a connection with an event, and leaves it to be served together with its neighbours.
+    pub(super) fn receive_ahead(&mut self, key: ConnectionKey, read_on: bool, available: Option<u64>) {
+        let may_borrow = self.lists.waiting() == 0;
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        conversation.readiness.report_readable(read_on, available);
+        match conversation.receive_ahead(&mut self.means, may_borrow) {
+            Ahead::Paused => self.pause(key),
+            Ahead::Pending(bytes) => {
+                if self.lists.push_ahead(key, bytes) {
+                    self.serve_ahead();
+                }
+            }
+        }
+    }
+
+    pub(super) fn serve_ahead(&mut self) {
+        let mut ahead = self.lists.take_ahead();
+        for key in ahead.drain(..) {
+            self.serve(key, Borrow::InTurn);
+        }
+        self.lists.return_ahead(ahead);
+    }
+
+    pub(super) fn serve_unfinished(&mut self, most: usize) {
+        for _ in 0..most {
+            if let Some(key) = self.lists.pop_unfinished() {
+                self.serve_listed(key, Borrow::InTurn);
+            }
+        }
+    }
+
+    /// Gives free buffers to those that have waited longest.
+    pub(super) fn serve_waiting(&mut self) {
+        let mut served = 0;
+        for _ in 0..self.lists.waiting() {
+            if served == LEFTOVERS_PER_TURN || !self.means.pool.can_lend() {
+                return;
+            }
+            // Closed connections do not count, because a turn that met no others would do nothing.
+            if let Some(key) = self.lists.pop_waiting().filter(|key| self.connections.contains_key(*key)) {
+                served += 1;
+                self.serve_listed(key, Borrow::First);
+            }
+        }
+    }
+
+    /// Serves a connection that was just taken from a list.
+    fn serve_listed(&mut self, key: ConnectionKey, borrow: Borrow) {
+        if let Some(conversation) = self.connections.get_mut(key) {
+            Lists::unlist(&mut conversation.listed);
+            self.serve(key, borrow);
+        }
+    }
+
+    /// Serves a connection now.
+    pub(super) fn serve(&mut self, key: ConnectionKey, borrow: Borrow) {
+        let may_borrow = borrow == Borrow::First || self.lists.waiting() == 0;
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        if conversation.paused_until.is_some() {
+            return;
+        }
+        let served = conversation.serve(&mut self.means, may_borrow);
+        self.follow_up(key, served);
+    }
+
+    /// Watches for room, or no longer, and puts the connection where it is served next.
+    pub(super) fn follow_up(&mut self, key: ConnectionKey, served: Served) {
+        if let Served::Closed(reason) = served {
+            return self.close(key, reason);
+        }
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        let want_write = conversation.needs_room() && served != Served::Paused;
+        if want_write != conversation.write_watched {
+            let watch = Watch::Write(&conversation.socket);
+            let changed = match want_write {
+                true => self.means.host.watch(watch, Target::Connection(key)),
+                false => self.means.host.unwatch(watch),
+            };
+            if let Err(error) = changed {
+                let peer = conversation.peer;
+                tracing::debug!(target: "parrot_server", %peer, %error, "cannot change write interest");
+                return self.close(key, CloseReason::Failed);
+            }
+            conversation.write_watched = want_write;
+        }
+        match served {
+            Served::Waiting | Served::Closed(_) => {}
+            Served::Unfinished => self.lists.push_unfinished(key, &mut conversation.listed),
+            Served::NoBuffer => self.lists.push_waiting(key, &mut conversation.listed),
+            Served::Paused => self.pause(key),
+        }
+    }
+
+    pub(super) fn close(&mut self, key: ConnectionKey, reason: CloseReason) {
+        let Some(mut conversation) = self.connections.remove(key) else { return };
+        conversation.connection.close(reason);
+        conversation.connection.release(&mut self.means.pool);
+        // Before the close, because epoll would keep the registration while a duplicate of the descriptor is open.
+        let Conversation { socket, peer, write_watched, .. } = conversation;
+        let _ = self.means.host.unwatch(Watch::Read(&socket));
+        if write_watched {
+            let _ = self.means.host.unwatch(Watch::Write(&socket));
+        }
+        self.means.host.close(socket);
+        self.means.counters().closed(reason);
+        tracing::debug!(target: "parrot_server", %peer, "closed: {reason}");
+        // A descriptor is free again.
+        self.acceptor.resume(self.means.now, &mut self.means.host);
+        self.deadlines.tidy(self.connections.len(), |due| self.connections.contains_key(due.connection()));
+        self.lists.tidy_waiting(self.connections.len(), |key| self.connections.contains_key(key));
+    }
+}

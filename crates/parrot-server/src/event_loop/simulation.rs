@@ -1,0 +1,36 @@
+//! What the simulator needs of this crate. Not stable API.
+
+pub use super::state::{EventLoop, Shared};
+pub use crate::host::{ConnectionKey, Event, Host, Pages, Target, Watch};
+pub use crate::statistics::Counters;
+
+/// The loop's state after a turn, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Connections that are open.
+    pub connections: usize,
+    /// Buffers that connections hold.
+    pub lent: usize,
+    /// Buffers that connections may hold.
+    pub capacity: usize,
+    /// Entries in the heap of deadlines, closed connections included.
+    pub deadlines: usize,
+    /// Entries in the list of connections whose share of a turn was used up, closed ones included.
+    pub unfinished: usize,
+    /// Entries in the list of connections that wait for a buffer, closed ones included.
+    pub waiting: usize,
+}
+
+impl<H: Host> EventLoop<H> {
+    /// The state as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            connections: self.connections.len(),
+            lent: self.means.pool.lent(),
+            capacity: self.means.pool.capacity(),
+            deadlines: self.deadlines.len(),
+            unfinished: self.lists.unfinished(),
+            waiting: self.lists.waiting(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the loop holds between turns.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use parrot_conn::BufferPool;
+use slotmap::SlotMap;
+
+use super::accepting::Acceptor;
+use super::conversation::Conversation;
+use super::deadlines::Deadlines;
+use super::idle::Due;
+use super::lists::Lists;
+use crate::config::Limits;
+use crate::host::{ConnectionKey, Host, Pages};
+use crate::statistics::{Counters, STATISTICS_TARGET, Statistics};
+
+/// All connections, and the order of the work on them.
+pub struct EventLoop<H: Host> {
+    pub(super) means: Means<H>,
+    pub(super) limits: Limits,
+    pub(super) acceptor: Acceptor<H::Listener>,
+    pub(super) connections: SlotMap<ConnectionKey, Conversation<H::Socket>>,
+    pub(super) lists: Lists,
+    pub(super) deadlines: Deadlines<Due>,
+    pub(super) phase: Phase,
+    pub(super) hooks: Hooks,
+    /// Until when waits do not sleep, because of recent events.
+    pub(super) busy_until: Option<Instant>,
+}
+
+/// What the work on a connection needs beside the connection.
+#[derive(Debug)]
+pub(super) struct Means<H> {
+    pub(super) host: H,
+    pub(super) pool: BufferPool<Pages>,
+    pub(super) shared: Arc<Shared>,
+    /// When this turn's wait returned.
+    pub(super) now: Instant,
+}
+
+impl<H> Means<H> {
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+/// What the loop shares with handles on other threads.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// What the loop counts.
+    pub counters: Counters,
+    /// Whether a drain is wanted. Set it, then wake the loop.
+    pub drain_wanted: AtomicBool,
+}
+
+/// How far the server is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Connections are accepted and served.
+    Serving,
+    /// The backlog is accepted, and every connection ends at its next pause.
+    Draining {
+        /// When the connections that are left are closed. `None` if the clock does not reach that far.
+        until: Option<Instant>,
+        /// A signal asked for the drain, so the next one ends the server at once.
+        signalled: bool,
+    },
+}
+
+/// What the embedder wants to be called for.
+pub(super) struct Hooks {
+    pub(super) hangup: Box<dyn FnMut() + Send>,
+    pub(super) statistics: Box<dyn FnMut(&Statistics) + Send>,
+}
+
+/// How a server has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// After a drain: every connection has ended, or was closed at the drain timeout.
+    Drained,
+    /// At once, by a second signal of this number.
+    Signal(i32),
+}
+
+impl<H: Host> fmt::Debug for EventLoop<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("EventLoop");
+        shown.field("phase", &self.phase).field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}
+
+impl<H: Host> EventLoop<H> {
+    /// A loop over these listeners.
+    ///
+    /// # Errors
+    ///
+    /// When the queue cannot watch a listener.
+    pub fn new(
+        mut host: H,
+        listeners: Vec<H::Listener>,
+        limits: Limits,
+        shared: Arc<Shared>,
+    ) -> io::Result<EventLoop<H>> {
+        let acceptor = Acceptor::new(listeners, &mut host)?;
+        let now = host.now();
+        let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
+        Ok(EventLoop {
+            means: Means { host, pool, shared, now },
+            limits,
+            acceptor,
+            connections: SlotMap::with_key(),
+            lists: Lists::new(),
+            deadlines: Deadlines::new(),
+            phase: Phase::Serving,
+            hooks: Hooks {
+                hangup: Box::new(|| ()),
+                statistics: Box::new(|statistics| tracing::info!(target: STATISTICS_TARGET, "{statistics}")),
+            },
+            busy_until: None,
+        })
+    }
+
+    /// What to call when SIGHUP arrives. Nothing is called unless this is set.
+    pub fn set_on_hangup(&mut self, on_hangup: Box<dyn FnMut() + Send>) {
+        self.hooks.hangup = on_hangup;
+    }
+
+    /// What to do with the statistics that a signal asks for. They are logged unless this is set.
+    pub fn set_on_statistics(&mut self, on_statistics: Box<dyn FnMut(&Statistics) + Send>) {
+        self.hooks.statistics = on_statistics;
+    }
+
+    /// The host, for an embedder that wants more of it than the loop does.
+    pub fn host(&mut self) -> &mut H {
+        &mut self.means.host
+    }
+
+    /// Whether a drain has begun.
+    pub(super) fn is_draining(&self) -> bool {
+        self.phase != Phase::Serving
+    }
+
+    /// When the connections that are left are closed.
+    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Serving => None,
+            Phase::Draining { until, .. } => until,
+        }
+    }
+}

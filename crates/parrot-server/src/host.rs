@@ -1,0 +1,121 @@
+//! The one way from the loop to the operating system.
+//!
+//! [`NativeHost`] is the real system. The simulator puts a simulated host in its place.
+
+mod native;
+mod pages;
+mod signals;
+mod target;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use parrot_kqueue::Signal;
+
+pub use native::MESSAGE_TARGET;
+pub(crate) use native::NativeHost;
+pub use pages::Pages;
+pub use signals::Signals;
+pub use target::{ConnectionKey, Target};
+
+/// What the loop asks of the system. Only [`wait`](Host::wait) blocks.
+pub trait Host {
+    /// A socket that accepts connections.
+    type Listener;
+    /// An accepted connection.
+    type Socket;
+
+    /// The time now. It never goes back.
+    fn now(&mut self) -> Instant;
+
+    /// Waits for events until the timeout and keeps them for [`next_event`](Host::next_event). `None` waits forever.
+    /// May return early, with or without events, and may fail with `Interrupted`.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next of the events that the last wait found.
+    fn next_event(&mut self) -> Option<Event>;
+
+    /// Asks for events of one kind. [`Watch::Accept`] and [`Watch::Write`] are level-triggered, [`Watch::Read`] is
+    /// edge-triggered.
+    fn watch(&mut self, what: Watch<'_, Self>, target: Target) -> io::Result<()>;
+
+    /// Ends what [`watch`](Host::watch) began. The loop always does so before it closes the descriptor.
+    fn unwatch(&mut self, what: Watch<'_, Self>) -> io::Result<()>;
+
+    /// Memory for a buffer of `size` bytes with any contents, or `None` when there is none.
+    fn allocate(size: usize) -> Option<Pages> {
+        Pages::allocate(size)
+    }
+
+    /// Takes the next connection from the backlog.
+    fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)>;
+
+    /// Prepares an accepted socket for the loop: non-blocking, without delay.
+    fn set_up(&mut self, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Whether connections are in the backlog. The loop asks this when it has no descriptor to accept with.
+    fn has_backlog(&mut self, listener: &Self::Listener) -> io::Result<bool>;
+
+    /// What [`receive`](Host::receive) would return, without receiving: 0 at the end of the peer's stream, 1 if there are
+    /// bytes. A socket error comes before either.
+    fn peek(&mut self, socket: &Self::Socket) -> io::Result<usize>;
+
+    /// Receives into `space`, which is never empty. 0 is the end of the peer's stream.
+    fn receive(&mut self, socket: &Self::Socket, space: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends as much of the front of `bytes` as the socket has room for. `bytes` is never empty.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ends our stream. The peer sees the end after the last byte sent.
+    fn shut_down(&mut self, socket: &Self::Socket) -> io::Result<()>;
+
+    /// Closes a connection.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// Closes a listener. Connections in its backlog are reset.
+    fn close_listener(&mut self, listener: Self::Listener);
+
+    /// Passes a message to the log.
+    fn message(&mut self, peer: SocketAddr, payload: &[u8]);
+}
+
+/// A kind of event of a listener or a socket.
+#[allow(missing_debug_implementations, reason = "borrows from a host that need not be Debug")]
+pub enum Watch<'a, H: Host + ?Sized> {
+    /// A connection can be accepted.
+    Accept(&'a H::Listener),
+    /// Bytes have arrived, or the peer has finished, or the socket has failed.
+    Read(&'a H::Socket),
+    /// There is room for bytes to send, or the socket has failed.
+    Write(&'a H::Socket),
+}
+
+/// What a wait found. It is a hint, and the call that follows finds out what is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A listener or a socket can be read.
+    Readable {
+        /// What was watched.
+        target: Target,
+        /// A receive that leaves room in its buffer does not prove that the socket is empty. The end of the stream, an
+        /// error or urgent data may be behind the bytes.
+        read_on: bool,
+        /// How many bytes have arrived, on systems that count them.
+        available: Option<u64>,
+    },
+    /// A socket can be written.
+    Writable {
+        /// What was watched.
+        target: Target,
+    },
+    /// A signal was posted `count` times.
+    Signal {
+        /// Which one.
+        signal: Signal,
+        /// At least 1. The system may merge signals of a kind.
+        count: u64,
+    },
+    /// Another thread wants the loop's attention.
+    Wake,
+}
