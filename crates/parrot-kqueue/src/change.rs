@@ -238,14 +238,16 @@ impl<'fd> Change<'fd> {
         }
         let Action::Add(addition) = &self.action else { return Ok(()) };
         if addition.mode.contains(Mode::EDGE) && !matches!(self.source, Source::Read(_) | Source::Write(_)) {
-            return Err(Failure::Invalid("edge() is for Read and Write only; other filters always report what is new"));
+            return Err(Failure::Invalid(
+                "edge() is for Read and Write only, because other filters always report what is new",
+            ));
         }
         if addition.mode.contains(Mode::ONE_SHOT | Mode::DISPATCH) {
             return Err(Failure::Invalid(match addition.wanted {
                 Wanted::Schedule(Schedule::After(_) | Schedule::At(_)) => {
                     "a timer that fires once is gone after that, so dispatch() has nothing to keep; use Schedule::Every"
                 }
-                _ => "one_shot() deletes what fired and dispatch() keeps it; use one of them",
+                _ => "one_shot() deletes what fired and dispatch() keeps it, so use only one of them",
             }));
         }
         match addition.wanted {
@@ -273,8 +275,8 @@ impl Change<'static> {
     /// a signal in addition to what the signal does anyway, which for most of them is to end the process.
     ///
     /// On Linux one queue at a time can have a signal, and another gets `AlreadyExists`. The signal must be blocked
-    /// there in the thread that adds it, because no queue would see it otherwise, and in the thread that waits. If it is
-    /// not blocked in the thread that adds it, the change fails with `InvalidInput`.
+    /// there in the thread that adds it, because no queue would see it otherwise, and in the thread that waits. If it
+    /// is not blocked in the thread that adds it, the change fails with `InvalidInput`.
     ///
     /// A signal that is sent to one thread of the process (pthread_kill(3)) may go unreported. Linux reports it if that
     /// thread is the one that waits (signalfd(2)). macOS never does (`psignal_internal` in XNU bsd/kern/kern_sig.c).
@@ -296,8 +298,8 @@ impl Change<'static> {
     }
 }
 
-const ONLY_ADD: &str = "a mode is for an add only; enabling keeps the one that was added";
-const NOTHING_WANTED: &str = "no event is named; name at least one";
+const ONLY_ADD: &str = "a mode is for an add only, and enabling keeps the mode that was added";
+const NOTHING_WANTED: &str = "name at least one event to report";
 
 #[cfg(test)]
 mod tests {

@@ -55,8 +55,8 @@ flag_set! {
 
 /// One thing that happened, as the queue saw it: a hint of what a call on the descriptor would find.
 ///
-/// By the time the program looks at it, the world may have moved on. So the call itself decides. A read that would block
-/// is no error, and only a read of 0 bytes is the end of a stream.
+/// By the time the program looks at it, the world may have moved on. So the call itself decides. A read that would
+/// block is no error, and only a read of 0 bytes is the end of a stream.
 ///
 /// ```
 /// use parrot_kqueue::{Change, Events, Filter, Kqueue, Token};
@@ -135,9 +135,9 @@ impl Event {
     /// The end of the stream. For Read, the other side will send no more, but bytes may still wait to be read. For
     /// Write, the other side accepts no more. This is a hint, so read on until a read returns 0.
     ///
-    /// Once a program has shut down its own sending side, the kqueue systems report this for Write. Linux does when both
-    /// sides are shut down (EPOLLHUP). Linux also reports it, for Read and for Write, of a TCP socket that was never
-    /// connected, so register a socket after `connect`.
+    /// Once a program has shut down its own sending side, the kqueue systems report this for Write. Linux does when
+    /// both sides are shut down (EPOLLHUP). Linux also reports it, for Read and for Write, of a TCP socket that was
+    /// never connected, so register a socket after `connect`.
     #[must_use]
     pub fn is_eof(&self) -> bool {
         self.flags.contains(Flags::EOF)
@@ -150,8 +150,8 @@ impl Event {
         self.flags.contains(Flags::ERROR)
     }
 
-    /// The socket's error, where the event carries it. kqueue reports it together with the end of the stream, Linux does
-    /// not.
+    /// The socket's error, where the event carries it. kqueue reports it together with the end of the stream, Linux
+    /// does not.
     ///
     /// Looking here leaves the error in the socket. On every system, `take_error` of `std`'s sockets asks the socket
     /// itself.
@@ -166,7 +166,7 @@ impl Event {
     }
 
     /// There is urgent data in the stream, so a read may end before it with more to come. Only Linux reports this, for
-    /// Read. On the other systems [`available`](Event::available) tells whether more is left.
+    /// Read. On the other systems [`available`](Event::available) shows whether more is left.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
         self.flags.contains(Flags::URGENT)
@@ -191,8 +191,8 @@ impl Event {
         }
     }
 
-    /// How the process ended, where the system reports that. macOS and Linux do for the program's own children only. The
-    /// process is not reaped, so `wait` of its parent still works.
+    /// How the process ended, where the system reports that. macOS and Linux do for the program's own children only.
+    /// The process is not reaped, so `wait` of its parent still works.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         let ended = self.process_events().contains(ProcessEvents::EXIT) && self.flags.contains(Flags::DATA);

@@ -1,8 +1,8 @@
-//! What became of each change.
+//! Whether each change was made.
 
 use std::io;
 
-/// Why a change was not made. Small and `Copy`; it becomes an `io::Error` when somebody asks.
+/// Why a change was not made. It is small and `Copy`, and becomes an `io::Error` on request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failure {
     /// The system's error number.
@@ -33,7 +33,7 @@ impl From<Failure> for io::Error {
             Failure::System(number) => io::Error::from_raw_os_error(number),
             Failure::NotFound => io::Error::new(
                 ErrorKind::NotFound,
-                "nothing is registered there: it was never added, was deleted, or was a one-shot that fired",
+                "nothing is registered there; it was never added, was deleted, or was a one-shot that fired",
             ),
             #[cfg(target_os = "linux")]
             Failure::AlreadyExists(why) => io::Error::new(ErrorKind::AlreadyExists, why),
@@ -43,10 +43,9 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// The answers to a list of changes: one for each, in order.
+/// The results of a list of changes, one for each, in order.
 ///
-/// An error of one change does not hide the others, which are made all the same. Receipts of changes that were all
-/// made hold no memory.
+/// If one change fails, the others are made all the same. If all were made, the receipts allocate no memory.
 ///
 /// ```
 /// use parrot_kqueue::{Change, Kqueue, Source, Token};
@@ -58,15 +57,18 @@ impl From<Failure> for io::Error {
 ///     Change::add_read(socket.as_fd(), Token(1)),
 ///     Change::delete(Source::Write(socket.as_fd())), // was never added
 /// ]);
-/// let answers: Vec<_> = receipts.iter().map(|answer| answer.map_err(|error| error.kind())).collect();
-/// assert_eq!(answers, [Ok(()), Err(ErrorKind::NotFound)]);
+/// let results: Vec<_> = receipts.iter().map(|result| result.map_err(|error| error.kind())).collect();
+/// assert_eq!(results, [Ok(()), Err(ErrorKind::NotFound)]);
+/// for (index, error) in receipts.failures() {
+///     eprintln!("change {index} was not made: {error}");
+/// }
 /// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a change may have failed: `.all()?` reports the first failure"]
+#[must_use = "a change may have failed, and `.all()?` returns the first failure"]
 pub struct Receipts {
     changes: usize,
-    /// Index of the change and why it failed, by rising index. Empty in the ordinary case, and then unallocated.
+    /// Index of the change and why it failed, by rising index.
     failures: Vec<(usize, Failure)>,
 }
 
@@ -75,12 +77,12 @@ impl Receipts {
         Receipts { changes, failures: Vec::new() }
     }
 
-    /// Notes a failure; indices rise from call to call.
+    /// Notes a failure. Indices rise from call to call.
     pub(crate) fn fail(&mut self, change: usize, failure: Failure) {
         self.failures.push((change, failure));
     }
 
-    /// Failures in the order of their changes, wherever they were noticed.
+    /// Puts failures in the order of their changes.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn sort(&mut self) {
         self.failures.sort_unstable_by_key(|&(change, _)| change);
@@ -90,9 +92,14 @@ impl Receipts {
     ///
     /// # Errors
     ///
-    /// The error of the first change that failed. The kinds the crate itself gives are `NotFound` (nothing is
-    /// registered there), `AlreadyExists` (Linux: another queue has the signal), `InvalidInput` and `Unsupported`
-    /// (the message names what is missing); all others are the system's own.
+    /// The error of the first change that failed. The crate's own kinds are:
+    ///
+    /// - `NotFound`: nothing is registered there.
+    /// - `AlreadyExists`: another queue has the signal (Linux only).
+    /// - `InvalidInput`: the change makes no sense, and the message names the reason.
+    /// - `Unsupported`: the system does not have this, and the message names what is missing.
+    ///
+    /// All others are the system's own.
     pub fn all(&self) -> io::Result<()> {
         match self.failures.first() {
             None => Ok(()),
@@ -100,12 +107,12 @@ impl Receipts {
         }
     }
 
-    /// The changes that failed: the index of each in the list, and its error.
+    /// The changes that failed, each with its index in the list and its error.
     pub fn failures(&self) -> impl Iterator<Item = (usize, io::Error)> + '_ {
         self.failures.iter().map(|&(change, failure)| (change, failure.into()))
     }
 
-    /// How many changes were answered.
+    /// How many changes were in the list.
     #[must_use]
     pub fn len(&self) -> usize {
         self.changes
@@ -117,7 +124,7 @@ impl Receipts {
         self.changes == 0
     }
 
-    /// The answer to each change, in the order of the changes.
+    /// The result of each change, in the order of the changes.
     pub fn iter(&self) -> impl Iterator<Item = io::Result<()>> + '_ {
         let mut failures = self.failures.iter().peekable();
         (0..self.changes).map(move |change| match failures.next_if(|&&(failed, _)| failed == change) {
@@ -132,11 +139,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_has_its_own_answer_in_order() {
+    fn each_change_has_its_own_result_in_order() {
         let mut receipts = Receipts::new(4);
         receipts.fail(1, Failure::NotFound);
         receipts.fail(3, Failure::Unsupported("no such filter here"));
-        let kinds: Vec<_> = receipts.iter().map(|answer| answer.map_err(|error| error.kind())).collect();
+        let kinds: Vec<_> = receipts.iter().map(|result| result.map_err(|error| error.kind())).collect();
         assert_eq!(kinds, [Ok(()), Err(io::ErrorKind::NotFound), Ok(()), Err(io::ErrorKind::Unsupported)]);
         assert_eq!(receipts.all().map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
         let failures: Vec<_> = receipts.failures().map(|(index, error)| (index, error.kind())).collect();

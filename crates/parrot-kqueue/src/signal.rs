@@ -1,12 +1,12 @@
 //! Signals as a source of events.
 
-/// Defines the signals once: name, the system's name, what it is.
+/// Defines the signals once, each with the system's name and what it is.
 macro_rules! signals {
     ($($(#[doc = $about:literal])* $(#[cfg($where:meta)])? $name:ident = $system:ident;)+) => {
         /// A signal that a queue can report.
         ///
-        /// Those that stand for a fault of the program itself (SIGSEGV and its kin) and those that cannot be blocked
-        /// (SIGKILL, SIGSTOP) are left out: a queue is no place for them.
+        /// Left out are signals that stand for a fault of the program itself (SIGSEGV and its kin) and signals that
+        /// cannot be blocked (SIGKILL, SIGSTOP).
         ///
         /// ```
         /// use parrot_kqueue::Signal;
@@ -34,7 +34,7 @@ macro_rules! signals {
 }
 
 signals! {
-    /// SIGHUP: the terminal is gone; by custom, a daemon is to reload.
+    /// SIGHUP: the terminal is gone. A daemon reloads its configuration by custom.
     Hangup = SIGHUP;
     /// SIGINT: Ctrl-C.
     Interrupt = SIGINT;
@@ -50,9 +50,9 @@ signals! {
     Urgent = SIGURG;
     /// SIGTSTP: Ctrl-Z.
     TerminalStop = SIGTSTP;
-    /// SIGCONT: go on after a stop.
+    /// SIGCONT: continue after a stop.
     Continue = SIGCONT;
-    /// SIGCHLD: a child ended, stopped or went on.
+    /// SIGCHLD: a child ended, stopped or continued.
     Child = SIGCHLD;
     /// SIGTTIN: a read from the terminal in the background.
     TerminalInput = SIGTTIN;
@@ -60,9 +60,9 @@ signals! {
     TerminalOutput = SIGTTOU;
     /// SIGIO: input or output is possible.
     Io = SIGIO;
-    /// SIGXCPU: the limit of processor time.
+    /// SIGXCPU: the limit of processor time was reached.
     ProcessorTime = SIGXCPU;
-    /// SIGXFSZ: the limit of a file's size.
+    /// SIGXFSZ: the limit of a file's size was reached.
     FileSize = SIGXFSZ;
     /// SIGVTALRM: the process's timer of processor time.
     VirtualAlarm = SIGVTALRM;
@@ -73,9 +73,9 @@ signals! {
     /// SIGINFO: Ctrl-T. Not on Linux.
     #[cfg(not(target_os = "linux"))]
     Info = SIGINFO;
-    /// SIGUSR1: whatever the program says it means.
+    /// SIGUSR1: free for the program to use.
     User1 = SIGUSR1;
-    /// SIGUSR2: whatever the program says it means.
+    /// SIGUSR2: free for the program to use.
     User2 = SIGUSR2;
 }
 

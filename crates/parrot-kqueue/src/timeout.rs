@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// The longest single wait. Earlier releases of OpenBSD refuse timeouts above 24 hours and others refuse very large
-/// seconds, so a longer wait ends early without an event, as the documentation of `Kqueue::wait` allows.
+/// The longest single wait. Earlier releases of OpenBSD refuse timeouts above 24 hours, and other systems refuse very
+/// large seconds. A longer wait ends early without an event, as the documentation of `Kqueue::wait` allows.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60 - 1);
 
-/// The timeout that is handed to the system; `None` waits for as long as it takes.
+/// The timeout for the system. `None` waits for as long as it takes.
 pub(crate) fn clamp(timeout: Option<Duration>) -> Option<Duration> {
     timeout.map(|timeout| timeout.min(LONGEST))
 }

@@ -12,19 +12,18 @@ use std::time::{Duration, SystemTime};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId(
-    /// The number; all of its values are the program's to use.
+    /// The number. The program may use every value.
     pub usize,
 );
 
 /// When a timer fires.
 ///
-/// Times are kept as finely as the system can and rounded up where it is coarser; a timer never fires early. NetBSD,
-/// OpenBSD and DragonFly go by the ticks of their clock, 10 ms long unless `kern.hz` says otherwise, and fire with the
-/// one after the time has come (`filt_timercompute` in NetBSD sys/kern/kern_event.c, `filt_timeradd` in OpenBSD's,
-/// `tvtohz_high` in DragonFly's).
+/// A timer is as precise as the system, rounded up, and never fires early. On NetBSD, OpenBSD and DragonFly it fires
+/// with the next tick of the clock after its time. A tick is 10 ms unless `kern.hz` is set to another rate
+/// (`filt_timercompute` in NetBSD sys/kern/kern_event.c, `filt_timeradd` in OpenBSD's, `tvtohz_high` in DragonFly's).
 ///
-/// A timer whose time has come while nobody waited fires in the next wait, and
-/// [`Event::count`](crate::Event::count) says how often it would have fired.
+/// A timer that was due before a wait fires in that wait, and [`Event::count`](crate::Event::count) is how often it
+/// would have fired.
 ///
 /// ```
 /// use parrot_kqueue::Schedule;
@@ -37,14 +36,14 @@ pub struct TimerId(
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// Again and again, this long after the registration and after each other. Zero is `InvalidInput`.
+    /// Repeatedly, this long after the registration and after each other. Zero is `InvalidInput`.
     Every(Duration),
-    /// Once, this long after the registration; then the registration is gone. Zero fires in the next wait, or a tick or
-    /// two later where the system goes by ticks.
+    /// Once, this long after the registration, which is then gone. Zero fires in the next wait, or a tick or two later
+    /// on the systems that go by ticks.
     After(Duration),
-    /// Once, when the wall clock reads this; then the registration is gone. A time in the past fires in the next
-    /// wait. DragonFly has no such timer and answers `Unsupported`. FreeBSD cuts the time to what it can count, 68 years
-    /// from 1970 (`timer2sbintime` in sys/kern/kern_event.c).
+    /// Once, when the wall clock reads this, and then the registration is gone. A time in the past fires in the next
+    /// wait. DragonFly has no such timer, so there this is `Unsupported`. FreeBSD cuts the time to what it can count,
+    /// 68 years from 1970 (`timer2sbintime` in sys/kern/kern_event.c).
     #[cfg_attr(docsrs, doc(cfg(not(target_os = "dragonfly"))))]
     At(SystemTime),
 }

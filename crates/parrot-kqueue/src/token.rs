@@ -1,8 +1,8 @@
 //! The number that ties an event to what was registered.
 
-/// A plain number chosen by the program and given back with every event of a registration.
+/// A plain number that the program chooses for a registration and gets back with every event of it.
 ///
-/// The queue never looks at it. A slot in a table together with a generation is a good choice: an event that was
+/// The queue never looks at it. A good choice is a slot in a table together with a generation. An event that was
 /// already on its way when its registration ended then names an entry that no longer exists, not another one.
 ///
 /// ```
@@ -13,6 +13,6 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(
-    /// The number; all of its values are the program's to use.
+    /// The number. The program may use every value.
     pub usize,
 );

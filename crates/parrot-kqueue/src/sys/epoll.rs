@@ -4,8 +4,8 @@
 //! for both directions. So there are **two epoll sets**. The outer set holds every Read registration, the queue's own
 //! descriptors (timers, signals and so on) and the inner set. The inner set holds every Write registration. Each filter
 //! thus has an entry, a mode and a token of its own. A one-shot that fires in one direction leaves the other alone,
-//! nothing is ever armed again behind the caller's back, and the queue holds no duplicate of a socket. A wait is one
-//! `epoll_wait` on the outer set, and a second call only if that reports the inner set.
+//! nothing is ever armed again behind the caller's back, and the queue duplicates no socket. A wait is one `epoll_wait`
+//! on the outer set, and a second one only if that reports the inner set.
 
 mod descriptors;
 mod emulated;
@@ -105,7 +105,7 @@ impl Queue {
         drop(descriptors);
         if ready.any() {
             match self.collect(ready, buffer, list) {
-                // The events in the list are reported only once. The failure can wait: its cause is still ready then.
+                // The events in the list would be lost. The failure can wait, since its cause stays ready.
                 Err(_) if !list.is_empty() => {}
                 collected => collected?,
             }
@@ -151,10 +151,10 @@ impl Queue {
     }
 
     /// After a list that was too short, the outer set gets half of the next list, and the descriptors that had more
-    /// share the rest. In a list full of Reads, everything behind one entry of the outer set would otherwise have
-    /// a single place, and that only when the entry has its turn, even for a thousand Writes.
+    /// share the rest. In a list full of Reads, a thousand Writes behind one entry of the outer set would otherwise get
+    /// a single place, and only in those waits that report the entry.
     ///
-    /// A list without a place for every filter is not shared. There, each entry has its turn.
+    /// A list without a place for every filter is not shared. epoll then reports the entries in rotation.
     #[cold]
     fn share<'a>(&self, list: &'a mut [EpollEvent]) -> (&'a mut [EpollEvent], Ready) {
         let crowded = self.crowded.take();
@@ -189,7 +189,7 @@ mod tests {
     use std::{collections::HashSet, io::Write, os::unix::net::UnixStream};
 
     #[test]
-    fn each_kind_of_event_has_its_turns_in_a_list_that_is_always_full() {
+    fn no_filter_starves_in_a_list_that_is_always_full() {
         const CAPACITY: usize = 16;
         const COUNT: usize = 100;
         let queue = Kqueue::new().unwrap();
@@ -208,8 +208,8 @@ mod tests {
         }
         let mut events = Events::with_capacity(CAPACITY);
         let mut reported = HashSet::new();
-        // Half of each list for one kind, a quarter for each of the other two; timers that are due again and again push
-        // nobody aside.
+        // Half of each list is for one kind, and a quarter for each of the other two. Timers that are always due push
+        // nothing aside.
         for _ in 0..2 * 4 * COUNT / CAPACITY {
             queue.wait(&mut events, None).unwrap();
             assert!(events.len() <= CAPACITY);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_list_has_turns_for_each_kind_as_well() {
+    fn no_filter_starves_in_the_shortest_list() {
         let queue = Kqueue::new().unwrap();
         let (near, mut far) = UnixStream::pair().unwrap();
         far.write_all(b"squawk").unwrap();

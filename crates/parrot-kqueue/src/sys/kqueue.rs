@@ -1,8 +1,8 @@
 //! The system's own kqueue, through nix.
 //!
-//! What kqueue does not do by itself is little: it is told the token and what was wanted again whenever a registration
-//! is enabled or disabled, since FreeBSD overwrites both then; and a registration whose mode changes is deleted before
-//! it is added, since adding what is there leaves its mode alone. Both in `submission.rs`.
+//! The kernel does nearly everything. `submission.rs` adds two things. Enabling or disabling a registration repeats its
+//! token and what was wanted, because FreeBSD overwrites both. A registration whose mode changes is deleted before it
+//! is added, because adding what is there leaves its mode alone.
 
 mod filters;
 mod guard;
@@ -35,7 +35,7 @@ use wakers::Wakers;
 
 pub(crate) const BACKEND: &str = "kqueue";
 
-/// The list that `kevent` writes into; it is as long as the caller's list of events.
+/// The list that `kevent` writes into. It is as long as the caller's list of events.
 pub(crate) struct Buffer {
     raw: Vec<KEvent>,
 }
@@ -77,7 +77,7 @@ impl Queue {
         receipts
     }
 
-    /// XNU and Linux refuse a queue that is to watch itself; the others would have it wait for its own events.
+    /// Refuses a queue that is to watch itself, as XNU and Linux do. On the others it would wait for its own events.
     fn check(&self, change: &Change<'_>) -> Result<(), Failure> {
         match change.source {
             Source::Read(descriptor) if descriptor.as_raw_fd() == self.kqueue.as_fd().as_raw_fd() => {
@@ -94,7 +94,7 @@ impl Queue {
         let timeout = if submission.exits.is_due() { Some(Duration::ZERO) } else { timeout };
         let reported = match self.kqueue.kevent(&[], &mut buffer.raw, timeout.map(timespec)) {
             Ok(reported) => reported,
-            // Darwin has answered a timeout that was up with an error.
+            // Darwin has reported the end of a timeout as an error.
             Err(Errno::ETIMEDOUT) => 0,
             Err(errno) => return Err(errno.into()),
         };
@@ -106,7 +106,6 @@ impl Queue {
                 filters::event(raw, &submission.fired(&self.kqueue, raw))
             });
         }
-        // What does not fit is for the next wait.
         while list.len() < buffer.raw.len()
             && let Some(event) = submission.exits.pop()
         {

@@ -1,8 +1,8 @@
-//! What the queue remembers of each descriptor: token and state of its two filters.
+//! Token and state of the two filters of each descriptor.
 //!
-//! The table is indexed by the descriptor's number, which is what an event is looked up by. It is small, because
-//! a server has an entry for each of its connections. It never decides whether something is registered where the kernel
-//! knows: a descriptor that was closed leaves an entry behind, which the next registration of its number replaces.
+//! The table is indexed by the descriptor's number, by which events are looked up. It is small, because a server has an
+//! entry for each of its connections. The kernel decides whether something is registered. A descriptor that was closed
+//! leaves an entry behind, which the next registration of its number replaces.
 
 use crate::Token;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -54,8 +54,8 @@ impl<Tag: Copy + Default> Table<Tag> {
     pub(super) fn entry(&mut self, descriptor: BorrowedFd<'_>) -> &mut Entry<Tag> {
         let index = index(descriptor);
         if index >= self.entries.len() {
-            // Numbers are given out from the lowest, so the table is never much longer than what is open. It grows by
-            // an eighth: doubling would leave up to half of it unused at tens of thousands of connections.
+            // Systems give out the lowest free number, so the table is never much longer than what is open. It grows by
+            // an eighth, because doubling would leave up to half of it unused at tens of thousands of connections.
             let room = index / 8 + 16;
             self.entries.reserve_exact(index + room - self.entries.len());
             self.entries.resize(index + 1, Entry::default());

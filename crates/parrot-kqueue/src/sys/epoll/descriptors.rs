@@ -27,7 +27,7 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Makes a change of a registration that is, or is to be, in this set.
+    /// Makes a change to a registration of this set.
     pub(super) fn apply(
         &mut self,
         set: &Epoll,
@@ -45,22 +45,17 @@ impl Descriptors {
         }
         let gone = Tag::new(tag.generation(), Mode::empty());
         let known = tag.has(Tag::KNOWN);
+        let remove = || if known { set.delete(descriptor) } else { Ok(()) };
         let (next, changed) = match action {
             Action::Add(_) | Action::Enable => {
                 let mut event = interest(descriptor, direction, tag);
                 let armed = if known { set.modify(descriptor, &mut event) } else { set.add(descriptor, event) };
                 (tag.with(Tag::ENABLED).with(Tag::KNOWN), armed)
             }
-            // A disabled registration is in the table only. A set would go on to report errors and hang-ups, which
-            // epoll lets nobody mask (epoll_ctl(2)).
-            Action::Disable | Action::Delete => {
-                let next = if matches!(action, Action::Disable) {
-                    tag.without(Tag::ENABLED).without(Tag::KNOWN)
-                } else {
-                    gone
-                };
-                (next, if known { set.delete(descriptor) } else { Ok(()) })
-            }
+            // A disabled registration is in the table only. A set would still report errors and hang-ups, which epoll
+            // does not mask (epoll_ctl(2)).
+            Action::Disable => (tag.without(Tag::ENABLED).without(Tag::KNOWN), remove()),
+            Action::Delete => (gone, remove()),
         };
         entry.set_tag(direction, if changed.is_ok() { next } else { gone });
         changed.map_err(|errno| match errno {
@@ -78,17 +73,17 @@ impl Descriptors {
         addition: &Addition,
     ) -> Result<(), Failure> {
         if matches!(addition.wanted, Wanted::LowWater(_)) {
-            return Err(Failure::Unsupported("a low-water mark: epoll has none, so count the bytes after reading"));
+            return Err(Failure::Unsupported("epoll has no low-water marks, so count the bytes after reading"));
         }
         let entry = self.table.entry(descriptor);
         let old = entry.tag(direction);
         let new = Tag::new(old.next_generation(), addition.mode);
-        // Whatever happens now, events of the old registration are no longer wanted.
+        // From here on events of the old registration are unwanted, even if this fails.
         entry.set(direction, addition.token, new);
         arm(set, descriptor, interest(descriptor, direction, new), old.has(Tag::KNOWN))?;
         let mut tag = new.with(Tag::PRESENT).with(Tag::ENABLED).with(Tag::KNOWN);
         if addition.disabled {
-            // Armed first all the same, so that what epoll cannot watch fails here and not when it is enabled.
+            // Armed first, so that what epoll cannot watch fails here and not when it is enabled.
             set.delete(descriptor)?;
             tag = new.with(Tag::PRESENT);
         }
@@ -96,7 +91,7 @@ impl Descriptors {
         Ok(())
     }
 
-    /// The event of what epoll reports of a descriptor, if its registration is still the one that epoll means.
+    /// The event that epoll reports, if it is of the present registration of its descriptor.
     #[inline]
     pub(super) fn event(&mut self, direction: Direction, raw: &EpollEvent) -> Option<Event> {
         let data = raw.data();
@@ -121,8 +116,8 @@ impl Descriptors {
     }
 }
 
-/// Puts a registration into its set. That the set knows it already is only assumed: the descriptor may have been closed
-/// since, or its number may stand for another file now.
+/// Puts a registration into its set. `known` is a guess, because the descriptor may have been closed since, or its
+/// number may stand for another file now.
 fn arm(set: &Epoll, descriptor: BorrowedFd<'_>, mut event: EpollEvent, known: bool) -> Result<(), Failure> {
     let armed = if known {
         match set.modify(descriptor, &mut event) {
@@ -137,12 +132,11 @@ fn arm(set: &Epoll, descriptor: BorrowedFd<'_>, mut event: EpollEvent, known: bo
     };
     armed.map_err(|errno| match errno {
         Errno::EPERM => Failure::Unsupported(
-            "this kind of file: epoll takes sockets, pipes, terminals and the like. \
-             Regular files are always ready; watch what happens to them with Change::add_vnode",
+            "epoll does not take this kind of file; a regular file is always ready, so watch it with Change::add_vnode",
         ),
         Errno::ELOOP => Failure::Unsupported(
-            "so many queues inside each other, or queues in a circle: epoll has four in a row at most \
-             (epoll_ctl(2)), so register in the outer queue what the inner ones are to report",
+            "epoll takes at most four queues in a row and none in a circle (epoll_ctl(2)), so register with the outer \
+             queue what the inner ones are to report",
         ),
         errno => errno.into(),
     })

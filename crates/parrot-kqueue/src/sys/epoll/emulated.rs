@@ -1,5 +1,7 @@
-//! The filters that epoll does not have. Each is emulated with descriptors of the queue's own, which stand in the outer
-//! set beside the caller's and are made when they are first needed.
+//! The filters that epoll does not have.
+//!
+//! Each is emulated with descriptors of the queue's own. They stand in the outer set beside the caller's, and are made
+//! when they are first needed.
 
 mod filter;
 mod mark;
@@ -31,7 +33,7 @@ pub(super) struct Emulated {
 }
 
 impl Emulated {
-    /// Everything that is done for a filter is done through this one table.
+    /// The one table of filters. Changes and events of every filter go through it.
     fn filter(&mut self, filter: Filter) -> Option<&mut dyn EmulatedFilter> {
         match filter {
             Filter::Read | Filter::Write => None,
@@ -47,8 +49,7 @@ impl Emulated {
         self.filter(change.source.filter()).ok_or(Failure::NotFound)?.apply(outer, change)
     }
 
-    /// Adds at most `room` events to the list, of those that wait behind the descriptor with this mark. What is left
-    /// stays ready.
+    /// Adds at most `room` events from behind the descriptor with this mark to the list. What is left stays ready.
     pub(super) fn collect(&mut self, mark: Mark, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
         self.filter(mark.filter).map_or(Ok(()), |filter| filter.collect(mark.index, room, list))
     }

@@ -26,7 +26,7 @@ impl Guard {
         Ok(Guard { signals, before, pending })
     }
 
-    /// A signalfd reports what is pending already (signalfd(2)), so to add the signals is enough.
+    /// A signalfd reports what is already pending (signalfd(2)), so adding the signals is enough.
     #[expect(clippy::unused_self, reason = "native kqueue needs it")]
     pub(crate) fn add_to(
         &self,
@@ -41,7 +41,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         while let Ok(Some(_)) = self.pending.read_signal() {}
-        // Fails only for an unknown way of setting it.
+        // This fails only for an unknown way to set the mask.
         let _ = self.before.thread_set_mask();
     }
 }

@@ -1,4 +1,4 @@
-//! What each filter is to kqueue: how its sources are named, what is asked for, and what its events say.
+//! What is particular to each filter: the names of its sources, what an add asks for, and what its events mean.
 
 use super::{raw::Name, timers};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// What names a source. Wakers name themselves.
+/// The kernel's name of a source. Wakers have names of their own.
 pub(super) fn name(source: Source<'_>) -> Result<Name, Failure> {
     let (ident, filter) = match source {
         Source::Read(descriptor) => (ident(descriptor), EventFilter::EVFILT_READ),
@@ -43,14 +43,14 @@ pub(super) fn wanted(wanted: Wanted) -> Result<(FilterFlag, isize), Failure> {
     })
 }
 
-/// What was said of a registration that has fired.
+/// What a registration that has fired was added with.
 pub(super) struct Fired {
-    /// FreeBSD reports what comes along with it as well.
+    /// FreeBSD reports more than this if it happens at the same time.
     pub(super) wanted: FilterFlag,
     pub(super) mode: Mode,
 }
 
-/// The event that the kernel reports. `None` if it is not one that was asked for.
+/// The event that the kernel reports. `None` if nothing asked for it.
 #[inline]
 pub(super) fn event(raw: &KEvent, fired: &Fired) -> Option<Event> {
     let token = Token(raw.udata().cast_unsigned());
@@ -58,12 +58,11 @@ pub(super) fn event(raw: &KEvent, fired: &Fired) -> Option<Event> {
     match raw.filter().ok()? {
         EventFilter::EVFILT_READ => Some(of_descriptor(raw, Event::new(token, Filter::Read))),
         EventFilter::EVFILT_WRITE => Some(of_descriptor(raw, Event::new(token, Filter::Write))),
-        // macOS counts how often a one-shot timer would have fired since (filt_timerprocess in XNU
+        // macOS counts how often a one-shot timer would have fired by now (filt_timerprocess in XNU
         // bsd/kern/kern_event.c).
         EventFilter::EVFILT_TIMER if fired.mode.contains(Mode::ONE_SHOT) => {
             Some(Event::new(token, Filter::Timer).with_data(1))
         }
-        // How often it happened.
         EventFilter::EVFILT_TIMER => Some(Event::new(token, Filter::Timer).with_data(raw.data() as i64)),
         EventFilter::EVFILT_SIGNAL => Some(Event::new(token, Filter::Signal).with_data(raw.data() as i64)),
         EventFilter::EVFILT_PROC => of_process(raw, happened, Event::new(token, Filter::Process)),
@@ -79,7 +78,7 @@ fn of_descriptor(raw: &KEvent, event: Event) -> Event {
     let mut event = event.with_data(raw.data() as i64);
     if raw.flags().contains(EvFlags::EV_EOF) {
         event.flags |= Flags::EOF;
-        // The socket's error. The change's would be in `data`, with EV_ERROR (kqueue(2), EVFILT_READ).
+        // This is the socket's error. An error of a change is in `data`, with EV_ERROR (kqueue(2), EVFILT_READ).
         event.details = raw.fflags().bits();
         if event.details != 0 {
             event.flags |= Flags::ERROR;
@@ -88,32 +87,32 @@ fn of_descriptor(raw: &KEvent, event: Event) -> Event {
     event
 }
 
-/// NetBSD reports the exit also to a registration that asked for something else (knote_proc_exit in
-/// sys/kern/kern_event.c). Then there is no event.
+/// NetBSD reports the exit also to a registration that did not ask for it (knote_proc_exit in sys/kern/kern_event.c).
+/// That is no event.
 fn of_process(raw: &KEvent, happened: FilterFlag, event: Event) -> Option<Event> {
     let happened = names(&PROCESS_FLAGS, happened).fold(ProcessEvents::empty(), |all, event| all | event);
     let event = event.with_details(happened.bits());
-    // Darwin marks an event that has the status. In others `data` is 0, which would be a success.
+    // Without the status `data` is 0, which would mean success.
     let has_status = happened.contains(ProcessEvents::EXIT) && raw.fflags().contains(STATUS);
     let event = if has_status { event.with_data(raw.data() as i64) } else { event };
     (!happened.is_empty()).then_some(event)
 }
 
-/// Darwin gives the status only to those who ask for it, and marks the event that has it (filt_procevent in XNU
-/// bsd/kern/kern_event.c). The others always give it.
+/// Darwin reports the status of a process only if it is asked for, and marks the event that has it (filt_procevent in
+/// XNU bsd/kern/kern_event.c). The other systems always report it.
 #[cfg(target_vendor = "apple")]
 pub(super) const STATUS: FilterFlag = FilterFlag::NOTE_EXITSTATUS;
 #[cfg(not(target_vendor = "apple"))]
 pub(super) const STATUS: FilterFlag = FilterFlag::empty();
 
-/// The names of what a process does, here and in kqueue.
+/// What a process does, here and in kqueue.
 const PROCESS_FLAGS: [(ProcessEvents, FilterFlag); 3] = [
     (ProcessEvents::EXIT, FilterFlag::NOTE_EXIT),
     (ProcessEvents::FORK, FilterFlag::NOTE_FORK),
     (ProcessEvents::EXEC, FilterFlag::NOTE_EXEC),
 ];
 
-/// The names of what happens to a file, here and in kqueue.
+/// What happens to a file, here and in kqueue.
 const VNODE_FLAGS: [(VnodeEvents, FilterFlag); 7] = [
     (VnodeEvents::DELETE, FilterFlag::NOTE_DELETE),
     (VnodeEvents::WRITE, FilterFlag::NOTE_WRITE),

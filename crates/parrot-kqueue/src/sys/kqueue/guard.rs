@@ -1,7 +1,7 @@
 //! The guard that blocks signals.
 //!
-//! Neither nix nor rustix has a safe sigpending or sigtimedwait, and sigwait waits. So the guard asks a kqueue of its
-//! own which of its signals were posted, and takes those with sigwait.
+//! Neither nix nor rustix has a safe sigpending or sigtimedwait, and sigwait blocks. So the guard has a kqueue of its
+//! own, which reports the signals that were posted, and takes those with sigwait.
 
 #[cfg_attr(not(target_os = "openbsd"), path = "guard/take_all.rs")]
 #[cfg_attr(target_os = "openbsd", path = "guard/take_each.rs")]
@@ -18,19 +18,19 @@ use nix::{
 };
 use std::{cell::Cell, fmt, io};
 
-/// The guard's own, to find the end of what is pending. No other signal of the crate's has a number as high as this.
+/// The guard's own signal, to find the end of what is pending. The other signals of the crate have lower numbers.
 const LAST: signal::Signal = signal::Signal::SIGUSR2;
 
-/// What stops a process unless it is handled.
+/// Signals that stop a process unless they are handled.
 const STOPS: [signal::Signal; 3] = [signal::Signal::SIGTSTP, signal::Signal::SIGTTIN, signal::Signal::SIGTTOU];
 
 pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
-    /// Those of `signals` that were not blocked before. What is pending of the others belongs to whoever blocked them.
+    /// Those of `signals` that were not blocked before. The others belong to whoever blocked them.
     own: SigSet,
     posted: Kqueue,
-    /// What `posted` has reported of `own`, which may be pending still.
+    /// What `posted` has reported of `own`, and what may therefore be pending.
     seen: Cell<SigSet>,
 }
 
@@ -39,7 +39,7 @@ impl Guard {
         let signals: SigSet = signals.iter().map(|signal| signal.system()).collect();
         if signals.contains(LAST) {
             return Err(Failure::Unsupported(
-                "a guard of User2: the guard itself needs it to find the end of what is pending; use User1",
+                "a guard cannot block User2, because it needs that signal itself; use User1",
             )
             .into());
         }
@@ -51,8 +51,8 @@ impl Guard {
         Ok(Guard { signals, before, own, posted, seen: Cell::new(SigSet::empty()) })
     }
 
-    /// EVFILT_SIGNAL counts what is posted after it was added and not what is pending (kqueue(2)), so what came before
-    /// is posted again. The counts of `posted` tell what that is, so that no post is lost and none counts twice.
+    /// EVFILT_SIGNAL counts what is posted after it was added and not what is pending (kqueue(2)). So what came before
+    /// is posted again, as often as `posted` has counted it. No post is lost and none counts twice.
     pub(crate) fn add_to(
         &self,
         signals: &[(Signal, Token)],
@@ -67,7 +67,7 @@ impl Guard {
             if meanwhile.is_empty() {
                 break;
             }
-            // The queue may have counted these or not: begin again, with them as what came before.
+            // The queue may or may not have counted these. Begin again, with these among what came before.
             apply(&deletes).all()?;
             before.extend(meanwhile);
         }
@@ -82,7 +82,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Numbers and counts of what was posted since this was asked last.
+    /// Number and count of each signal that was posted since the last call.
     fn take_posted(&self) -> nix::Result<Vec<(usize, i64)>> {
         let mut events = vec![nothing(); self.signals.iter().count()];
         let reported = self.posted.kevent(&[], &mut events, Some(NOW))?;
@@ -101,7 +101,7 @@ impl Guard {
         }
         if STOPS.into_iter().any(|stop| seen.contains(stop)) {
             // sigwait would stop the process for such a signal (`issignal` in kern_sig.c of FreeBSD, OpenBSD and
-            // DragonFly). To continue discards what is to stop it (sigaction(2)).
+            // DragonFly). SIGCONT discards what is pending of them (sigaction(2)).
             signal::kill(Pid::this(), signal::Signal::SIGCONT)?;
         }
         SigSet::from_iter([LAST]).thread_block()?;
@@ -119,7 +119,7 @@ fn ident(signal: signal::Signal) -> usize {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Should it fail, what is pending does now what it does without a guard.
+        // If this fails, pending signals now do what they do without a guard.
         let _ = self.discard_pending();
         let _ = self.before.thread_set_mask();
     }

@@ -1,4 +1,4 @@
-//! Wakers where nix does not know EVFILT_USER (NetBSD has it from 10, OpenBSD from 7.8): a pipe to oneself.
+//! Wakers where nix has no EVFILT_USER, a pipe each. (NetBSD has the filter from 10, OpenBSD from 7.8.)
 
 use super::raw::{Name, change_one};
 use crate::{Event, Filter, Token, Waker, change::Action, waker::Wake};
@@ -19,7 +19,7 @@ struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
     token: Token,
-    /// There is a use in the pipe that was not reported yet. Held while the pipe is written or read, so that the two
+    /// Whether the pipe has a use that was not reported yet. Locked while the pipe is written or read, so that the two
     /// never disagree.
     used: Mutex<bool>,
 }
@@ -53,16 +53,17 @@ pub(super) struct Wakers {
 }
 
 struct Place {
-    /// The number of the pipe's reader, beside each other for all wakers: every event of Read is compared with them.
+    /// The number of the pipe's reader. It is here and not in the pipe, because every event of Read is compared with
+    /// it.
     ident: usize,
     pipe: Arc<Pipe>,
     enabled: bool,
 }
 
 impl Place {
-    /// Nobody is left to use it, and no use is left to be reported: disabled, it can never be enabled again.
+    /// Whether no clone is left and no use is left to report. If the place is disabled, nothing can enable it again.
     ///
-    /// The count is asked first: whoever let go of a clone had used it before, so its use is seen under the lock.
+    /// The count comes first. A clone was used before it was dropped, so its use is then seen under the lock.
     fn is_left(&self) -> bool {
         Arc::strong_count(&self.pipe) == 1 && (!self.enabled || !*self.pipe.used())
     }
@@ -75,7 +76,7 @@ impl Wakers {
         let pipe = Arc::new(Pipe { reader, writer, token, used: Mutex::new(false) });
         let Name { ident, filter } = pipe.name();
         let udata = token.0.cast_signed();
-        // EV_CLEAR: else the queue would stay readable to another one after the use was reported.
+        // Without EV_CLEAR, the queue would stay readable to another queue after the use was reported.
         let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
         change_one(kqueue, KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, udata))?;
         self.places.push(Place { ident, pipe: Arc::clone(&pipe), enabled: true });
@@ -93,10 +94,10 @@ impl Wakers {
         let Place { pipe, .. } = self.places.iter().find(|place| place.ident == raw.ident())?;
         let mut used = pipe.used();
         *used = false;
-        // All uses so far are one event. A read that leaves room has emptied the pipe.
+        // All uses so far are one event. A read that does not fill the buffer has emptied the pipe.
         let mut uses = [0; 512];
         let mut read = rustix::io::read(&pipe.reader, &mut uses);
-        // A use that came while the one before it was reported may have been read with that.
+        // There may be nothing to read, if this use was read together with the one before it.
         let event = read.is_ok().then(|| Event::new(pipe.token, Filter::User).with_data(1));
         while read == Ok(uses.len()) {
             read = rustix::io::read(&pipe.reader, &mut uses);
@@ -119,7 +120,7 @@ impl Wakers {
         Some(registration)
     }
 
-    /// Closes the pipes that nobody is left to use, and of which every use was reported.
+    /// Closes the pipes that have no clones left and no use to report.
     fn drop_left(&mut self) {
         self.places.retain(|place| !place.is_left());
     }

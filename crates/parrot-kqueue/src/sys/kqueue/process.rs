@@ -1,4 +1,4 @@
-//! What to make of the system's refusals to watch a process.
+//! Processes that the system refuses to watch.
 
 use super::{filters::STATUS, raw::change_one};
 use crate::{Event, Filter, ProcessEvents, Token, change::Action, receipts::Failure};
@@ -7,22 +7,22 @@ use nix::{
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
 };
 
-/// What became of a process that the system refused to watch.
+/// What a refusal turns out to be.
 pub(super) enum Answer {
     Watched,
-    /// It had ended already; this is the event.
+    /// The process had already ended, and this is the event.
     Ended(Event),
     Failed(i32),
 }
 
-/// Looks into why a change failed, if it was to watch a process.
+/// Finds out why a change failed, if it was to watch a process.
 pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer {
     if change.filter() != Ok(EventFilter::EVFILT_PROC) || !change.flags().contains(EvFlags::EV_ADD) {
         return Answer::Failed(error);
     }
     match error {
-        // A child that has ended can no longer be added on macOS, NetBSD and OpenBSD, as on FreeBSD and DragonFly it
-        // can (filt_procattach in kern_event.c of each).
+        // macOS, NetBSD and OpenBSD refuse a child that has ended. FreeBSD and DragonFly accept it (filt_procattach in
+        // kern_event.c of each).
         libc::ESRCH if change.fflags().contains(FilterFlag::NOTE_EXIT) => {
             let token = Token(change.udata().cast_unsigned());
             let event = Event::new(token, Filter::Process).with_details(ProcessEvents::EXIT.bits());
@@ -32,8 +32,8 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
                 Found::EndedWith(status) => Answer::Ended(event.with_data(i64::from(status))),
             }
         }
-        // Darwin tells the status to the parent only, and refuses others who ask (filt_procattach in XNU
-        // bsd/kern/kern_event.c).
+        // Darwin reports the status to the parent only, and refuses to watch for another process that asks for it
+        // (filt_procattach in XNU bsd/kern/kern_event.c).
         libc::EACCES if !STATUS.is_empty() && change.fflags().contains(STATUS) => {
             let flags = change.flags().difference(EvFlags::EV_RECEIPT);
             let fflags = change.fflags().difference(STATUS);
@@ -49,10 +49,10 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
     }
 }
 
-/// What there is of a process that the kernel refuses to watch as if it did not exist.
+/// What is left of a process that the kernel no longer finds.
 enum Found {
     Nothing,
-    /// A child that has ended, and nothing more is known of it.
+    /// A child that has ended, without a status.
     Ended,
     /// A child that has ended, with its status in the encoding of wait(2).
     #[cfg_attr(
@@ -62,9 +62,9 @@ enum Found {
     EndedWith(i32),
 }
 
-/// Looks for a child that has ended, and leaves it to be reaped by whoever waits for it.
+/// Looks for a child that has ended, and leaves it to be reaped.
 ///
-/// While a child is about to end, nothing can find it for a moment, and this waits for that moment to pass.
+/// There is a moment in which a child that ends cannot be found in any way. This waits for that moment to pass.
 #[cfg(not(target_os = "openbsd"))]
 fn find(process: usize) -> Found {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -89,8 +89,8 @@ fn find(process: usize) -> Found {
     }
 }
 
-/// Exits that the kernel does not report because the process had ended before it was added. They take changes as the
-/// registrations do that they stand for, until they are reported.
+/// Exits that the kernel does not report because the process had ended before it was added. Until an exit is reported,
+/// it takes changes like the registration that it stands for.
 #[derive(Default)]
 pub(super) struct Exits {
     exits: Vec<Exit>,
@@ -103,13 +103,13 @@ struct Exit {
 }
 
 impl Exits {
-    /// What became of adding a process that had ended.
+    /// Adds the exit of a process that ended before it was added by this change.
     pub(super) fn add(&mut self, change: &KEvent, event: Event) {
         let disabled = change.flags().contains(EvFlags::EV_DISABLE);
         self.exits.push(Exit { process: change.ident(), event, disabled });
     }
 
-    /// Makes a change of an exit that was not reported yet; `false` if there is none, or if it is to be added anew.
+    /// Makes a change to an exit that was not reported yet. `false` if there is none, or if the process is added again.
     pub(super) fn take_change(&mut self, process: usize, action: &Action) -> bool {
         let mut exits = self.exits.iter_mut().enumerate();
         let Some((index, exit)) = exits.find(|(_, exit)| exit.process == process) else { return false };

@@ -1,4 +1,4 @@
-//! Small pieces of kqueue that nix has no word for.
+//! Small pieces around kqueue that nix does not have.
 
 use crate::receipts::Failure;
 use nix::{
@@ -9,7 +9,7 @@ use nix::{
 use rustix::io::FdFlags;
 use std::{io, time::Duration};
 
-/// What names a registration to the kernel.
+/// The name of a registration in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     pub(super) ident: usize,
@@ -17,26 +17,26 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// What a change or an event is about, unless it is of a filter that nix does not know.
+    /// The registration of a change or an event, unless nix does not know its filter.
     pub(super) fn of(raw: &KEvent) -> Option<Name> {
         raw.filter().ok().map(|filter| Name { ident: raw.ident(), filter })
     }
 }
 
-/// A kqueue that is closed on exec. It is not inherited over fork, so no child can get hold of it before the flag is
-/// set.
+/// A kqueue that is closed on exec. Setting the flag after the fact is safe, because no child inherits a kqueue over
+/// fork.
 pub(super) fn kqueue() -> io::Result<Kqueue> {
     let kqueue = Kqueue::new()?;
     rustix::io::fcntl_setfd(&kqueue, FdFlags::CLOEXEC)?;
     Ok(kqueue)
 }
 
-/// An event that is about nothing, to fill lists with.
+/// An event about nothing, to fill lists with.
 pub(super) fn nothing() -> KEvent {
     KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0)
 }
 
-/// The timeout of a call that is not to wait.
+/// The timeout of a call that does not wait.
 pub(super) const NOW: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
 
 pub(super) fn timespec(timeout: Duration) -> libc::timespec {

@@ -1,4 +1,4 @@
-//! Changes on their way to the kernel: one list, one call, an answer for each.
+//! Changes on their way to the kernel, in one list and one call, with an answer for each.
 
 use super::{
     super::table::{Direction, Table},
@@ -20,7 +20,7 @@ use nix::{
 };
 use std::{collections::HashMap, os::fd::BorrowedFd, time::Instant};
 
-/// The owner of a change that no caller asked for: the delete before an add. Its answer is nobody's.
+/// The owner of a change that no caller asked for, the delete before an add.
 const NOBODY: usize = usize::MAX;
 
 /// Mode of a registration of Read or Write, and whether it has a low-water mark.
@@ -30,14 +30,14 @@ struct Tag {
     has_low_water: bool,
 }
 
-/// What was wanted of a source, to be said again when it is enabled or disabled.
+/// What a source was added with, to be repeated when it is enabled or disabled.
 #[derive(Clone, Copy)]
 struct Registration {
     token: Token,
     mode: Mode,
     fflags: FilterFlag,
     data: isize,
-    /// When a timer that fires once, and goes by no wall clock, will.
+    /// When a timer of `Schedule::After` fires.
     due: Option<Instant>,
 }
 
@@ -50,8 +50,8 @@ impl Registration {
         KEvent::new(name.ident, name.filter, flags, self.fflags, self.data, self.token.0.cast_signed())
     }
 
-    /// As it is to be said again of a registration that is there. macOS starts a timer anew with every change of it
-    /// (filt_timertouch in XNU bsd/kern/kern_event.c), so one that fires once is given the time that is left.
+    /// What to repeat for a registration that is there. macOS starts a timer anew with every change (filt_timertouch in
+    /// XNU bsd/kern/kern_event.c), so one that fires once gets the time that is left.
     fn again(self) -> Self {
         let Some(due) = self.due.filter(|_| cfg!(target_vendor = "apple")) else { return self };
         let (fflags, data) = timers::in_units(due.saturating_duration_since(Instant::now()));
@@ -63,13 +63,13 @@ impl Registration {
 #[derive(Default)]
 pub(super) struct Submission {
     changes: Vec<KEvent>,
-    /// For each entry of `changes`, whose change it is.
+    /// For each entry of `changes`, the index of the caller's change.
     owners: Vec<usize>,
     answers: Vec<KEvent>,
     /// Tokens and modes of Read and Write.
     table: Table<Tag>,
-    /// What is registered besides Read and Write, and the low-water marks of those. Entries of one-shots go when they
-    /// fire; an entry too many costs a delete that finds nothing.
+    /// What is registered besides Read and Write, and Read and Write with a low-water mark. Entries of one-shots go
+    /// when they fire. A stale entry costs a delete that finds nothing.
     others: HashMap<Name, Registration>,
     /// Children that had ended before they were added.
     pub(super) exits: process::Exits,
@@ -153,11 +153,11 @@ impl Submission {
         if new.has_low_water {
             self.others.insert(name, registration);
         }
-        // A one-shot that was woken is reported whatever has become of it since, so that would outlive being replaced.
+        // A one-shot that was woken is reported whatever happens to it since, so it would outlive its replacement.
         old != new || mode.contains(Mode::ONE_SHOT)
     }
 
-    /// What was last registered of a descriptor. Whether it still is, only the kernel knows.
+    /// What was last registered of a descriptor. Only the kernel knows whether it still is.
     fn known_descriptor(&mut self, name: Name, descriptor: BorrowedFd<'_>, direction: Direction) -> Registration {
         let (token, tag) = match self.table.existing(descriptor) {
             Some(entry) => (entry.token(direction), entry.tag(direction)),
@@ -172,8 +172,8 @@ impl Submission {
         self.owners.push(owner);
     }
 
-    /// Hands the list to the kernel. Every entry asks for a receipt, so the kernel waits for no event and an error of
-    /// one entry does not end the work on the others (kqueue(2), EV_RECEIPT).
+    /// Passes the list to the kernel. Every entry asks for a receipt, so the kernel does not wait for events, and an
+    /// error of one entry does not end the work on the others (kqueue(2), EV_RECEIPT).
     pub(super) fn submit(&mut self, kqueue: &Kqueue, receipts: &mut Receipts) {
         if self.changes.is_empty() {
             return;
@@ -203,7 +203,7 @@ impl Submission {
                 }
                 process::Answer::Failed(error) => error,
             };
-            // Nothing is registered, so there is nothing to be said again.
+            // Nothing is registered, so there is nothing to repeat.
             if change.flags().contains(EvFlags::EV_ADD)
                 && let Some(name) = Name::of(change)
             {
@@ -215,8 +215,8 @@ impl Submission {
         }
     }
 
-    /// What was said of a registration that has fired. Forgets the registration if it is gone from the kernel with its
-    /// event, as one-shots and processes that have ended are.
+    /// What a registration that has fired was added with. Forgets the registration if the event removes it from the
+    /// kernel, as for one-shots and processes that have ended.
     #[inline]
     pub(super) fn fired(&mut self, kqueue: &Kqueue, raw: &KEvent) -> Fired {
         let unknown = Fired { wanted: FilterFlag::all(), mode: Mode::empty() };
@@ -230,8 +230,8 @@ impl Submission {
         if ended || mode.contains(Mode::ONE_SHOT) {
             self.others.remove(&name);
         } else if cfg!(target_os = "netbsd") && mode.contains(Mode::DISPATCH) {
-            // NetBSD looks for EV_DISPATCH only where there is no EV_CLEAR, which these filters always have
-            // (kqueue_scan in sys/kern/kern_event.c).
+            // NetBSD ignores EV_DISPATCH together with EV_CLEAR, which these filters always have (kqueue_scan in
+            // sys/kern/kern_event.c).
             let _ = change_one(kqueue, registration.change(name, EvFlags::EV_DISABLE));
         }
         Fired { wanted: fflags, mode }
@@ -239,7 +239,7 @@ impl Submission {
 }
 
 fn add_flags(addition: &Addition) -> EvFlags {
-    // Adding what is there and disabled would leave it disabled on some systems.
+    // On some systems, adding what is there and disabled would leave it disabled.
     let enabled = if addition.disabled { EvFlags::EV_DISABLE } else { EvFlags::EV_ENABLE };
     let mut flags = EvFlags::EV_ADD | enabled;
     for (mode, flag) in
@@ -249,16 +249,16 @@ fn add_flags(addition: &Addition) -> EvFlags {
             flags |= flag;
         }
     }
-    // NetBSD looks for EV_DISPATCH only where there is no EV_CLEAR (kqueue_scan in sys/kern/kern_event.c). What is
-    // disabled until it is enabled, and then looked at again, is edge-triggered anyway.
+    // NetBSD ignores EV_DISPATCH together with EV_CLEAR (kqueue_scan in sys/kern/kern_event.c). Dispatch needs no
+    // EV_CLEAR, because enabling looks at the source again.
     if cfg!(target_os = "netbsd") && flags.contains(EvFlags::EV_DISPATCH) {
         flags.remove(EvFlags::EV_CLEAR);
     }
     flags
 }
 
-/// The error number of a receipt, 0 if the change was made. FreeBSD and NetBSD set `flags` to EV_ERROR and macOS adds
-/// it to the others: test the bit. (FreeBSD sys/kern/kern_event.c, XNU bsd/kern/kern_event.c)
+/// The error number of a receipt, 0 if the change was made. FreeBSD and NetBSD set `flags` to EV_ERROR, while macOS
+/// adds it to the other flags (FreeBSD sys/kern/kern_event.c, XNU bsd/kern/kern_event.c). So this tests the bit.
 fn error_of(answer: &KEvent) -> i32 {
     if answer.flags().contains(EvFlags::EV_ERROR) { i32::try_from(answer.data()).unwrap_or(libc::EIO) } else { 0 }
 }
@@ -266,8 +266,8 @@ fn error_of(answer: &KEvent) -> i32 {
 fn failure(change: &KEvent, error: i32) -> Failure {
     match error {
         libc::ENOENT => Failure::NotFound,
-        // NetBSD has no better word for a pipe that nobody reads (pipe_kqfilter in sys/kern/sys_pipe.c); the descriptor
-        // itself was borrowed and is open.
+        // NetBSD reports this for a pipe without a reader (pipe_kqfilter in sys/kern/sys_pipe.c). The descriptor itself
+        // was borrowed, so it is open.
         libc::EBADF if cfg!(target_os = "netbsd") && change.filter() == Ok(EventFilter::EVFILT_WRITE) => {
             Failure::System(libc::EPIPE)
         }

@@ -4,7 +4,8 @@ use crate::{Schedule, receipts::Failure};
 use nix::sys::event::FilterFlag;
 use std::time::{Duration, SystemTime};
 
-/// Data in nanoseconds; `None` where there are only milliseconds (DragonFly sys/sys/event.h has no unit at all).
+/// The unit of nanoseconds. `None` where there are only milliseconds (DragonFly sys/sys/event.h has no units).
+///
 /// NetBSD (from 10) and OpenBSD (from 7.4) number their units 0 to 3 where the others have bits (sys/event.h of each);
 /// nix does not have them. Both take the finer units and round them up to ticks.
 const NANOSECONDS: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
@@ -15,16 +16,17 @@ const NANOSECONDS: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
     Some(FilterFlag::from_bits_retain(if cfg!(target_vendor = "apple") { 4 } else { 8 }))
 };
 
-/// Data is a time of the wall clock: NOTE_ABSTIME of FreeBSD, NetBSD and OpenBSD (sys/event.h of each; nix does not
-/// have it), NOTE_ABSOLUTE of macOS. DragonFly has neither.
+/// The flag of a time of the wall clock. It is NOTE_ABSTIME on FreeBSD, NetBSD and OpenBSD (sys/event.h of each), which
+/// nix does not have, and NOTE_ABSOLUTE on macOS. DragonFly has neither.
 const ABSOLUTE: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
     None
 } else {
     Some(FilterFlag::from_bits_retain(if cfg!(target_vendor = "apple") { 0x8 } else { 0x10 }))
 };
 
-/// FreeBSD and XNU add what is asked for to the time since the start of the machine, and far beyond this (34 years) the
-/// sum overflows: the timer would fire at once (`timer2sbintime` and `filt_timerstart` in FreeBSD sys/kern/kern_event.c).
+/// The longest timer, 34 years. FreeBSD and XNU add the duration to the time since the machine started. With far longer
+/// durations the sum overflows, and the timer fires at once (`timer2sbintime` and `filt_timerstart` in FreeBSD
+/// sys/kern/kern_event.c).
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
 /// `fflags` and `data` of a timer.
@@ -34,7 +36,7 @@ pub(super) fn wanted(schedule: Schedule) -> Result<(FilterFlag, isize), Failure>
         Schedule::At(time) => {
             let Some(absolute) = ABSOLUTE else {
                 return Err(Failure::Unsupported(
-                    "timers that go by the wall clock: this system has none, so set one for the time that is left",
+                    "this system has no timers that go by the wall clock, so set one for the time that is left",
                 ));
             };
             let (unit, data) = in_units(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
@@ -43,9 +45,9 @@ pub(super) fn wanted(schedule: Schedule) -> Result<(FilterFlag, isize), Failure>
     }
 }
 
-/// The unit that holds the duration, and how many of it, rounded up and at least one (NetBSD refuses zero).
+/// A duration as a unit and a number of it, rounded up and at least one, because NetBSD refuses zero.
 ///
-/// Whole milliseconds are given as such: that is what every release of every system understands.
+/// Whole milliseconds are passed as such, which every release of every system understands.
 pub(super) fn in_units(duration: Duration) -> (FilterFlag, isize) {
     let nanoseconds = duration.as_nanos().max(1);
     if let Some(unit) = NANOSECONDS

@@ -1,4 +1,4 @@
-//! Wakers where the system has EVFILT_USER and nix knows it: macOS, FreeBSD, DragonFly.
+//! Wakers where the system and nix have EVFILT_USER, which are macOS, FreeBSD and DragonFly.
 
 use super::raw::{Name, change_one};
 use crate::{Event, Filter, Token, Waker, change::Action, receipts::Failure, waker::Wake};
@@ -9,8 +9,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-/// The bits of `fflags` that are the program's own: an event carries what the last trigger put there (NOTE_FFCOPY and
-/// NOTE_FFLAGSMASK of kqueue(2)). It is the number of the use, so that the event of one use never stands for the next.
+/// The bits of `fflags` that are the program's own. An event carries what the last trigger put there (NOTE_FFCOPY and
+/// NOTE_FFLAGSMASK of kqueue(2)), which is the number of the use, so that the event of one use never stands for the
+/// next.
 const NUMBER: FilterFlag = FilterFlag::NOTE_FFLAGSMASK;
 
 /// What the clones of a waker share. The last of them deletes the registration. If there may be a use that was not
@@ -22,7 +23,7 @@ struct Registration {
     uses: Mutex<Uses>,
 }
 
-/// The number of the last use and of the last one reported. While they differ, there is an event to come, unless it is
+/// The number of the last use and of the last one reported. While they differ, an event is to come, unless the waker is
 /// disabled.
 #[derive(Clone, Copy, Default)]
 struct Uses {
@@ -54,7 +55,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let Uses { made, reported, disabled } = *self.uses();
         if disabled || made == reported {
-            // The queue may be gone, or the registration; either way there is nothing left to do.
+            // The queue or the registration may be gone. Either way there is nothing left to do.
             let _ = self.change(EvFlags::EV_DELETE, FilterFlag::empty());
         }
     }
@@ -62,7 +63,7 @@ impl Drop for Registration {
 
 impl Wake for Registration {
     fn wake(&self) -> io::Result<()> {
-        // Held until the kernel has it, so that the numbers reach it in order.
+        // The lock is held until the kernel has the number, so that the numbers reach it in order.
         let mut uses = self.uses();
         uses.made = uses.made.wrapping_add(1) & NUMBER.bits();
         let number = FilterFlag::from_bits_retain(uses.made);
@@ -73,7 +74,7 @@ impl Wake for Registration {
 /// The wakers of one queue.
 #[derive(Default)]
 pub(super) struct Wakers {
-    /// By their identifiers; those that nobody is left to use are dropped by the next waker.
+    /// By their identifiers. The next waker drops those without clones.
     registrations: HashMap<usize, Weak<Registration>>,
     next_ident: usize,
 }
@@ -84,7 +85,7 @@ impl Wakers {
         let ident = self.next_ident;
         let uses = Mutex::default();
         let registration = Arc::new(Registration { kqueue: Arc::downgrade(kqueue), ident, token, uses });
-        // EV_CLEAR: reported once, however often it was triggered.
+        // With EV_CLEAR it is reported once, however often it was triggered.
         registration.change(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty())?;
         self.next_ident += 1;
         self.registrations.insert(ident, Arc::downgrade(&registration));
@@ -112,7 +113,7 @@ impl Wakers {
         let (ident, token) = (raw.ident(), Token(raw.udata().cast_unsigned()));
         match self.registrations.get(&ident).and_then(Weak::upgrade) {
             Some(registration) => registration.uses().reported = raw.fflags().bits() & NUMBER.bits(),
-            // Its last clone has left this to the report.
+            // The last clone has left the delete to the report.
             None => change(kqueue, ident, token, EvFlags::EV_DELETE, FilterFlag::empty()).ok()?,
         }
         Some(Event::new(token, Filter::User).with_data(1))

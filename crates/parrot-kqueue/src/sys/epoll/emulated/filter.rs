@@ -10,11 +10,10 @@ use std::io;
 
 /// The registrations of one filter.
 pub(super) trait EmulatedFilter {
-    /// Makes a change of a source of this filter.
+    /// Makes a change to a source of this filter.
     fn apply(&mut self, outer: &Epoll, change: &Change<'_>) -> Result<(), Failure>;
 
-    /// Adds at most `room` events to the list, of those that wait behind the descriptor with this index. What is left
-    /// stays ready.
+    /// Adds at most `room` events from behind the descriptor with this index to the list. What is left stays ready.
     fn collect(&mut self, index: u32, room: usize, list: &mut Vec<Event>) -> io::Result<()>;
 }
 
@@ -50,7 +49,7 @@ impl Held {
         Held { token: addition.token, mode: addition.mode, enabled: !addition.disabled }
     }
 
-    /// Whether the registration is gone now that it has fired. One with dispatch is disabled instead.
+    /// Notes that the registration has fired, and returns whether it is gone. Dispatch disables it instead.
     pub(super) fn is_gone_after_firing(&mut self) -> bool {
         self.enabled &= !self.mode.contains(Mode::DISPATCH);
         self.mode.contains(Mode::ONE_SHOT)

@@ -6,13 +6,13 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 const OWN: u64 = 1 << 63;
 const SHARED: u64 = 1 << 62;
 
-/// What epoll gives back with one of the queue's own descriptors.
+/// The epoll data of one of the queue's own descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) filter: Filter,
     /// For filters that have several descriptors.
     pub(crate) index: u32,
-    /// It stands for many registrations, not for one. A filter has at most two of these, with the indices 0 and 1.
+    /// The descriptor stands for many registrations. A filter has at most two of these, with the indices 0 and 1.
     pub(crate) shared: bool,
 }
 

@@ -58,11 +58,11 @@ impl Processes {
         if let Wanted::Process(wanted) = addition.wanted
             && wanted != ProcessEvents::EXIT
         {
-            return Err(Failure::Unsupported("fork and exec: a pidfd reports the exit of a process only"));
+            return Err(Failure::Unsupported("Linux reports only the exit of a process, not fork or exec"));
         }
-        // Nothing ever reads from a pidfd, so it need not be non-blocking, which Linux before 5.10 does not know.
+        // Nothing ever reads from a pidfd, so it need not be non-blocking, which would need Linux 5.10.
         let descriptor = pidfd_open(process.pid(), PidfdFlags::empty()).map_err(|errno| match errno {
-            Errno::NOSYS => Failure::Unsupported("processes: pidfd_open(2) came with Linux 5.3"),
+            Errno::NOSYS => Failure::Unsupported("watching a process needs Linux 5.3 (pidfd_open(2))"),
             errno => errno.into(),
         })?;
         let held = Held::new(addition);
@@ -96,9 +96,8 @@ fn interest(process: ProcessId) -> EpollEvent {
     Mark::single(Filter::Process, process.number()).interest()
 }
 
-/// How a child ended, in the encoding of wait(2), leaving it to be reaped by whoever waits for it. `None` for what is
-/// not a child, since the kernel tells a process's status to its parent only, and on Linux 5.3 (P_PIDFD of waitid(2)
-/// came with 5.4).
+/// How a child ended, in the encoding of wait(2). The child stays to be reaped. `None` if the process is not a child,
+/// since only the parent gets the status, and on Linux 5.3 (P_PIDFD of waitid(2) needs 5.4).
 fn wait_status(process: &OwnedFd) -> Option<i32> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     crate::process::encoded(&waitid(WaitId::PidFd(process.as_fd()), options).ok()??)

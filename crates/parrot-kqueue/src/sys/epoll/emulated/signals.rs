@@ -1,4 +1,4 @@
-//! Signals: one signalfd a queue.
+//! Signals: one signalfd per queue.
 //!
 //! Reading a signalfd consumes the signal, so two queues would divide the posts of one signal between them. A register
 //! of the whole process keeps each signal to one queue.
@@ -70,8 +70,8 @@ impl Signals {
     fn add(&mut self, signal: Signal, held: Held) -> Result<(), Failure> {
         if !SigSet::thread_get_mask()?.contains(signal.system()) {
             return Err(Failure::Invalid(
-                "the signal is not blocked in this thread, so on Linux no queue would ever see it: block it with a \
-                 SignalGuard first",
+                "the signal is not blocked in this thread, so on Linux no queue would see it; block it with \
+                 a SignalGuard first",
             ));
         }
         match self.held.iter_mut().find(|(held_signal, _)| *held_signal == signal) {
@@ -79,7 +79,7 @@ impl Signals {
             None => {
                 if TAKEN.fetch_or(bit(signal), Ordering::Relaxed) & bit(signal) != 0 {
                     return Err(Failure::AlreadyExists(
-                        "another queue of this process has the signal: on Linux it can be delivered to one only",
+                        "another queue of this process has the signal, and on Linux only one can",
                     ));
                 }
                 self.held.push((signal, held));
@@ -104,7 +104,7 @@ impl Signals {
         self.update()
     }
 
-    /// Tells the signalfd which signals it is to report.
+    /// Sets which signals the signalfd reports.
     fn update(&mut self) -> Result<(), Failure> {
         let mut wanted = SigSet::empty();
         for (signal, _) in self.held.iter().filter(|(_, held)| held.enabled) {

@@ -1,5 +1,5 @@
-//! Timers: one timerfd for each clock, armed to the earliest deadline of a heap. None is armed for a single timer, so
-//! that the queue itself becomes readable when a timer is due.
+//! Timers: one timerfd for each clock, armed to the earliest deadline of a heap. Thanks to the timerfd, the queue
+//! itself becomes readable when a timer is due.
 
 use super::{
     filter::{EmulatedFilter, Held},
@@ -45,7 +45,7 @@ impl EmulatedFilter for Timers {
                 None => clock.insert(Clock::new(outer, is_wall)?),
             };
             clock.add(id, schedule, Held::new(addition))?;
-            // The name is the registration, so a timer of this name on the other clock is replaced.
+            // A timer of this name on the other clock is replaced.
             return match other.as_mut().map(|other| other.delete(id)) {
                 None | Some(Ok(()) | Err(Failure::NotFound)) => Ok(()),
                 Some(failed) => failed,
@@ -76,11 +76,11 @@ struct Clock {
     descriptor: OwnedFd,
     clock: ClockId,
     timers: HashMap<TimerId, Timer>,
-    /// What is due when. An entry whose generation is not its timer's is left over from before a change; it is thrown
-    /// away when it comes up.
+    /// Deadlines. An entry with another generation than its timer's is left over from before a change. It is removed
+    /// when it comes up.
     heap: BinaryHeap<Reverse<(Instant, u64, TimerId)>>,
     next_generation: u64,
-    /// What the timerfd is armed to, 0 if to nothing; unknown once it has expired.
+    /// The deadline that the timerfd is armed to, 0 if to none. Unknown once it has expired.
     armed: Option<Instant>,
 }
 
@@ -126,7 +126,8 @@ impl Clock {
         self.arm()
     }
 
-    /// A disabled timer goes on counting: enabled past its deadline it fires at once, with all it has missed.
+    /// A disabled timer keeps counting. If it is enabled past its deadline, it fires at once with all that it has
+    /// missed.
     fn set_enabled(&mut self, id: TimerId, enabled: bool) -> Result<(), Failure> {
         self.timers.get_mut(&id).ok_or(Failure::NotFound)?.held.enabled = enabled;
         self.queue_up(id);
@@ -150,7 +151,7 @@ impl Clock {
                 self.queue_up(id);
             }
         }
-        // Set anew, it is no longer readable.
+        // Once it is set again, the timerfd is no longer readable.
         self.armed = None;
         self.arm().map_err(Into::into)
     }
@@ -161,7 +162,7 @@ impl Clock {
         self.heap.peek().and_then(|&Reverse((deadline, _, id))| (deadline <= now).then_some(id))
     }
 
-    /// Enters a timer into the heap at its deadline, or nowhere if it is disabled; its earlier entry is left over.
+    /// Enters a timer into the heap at its deadline, unless it is disabled. Its earlier entry is left over.
     fn queue_up(&mut self, id: TimerId) {
         let Some(timer) = self.timers.get_mut(&id) else { return };
         self.next_generation += 1;
@@ -183,10 +184,10 @@ impl Clock {
         }
     }
 
-    /// Arms the timerfd to the earliest deadline, if it is not yet. Most changes of timers leave that as it is.
+    /// Arms the timerfd to the earliest deadline. Most changes leave that deadline as it is, and cost no call.
     fn arm(&mut self) -> Result<(), Failure> {
         self.drop_left_over();
-        // All zero disarms, so a deadline at the beginning of time is moved by a nanosecond.
+        // Zero disarms, so a deadline at the beginning of time is moved by a nanosecond.
         let deadline = self.heap.peek().map_or(0, |&Reverse((deadline, ..))| deadline.max(1));
         if self.armed == Some(deadline) {
             return Ok(());

@@ -1,11 +1,11 @@
-//! Files: one inotify descriptor a queue.
+//! Files: one inotify descriptor per queue.
 //!
-//! inotify watches an inode by a path, kqueue an open file. The path that leads to an open file whatever becomes of its
-//! name is the one in /proc/self/fd. inotify says less than kqueue: that links or attributes changed, not which. So a
-//! registration holds a duplicate of its file and compares length and number of links with what they were.
+//! inotify watches an inode by a path, kqueue an open file. The path in /proc/self/fd leads to an open file whatever
+//! becomes of its name. inotify reports less than kqueue, such as that links or attributes changed but not which. So
+//! a registration holds a duplicate of its file and compares length and number of links with what they were.
 //!
-//! Registrations of one inode, through whichever descriptors, share inotify's watch of it. What is due is reported in
-//! the order in which it became due, so that a short list leaves nobody out.
+//! Registrations of one inode share inotify's watch of it, whichever descriptors they are of. Files are reported in the
+//! order in which they became due, so that none starves in a short list.
 
 use super::{
     filter::{EmulatedFilter, Held, OnFirstUse},
@@ -42,7 +42,7 @@ struct Files {
     registrations: HashMap<i32, Registration>,
     /// The registrations of each inode, by inotify's name of it.
     watches: HashMap<i32, Vec<i32>>,
-    /// What may be due, the longest first. One that is not due when its turn comes was disabled since.
+    /// Files that may be due, the longest first. One that is not due when it comes up was disabled since.
     due: VecDeque<i32>,
 }
 
@@ -57,7 +57,7 @@ struct Registration {
     links: u64,
     /// What has happened and is wanted, but not reported yet.
     happened: VnodeEvents,
-    /// It stands in `Files::due`.
+    /// Whether it stands in `Files::due`.
     queued: bool,
 }
 
@@ -66,14 +66,14 @@ impl Registration {
         self.held.enabled && !self.happened.is_empty()
     }
 
-    /// Takes its place among those that are due, if it is due and has none.
+    /// Enters the registration into `due`, if it is due and not there yet.
     fn queue_up(&mut self, number: i32, due: &mut VecDeque<i32>) {
         if self.is_due() && !std::mem::replace(&mut self.queued, true) {
             due.push_back(number);
         }
     }
 
-    /// Adds to what has happened, from inotify's words and from what the file looks like now.
+    /// Notes what inotify reports and what has changed in the file.
     fn note(&mut self, flags: inotify::ReadFlags) {
         use inotify::ReadFlags as Flag;
         let mut happened = VnodeEvents::empty();
@@ -142,7 +142,7 @@ impl EmulatedFilter for Vnodes {
                 self.unwatch(unused)?;
             }
         }
-        Ok(self.come_again_if_due()?)
+        Ok(self.report_again_if_due()?)
     }
 }
 
@@ -153,7 +153,7 @@ impl Vnodes {
         let file = rustix::io::fcntl_dupfd_cloexec(file, 0)?;
         let stat = fstat(&file)?;
         check(FileType::from_raw_mode(stat.st_mode), wanted)?;
-        // What has happened so far belongs to those who were registered then.
+        // Events up to now are for earlier registrations only.
         self.read()?;
         let watch = self.watch(&file, &stat, wanted)?;
         let (length, links) = measures(&stat);
@@ -161,7 +161,7 @@ impl Vnodes {
         let registration = Registration { held, wanted, file, watch, length, links, happened, queued };
         let unused = self.files.insert(number, registration);
         self.unwatch(unused)?;
-        Ok(self.come_again_if_due()?)
+        Ok(self.report_again_if_due()?)
     }
 
     fn delete(&mut self, file: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -173,16 +173,16 @@ impl Vnodes {
         Ok(self.unwatch(unused)?)
     }
 
-    /// What happens to a disabled registration is kept and reported when it is enabled.
+    /// What happens while a registration is disabled is reported when it is enabled.
     fn set_enabled(&mut self, file: BorrowedFd<'_>, enabled: bool) -> Result<(), Failure> {
         let number = file.as_raw_fd();
         let registration = self.files.registrations.get_mut(&number).ok_or(Failure::NotFound)?;
         registration.held.enabled = enabled;
         registration.queue_up(number, &mut self.files.due);
-        if enabled { Ok(self.come_again_if_due()?) } else { Ok(()) }
+        if enabled { Ok(self.report_again_if_due()?) } else { Ok(()) }
     }
 
-    /// Takes what inotify has, so that nothing is left that would be reported again.
+    /// Reads everything that inotify has, so that its descriptor is no longer ready.
     fn read(&mut self) -> Result<(), Errno> {
         match rustix::io::read(&self.left_over, &mut [0; 8]) {
             Ok(_) | Err(Errno::AGAIN) => {}
@@ -198,7 +198,7 @@ impl Vnodes {
             };
             let (watch, mut flags) = (event.wd(), event.events());
             if event.file_name().is_some() {
-                // It happened to a file in the directory, not to the directory.
+                // This happened to a file in the directory, not to the directory.
                 flags -= inotify::ReadFlags::MODIFY | inotify::ReadFlags::ATTRIB;
             }
             if flags.contains(inotify::ReadFlags::QUEUE_OVERFLOW) {
@@ -209,8 +209,8 @@ impl Vnodes {
         }
     }
 
-    /// Lets the next wait report what is left over.
-    fn come_again_if_due(&self) -> Result<(), Errno> {
+    /// Makes the next wait report what is left over.
+    fn report_again_if_due(&self) -> Result<(), Errno> {
         if self.files.due.is_empty() {
             return Ok(());
         }
@@ -220,21 +220,21 @@ impl Vnodes {
         }
     }
 
-    /// Watches a file's inode for what is wanted in addition to what other registrations want of it.
+    /// Watches a file's inode for what is wanted, in addition to what other registrations want of it.
     fn watch(&self, file: &OwnedFd, stat: &Stat, wanted: VnodeEvents) -> Result<i32, Failure> {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let flags = words(stat, wanted) | inotify::WatchFlags::MASK_ADD;
+        let flags = watch_flags(stat, wanted) | inotify::WatchFlags::MASK_ADD;
         inotify::add_watch(&self.inotify, path, flags).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR => Failure::Unsupported("files without /proc: mount it to watch them"),
+            Errno::NOENT | Errno::NOTDIR => Failure::Unsupported("watching a file needs /proc on Linux, so mount it"),
             errno => errno.into(),
         })
     }
 
-    /// Ends inotify's watch of an inode that no registration needs any more. Until then it may say more than is wanted.
+    /// Ends inotify's watch of an inode that no registration needs. Until then it may report more than is wanted.
     fn unwatch(&self, unused: Option<i32>) -> Result<(), Errno> {
         let Some(watch) = unused else { return Ok(()) };
         match inotify::remove_watch(&self.inotify, watch) {
-            // The inode has gone, and its watch with it.
+            // The inode is gone, and its watch with it.
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -242,16 +242,16 @@ impl Vnodes {
 }
 
 impl Files {
-    /// Enters a registration in place of what there is; answers with the watch that nobody needs any more.
+    /// Enters a registration in place of what is there. Returns a watch that no registration needs any more.
     fn insert(&mut self, number: i32, registration: Registration) -> Option<i32> {
-        // First, so that a watch that stays in use is not given up.
+        // This comes first, so that a watch that stays in use does not end.
         self.watches.entry(registration.watch).or_default().push(number);
         let unused = self.remove(number);
         self.registrations.insert(number, registration);
         unused
     }
 
-    /// Ends a registration, if there is one; answers with the watch that nobody needs any more.
+    /// Ends a registration, if there is one. Returns a watch that no registration needs any more.
     fn remove(&mut self, number: i32) -> Option<i32> {
         let Registration { watch, queued, .. } = self.registrations.remove(&number)?;
         if queued {
@@ -268,7 +268,7 @@ impl Files {
         unused
     }
 
-    /// Adds to what has happened to the files of one inode.
+    /// Notes what inotify reports for the registrations of one inode.
     fn note(&mut self, watch: i32, flags: inotify::ReadFlags) {
         for &number in self.watches.get(&watch).into_iter().flatten() {
             if let Some(registration) = self.registrations.get_mut(&number) {
@@ -278,7 +278,7 @@ impl Files {
         }
     }
 
-    /// inotify has lost count, so anything may have happened: a hint too many is better than one that is missing.
+    /// inotify has lost events, so anything may have happened. An event too many is better than one too few.
     fn note_all(&mut self) {
         for (&number, registration) in &mut self.registrations {
             registration.note(inotify::ReadFlags::MODIFY | inotify::ReadFlags::ATTRIB);
@@ -287,24 +287,24 @@ impl Files {
     }
 }
 
-/// What can be watched of such a file.
+/// Whether this can be watched of such a file.
 fn check(kind: FileType, wanted: VnodeEvents) -> Result<(), Failure> {
     match kind {
         FileType::Fifo | FileType::Socket | FileType::Unknown => Err(Failure::Invalid(
-            "this is no file but a pipe, a socket or the like: watch it with Change::add_read or Change::add_write",
+            "a pipe or a socket is not a file, so watch it with Change::add_read or Change::add_write",
         )),
         _ if wanted.contains(VnodeEvents::REVOKE) => {
-            Err(Failure::Unsupported("revoke: Linux has no such call, so there is nothing to report"))
+            Err(Failure::Unsupported("Linux has no revoke, so leave VnodeEvents::REVOKE out"))
         }
         FileType::Directory if wanted.contains(VnodeEvents::DELETE) => Err(Failure::Unsupported(
-            "the removal of a directory: Linux tells nobody who has it open. Watch WRITE of the one it is in",
+            "Linux does not report the removal of an open directory, so watch WRITE of its parent",
         )),
         _ => Ok(()),
     }
 }
 
-/// inotify's words for what is wanted.
-fn words(stat: &Stat, wanted: VnodeEvents) -> inotify::WatchFlags {
+/// inotify's flags for what is wanted.
+fn watch_flags(stat: &Stat, wanted: VnodeEvents) -> inotify::WatchFlags {
     use inotify::WatchFlags as Flag;
     let written = if FileType::from_raw_mode(stat.st_mode).is_dir() {
         Flag::CREATE | Flag::DELETE | Flag::MOVED_FROM | Flag::MOVED_TO
@@ -321,7 +321,7 @@ fn words(stat: &Stat, wanted: VnodeEvents) -> inotify::WatchFlags {
     ]
     .into_iter()
     .filter(|&(event, _)| wanted.contains(event))
-    .fold(Flag::empty(), |words, (_, word)| words | word)
+    .fold(Flag::empty(), |flags, (_, flag)| flags | flag)
 }
 
 /// Length and number of links, in types that are the same on every architecture.
@@ -336,7 +336,7 @@ mod tests {
     use std::{collections::HashSet, io::Write, os::fd::AsFd, time::Duration};
 
     #[test]
-    fn files_that_are_always_written_to_take_turns_in_a_short_list() {
+    fn no_file_starves_in_a_short_list() {
         let queue = Kqueue::new().unwrap();
         let mut files: Vec<_> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
         for (index, file) in files.iter().enumerate() {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_before_a_file_was_added_is_reported_only_to_those_who_were_there() {
+    fn a_registration_reports_nothing_from_before_it_was_added() {
         let queue = Kqueue::new().unwrap();
         let mut file = tempfile::tempfile().unwrap();
         let (early, late) = (file.try_clone().unwrap(), file.try_clone().unwrap());

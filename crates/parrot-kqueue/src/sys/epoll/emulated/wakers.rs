@@ -17,8 +17,8 @@ use std::{
 /// a thread may use its waker and end.
 struct Shared {
     descriptor: OwnedFd,
-    /// There is a use in the eventfd that was not reported yet. Held while the eventfd is written or read, so that the
-    /// two never disagree.
+    /// Whether the eventfd has a use that was not reported yet. Locked while the eventfd is written or read, so that
+    /// the two never disagree.
     used: Mutex<bool>,
 }
 
@@ -53,9 +53,9 @@ struct Place {
 }
 
 impl Place {
-    /// No clone is left to use it, and no use is left to be reported: disabled, it can never be enabled again.
+    /// Whether no clone is left and no use is left to report. If the place is disabled, nothing can enable it again.
     ///
-    /// The count is asked first. A clone that is gone was used before, so its use is seen under the lock.
+    /// The count comes first. A clone was used before it was dropped, so its use is then seen under the lock.
     fn is_left(&self) -> bool {
         Arc::strong_count(&self.shared) == 1 && (!self.enabled || !*self.shared.used())
     }
@@ -82,7 +82,7 @@ impl EmulatedFilter for Wakers {
             *used = false;
             rustix::io::read(&shared.descriptor, &mut uses)
         };
-        // Closed with its last use reported, it leaves the epoll set.
+        // Closing the eventfd takes it out of the epoll set.
         place.take_if(|place| place.is_left());
         if read.is_ok() {
             list.push(event.with_data(i64::try_from(u64::from_ne_bytes(uses)).unwrap_or(i64::MAX)));

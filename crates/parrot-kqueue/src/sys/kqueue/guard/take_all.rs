@@ -1,8 +1,8 @@
-//! Taking what is pending, up to a signal that the thread has sent to itself.
+//! Takes what is pending, up to a signal that the thread has sent to itself.
 //!
-//! sigwait takes the lowest number first, of what is pending for the process before or together with what is pending
+//! sigwait takes the lowest number first. What is pending for the process comes before or together with what is pending
 //! for the thread (`kern_sigtimedwait` in FreeBSD and DragonFly kern_sig.c, `sigtimedwait1` in NetBSD sys_sig.c,
-//! `__sigwait_nocancel` in XNU kern_sig.c), so that the last comes last.
+//! `__sigwait_nocancel` in XNU kern_sig.c). So the last signal comes last.
 
 use nix::sys::{
     pthread::{pthread_kill, pthread_self},
