@@ -1,62 +1,33 @@
-//! The load generator against servers that lie: each is caught, and counted as what it did.
+//! The load generator against servers that lie. Each lie is found and counted as what it was.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parrot_load::{Close, Failures, Length, Mark, Pace, Plan, Report, Stop};
+use parrot_testkit::PATIENCE;
+use parrot_testkit::scripted::{echo, reply, serve};
 
-/// How long a test waits for an answer that comes: long enough for a machine that is busy or emulated.
-const PATIENT: Duration = Duration::from_secs(20);
-/// How long one waits for an answer that never comes.
+/// The timeout in tests whose server falls silent.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A server that serves each connection, numbered as accepted, with `serve` on a thread of its own, for as long as the
-/// test runs.
-fn server(serve: impl Fn(u64, TcpStream) -> std::io::Result<()> + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve = Arc::new(serve);
-    thread::spawn(move || {
-        for (number, stream) in (0..).zip(listener.incoming().flatten()) {
-            let serve = Arc::clone(&serve);
-            stream.set_nodelay(true).unwrap();
-            thread::spawn(move || serve(number, stream));
-        }
-    });
-    address
-}
+const HOUR: Length = Length::Time(Duration::from_secs(3600));
 
-/// Answers every receive with what `answer` makes of it; it is told how many came before on the connection.
+/// A server that replies to every receive with what `answer` makes of it and of the number of receives before it.
 fn answering(answer: impl Fn(u64, &[u8]) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
-    server(move |_, mut stream| {
-        let mut buffer = vec![0; 64 << 10];
-        for receive in 0.. {
-            let count = stream.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            stream.write_all(&answer(receive, &buffer[..count]))?;
-        }
-        Ok(())
-    })
+    serve(move |_, stream| reply(stream, &answer))
 }
 
 fn honest() -> SocketAddr {
     answering(|_, bytes| bytes.to_vec())
 }
 
-fn echo(mut stream: TcpStream) -> std::io::Result<()> {
-    std::io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
-}
-
-/// An address that nobody else can take and nobody listens at, for as long as the socket lives.
-fn held() -> (std::os::fd::OwnedFd, SocketAddr) {
+/// An address at which nobody listens, and which nobody can take while the socket lives.
+fn unused_address() -> (std::os::fd::OwnedFd, SocketAddr) {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
@@ -70,20 +41,20 @@ fn plan(address: SocketAddr) -> Plan {
         connections: 4,
         warmup: Duration::ZERO,
         length: Length::Messages(200),
-        timeout: PATIENT,
+        timeout: PATIENCE,
         ..Plan::new(address)
     }
 }
 
-/// The report on [`plan`], changed by `change`.
+/// The report on a run of [`plan`], changed by `change`.
 fn run(address: SocketAddr, change: impl FnOnce(&mut Plan)) -> Report {
     let mut plan = plan(address);
     change(&mut plan);
-    parrot_load::run(&plan, &Stop::default(), &mut ()).expect("a run that takes place")
+    parrot_load::run(&plan, &Stop::default(), &mut ()).expect("the run takes place")
 }
 
 #[test]
-fn an_honest_server_passes_and_every_message_is_counted() {
+fn an_honest_server_passes_with_every_message_counted() {
     for (size, pipeline, threads) in [(1, 1, 1), (12, 8, 2), (5000, 3, 3), (300_000, 2, 1)] {
         let report = run(honest(), |plan| {
             (plan.size, plan.pipeline, plan.threads) = (size, pipeline, threads);
@@ -95,7 +66,7 @@ fn an_honest_server_passes_and_every_message_is_counted() {
 }
 
 #[test]
-fn exactly_as_many_messages_as_asked_for_are_sent() {
+fn exactly_the_planned_number_of_messages_is_sent() {
     let received = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&received);
     let address = answering(move |_, bytes| {
@@ -104,7 +75,7 @@ fn exactly_as_many_messages_as_asked_for_are_sent() {
     });
     let report = run(address, |plan| (plan.connections, plan.length) = (7, Length::Messages(1003)));
     assert_eq!(report.messages, 1003);
-    assert_eq!(received.load(Ordering::Relaxed), 1003 * 12, "12 bytes for each message, and not one more");
+    assert_eq!(received.load(Ordering::Relaxed), 1003 * 12, "12 bytes for each message");
 }
 
 #[test]
@@ -122,7 +93,7 @@ fn a_server_that_swallows_a_byte_is_caught() {
 }
 
 #[test]
-fn a_server_that_swallows_the_last_byte_of_an_answer_is_caught_by_its_silence() {
+fn a_server_that_swallows_the_last_byte_times_out() {
     let address = answering(|receive, bytes| bytes[..bytes.len() - usize::from(receive == 3)].to_vec());
     assert_eq!(run(address, |plan| plan.timeout = SILENCE).failures.timeout, 4);
 }
@@ -131,7 +102,7 @@ fn a_server_that_swallows_the_last_byte_of_an_answer_is_caught_by_its_silence() 
 fn a_server_that_answers_twice_is_caught() {
     let address = answering(|receive, bytes| bytes.repeat(if receive == 3 { 2 } else { 1 }));
     let failures = run(address, |_| {}).failures;
-    // The second answer is unasked for, unless the next message was sent before it came: then it is the wrong one.
+    // The second answer counts as extra bytes, or as wrong ones if the next message was sent before it came.
     assert_eq!(failures.unasked + failures.mismatch, 4, "{failures}");
 }
 
@@ -142,8 +113,8 @@ fn a_server_that_answers_with_other_bytes_is_caught() {
 }
 
 #[test]
-fn a_server_that_answers_a_message_with_the_one_before_is_caught() {
-    let address = server(|_, mut stream| {
+fn a_server_that_repeats_the_message_before_is_caught() {
+    let address = serve(|_, mut stream| {
         let (mut before, mut message) = ([0; 12], [0; 12]);
         stream.read_exact(&mut before)?;
         stream.write_all(&before)?;
@@ -156,7 +127,7 @@ fn a_server_that_answers_a_message_with_the_one_before_is_caught() {
 
 #[test]
 fn a_server_that_closes_early_is_caught() {
-    let address = server(|_, mut stream| {
+    let address = serve(|_, mut stream| {
         let mut message = [0; 12];
         for _ in 0..3 {
             stream.read_exact(&mut message)?;
@@ -179,12 +150,12 @@ fn a_server_that_stalls_is_caught() {
 }
 
 #[test]
-fn an_idle_connection_that_the_server_ends_is_caught() {
+fn an_idle_connection_that_the_server_closes_is_caught() {
     let (ended, end) = mpsc::channel();
-    let end = std::sync::Mutex::new(end);
-    let address = server(move |number, stream| {
+    let end = Mutex::new(end);
+    let address = serve(move |number, stream| {
         match number {
-            // The active one is answered once the first of the idle ones has been closed.
+            // The active connection gets its answer once the first idle one is closed.
             0 => end.lock().unwrap().recv().unwrap(),
             1 => {
                 drop(stream);
@@ -200,17 +171,17 @@ fn an_idle_connection_that_the_server_ends_is_caught() {
 }
 
 #[test]
-fn an_idle_connection_that_the_server_ends_is_lost_also_beside_one_for_each_message() {
-    // The idle ones are opened first.
-    let address = server(|number, stream| if number == 0 { Ok(()) } else { echo(stream) });
+fn a_closed_idle_connection_counts_as_lost_with_reconnect() {
+    // Idle connections are opened first.
+    let address = serve(|number, stream| if number == 0 { Ok(()) } else { echo(stream) });
     let report = run(address, |plan| (plan.idle, plan.reconnect) = (3, Some(Close::Reset)));
     assert!(report.marks.contains(&Mark::ConnectionsLost), "{report}");
     assert_eq!((report.connecting.opened, report.connecting.open), (3, 2), "{report}");
 }
 
 #[test]
-fn a_server_that_is_not_there_is_an_error_that_says_so() {
-    let (_socket, address) = held();
+fn a_missing_server_is_reported_as_an_error() {
+    let (_socket, address) = unused_address();
     for reconnect in [None, Some(Close::Finish)] {
         let plan = Plan { reconnect, length: Length::Messages(4), ..plan(address) };
         let error = parrot_load::run(&plan, &Stop::default(), &mut ()).unwrap_err().to_string();
@@ -219,7 +190,7 @@ fn a_server_that_is_not_there_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_refusal_is_counted_as_one_with_its_reason_and_not_waited_for() {
+fn a_refused_connection_is_counted_without_a_timeout() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -229,12 +200,10 @@ fn a_refusal_is_counted_as_one_with_its_reason_and_not_waited_for() {
             let mut message = [0; 12];
             stream.read_exact(&mut message).unwrap();
             if served == 3 {
-                // Before the answer: the next connection would wait in its backlog, and be reset.
+                // Before the answer. Otherwise the next connection would wait in the backlog and be reset.
                 listener = None;
             }
-            if let Err(error) = stream.write_all(&message) {
-                panic!("{error}");
-            }
+            stream.write_all(&message).unwrap();
         }
     });
     let report = run(address, |plan| {
@@ -246,11 +215,11 @@ fn a_refusal_is_counted_as_one_with_its_reason_and_not_waited_for() {
 }
 
 #[test]
-fn a_connection_for_each_message_opens_as_many_as_messages() {
+fn reconnect_opens_one_connection_for_each_message() {
     for close in [Close::Finish, Close::Reset] {
         let accepted = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&accepted);
-        let address = server(move |_, stream| {
+        let address = serve(move |_, stream| {
             counted.fetch_add(1, Ordering::Relaxed);
             echo(stream)
         });
@@ -260,19 +229,18 @@ fn a_connection_for_each_message_opens_as_many_as_messages() {
     }
 }
 
-/// Echoes until it has been asked `number` times, then tells that it stalls, and echoes nothing before it is told to.
+/// A server that echoes `number` messages, reports that it stalls, and goes on when the sender is dropped.
 fn stalling(number: u64) -> (SocketAddr, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (stalled, stall) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
-    let (asked, gate) = (AtomicU64::new(0), std::sync::Mutex::new(released));
+    let (asked, gate) = (AtomicU64::new(0), Mutex::new(released));
     let address = answering(move |_, bytes| {
         let before = asked.fetch_add(1, Ordering::Relaxed);
         if before == number {
             stalled.send(()).unwrap();
         }
         if before >= number {
-            // Whoever holds the gate waits for the word, everybody else for the gate; once the word was given, which
-            // is done by hanging up, nobody waits.
+            // One thread waits for the release and the others for the gate. After the release no thread waits.
             let _ = gate.lock().unwrap().recv();
         }
         bytes.to_vec()
@@ -285,7 +253,7 @@ fn an_open_loop_charges_a_stall_to_every_message_it_delayed() {
     let (address, stall, release) = stalling(500);
     let stalled = thread::spawn(move || {
         stall.recv().unwrap();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         thread::sleep(Duration::from_millis(500)); // the stall itself: a quarter of the window
         let stalled = begun.elapsed();
         drop(release);
@@ -298,11 +266,11 @@ fn an_open_loop_charges_a_stall_to_every_message_it_delayed() {
     let stalled = stalled.join().unwrap().as_secs_f64() * 1e6;
     assert_eq!((report.failures, report.latency.count), (Failures::default(), 2000), "{report}");
     assert!(report.latency.max >= stalled * 0.99, "a stall of {stalled} us\n{report}");
-    // An eighth of the messages fell due in the first half of the stall, and waited at least for the other half.
+    // An eighth of the messages fell due in the first half of the stall, and waited for at least the other half.
     assert!(report.latency.p90 >= stalled * 0.45, "a stall of {stalled} us\n{report}");
-    // Timed from the send only the four that were under way look slow.
+    // Measured from the send, only the four messages that were under way look slow.
     let service = report.service.unwrap();
-    assert!(service.p90 * 2.0 < report.latency.p90, "the stall is hidden from those who time the sends: {report}");
+    assert!(service.p90 * 2.0 < report.latency.p90, "latency from the send hides the stall: {report}");
 }
 
 #[test]
@@ -314,13 +282,13 @@ fn an_open_loop_charges_a_stall_that_never_ends() {
         plan.timeout = SILENCE;
     });
     assert_eq!(report.failures.timeout, 4, "{report}");
-    // The window is a second long and the time-out two: whatever fell due in the stall waited for longer than one.
-    assert!(report.latency.p90 > 1e6, "P90 shows the stall: {report}");
+    // The window takes one second and the timeout two, so messages that fell due in the stall waited more than one.
+    assert!(report.latency.p90 > 1e6, "P90 hides the stall: {report}");
     assert!(report.marks.contains(&Mark::RateNotReached), "{report}");
 }
 
 #[test]
-fn an_open_loop_sends_what_its_timetable_says() {
+fn an_open_loop_sends_as_many_messages_as_its_rate_says() {
     let report = run(honest(), |plan| {
         plan.pace = Pace::Rate(200.0);
         plan.length = Length::Time(Duration::from_secs(1));
@@ -329,8 +297,8 @@ fn an_open_loop_sends_what_its_timetable_says() {
 }
 
 #[test]
-fn a_rate_beyond_the_server_is_said_not_to_be_reached() {
-    // Four connections that each take a millisecond an answer: 4,000 a second at most.
+fn a_rate_beyond_the_server_is_marked_as_not_reached() {
+    // Four connections that each take a millisecond per answer allow 4,000 messages a second at most.
     let address = answering(|_, bytes| {
         thread::sleep(Duration::from_millis(1));
         bytes.to_vec()
@@ -343,8 +311,8 @@ fn a_rate_beyond_the_server_is_said_not_to_be_reached() {
 }
 
 #[test]
-fn connections_that_wait_in_vain_make_throughput_and_latency_contradict_the_concurrency() {
-    let address = server(|number, stream| {
+fn connections_that_are_never_served_are_a_contradiction() {
+    let address = serve(|number, stream| {
         while number.is_multiple_of(2) {
             thread::park(); // half of the connections are never served
         }
@@ -355,7 +323,7 @@ fn connections_that_wait_in_vain_make_throughput_and_latency_contradict_the_conc
         plan.timeout = Duration::from_secs(3);
     });
     assert!(report.marks.contains(&Mark::Contradiction), "{report}");
-    assert!(report.concurrency < 3.0, "two of four were served: {report}");
+    assert!(report.concurrency < 3.0, "only two of four were served: {report}");
 }
 
 #[test]
@@ -365,53 +333,48 @@ fn fewer_messages_than_connections_are_no_contradiction() {
 }
 
 #[test]
-fn what_lost_connections_explain_is_no_contradiction() {
-    let address = server(|number, stream| if number < 2 { Ok(()) } else { echo(stream) });
+fn lost_connections_are_no_contradiction() {
+    let address = serve(|number, stream| if number < 2 { Ok(()) } else { echo(stream) });
     let report = run(address, |plan| plan.length = Length::Messages(2000));
     assert_eq!(report.failures.closed + report.failures.reset, 2, "{report}");
     assert!(report.marks.contains(&Mark::ConnectionsLost), "{report}");
     assert!(!report.marks.contains(&Mark::Contradiction), "{report}");
 }
 
-/// Echoes, and calls `then` when it has done so a hundred times.
-fn after_a_hundred(then: impl Fn() + Send + Sync + 'static) -> SocketAddr {
-    let answered = AtomicU64::new(0);
-    answering(move |_, bytes| {
+/// A server that echoes, and asks for a stop after a hundred messages.
+fn stopping_after_a_hundred() -> (SocketAddr, Stop) {
+    let stop = Stop::default();
+    let (stopper, answered) = (stop.clone(), AtomicU64::new(0));
+    let address = answering(move |_, bytes| {
         if answered.fetch_add(1, Ordering::Relaxed) == 100 {
-            then();
+            stopper.stop();
         }
         bytes.to_vec()
-    })
+    });
+    (address, stop)
 }
 
 #[test]
 fn a_run_that_is_stopped_reports_what_it_has() {
-    let stop = Stop::default();
-    let stopper = stop.clone();
-    let address = after_a_hundred(move || stopper.stop());
-    let plan = Plan { length: Length::Time(Duration::from_secs(3600)), ..plan(address) };
+    let (address, stop) = stopping_after_a_hundred();
+    let plan = Plan { length: HOUR, ..plan(address) };
     let report = parrot_load::run(&plan, &stop, &mut ()).unwrap();
     assert!(report.messages >= 100 - 4 && report.window < 3600.0, "{report}");
     assert!(report.marks.contains(&Mark::StoppedEarly), "{report}");
-    assert_eq!(report.failures, Failures::default(), "who stops has not seen a failure");
+    assert_eq!(report.failures, Failures::default(), "a stop is no failure");
 }
 
 #[test]
-fn a_timetable_that_nobody_can_keep_still_lets_itself_be_stopped() {
-    let stop = Stop::default();
-    let stopper = stop.clone();
-    let address = after_a_hundred(move || stopper.stop());
-    let length = Length::Time(Duration::from_secs(3600));
-    let plan = Plan { pace: Pace::Rate(1e7), length, ..plan(address) };
+fn an_impossible_rate_can_be_stopped() {
+    let (address, stop) = stopping_after_a_hundred();
+    let plan = Plan { pace: Pace::Rate(1e7), length: HOUR, ..plan(address) };
     let report = parrot_load::run(&plan, &stop, &mut ()).unwrap();
     assert!(report.window < 3600.0, "{report}");
 }
 
 #[test]
-fn a_run_that_is_stopped_before_its_window_says_that_it_measured_nothing() {
-    let stop = Stop::default();
-    let stopper = stop.clone();
-    let address = after_a_hundred(move || stopper.stop());
+fn a_run_stopped_before_its_window_is_an_error() {
+    let (address, stop) = stopping_after_a_hundred();
     let plan = Plan { warmup: Duration::from_secs(3600), ..plan(address) };
     for when in ["warming up", "connecting"] {
         let error = parrot_load::run(&plan, &stop, &mut ()).expect_err(when).to_string();

@@ -1,36 +1,33 @@
-//! The program itself, when the system takes its time away.
+//! The program when the system keeps it from running.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use parrot_testkit::scripted::{reply, serve};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn a_client_that_is_kept_from_running_says_that_it_was_the_limit() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+fn a_client_that_could_not_run_reports_that_it_was_the_limit() {
     let (asked, first) = mpsc::channel();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut message = [0; 12];
-        while stream.read_exact(&mut message).is_ok() && stream.write_all(&message).is_ok() {
+    let address = serve(move |_, stream| {
+        reply(stream, |_, bytes| {
             let _ = asked.send(());
-        }
+            bytes.to_vec()
+        })
     });
     let load = Command::new(env!("CARGO_BIN_EXE_parrot-load"))
-        .args(["-c", "1", "--rate", "500", "--warmup", "0s", "-d", "2s", "--json", "--quiet", &port.to_string()])
+        .args(["-c", "1", "--rate", "500", "--warmup", "0s", "-d", "2s", "--json", "--quiet"])
+        .arg(address.port().to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let pid = Pid::from_child(&load);
     first.recv().expect("the load begins");
     kill_process(pid, Signal::STOP).unwrap();
-    // The test's own stimulus: a quarter of the window passes without the client.
+    // A quarter of the window passes without the client.
     thread::sleep(Duration::from_millis(500));
     kill_process(pid, Signal::CONT).unwrap();
     let output = load.wait_with_output().unwrap();

@@ -1,24 +1,17 @@
-//! The program from the outside: what it prints, where, and what its exit code says.
+//! The program from the outside: what it prints, where, and its exit code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Output, Stdio};
+use std::fs;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::{fs, thread};
 
+use parrot_testkit::program::{Ended, run, unread_pipe};
+use parrot_testkit::scripted::{echo, reply, serve};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// An echo server, for as long as the test runs; its port.
+/// The port of an echo server that runs as long as the test.
 fn echo_server() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
-        }
-    });
-    port.to_string()
+    serve(|_, stream| echo(stream)).port().to_string()
 }
 
 fn program(arguments: &[&str]) -> Command {
@@ -27,35 +20,28 @@ fn program(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
-    program(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+fn load(arguments: &[&str]) -> Ended {
+    run(&mut program(arguments))
 }
 
 #[test]
-fn without_a_terminal_there_are_plain_lines_and_then_the_report() {
-    let output = run(&[&echo_server(), "-d", "2500ms"]);
-    let (lines, report) = (text(&output.stderr), text(&output.stdout));
-    assert!(output.status.success(), "{lines}{report}");
-    assert!(lines.contains("2 connections open") && lines.contains("the window opens"), "{lines}");
-    assert!(lines.contains("messages/s  P50"), "{lines}");
-    assert!(
-        report.starts_with("closed loop: 2 connections x 12 bytes") && report.contains("failures    none"),
-        "{report}"
-    );
+fn without_a_terminal_it_prints_plain_lines_and_the_report() {
+    let Ended { code, stdout, stderr } = load(&[&echo_server(), "-d", "2500ms"]);
+    assert_eq!(code, Some(0), "{stderr}{stdout}");
+    assert!(stderr.contains("2 connections open") && stderr.contains("the window opens"), "{stderr}");
+    assert!(stderr.contains("messages/s  P50"), "{stderr}");
+    assert!(stdout.starts_with("closed loop: 2 connections x 12 bytes"), "{stdout}");
+    assert!(stdout.contains("failures    none"), "{stdout}");
     for silent in ["--quiet", "--json"] {
-        let output = run(&[&echo_server(), "-n", "10", silent]);
-        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{silent}");
+        let Ended { code, stderr, .. } = load(&[&echo_server(), "-n", "10", silent]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{silent}");
     }
 }
 
 #[test]
-fn the_json_report_says_everything_that_was_asked_for() {
-    let output = run(&[&echo_server(), "-n", "10", "--timeout", "7s", "--delay", "--json"]);
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+fn the_json_report_contains_the_plan() {
+    let Ended { stdout, .. } = load(&[&echo_server(), "-n", "10", "--timeout", "7s", "--delay", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     let load = &report["load"];
     assert_eq!(load["requests"], 10);
     assert_eq!((&load["duration"], &load["no_delay"]), (&serde_json::Value::Null, &false.into()));
@@ -64,78 +50,71 @@ fn the_json_report_says_everything_that_was_asked_for() {
 }
 
 #[test]
-fn wrong_usage_is_2() {
+fn wrong_usage_ends_with_2() {
     for wrong in [&["-c", "0"][..], &["--size", "0"], &["--rate", "1e9"], &["--idle", "18446744073709551615"], &["x"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_parrot-load")).args(wrong).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", text(&output.stderr));
+        let Ended { code, stderr, .. } = run(Command::new(env!("CARGO_BIN_EXE_parrot-load")).args(wrong));
+        assert_eq!(code, Some(2), "{wrong:?}: {stderr}");
     }
 }
 
 #[test]
-fn without_a_server_the_error_is_all_that_is_told() {
-    let output = run(&["1"]);
-    let said = text(&output.stderr);
-    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
-    assert!(said.contains("listening"), "{said}");
+fn without_a_server_the_error_is_all_that_is_printed() {
+    let Ended { code, stderr, .. } = load(&["1"]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    assert!(stderr.contains("listening"), "{stderr}");
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_refused_before_the_run() {
-    // Nobody listens at port 1, which a run would have to find out.
-    let output = run(&["1", "--hdr", "/nonexistent/latencies.hgrm"]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("/nonexistent/latencies.hgrm") && !said.contains("listening"), "{said}");
+fn an_unwritable_file_is_refused_before_the_run() {
+    // Nobody listens at port 1. A run would report that.
+    let Ended { code, stderr, .. } = load(&["1", "--hdr", "/nonexistent/latencies.hgrm"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("/nonexistent/latencies.hgrm") && !stderr.contains("listening"), "{stderr}");
 }
 
 #[test]
-fn a_file_keeps_what_it_has_until_there_are_latencies_to_replace_it() {
+fn a_file_is_overwritten_only_when_there_are_latencies() {
     let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/kept.hgrm");
     let before = "the latencies of yesterday\n".repeat(1000);
     fs::write(file, &before).unwrap();
-    assert_eq!(run(&["1", "--hdr", file]).status.code(), Some(1), "nobody listens at port 1");
+    assert_eq!(load(&["1", "--hdr", file]).code, Some(1), "nobody listens at port 1");
     assert_eq!(fs::read_to_string(file).unwrap(), before);
-    assert_eq!(run(&[&echo_server(), "-n", "10", "--hdr", file]).status.code(), Some(0));
+    assert_eq!(load(&[&echo_server(), "-n", "10", "--hdr", file]).code, Some(0));
     let after = fs::read_to_string(file).unwrap();
     assert!(after.trim_start().starts_with("Value") && !after.contains("yesterday"), "{after}");
 }
 
 #[test]
-fn a_run_that_is_interrupted_says_so() {
-    for (warmup, said) in [("0s", "stopped-early"), ("1h", "nothing was measured")] {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
+fn an_interrupted_run_says_so() {
+    for (warmup, words) in [("0s", "stopped-early"), ("1h", "nothing was measured")] {
         let (asked, first) = mpsc::channel();
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream.read_exact(&mut [0; 12]).unwrap();
-            asked.send(()).unwrap();
-            std::io::copy(&mut &stream, &mut &stream)
+        let address = serve(move |_, stream| {
+            reply(stream, |_, bytes| {
+                let _ = asked.send(());
+                bytes.to_vec()
+            })
         });
         let load = Command::new(env!("CARGO_BIN_EXE_parrot-load"))
-            .args(["-c", "1", "--warmup", warmup, "-d", "1h", "--json", &port])
+            .args(["-c", "1", "--warmup", warmup, "-d", "1h", "--json", &address.port().to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         first.recv().expect("the load begins");
         kill_process(Pid::from_child(&load), Signal::INT).unwrap();
-        let output = load.wait_with_output().unwrap();
-        let told = text(&output.stdout) + &text(&output.stderr);
-        assert!(told.contains(said), "{told}");
-        assert_eq!(output.status.code(), Some(130), "{told}");
+        let ended = Ended::from(load.wait_with_output().unwrap());
+        assert!(ended.printed().contains(words), "{ended:?}");
+        assert_eq!(ended.code, Some(130), "{ended:?}");
     }
 }
 
 #[test]
-fn a_reader_who_has_gone_is_no_failure_and_a_full_disk_is_one() {
-    let mut load = program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(Stdio::piped()).spawn().unwrap();
-    drop(load.stdout.take());
-    assert_eq!(load.wait().unwrap().code(), Some(0));
+fn a_reader_that_leaves_is_no_failure_and_a_full_disk_is_one() {
+    let ended = run(program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(unread_pipe()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
-        let load = program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(full).stderr(Stdio::piped()).spawn();
-        let output = load.unwrap().wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).contains("cannot write the report"), "{}", text(&output.stderr));
+        let ended = run(program(&[&echo_server(), "-n", "10", "--quiet"]).stdout(full));
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains("cannot write the report"), "{ended:?}");
     }
 }
