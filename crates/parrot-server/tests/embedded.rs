@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parrot_server::{CloseReason, Config, Ended, Handle, Limits, Server, Statistics};
+use parrot_testkit::client::{self, echo, expect, is_silent, reset};
+use parrot_testkit::stream::Pattern;
+use parrot_testkit::wait_for;
 use rustix::net::SendFlags;
-
-/// Far longer than anything here takes. Only a fault makes a test wait this long.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
     address: SocketAddr,
@@ -34,10 +34,7 @@ fn start(limits: Limits) -> Running {
 
 impl Running {
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream
+        client::connect(self.address)
     }
 
     fn drain(self) -> Statistics {
@@ -48,19 +45,9 @@ impl Running {
 
     /// Waits until the statistics meet a condition.
     fn until(&self, what: &str, wanted: impl Fn(&Statistics) -> bool) {
-        let start = Instant::now();
-        while !wanted(&self.handle.statistics()) {
-            assert!(start.elapsed() < PATIENCE, "never {what}: {}", self.handle.statistics());
-            std::thread::yield_now();
-        }
+        let waited = wait_for(what, || Ok(wanted(&self.handle.statistics()).then_some(())));
+        assert!(waited.is_ok(), "never {what}: {}", self.handle.statistics());
     }
-}
-
-fn echo(stream: &mut TcpStream, bytes: &[u8]) {
-    stream.write_all(bytes).unwrap();
-    let mut reply = vec![0; bytes.len()];
-    stream.read_exact(&mut reply).unwrap();
-    assert_eq!(reply, bytes);
 }
 
 fn is_at_end(stream: &mut TcpStream) -> bool {
@@ -73,8 +60,8 @@ fn is_at_end(stream: &mut TcpStream) -> bool {
 #[test]
 fn a_line_comes_back_and_is_counted() {
     let server = start(Limits::default());
-    let mut client = server.connect();
-    echo(&mut client, b"Hello Parrot\n");
+    let client = server.connect();
+    echo(&client, b"Hello Parrot\n");
     drop(client);
     server.until("closed", |statistics| statistics.closed(CloseReason::PeerFinished) == 1);
     let statistics = server.drain();
@@ -85,8 +72,8 @@ fn a_line_comes_back_and_is_counted() {
 #[test]
 fn two_servers_in_one_process_do_not_meet() {
     let (one, other) = (start(Limits::default()), start(Limits::default()));
-    echo(&mut one.connect(), b"one");
-    echo(&mut other.connect(), b"other");
+    echo(&one.connect(), b"one");
+    echo(&other.connect(), b"other");
     assert_eq!(one.drain().bytes_in, 3);
     assert_eq!(other.drain().bytes_in, 5);
 }
@@ -108,7 +95,7 @@ fn a_drain_before_the_run_ends_the_run() {
 fn a_drain_shuts_down_first_and_waits_for_the_peer() {
     let server = start(Limits::default());
     let mut client = server.connect();
-    echo(&mut client, b"before");
+    echo(&client, b"before");
     server.handle.drain();
     assert!(is_at_end(&mut client), "the server finishes first");
     assert!(!server.thread.is_finished(), "the peer has not finished");
@@ -141,7 +128,7 @@ fn a_drain_accepts_the_backlog() {
 fn the_drain_timeout_closes_what_has_not_ended() {
     let server = start(Limits { drain_timeout: Duration::from_millis(50), ..Limits::default() });
     let mut client = server.connect();
-    echo(&mut client, b"still here");
+    echo(&client, b"still here");
     let statistics = server.drain();
     assert_eq!(statistics.closed(CloseReason::DrainTimeout), 1);
     assert!(is_at_end(&mut client));
@@ -150,13 +137,13 @@ fn the_drain_timeout_closes_what_has_not_ended() {
 #[test]
 fn connections_above_the_limit_are_closed_and_counted() {
     let server = start(Limits { max_connections: Some(2), ..Limits::default() });
-    let mut clients = [server.connect(), server.connect()];
-    clients.iter_mut().for_each(|client| echo(client, b"in"));
+    let clients = [server.connect(), server.connect()];
+    clients.iter().for_each(|client| echo(client, b"in"));
     assert!(is_at_end(&mut server.connect()));
-    clients.iter_mut().for_each(|client| echo(client, b"still in"));
+    clients.iter().for_each(|client| echo(client, b"still in"));
     drop(clients);
     server.until("closed", |statistics| statistics.connections == 0);
-    echo(&mut server.connect(), b"room again");
+    echo(&server.connect(), b"room again");
     assert_eq!(server.drain().refused, 1);
 }
 
@@ -169,7 +156,7 @@ fn the_idle_timeout_closes_a_quiet_connection() {
     for _ in 0..3 {
         // Each pause is shorter than the timeout, and all of them together are longer.
         std::thread::sleep(idle / 2);
-        echo(&mut client, b"not idle");
+        echo(&client, b"not idle");
     }
     let last = Instant::now();
     assert!(is_at_end(&mut client), "idle now");
@@ -182,7 +169,7 @@ fn the_idle_timeout_closes_a_quiet_connection() {
 fn a_half_closed_peer_gets_its_bytes_and_then_the_end() {
     let server = start(Limits::default());
     let mut client = server.connect();
-    let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
+    let sent = Pattern(2).bytes(3_000_000);
     let writer = {
         let (mut client, sent) = (client.try_clone().unwrap(), sent.clone());
         std::thread::spawn(move || {
@@ -287,9 +274,9 @@ fn at_the_cap_peers_that_read_leave_room_for_others() {
         })
         .collect();
     server.until("busy", |statistics| statistics.bytes_out > 1_000_000);
-    let mut client = server.connect();
+    let client = server.connect();
     for _ in 0..10 {
-        echo(&mut client, b"a word");
+        echo(&client, b"a word");
     }
     done.store(true, Ordering::Relaxed);
     busy.into_iter().for_each(|thread| thread.join().unwrap());
@@ -305,9 +292,7 @@ fn at_the_cap_a_peer_that_leaves_is_noticed() {
     waiting.iter_mut().for_each(|client| client.write_all(b"waits").unwrap());
     let quiet: Vec<TcpStream> = (0..3).map(|_| server.connect()).collect();
     server.until("accepted", |statistics| statistics.accepted == 7);
-    for client in waiting {
-        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
-    }
+    waiting.into_iter().for_each(|client| reset(client).unwrap());
     drop(quiet);
     server.until("closed", |statistics| statistics.connections == 1);
     let statistics = server.handle.statistics();
@@ -353,19 +338,14 @@ fn a_peer_that_reads_slowly_is_not_idle() {
 #[test]
 fn at_the_cap_a_connection_waits_until_a_buffer_is_free() {
     let server = with_one_buffer();
-    let (mut greedy, sent) = stalled(&server);
+    let (greedy, sent) = stalled(&server);
     let mut patient = server.connect();
     patient.write_all(b"patience").unwrap();
     server.until("accepted", |statistics| statistics.accepted == 2);
-    patient.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    let kind = patient.read(&mut [0; 8]).expect_err("no buffer is free").kind();
-    assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind:?}");
+    assert!(is_silent(&patient), "no buffer is free");
 
-    greedy.read_exact(&mut vec![0; sent]).unwrap();
-    patient.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut reply = [0; 8];
-    patient.read_exact(&mut reply).unwrap();
-    assert_eq!(&reply, b"patience");
+    expect(&greedy, &vec![b'g'; sent]);
+    expect(&patient, b"patience");
     drop((greedy, patient));
     server.drain();
 }
@@ -397,14 +377,13 @@ fn an_address_of_another_machine_is_an_error() {
 #[test]
 fn a_reset_is_an_ordinary_end_and_others_go_on() {
     let server = start(Limits::default());
-    let mut other = server.connect();
-    echo(&mut other, b"hello");
-    let mut client = server.connect();
-    echo(&mut client, b"hello");
-    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
-    drop(client);
+    let other = server.connect();
+    echo(&other, b"hello");
+    let client = server.connect();
+    echo(&client, b"hello");
+    reset(client).unwrap();
     server.until("reset", |statistics| statistics.closed(CloseReason::Reset) == 1);
-    echo(&mut other, b"still here");
+    echo(&other, b"still here");
     drop(other);
     server.drain();
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use parrot_server::{Config, Handle, MESSAGE_TARGET, Server};
+use parrot_testkit::client::{connect, echo};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -55,17 +56,12 @@ fn events(talk: impl FnOnce(&mut TcpStream, &Handle)) -> Receiver<Message> {
     let (sender, receiver) = channel();
     let subscriber = tracing_subscriber::registry().with(Forward(sender));
     let thread = thread::spawn(move || tracing::subscriber::with_default(subscriber, || server.run()));
-    let mut client = TcpStream::connect(address).unwrap();
+    let mut client = connect(address);
     talk(&mut client, &handle);
     drop(client);
     handle.drain();
     thread.join().unwrap().unwrap();
     receiver
-}
-
-fn echo(client: &mut TcpStream, bytes: &[u8]) {
-    client.write_all(bytes).unwrap();
-    client.read_exact(&mut vec![0; bytes.len()]).unwrap();
 }
 
 #[test]
