@@ -57,7 +57,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no back-off without descriptors",
-        file: "event_loop/accepting.rs",
+        file: "event_loop/acceptor.rs",
         old: "const PAUSE: Duration = Duration::from_millis(250);",
         new: "const PAUSE: Duration = Duration::ZERO;",
     },

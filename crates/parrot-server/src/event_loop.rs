@@ -4,11 +4,13 @@
 //! moves the bytes of one connection.
 
 mod accepting;
+mod acceptor;
 mod conversation;
 mod deadlines;
 mod drain;
 mod idle;
 mod lists;
+mod means;
 mod readiness;
 mod serving;
 pub mod simulation;
@@ -20,9 +22,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::lists::LEFTOVERS_PER_TURN;
+pub(crate) use self::means::Shared;
 use self::serving::Borrow;
 pub use self::state::Ended;
-pub(crate) use self::state::{EventLoop, Shared};
+pub(crate) use self::state::EventLoop;
 use crate::host::{Event, Host, Target};
 
 impl<H: Host> EventLoop<H> {

@@ -1,27 +1,18 @@
-//! New connections: how many a turn accepts, and what happens when descriptors run out.
+//! New connections: how many a turn accepts, and what each of them needs before it is served.
 
-use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use parrot_conn::CloseReason;
-use rustix::io::Errno;
 
+use super::acceptor::AcceptError;
 use super::conversation::Conversation;
-use super::idle::Due;
+use super::deadlines::Due;
 use super::state::EventLoop;
 use crate::host::{Host, Target, Watch};
 
 /// The most connections accepted from one listener in one turn, so that a storm of them does not starve those that are
 /// open.
 const ACCEPTS_PER_TURN: usize = 64;
-
-/// How long accepting pauses when resources run out and no connection closes meanwhile.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// The least time between two warnings of the same kind.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is known of the connections in a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,188 +85,6 @@ impl<H: Host> EventLoop<H> {
         {
             conversation.drain();
             self.lists.push_unfinished(key, &mut conversation.listed);
-        }
-    }
-}
-
-/// The listeners, and whether the queue watches them.
-///
-/// A listener stays readable while connections that cannot be accepted are in its backlog, so watching it then would spin
-/// (libuv#315, bun#32705). It is not closed either, so that those connections are served when there is room.
-#[derive(Debug)]
-pub(super) struct Acceptor<Listener> {
-    /// In the order of [`Target::Listener`]. `None` once closed.
-    listeners: Vec<Option<Watched<Listener>>>,
-    resume_at: Option<Instant>,
-    last_warning: Option<Instant>,
-}
-
-/// A listener, and whether the queue watches it. After a pause that can succeed for one listener and fail for another.
-#[derive(Debug)]
-struct Watched<Listener> {
-    listener: Listener,
-    watched: bool,
-}
-
-impl<Listener> Watched<Listener> {
-    fn unwatch<H: Host<Listener = Listener>>(&mut self, host: &mut H) {
-        if std::mem::take(&mut self.watched)
-            && let Err(error) = host.unwatch(Watch::Accept(&self.listener))
-        {
-            tracing::debug!(target: "parrot_server", %error, "a listener was not watched");
-        }
-    }
-}
-
-impl<Listener> Acceptor<Listener> {
-    /// Watches the listeners.
-    pub(super) fn new<H: Host<Listener = Listener>>(
-        listeners: Vec<Listener>,
-        host: &mut H,
-    ) -> io::Result<Acceptor<Listener>> {
-        for (index, listener) in listeners.iter().enumerate() {
-            host.watch(Watch::Accept(listener), Target::Listener(index))?;
-        }
-        let listeners = listeners.into_iter().map(|listener| Some(Watched { listener, watched: true })).collect();
-        Ok(Acceptor { listeners, resume_at: None, last_warning: None })
-    }
-
-    /// The listener with this index, if it is open.
-    pub(super) fn listener(&self, index: usize) -> Option<&Listener> {
-        self.listeners.get(index)?.as_ref().map(|watched| &watched.listener)
-    }
-
-    /// The indices of all listeners, closed ones included.
-    pub(super) fn indices(&self) -> Range<usize> {
-        0..self.listeners.len()
-    }
-
-    /// Whether all listeners are closed.
-    pub(super) fn is_closed(&self) -> bool {
-        self.listeners.iter().all(Option::is_none)
-    }
-
-    /// Whether resources ran out, and nothing is accepted for the moment.
-    pub(super) fn is_paused(&self) -> bool {
-        self.resume_at.is_some()
-    }
-
-    /// When to try again if no connection closes before.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.resume_at
-    }
-
-    /// Stops watching until `PAUSE` has passed or [`resume`](Acceptor::resume) is called.
-    fn pause<H: Host<Listener = Listener>>(&mut self, error: &io::Error, now: Instant, host: &mut H) {
-        self.resume_at = Some(now + PAUSE);
-        for listener in self.listeners.iter_mut().flatten() {
-            listener.unwatch(host);
-        }
-        if self.last_warning.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
-            self.last_warning = Some(now);
-            // EMFILE is the only one of these errors that is about the process's own limit.
-            let advice = match Errno::from_io_error(error) {
-                Some(Errno::MFILE) => " (ulimit -n raises the limit of descriptors)",
-                _ => "",
-            };
-            tracing::warn!(
-                target: "parrot_server",
-                "cannot accept for the moment: {error}{advice}; new connections wait in the backlog"
-            );
-        }
-    }
-
-    /// Watches again after a pause.
-    pub(super) fn resume<H: Host<Listener = Listener>>(&mut self, now: Instant, host: &mut H) {
-        if self.resume_at.take().is_none() {
-            return;
-        }
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let Some(Watched { listener, watched }) = listener else { continue };
-            if *watched {
-                continue;
-            }
-            match host.watch(Watch::Accept(listener), Target::Listener(index)) {
-                Ok(()) => *watched = true,
-                Err(error) => {
-                    tracing::debug!(target: "parrot_server", %error, "cannot watch a listener yet");
-                    self.resume_at = Some(now + PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Closes a listener.
-    pub(super) fn close<H: Host<Listener = Listener>>(&mut self, index: usize, host: &mut H) {
-        let Some(mut listener) = self.listeners.get_mut(index).and_then(Option::take) else { return };
-        listener.unwatch(host);
-        host.close_listener(listener.listener);
-    }
-}
-
-/// What an error of accept asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptError {
-    /// The backlog is empty.
-    Empty,
-    /// That connection failed before it was accepted. The next may not.
-    Next,
-    /// Descriptors or memory ran out, so accepting pauses.
-    Exhausted,
-    /// Something else, which may last, so accepting pauses.
-    Other,
-}
-
-impl From<&io::Error> for AcceptError {
-    fn from(error: &io::Error) -> AcceptError {
-        match error.kind() {
-            ErrorKind::WouldBlock => return AcceptError::Empty,
-            ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {
-                return AcceptError::Next;
-            }
-            // macOS accepts a peer that has gone already with an address of length 0 (capnproto#2365). std closes that
-            // socket and returns an error of its own, without an error number.
-            ErrorKind::InvalidInput if error.raw_os_error().is_none() => return AcceptError::Next,
-            _ => {}
-        }
-        match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => AcceptError::Exhausted,
-            // Errors of the connection that Linux reports through accept (accept(2), "Error handling"). EOPNOTSUPP and EPERM
-            // are in that list too, but not here: a security module or a filter of system calls returns EPERM for as long as
-            // its rule stands, and leaves the connection in the backlog.
-            Some(
-                Errno::PROTO
-                | Errno::NOPROTOOPT
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::TIMEDOUT,
-            ) => AcceptError::Next,
-            _ => AcceptError::Other,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_that_empties_no_backlog_pauses_accepting() {
-        for (errno, expected) in [
-            (Errno::AGAIN, AcceptError::Empty),
-            (Errno::INTR, AcceptError::Next),
-            (Errno::CONNABORTED, AcceptError::Next),
-            (Errno::PROTO, AcceptError::Next),
-            (Errno::HOSTUNREACH, AcceptError::Next),
-            (Errno::MFILE, AcceptError::Exhausted),
-            (Errno::NOMEM, AcceptError::Exhausted),
-            (Errno::PERM, AcceptError::Other),
-            (Errno::OPNOTSUPP, AcceptError::Other),
-            (Errno::BADF, AcceptError::Other),
-        ] {
-            assert_eq!(AcceptError::from(&io::Error::from(errno)), expected, "{errno}");
         }
     }
 }

@@ -8,8 +8,8 @@ use parrot_conn::{CloseReason, Connection, NoSpace};
 use rustix::io::Errno;
 
 use super::lists::Listed;
+use super::means::Means;
 use super::readiness::Readiness;
-use super::state::Means;
 use crate::host::{Host, Pages};
 
 /// What a connection may receive each time it is served. One full buffer leaves room for others beside a fast peer, and the

@@ -5,16 +5,36 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::time::Instant;
 
+use crate::host::ConnectionKey;
+
+/// What a deadline is for. Of two deadlines at the same time the retry comes first, because the connection may then turn out
+/// not to be idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// The system may have memory for the connection again.
+    Retry(ConnectionKey),
+    /// The connection may have been idle for too long.
+    Idle(ConnectionKey),
+}
+
+impl Due {
+    pub(super) fn connection(self) -> ConnectionKey {
+        match self {
+            Due::Idle(key) | Due::Retry(key) => key,
+        }
+    }
+}
+
 /// Deadlines, soonest first.
 #[derive(Debug)]
-pub(super) struct Deadlines<T>(BinaryHeap<Reverse<(Instant, T)>>);
+pub(super) struct Deadlines(BinaryHeap<Reverse<(Instant, Due)>>);
 
-impl<T: Ord> Deadlines<T> {
-    pub(super) fn new() -> Deadlines<T> {
+impl Deadlines {
+    pub(super) fn new() -> Deadlines {
         Deadlines(BinaryHeap::new())
     }
 
-    pub(super) fn push(&mut self, due: Instant, what: T) {
+    pub(super) fn push(&mut self, due: Instant, what: Due) {
         self.0.push(Reverse((due, what)));
     }
 
@@ -23,7 +43,7 @@ impl<T: Ord> Deadlines<T> {
     }
 
     /// When the next deadline that is still wanted is due. Those before it are discarded.
-    pub(super) fn next_wanted(&mut self, wanted: impl Fn(&T) -> bool) -> Option<Instant> {
+    pub(super) fn next_wanted(&mut self, wanted: impl Fn(&Due) -> bool) -> Option<Instant> {
         while let Some(next) = self.0.peek_mut() {
             let Reverse((due, what)) = &*next;
             if wanted(what) {
@@ -35,7 +55,7 @@ impl<T: Ord> Deadlines<T> {
     }
 
     /// Takes the next deadline that has passed by `now`.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<T> {
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Due> {
         if self.0.peek()?.0.0 > now {
             return None;
         }
@@ -44,7 +64,7 @@ impl<T: Ord> Deadlines<T> {
 
     /// Discards what is no longer wanted once that may be more than half. Connections close without removing their
     /// deadlines from here, and this keeps memory in proportion to the `live` ones.
-    pub(super) fn tidy(&mut self, live: usize, wanted: impl Fn(&T) -> bool) {
+    pub(super) fn tidy(&mut self, live: usize, wanted: impl Fn(&Due) -> bool) {
         const SLACK: usize = 64;
         if self.0.len() > 2 * live + SLACK {
             self.0.retain(|Reverse((_, what))| wanted(what));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use parrot_conn::Connection;
 
 use super::conversation::{Look, Served};
+use super::deadlines::Due;
 use super::lists::LEFTOVERS_PER_TURN;
 use super::serving::Borrow;
 use super::state::EventLoop;
@@ -16,24 +17,6 @@ const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 /// A turn is long if it takes more than this fraction of the idle timeout. What shorter turns add is ignored, because only
 /// eight of the long ones fit into a timeout.
 const PARTS_OF_IDLE: u32 = 8;
-
-/// What a deadline is for. Of two deadlines at the same time the retry comes first, because the connection may then turn out
-/// not to be idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
-    /// The system may have memory for the connection again.
-    Retry(ConnectionKey),
-    /// The connection may have been idle for too long.
-    Idle(ConnectionKey),
-}
-
-impl Due {
-    pub(super) fn connection(self) -> ConnectionKey {
-        match self {
-            Due::Idle(key) | Due::Retry(key) => key,
-        }
-    }
-}
 
 impl<H: Host> EventLoop<H> {
     /// Leaves a connection alone that the system has no memory for.

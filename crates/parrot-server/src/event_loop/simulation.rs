@@ -1,6 +1,7 @@
 //! What the simulator needs of this crate. Not stable API.
 
-pub use super::state::{EventLoop, Shared};
+pub use super::means::Shared;
+pub use super::state::EventLoop;
 pub use crate::host::{ConnectionKey, Event, Host, Pages, Target, Watch};
 pub use crate::statistics::Counters;
 

@@ -3,20 +3,19 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use parrot_conn::BufferPool;
 use slotmap::SlotMap;
 
-use super::accepting::Acceptor;
+use super::acceptor::Acceptor;
 use super::conversation::Conversation;
 use super::deadlines::Deadlines;
-use super::idle::Due;
 use super::lists::Lists;
+use super::means::{Means, Shared};
 use crate::config::Limits;
-use crate::host::{ConnectionKey, Host, Pages};
-use crate::statistics::{Counters, STATISTICS_TARGET, Statistics};
+use crate::host::{ConnectionKey, Host};
+use crate::statistics::{STATISTICS_TARGET, Statistics};
 
 /// All connections, and the order of the work on them.
 pub struct EventLoop<H: Host> {
@@ -25,36 +24,11 @@ pub struct EventLoop<H: Host> {
     pub(super) acceptor: Acceptor<H::Listener>,
     pub(super) connections: SlotMap<ConnectionKey, Conversation<H::Socket>>,
     pub(super) lists: Lists,
-    pub(super) deadlines: Deadlines<Due>,
+    pub(super) deadlines: Deadlines,
     pub(super) phase: Phase,
     pub(super) hooks: Hooks,
     /// Until when waits do not sleep, because of recent events.
     pub(super) busy_until: Option<Instant>,
-}
-
-/// What the work on a connection needs beside the connection.
-#[derive(Debug)]
-pub(super) struct Means<H> {
-    pub(super) host: H,
-    pub(super) pool: BufferPool<Pages>,
-    pub(super) shared: Arc<Shared>,
-    /// When this turn's wait returned.
-    pub(super) now: Instant,
-}
-
-impl<H> Means<H> {
-    pub(super) fn counters(&self) -> &Counters {
-        &self.shared.counters
-    }
-}
-
-/// What the loop shares with handles on other threads.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// What the loop counts.
-    pub counters: Counters,
-    /// Whether a drain is wanted. Set it, then wake the loop.
-    pub drain_wanted: AtomicBool,
 }
 
 /// How far the server is on its way to its end.
