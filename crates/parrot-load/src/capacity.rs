@@ -30,10 +30,7 @@ impl std::error::Error for Shortage {}
 pub(crate) fn check(plan: &Plan) -> Result<(), Shortage> {
     for source in &plan.sources {
         if let Err(error) = dial::usable(*source) {
-            return Err(Shortage(format!(
-                "cannot connect from {source} ({error}): {}",
-                alias_command(&source.to_string())
-            )));
+            return Err(Shortage(format!("cannot connect from {source} ({error}): {}", alias_command(*source))));
         }
     }
     descriptors(raise_descriptor_limit(), plan.connections.saturating_add(plan.idle))?;
@@ -71,7 +68,8 @@ fn ports(range: u64, sources: usize, connections: usize) -> Result<(), Shortage>
         if cfg!(target_os = "linux") {
             "widen the range with `sysctl -w net.ipv4.ip_local_port_range='1024 65535'`"
         } else {
-            "widen the range (sysctl net.inet.ip.portrange.first on macOS and FreeBSD, portfirst on OpenBSD, anonportmin on NetBSD)"
+            "widen the range (sysctl net.inet.ip.portrange.first on macOS and FreeBSD, portfirst on OpenBSD, \
+             anonportmin on NetBSD)"
         }
     )))
 }
@@ -108,7 +106,7 @@ fn port_range() -> u64 {
 }
 
 /// The command that adds an address to loopback. Linux has all of 127.0.0.0/8 there, the other systems only 127.0.0.1.
-fn alias_command(source: &str) -> String {
+fn alias_command(source: std::net::IpAddr) -> String {
     match std::env::consts::OS {
         "linux" => format!("give this machine the address with `ip address add {source} dev lo`"),
         "macos" | "freebsd" => format!("give this machine the address with `ifconfig lo0 alias {source}`"),

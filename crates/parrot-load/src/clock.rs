@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) struct Account {
     /// CPU time; `None` on NetBSD, where rustix does not offer the thread's clock.
     pub(crate) cpu: Option<Duration>,
-    /// Time that it was ready to run while something else had its core; only Linux reports it.
+    /// Time that it was ready to run while something else had its core, which only Linux reports.
     pub(crate) waited: Option<Duration>,
 }
 

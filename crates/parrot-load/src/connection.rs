@@ -72,7 +72,7 @@ impl Connection {
         self.unsent += count as usize * size;
     }
 
-    /// The bytes to send next; empty when nothing is left.
+    /// The bytes to send next, none if everything has been sent.
     pub(crate) fn to_send<'a>(&self, pattern: &'a Pattern) -> &'a [u8] {
         pattern.run(self.sending, self.unsent)
     }

@@ -1,4 +1,4 @@
-//! Opens connections without waiting for them, with rustix: std's connect blocks.
+//! Opens connections without waiting for them, with rustix because std's connect blocks.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -29,7 +29,7 @@ pub struct Plan {
     pub length: Length,
     /// How long an answer, or opening a connection, may take before it counts as failed.
     pub timeout: Duration,
-    /// Local addresses to connect from, in rotation; the system's choice if empty.
+    /// Local addresses to connect from, in rotation. If empty, the system chooses.
     pub sources: Vec<IpAddr>,
     /// Whether small messages are sent at once (`TCP_NODELAY`).
     pub no_delay: bool,

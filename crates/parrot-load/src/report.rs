@@ -123,13 +123,13 @@ pub struct Connecting {
 /// CPU time of the load generator itself in the window.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Client {
-    /// CPU time of its threads, in seconds; `None` where the system does not report it.
+    /// CPU time of its threads, in seconds, or `None` where the system does not report it.
     pub cpu: Option<f64>,
     /// CPU time per message, in microseconds.
     pub cpu_per_message: Option<f64>,
     /// Share of the window in which the busiest thread, the one that used and waited for a core most, used it.
     pub busiest: Option<f64>,
-    /// Share of the window in which that thread waited because something else had its core; only Linux reports it.
+    /// Share of the window in which that thread waited because something else had its core, which only Linux reports.
     pub waited: Option<f64>,
 }
 

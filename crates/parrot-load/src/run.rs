@@ -1,5 +1,5 @@
-//! Conducts a run on the calling thread. It starts the threads, lets none send before all have connected, and reports to
-//! the watcher.
+//! Conducts a run on the calling thread. It starts the threads, lets none send before all have connected, and reports
+//! to the watcher.
 
 use std::io;
 use std::sync::mpsc;
@@ -23,7 +23,7 @@ use crate::worker::Worker;
 ///
 /// # Errors
 ///
-/// If the run could not take place: see [`Error`]. A message or a connection that fails is no error. It is counted in
+/// [`Error`] says why the run could not take place. A message or a connection that fails is no error. It is counted in
 /// the [`Report`].
 pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Error> {
     plan.check().map_err(Error::Plan)?;

@@ -14,7 +14,7 @@ use crate::watch::Stop;
 pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) pattern: Pattern,
-    /// The live figures of each thread; none if nobody asked for them.
+    /// The live figures of each thread, empty if the plan has no interval.
     pub(crate) live: Vec<Mutex<Live>>,
     started: Instant,
     stop: Stop,

@@ -156,7 +156,7 @@ impl<'a> Worker<'a> {
         let Some(schedule) = self.schedule.filter(|_| self.stage < Stage::Drain) else {
             return Duration::from_nanos(tick);
         };
-        // Systems round a wait up to a millisecond. The last millisecond is spent polling, so that messages leave in time.
+        // Systems round a wait up to a millisecond, so the last millisecond before a message is due is spent polling.
         let due = self.due(schedule, self.next).saturating_sub(now + 1_000_000);
         Duration::from_nanos(tick.min(due))
     }
@@ -348,8 +348,8 @@ impl<'a> Worker<'a> {
         self.tick_if_full();
     }
 
-    /// Open loop: records messages that never came back with the time they have taken so far. Leaving them out would hide
-    /// a stall.
+    /// Open loop: records messages that never came back with the time they have taken so far. Leaving them out would
+    /// hide a stall.
     fn charge_unanswered(&mut self, index: usize, now: u64) {
         let (Some(schedule), Some(connection)) = (self.schedule, self.connections.get_mut(index)) else { return };
         // The next connection for a message sends what is owed.

@@ -36,9 +36,10 @@ pub enum Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Mark::ClientBound => "client-bound: the load generator was the limit, and the server may be capable of more",
+            Mark::ClientBound => "client-bound: the load generator was the limit, so the server may be capable of more",
             Mark::Contradiction => {
-                "contradiction: throughput times mean latency is not the concurrency, so some connections waited in vain"
+                "contradiction: throughput times mean latency is not the concurrency, so some connections \
+                 waited in vain"
             }
             Mark::RateNotReached => "rate not reached: fewer messages a second were answered than asked for",
             Mark::ConnectionsLost => "connections lost: fewer connections were open at the end than asked for",
@@ -106,7 +107,7 @@ impl Report {
     }
 
     /// The share of the window that its two ends can distort. A message that crosses an end lies only partly within the
-    /// window. Without a warm-up the first messages leave one after the other, and the last of a number come back that
+    /// window. Without a warm-up the first messages leave one after the other, and the last ones return in the same
     /// way. At either end this lasts no longer than the longest answer took or was under way. A message that was under
     /// way during the whole window does not count here, because its connection did wait in vain.
     fn ends(&self) -> f64 {
@@ -121,10 +122,10 @@ impl Report {
                 "the load generator sent messages late, so the latencies are its own as well as the server's"
             }
             (Mark::ClientBound, None, Some(busiest)) if busiest >= BUSY => {
-                "the load generator had no time left, and the server may be capable of more"
+                "the load generator had no time left, so the server may be capable of more"
             }
             (Mark::ClientBound, None, _) => {
-                "other programs kept the load generator from running, and the server may be capable of more"
+                "other programs kept the load generator from running, so the server may be capable of more"
             }
             _ => return mark.to_string(),
         };

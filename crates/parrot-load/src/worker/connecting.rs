@@ -79,7 +79,7 @@ impl Worker<'_> {
         self.dialed(index, outcome)
     }
 
-    /// Acts on the outcome of dialing, which can be read only once: reading a socket's error clears it.
+    /// Acts on the outcome of dialing, which can be read only once because that clears the socket's error.
     fn dialed(&mut self, index: usize, outcome: io::Result<bool>) -> io::Result<()> {
         let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_dialing()) else { return Ok(()) };
         let Some(stream) = &connection.stream else { return Ok(()) };

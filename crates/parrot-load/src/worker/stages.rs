@@ -142,8 +142,8 @@ impl Worker<'_> {
     }
 }
 
-/// Time between two ticks. Live figures are handed over at a tick and sampled at the end of an interval, so ten ticks per
-/// interval make a figure wrong by a tenth at most.
+/// Time between two ticks. Live figures are handed over at a tick and sampled at the end of an interval, so ten ticks
+/// per interval make a figure wrong by a tenth at most.
 pub(super) fn tick(interval: Option<Duration>) -> u64 {
     interval.map_or(TICK, |interval| (nanoseconds(interval) / 10).clamp(SHORTEST_TICK, TICK))
 }

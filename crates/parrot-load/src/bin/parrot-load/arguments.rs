@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     /// Further connections, which stay open and send nothing
     #[arg(long, value_name = "N", default_value_t = 0)]
     idle: usize,
-    /// Connect from this address; may be repeated, and each address adds its own ports
+    /// Connect from this address; may be repeated, since each address adds its own ports
     #[arg(long, value_name = "ADDRESS")]
     source: Vec<IpAddr>,
     /// How long an answer, or opening a connection, may take

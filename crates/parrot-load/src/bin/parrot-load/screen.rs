@@ -56,7 +56,7 @@ impl Screen {
 
     fn line(&self, line: fmt::Arguments<'_>) {
         if self.lines {
-            // A closed standard error costs nothing: the report has all of it.
+            // A closed standard error costs nothing, because the report has all of it.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
