@@ -1,12 +1,12 @@
-//! What happens beside the loop: peers connect, write, read and end, signals come, handles stop the server.
+//! Everything that happens beside the loop: what peers do, signals, and handles that stop the server.
 
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
+use crate::connection::Stage;
 use crate::coverage::Point;
 use crate::host::{Action, SimulatedHost, note};
-use crate::link::Stage;
 use crate::peer::Finish;
 use crate::plan::{MILLISECOND, SECOND, Stop};
 use crate::profile::Profile;
@@ -14,13 +14,14 @@ use crate::profile::Profile;
 impl SimulatedHost {
     pub(crate) fn act(&mut self, action: Action) {
         match action {
-            Action::Connect(link) => self.connect(link),
-            Action::Write(link) => self.write(link),
-            Action::Read(link) => self.read(link),
-            Action::Reset(link) => self.break_link(link, Errno::ECONNRESET),
-            Action::TimeOut(link) => {
-                let errno = self.links[link].dice.pick([Errno::ETIMEDOUT, Errno::ETIMEDOUT, Errno::EHOSTUNREACH]);
-                self.break_link(link, errno);
+            Action::Connect(connection) => self.connect(connection),
+            Action::Write(connection) => self.write(connection),
+            Action::Read(connection) => self.read(connection),
+            Action::Reset(connection) => self.break_connection(connection, Errno::ECONNRESET),
+            Action::TimeOut(connection) => {
+                let errno =
+                    self.connections[connection].dice.pick([Errno::ETIMEDOUT, Errno::ETIMEDOUT, Errno::EHOSTUNREACH]);
+                self.break_connection(connection, errno);
             }
             Action::Stop => self.stop(),
             Action::StopAgain => {
@@ -34,10 +35,10 @@ impl SimulatedHost {
         }
     }
 
-    /// Tells the server to end, as planned.
+    /// Stops the server as planned.
     pub(crate) fn stop(&mut self) {
         let ending = self.plan.ending.clone();
-        note!(self, "the server is told to stop");
+        note!(self, "the server is stopped");
         if ending.by_signal {
             self.post(ending.signal);
         } else {
@@ -52,13 +53,13 @@ impl SimulatedHost {
         }
     }
 
-    /// A signal that ends the server is posted.
+    /// Posts a signal that ends the server.
     pub(crate) fn post(&mut self, signal: Stop) {
         let pending = &mut self.pending_stops[signal as usize];
         *pending = match self.plan.profile {
             // EVFILT_SIGNAL counts what was posted since the last event.
             Profile::Kqueue => *pending + 1,
-            // A signal that is pending already is not queued again (signal(7)).
+            // A pending signal is not queued again (signal(7)).
             Profile::Epoll => 1,
         };
     }
@@ -66,28 +67,33 @@ impl SimulatedHost {
     fn connect(&mut self, index: usize) {
         let port_index = index % self.ports.len();
         let port = &mut self.ports[port_index];
-        let link = &mut self.links[index];
+        let connection = &mut self.connections[index];
         if port.closed {
-            link.stage = Stage::Lost;
+            connection.stage = Stage::Dropped;
             self.coverage.count(Point::ConnectRefused);
             note!(self, "peer {index} is refused");
             return;
         }
         if port.backlog.len() >= self.plan.backlog {
             self.coverage.count(Point::BacklogFull);
-            link.attempts += 1;
-            if link.attempts < 4 {
+            connection.attempts += 1;
+            if connection.attempts < 4 {
                 self.schedule(MILLISECOND, Action::Connect(index));
             } else {
-                link.stage = Stage::Lost;
+                connection.stage = Stage::Dropped;
             }
             return;
         }
         port.backlog.push_back(index);
-        link.stage = Stage::Backlog;
-        let (gap, reset_after) = (link.plan.write_gap, link.plan.reset_after);
-        note!(self, "peer {index} ({}) connects: {:?}", self.links[index].plan.kind, self.links[index].plan);
-        let gap = self.links[index].dice.between(gap);
+        connection.stage = Stage::Backlog;
+        let (gap, reset_after) = (connection.plan.write_gap, connection.plan.reset_after);
+        note!(
+            self,
+            "peer {index} ({}) connects: {:?}",
+            self.connections[index].plan.kind,
+            self.connections[index].plan
+        );
+        let gap = self.connections[index].dice.between(gap);
         self.schedule(gap, Action::Write(index));
         self.schedule(0, Action::Read(index));
         if let Some(after) = reset_after {
@@ -95,58 +101,61 @@ impl SimulatedHost {
         }
     }
 
-    /// Whether the peer can still do anything on its connection.
+    /// Whether the peer can still use its connection.
     fn peer_lives(&self, index: usize) -> bool {
-        let link = &self.links[index];
-        matches!(link.stage, Stage::Backlog | Stage::Open) && !link.broken && !link.vanished && !link.peer_closed
+        let connection = &self.connections[index];
+        matches!(connection.stage, Stage::Backlog | Stage::Open)
+            && !connection.broken
+            && !connection.vanished
+            && !connection.peer_closed
     }
 
     fn write(&mut self, index: usize) {
-        if !self.peer_lives(index) || self.links[index].peer_ended {
+        if !self.peer_lives(index) || self.connections[index].peer_ended {
             return;
         }
-        let link = &mut self.links[index];
-        link.writer_waits = false;
-        let left = link.plan.bytes - link.written;
-        let room = link.plan.receive_room - link.waiting();
-        if left == 0 || (link.saw_end && link.plan.lockstep) {
+        let connection = &mut self.connections[index];
+        connection.writer_waits = false;
+        let left = connection.plan.bytes - connection.written;
+        let room = connection.plan.receive_room - connection.unreceived();
+        if left == 0 || (connection.saw_end && connection.plan.lockstep) {
             return self.finish(index);
         }
-        if room == 0 || (link.plan.lockstep && link.written > link.read) {
-            link.writer_waits = true;
+        if room == 0 || (connection.plan.lockstep && connection.written > connection.read) {
+            connection.writer_waits = true;
             return;
         }
-        let (from, range, gap) = (link.written, link.plan.write, link.plan.write_gap);
-        let n = self.links[index].dice.between(range).min(left).min(room);
-        let gap = self.links[index].dice.between(gap);
-        let link = &mut self.links[index];
-        link.written += n;
-        link.edge = true;
-        if let Some(urgent) = link.plan.urgent_at.filter(|at| (from..from + n).contains(at)) {
-            link.urgent = Some(urgent);
+        let (from, range, gap) = (connection.written, connection.plan.write, connection.plan.write_gap);
+        let n = self.connections[index].dice.between(range).min(left).min(room);
+        let gap = self.connections[index].dice.between(gap);
+        let connection = &mut self.connections[index];
+        connection.written += n;
+        connection.edge = true;
+        if let Some(urgent) = connection.plan.urgent_at.filter(|at| (from..from + n).contains(at)) {
+            connection.urgent = Some(urgent);
         }
         note!(self, "peer {index} writes {n} at {from}");
         self.schedule(gap, Action::Write(index));
     }
 
     fn finish(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        match link.plan.finish {
+        let connection = &mut self.connections[index];
+        match connection.plan.finish {
             Finish::HalfClose => self.end_stream(index),
-            Finish::ReadThenClose | Finish::Stay if link.saw_end => self.end_stream(index),
-            Finish::ReadThenClose if link.read == link.written => self.end_stream(index),
-            Finish::ReadThenClose | Finish::Stay => link.writer_waits = true,
+            Finish::ReadThenClose | Finish::Stay if connection.saw_end => self.end_stream(index),
+            Finish::ReadThenClose if connection.read == connection.written => self.end_stream(index),
+            Finish::ReadThenClose | Finish::Stay => connection.writer_waits = true,
             Finish::Linger => {}
-            Finish::Close if link.sent > link.read => self.break_link(index, Errno::ECONNRESET),
+            Finish::Close if connection.sent > connection.read => self.break_connection(index, Errno::ECONNRESET),
             Finish::Close => {
-                link.peer_closed = true;
+                connection.peer_closed = true;
                 self.end_stream(index);
             }
-            Finish::Reset => self.break_link(index, Errno::ECONNRESET),
+            Finish::Reset => self.break_connection(index, Errno::ECONNRESET),
             Finish::Vanish => {
-                link.vanished = true;
+                connection.vanished = true;
                 note!(self, "peer {index} vanishes");
-                let after = self.links[index].dice.pick([0, MILLISECOND, 50 * MILLISECOND, SECOND]);
+                let after = self.connections[index].dice.pick([0, MILLISECOND, 50 * MILLISECOND, SECOND]);
                 if after > 0 {
                     self.schedule(after, Action::TimeOut(index));
                 }
@@ -155,77 +164,77 @@ impl SimulatedHost {
     }
 
     fn end_stream(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        link.peer_ended = true;
-        link.edge = true;
-        note!(self, "peer {index} ends its stream at {}", self.links[index].written);
+        let connection = &mut self.connections[index];
+        connection.peer_ended = true;
+        connection.edge = true;
+        note!(self, "peer {index} ends its stream at {}", self.connections[index].written);
     }
 
     fn read(&mut self, index: usize) {
-        if !self.peer_lives(index) || self.links[index].plan.read.1 == 0 {
+        if !self.peer_lives(index) || self.connections[index].plan.read.1 == 0 {
             return;
         }
-        let link = &mut self.links[index];
-        let waiting = link.sent - link.read;
+        let connection = &mut self.connections[index];
+        let waiting = connection.sent - connection.read;
         if waiting == 0 {
-            link.reader_waits = !link.shut;
-            if link.shut && !link.saw_end {
-                link.saw_end = true;
-                note!(self, "peer {index} sees the end at {}", self.links[index].read);
+            connection.reader_waits = !connection.shut;
+            if connection.shut && !connection.saw_end {
+                connection.saw_end = true;
+                note!(self, "peer {index} sees the end at {}", self.connections[index].read);
                 self.wake_writer(index);
             }
             return;
         }
-        let (range, gap) = (link.plan.read, link.plan.read_gap);
-        let n = self.links[index].dice.between(range).min(waiting);
-        let gap = self.links[index].dice.between(gap);
-        let link = &mut self.links[index];
-        link.read += n;
+        let (range, gap) = (connection.plan.read, connection.plan.read_gap);
+        let n = self.connections[index].dice.between(range).min(waiting);
+        let gap = self.connections[index].dice.between(gap);
+        let connection = &mut self.connections[index];
+        connection.read += n;
         note!(self, "peer {index} reads {n}");
-        if self.links[index].read == self.links[index].written {
+        if self.connections[index].read == self.connections[index].written {
             self.wake_writer(index);
         }
         self.schedule(gap, Action::Read(index));
     }
 
-    /// The peer may write, or finish, again.
+    /// Lets a peer that waits write or finish.
     pub(crate) fn wake_writer(&mut self, index: usize) {
-        if std::mem::take(&mut self.links[index].writer_waits) {
-            let link = &mut self.links[index];
-            let gap = link.dice.between(link.plan.write_gap);
+        if std::mem::take(&mut self.connections[index].writer_waits) {
+            let connection = &mut self.connections[index];
+            let gap = connection.dice.between(connection.plan.write_gap);
             self.schedule(gap, Action::Write(index));
         }
     }
 
-    /// The peer may read again, or see the end.
+    /// Lets a peer that waits read or see the end.
     pub(crate) fn wake_reader(&mut self, index: usize) {
-        if std::mem::take(&mut self.links[index].reader_waits) {
-            let link = &mut self.links[index];
-            let gap = link.dice.between(link.plan.read_gap);
+        if std::mem::take(&mut self.connections[index].reader_waits) {
+            let connection = &mut self.connections[index];
+            let gap = connection.dice.between(connection.plan.read_gap);
             self.schedule(gap, Action::Read(index));
         }
     }
 
-    /// The connection fails under the server's socket.
-    fn break_link(&mut self, index: usize, errno: Errno) {
-        let link = &mut self.links[index];
-        if !matches!(link.stage, Stage::Backlog | Stage::Open) || link.broken {
+    /// Fails the connection under the server's socket.
+    fn break_connection(&mut self, index: usize, errno: Errno) {
+        let connection = &mut self.connections[index];
+        if !matches!(connection.stage, Stage::Backlog | Stage::Open) || connection.broken {
             return;
         }
         note!(self, "peer {index} is gone: {errno}");
-        let link = &mut self.links[index];
-        link.broken = true;
-        link.error = Some(errno);
-        link.edge = true;
-        if link.stage == Stage::Backlog {
+        let connection = &mut self.connections[index];
+        connection.broken = true;
+        connection.error = Some(errno);
+        connection.edge = true;
+        if connection.stage == Stage::Backlog {
             self.coverage.count(Point::ResetInBacklog);
         }
-        if link.waiting() > 0 {
+        if connection.unreceived() > 0 {
             self.coverage.count(Point::ResetWithBytes);
-            // Some systems throw away what was not received, others do not.
-            let link = &mut self.links[index];
-            if link.dice.chance(128) {
-                link.written = link.received;
+            // Some systems throw away bytes that were not received.
+            let connection = &mut self.connections[index];
+            if connection.dice.chance(128) {
+                connection.written = connection.received;
             }
         }
     }

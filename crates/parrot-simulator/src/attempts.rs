@@ -8,9 +8,9 @@ use parrot_server::CloseReason;
 
 use crate::calls::Socket;
 use crate::check::Promise;
+use crate::connection::Stage;
 use crate::coverage::Point;
 use crate::host::{SimulatedHost, note};
-use crate::link::Stage;
 use crate::plan::{MICROSECOND, MILLISECOND};
 use crate::profile::Profile;
 use crate::stream;
@@ -45,7 +45,7 @@ fn reason(errno: Errno) -> CloseReason {
 impl SimulatedHost {
     /// Ends the connection with an error.
     pub(crate) fn fail<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
-        self.links[index].ended.get_or_insert(reason(errno));
+        self.connections[index].ended.get_or_insert(reason(errno));
         self.work += 1;
         note!(self, "  connection {index}: {errno}");
         error(errno)
@@ -53,7 +53,7 @@ impl SimulatedHost {
 
     /// Fails a call because there is no memory for the connection.
     pub(crate) fn starve<T>(&mut self, index: usize, errno: Errno) -> io::Result<T> {
-        self.links[index].memory_short = Some(self.turn_time);
+        self.connections[index].memory_short = Some(self.turn_time);
         self.tally.retries += 1;
         self.last_shortage = Some(self.turn_time);
         error(errno)
@@ -61,10 +61,10 @@ impl SimulatedHost {
 
     /// Records that the connection is called again after memory was short.
     pub(crate) fn end_memory_pause(&mut self, index: usize) {
-        if let Some(since) = self.links[index].memory_short.take() {
+        if let Some(since) = self.connections[index].memory_short.take() {
             // Nobody watched for room in the pause, so the loop may try to send.
-            self.links[index].blocked = false;
-            self.links[index].excused = self.turn_time;
+            self.connections[index].blocked = false;
+            self.connections[index].excused = self.turn_time;
             if self.turn_time < since + LEAST_PAUSE {
                 self.broken(Promise::Busy, || format!("connection {index} is called again at once after ENOBUFS"));
             }
@@ -78,9 +78,9 @@ impl SimulatedHost {
     }
 
     /// Takes a connection off the backlog and fails accept because of it.
-    pub(crate) fn accept_loses<T>(&mut self, port: usize, failure: io::Error) -> io::Result<T> {
+    pub(crate) fn drop_in_accept<T>(&mut self, port: usize, failure: io::Error) -> io::Result<T> {
         if let Some(index) = self.pop_backlog(port) {
-            self.links[index].stage = Stage::Lost;
+            self.connections[index].stage = Stage::Dropped;
         }
         self.tally.accept_failures += 1;
         note!(self, "accept: {failure}");
@@ -88,7 +88,7 @@ impl SimulatedHost {
     }
 
     /// Fails accept for a reason that may last. The connection stays in the backlog.
-    fn accept_pauses<T>(&mut self, errno: Errno) -> io::Result<T> {
+    fn pause_accepting<T>(&mut self, errno: Errno) -> io::Result<T> {
         match errno {
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => self.tally.accept_pauses += 1,
             _ => self.tally.accept_failures += 1,
@@ -120,7 +120,7 @@ impl SimulatedHost {
             self.ports[port].seen_empty = true;
             return error(Errno::EAGAIN);
         };
-        self.links[index].calls += 1;
+        self.connections[index].calls += 1;
         if self.fault_of(index, Point::AcceptInterrupted) {
             self.tally.accept_failures += 1;
             return error(Errno::EINTR);
@@ -133,13 +133,13 @@ impl SimulatedHost {
         if self.open.len() >= self.plan.descriptors {
             self.coverage.count(Point::NoDescriptor);
             // XNU takes the connection off the queue before it looks for a descriptor.
-            if self.plan.profile == Profile::Kqueue && self.links[index].call_dice.chance(64) {
+            if self.plan.profile == Profile::Kqueue && self.connections[index].call_dice.chance(64) {
                 self.coverage.count(Point::NoDescriptorDrops);
                 if let Some(index) = self.pop_backlog(port) {
-                    self.links[index].stage = Stage::Lost;
+                    self.connections[index].stage = Stage::Dropped;
                 }
             }
-            return self.accept_pauses(Errno::EMFILE);
+            return self.pause_accepting(Errno::EMFILE);
         }
         for (fault, errno) in [
             (Point::AcceptTableFull, Errno::ENFILE),
@@ -148,16 +148,16 @@ impl SimulatedHost {
             (Point::AcceptOther, Errno::EIO),
         ] {
             if self.fault_of(index, fault) {
-                return self.accept_pauses(errno);
+                return self.pause_accepting(errno);
             }
         }
         if self.fault_of(index, Point::AcceptForbidden) {
             // As from a security module, a jail or a system call filter.
-            let errno = self.links[index].call_dice.pick([Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP]);
-            return self.accept_pauses(errno);
+            let errno = self.connections[index].call_dice.pick([Errno::EPERM, Errno::EACCES, Errno::EOPNOTSUPP]);
+            return self.pause_accepting(errno);
         }
         if self.fault_of(index, Point::AcceptNetwork) {
-            let errno = self.links[index].call_dice.pick([
+            let errno = self.connections[index].call_dice.pick([
                 Errno::EPROTO,
                 Errno::ENOPROTOOPT,
                 Errno::ENETDOWN,
@@ -166,40 +166,40 @@ impl SimulatedHost {
                 Errno::EHOSTUNREACH,
                 Errno::ETIMEDOUT,
             ]);
-            return self.accept_loses(port, errno.into());
+            return self.drop_in_accept(port, errno.into());
         }
-        let gone = self.links[index].broken && self.links[index].call_dice.chance(128);
+        let gone = self.connections[index].broken && self.connections[index].call_dice.chance(128);
         if self.fault_of(index, Point::AcceptAborted) || gone {
-            return self.accept_loses(port, Errno::ECONNABORTED.into());
+            return self.drop_in_accept(port, Errno::ECONNABORTED.into());
         }
         // macOS accepts a connection that is gone with an empty address, which std refuses.
         if self.fault_of(index, Point::AcceptNoAddress) {
-            return self.accept_loses(port, io::Error::new(ErrorKind::InvalidInput, "invalid argument"));
+            return self.drop_in_accept(port, io::Error::new(ErrorKind::InvalidInput, "invalid argument"));
         }
         self.pop_backlog(port);
-        let link = &mut self.links[index];
-        link.stage = Stage::Open;
-        link.note_activity(self.time);
+        let connection = &mut self.connections[index];
+        connection.stage = Stage::Open;
+        connection.note_activity(self.time);
         self.open.push(index);
         if self.drain_deadline.is_some() {
             self.coverage.count(Point::DrainAccepts);
         }
         note!(self, "accept: connection {index}");
-        Ok((Socket { link: index }, SocketAddr::from(([127, 0, 0, 1], (FIRST_PORT + index) as u16))))
+        Ok((Socket { connection: index }, SocketAddr::from(([127, 0, 0, 1], (FIRST_PORT + index) as u16))))
     }
 
     /// Whether this call on a connection's socket is interrupted. Now and then the following calls are, too.
     fn is_interrupted(&mut self, index: usize, fault: Point) -> bool {
-        let link = &mut self.links[index];
-        if link.interruptions > 0 {
-            link.interruptions -= 1;
+        let connection = &mut self.connections[index];
+        if connection.interruptions > 0 {
+            connection.interruptions -= 1;
             self.coverage.count(fault);
             self.work += 1;
             return true;
         }
         let interrupted = self.fault_of(index, fault);
-        if interrupted && self.links[index].call_dice.chance(1) {
-            self.links[index].interruptions = INTERRUPTIONS;
+        if interrupted && self.connections[index].call_dice.chance(1) {
+            self.connections[index].interruptions = INTERRUPTIONS;
             self.coverage.count(Point::InterruptedAgain);
         }
         interrupted
@@ -211,7 +211,7 @@ impl SimulatedHost {
             return error(Errno::EINTR);
         }
         if self.fault_of(index, Point::PeekNoMemory) {
-            let errno = self.links[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
+            let errno = self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
             return self.starve(index, errno);
         }
         for (fault, errno) in [(Point::PeekFails, Errno::EIO), (Point::PeekGone, Errno::ECONNRESET)] {
@@ -219,31 +219,31 @@ impl SimulatedHost {
                 return self.fail(index, errno);
             }
         }
-        if let Some(errno) = self.links[index].error.take() {
+        if let Some(errno) = self.connections[index].error.take() {
             return self.fail(index, errno);
         }
-        if self.links[index].waiting() > 0 {
+        if self.connections[index].unreceived() > 0 {
             return Ok(1);
         }
-        if self.links[index].end_in_sight() {
+        if self.connections[index].end_in_sight() {
             self.coverage.count(Point::EndWithoutBuffer);
-            self.tell_end(index);
+            self.receive_end(index);
             return Ok(0);
         }
         let draining = self.drain_deadline.is_some();
-        self.links[index].emptied(draining);
+        self.connections[index].emptied(draining);
         error(Errno::EAGAIN)
     }
 
     /// Excuses an idle connection that is served, so that the loop may keep it for another idle timeout.
     pub(crate) fn excuse_if_idle(&mut self, index: usize) {
-        if !self.is_idle(&self.links[index]) {
+        if !self.is_idle(&self.connections[index]) {
             return;
         }
-        self.links[index].excused = self.turn_time;
+        self.connections[index].excused = self.turn_time;
         // This counts as work once in an idle timeout.
-        if self.idle_due(self.links[index].idle_look).is_some_and(|due| due <= self.turn_time) {
-            self.links[index].idle_look = self.turn_time;
+        if self.idle_due(self.connections[index].idle_look).is_some_and(|due| due <= self.turn_time) {
+            self.connections[index].idle_look = self.turn_time;
             self.work += 1;
         }
     }
@@ -254,20 +254,20 @@ impl SimulatedHost {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             result => matches!(result, Ok(1..)),
         };
-        let link = &mut self.links[index];
+        let connection = &mut self.connections[index];
         if found {
-            (link.hinted, link.read_on) = (true, true);
+            (connection.hinted, connection.read_on) = (true, true);
             self.coverage.count(Point::KeptByLook);
         }
     }
 
     /// Records that the loop has received the peer's end of stream.
-    fn tell_end(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        link.hinted = false;
-        link.end_received = true;
-        if link.shut {
-            link.ended.get_or_insert(CloseReason::Drained);
+    fn receive_end(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        connection.hinted = false;
+        connection.end_received = true;
+        if connection.shut {
+            connection.ended.get_or_insert(CloseReason::Drained);
         }
         self.work += 1;
     }
@@ -278,7 +278,7 @@ impl SimulatedHost {
             return error(Errno::EINTR);
         }
         if self.fault_of(index, Point::ReceiveNoMemory) {
-            let errno = self.links[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
+            let errno = self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
             return self.starve(index, errno);
         }
         for (fault, errno) in [(Point::ReceiveFails, Errno::EIO), (Point::ReceiveGone, Errno::ECONNRESET)] {
@@ -286,60 +286,60 @@ impl SimulatedHost {
                 return self.fail(index, errno);
             }
         }
-        let waiting = self.links[index].waiting();
-        if self.links[index].readable() && self.fault_of(index, Point::ReceiveEmpty) {
+        let waiting = self.connections[index].unreceived();
+        if self.connections[index].readable() && self.fault_of(index, Point::ReceiveEmpty) {
             // The bytes or the end arrive right after the call, with an event of their own.
-            self.links[index].edge = true;
+            self.connections[index].edge = true;
             return error(Errno::EAGAIN);
         }
         if waiting > 0 {
             return Ok(self.take_bytes(index, space));
         }
-        if let Some(errno) = self.links[index].error.take() {
+        if let Some(errno) = self.connections[index].error.take() {
             self.coverage.count(if errno == Errno::ECONNRESET { Point::ReceiveReset } else { Point::ReceiveTimedOut });
             return self.fail(index, errno);
         }
-        if self.links[index].end_in_sight() {
-            self.tell_end(index);
+        if self.connections[index].end_in_sight() {
+            self.receive_end(index);
             return Ok(0);
         }
         error(Errno::EAGAIN)
     }
 
     pub(crate) fn take_bytes(&mut self, index: usize, space: &mut [u8]) -> usize {
-        let mut n = self.links[index].waiting().min(space.len() as u64);
-        let link = &self.links[index];
-        if let Some(mark) = link.urgent
-            && (link.received + 1..link.received + n).contains(&mark)
+        let mut n = self.connections[index].unreceived().min(space.len() as u64);
+        let connection = &self.connections[index];
+        if let Some(mark) = connection.urgent
+            && (connection.received + 1..connection.received + n).contains(&mark)
         {
-            n = mark - link.received;
+            n = mark - connection.received;
             self.coverage.count(Point::UrgentStop);
         } else if n > 1 && self.fault_of(index, Point::ReceiveShort) {
             // The other bytes arrive right after the call, with an event of their own.
-            let link = &mut self.links[index];
-            n = 1 + link.call_dice.below(n - 1);
-            link.edge = true;
+            let connection = &mut self.connections[index];
+            n = 1 + connection.call_dice.below(n - 1);
+            connection.edge = true;
         }
-        let link = &mut self.links[index];
-        stream::fill(index, link.received, &mut space[..n as usize]);
-        link.received += n;
-        link.urgent = link.urgent.filter(|mark| *mark >= link.received);
-        link.note_activity(self.time);
-        link.message = Some(n);
-        link.unread = link.unread.saturating_sub(n);
-        link.seen_empty = false;
-        if n < space.len() as u64 && !link.read_on && link.unread == 0 {
-            link.emptied(self.drain_deadline.is_some());
+        let connection = &mut self.connections[index];
+        stream::fill(index, connection.received, &mut space[..n as usize]);
+        connection.received += n;
+        connection.urgent = connection.urgent.filter(|mark| *mark >= connection.received);
+        connection.note_activity(self.time);
+        connection.message = Some(n);
+        connection.unread = connection.unread.saturating_sub(n);
+        connection.seen_empty = false;
+        if n < space.len() as u64 && !connection.read_on && connection.unread == 0 {
+            connection.emptied(self.drain_deadline.is_some());
         }
         self.tally.messages += 1;
         self.tally.bytes_in += n;
         self.work += 1;
-        if link.shut {
+        if connection.shut {
             self.tally.bytes_discarded += n;
             self.coverage.count(Point::DrainDiscards);
         } else {
-            link.filled += n;
-            let (filled, most) = (link.filled, self.plan.limits.max_output as u64);
+            connection.filled += n;
+            let (filled, most) = (connection.filled, self.plan.limits.max_output as u64);
             if filled > most {
                 self.broken(Promise::Memory, || {
                     format!("connection {index} has {filled} bytes of {most} in its buffer")
@@ -366,38 +366,38 @@ impl SimulatedHost {
             }
         }
         if self.fault_of(index, Point::SendGone) {
-            let errno = self.links[index].call_dice.pick([Errno::EPIPE, Errno::ECONNRESET]);
+            let errno = self.connections[index].call_dice.pick([Errno::EPIPE, Errno::ECONNRESET]);
             return self.fail(index, errno);
         }
-        if self.links[index].broken {
-            let link = &mut self.links[index];
-            let told = link.error.take();
-            let errno = told.filter(|_| link.call_dice.chance(128)).unwrap_or(Errno::EPIPE);
+        if self.connections[index].broken {
+            let connection = &mut self.connections[index];
+            let pending = connection.error.take();
+            let errno = pending.filter(|_| connection.call_dice.chance(128)).unwrap_or(Errno::EPIPE);
             self.coverage.count(if errno == Errno::EPIPE { Point::SendBrokenPipe } else { Point::SendReset });
             return self.fail(index, errno);
         }
-        let link = &mut self.links[index];
-        let mut n = link.room().min(bytes.len() as u64);
+        let connection = &mut self.connections[index];
+        let mut n = connection.room().min(bytes.len() as u64);
         if n == 0 || self.fault_of(index, Point::SendFull) {
-            self.links[index].blocked = true;
+            self.connections[index].blocked = true;
             return error(Errno::EAGAIN);
         }
         if n > 1 && self.fault_of(index, Point::SendShort) {
-            n = 1 + self.links[index].call_dice.below(n - 1);
+            n = 1 + self.connections[index].call_dice.below(n - 1);
         }
-        let link = &mut self.links[index];
-        let (from, taken) = (link.sent, &bytes[..n as usize]);
-        link.sent += n;
-        link.note_activity(self.time);
-        link.blocked = n < bytes.len() as u64;
-        if link.blocked {
+        let connection = &mut self.connections[index];
+        let (from, taken) = (connection.sent, &bytes[..n as usize]);
+        connection.sent += n;
+        connection.note_activity(self.time);
+        connection.blocked = n < bytes.len() as u64;
+        if connection.blocked {
             self.coverage.count(Point::SocketFilled);
         }
-        if link.sent == link.received {
-            link.filled = 0;
+        if connection.sent == connection.received {
+            connection.filled = 0;
             self.buffers_returned += 1;
         }
-        if link.peer_closed && !link.broken {
+        if connection.peer_closed && !connection.broken {
             self.schedule(5 * MICROSECOND, crate::host::Action::Reset(index));
         }
         if !stream::matches(index, from, taken) {

@@ -1,4 +1,4 @@
-//! The calls that the loop makes, and what they must not be made for.
+//! The calls that the loop makes, and the checks of whether it may make them.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
 
 use crate::attempts::{FIRST_PORT, error};
 use crate::check::Promise;
+use crate::connection::{SetUp, Stage};
 use crate::coverage::Point;
 use crate::host::{PlantedFault, SimulatedHost, note};
-use crate::link::{SetUp, Stage};
 use crate::memory::Memory;
 use crate::plan::MICROSECOND;
 use crate::profile::Profile;
@@ -21,14 +21,14 @@ use crate::stream;
 /// A connection's socket, as the loop holds it.
 #[derive(Debug)]
 pub struct Socket {
-    /// The peer's number.
-    pub link: usize,
+    /// The number of the peer.
+    pub connection: usize,
 }
 
 /// A listening socket, as the loop holds it.
 #[derive(Debug)]
 pub struct Listener {
-    /// Its place among the listeners.
+    /// The index of the listener.
     pub port: usize,
 }
 
@@ -56,7 +56,7 @@ impl Host for SimulatedHost {
         self.enter()?;
         match what {
             Watch::Accept(listener) => {
-                // All listeners are watched again for the same reason.
+                // A close before the first of these calls is the reason for all of them.
                 self.last_call_closed = by_close;
                 if self.tally.turns > 0 && self.fault(Point::WatchAcceptFails) {
                     self.ports[listener.port].paused = Some(self.turn_time);
@@ -70,33 +70,33 @@ impl Host for SimulatedHost {
                 }
             }
             Watch::Read(socket) => {
-                let index = socket.link;
+                let index = socket.connection;
                 self.tally.accepted += 1;
                 if self.fault_of(index, Point::WatchReadFails) {
-                    let link = &mut self.links[index];
-                    let errno = link.call_dice.pick([Errno::ENOMEM, Errno::ENOSPC, Errno::EINTR]);
-                    link.ended.get_or_insert(CloseReason::Failed);
+                    let connection = &mut self.connections[index];
+                    let errno = connection.call_dice.pick([Errno::ENOMEM, Errno::ENOSPC, Errno::EINTR]);
+                    connection.ended.get_or_insert(CloseReason::Failed);
                     return error(errno);
                 }
                 self.count_slot(target);
-                let link = &mut self.links[index];
-                link.watch_read = Some(target);
-                link.target = Some(target);
-                link.edge = link.readable();
+                let connection = &mut self.connections[index];
+                connection.watch_read = Some(target);
+                connection.target = Some(target);
+                connection.edge = connection.readable();
                 if self.drain_deadline.is_some() {
-                    // A drain looks at every connection without an event.
-                    link.hinted = true;
-                    link.read_on = true;
+                    // A drain looks at every connection, without an event.
+                    connection.hinted = true;
+                    connection.read_on = true;
                 }
             }
             Watch::Write(socket) => {
-                let index = socket.link;
+                let index = socket.connection;
                 if self.fault_of(index, Point::WatchWriteFails) {
-                    let link = &mut self.links[index];
-                    link.ended.get_or_insert(CloseReason::Failed);
-                    return error(link.call_dice.pick([Errno::ENOMEM, Errno::EINTR]));
+                    let connection = &mut self.connections[index];
+                    connection.ended.get_or_insert(CloseReason::Failed);
+                    return error(connection.call_dice.pick([Errno::ENOMEM, Errno::EINTR]));
                 }
-                self.links[index].watch_write = Some(target);
+                self.connections[index].watch_write = Some(target);
                 note!(self, "  connection {index}: waits for room");
             }
         }
@@ -106,12 +106,12 @@ impl Host for SimulatedHost {
     fn unwatch(&mut self, what: Watch<'_, Self>) -> io::Result<()> {
         if let Watch::Write(socket) = what
             && self.planted == Some(PlantedFault::KeepsWriteInterest)
-            && self.links[socket.link].watch_read.is_some()
+            && self.connections[socket.connection].watch_read.is_some()
         {
             return Ok(());
         }
         self.enter()?;
-        // A failure says that the queue has no such registration, so it is gone all the same.
+        // A failure says that the queue has no such registration, so it is removed all the same.
         let (was, fault) = match what {
             Watch::Accept(listener) => {
                 let draining = self.drain_deadline.is_some();
@@ -119,26 +119,26 @@ impl Host for SimulatedHost {
                 let was = port.watch.take();
                 let port = &self.ports[listener.port];
                 if !draining && port.paused != Some(self.turn_time) {
-                    self.broken(Promise::Fair, || "a listener is not watched any more for no reason".to_owned());
+                    self.broken(Promise::Fair, || "a listener is unwatched without a reason".to_owned());
                 } else if !draining {
                     self.coverage.count(Point::AcceptPaused);
                 }
                 (was, self.fault(Point::UnwatchAcceptFails))
             }
             Watch::Read(socket) => {
-                let index = socket.link;
-                (self.links[index].watch_read.take(), self.fault_of(index, Point::UnwatchReadFails))
+                let index = socket.connection;
+                (self.connections[index].watch_read.take(), self.fault_of(index, Point::UnwatchReadFails))
             }
             Watch::Write(socket) => {
-                let index = socket.link;
-                let was = self.links[index].watch_write.take();
+                let index = socket.connection;
+                let was = self.connections[index].watch_write.take();
                 let fails = self.fault_of(index, Point::UnwatchWriteFails);
-                let link = &mut self.links[index];
-                // Not when it is being closed already: the wish to read is taken back first.
-                if fails && link.watch_read.is_some() {
-                    link.ended.get_or_insert(CloseReason::Failed);
-                    // Its end comes before the retry that was due.
-                    self.tally.retries -= u64::from(link.memory_short == Some(self.turn_time));
+                let connection = &mut self.connections[index];
+                // If the connection is being closed, its read interest is gone and this failure changes nothing.
+                if fails && connection.watch_read.is_some() {
+                    connection.ended.get_or_insert(CloseReason::Failed);
+                    // The connection ends before its retry.
+                    self.tally.retries -= u64::from(connection.memory_short == Some(self.turn_time));
                 }
                 (was, fails)
             }
@@ -168,27 +168,27 @@ impl Host for SimulatedHost {
 
     fn set_up(&mut self, socket: &Socket) -> io::Result<()> {
         self.enter()?;
-        let index = socket.link;
+        let index = socket.connection;
         let served = self.served();
         if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
-            self.broken(Promise::Limit, || format!("{served} connections, and one more"));
+            self.broken(Promise::Limit, || format!("a connection is set up beside {served} others"));
         }
         let fails = self.fault_of(index, Point::SetUpFails);
-        let link = &mut self.links[index];
-        let gone = link.broken && self.plan.profile == Profile::Kqueue && link.call_dice.chance(64);
+        let connection = &mut self.connections[index];
+        let gone = connection.broken && self.plan.profile == Profile::Kqueue && connection.call_dice.chance(64);
         if fails || gone {
-            link.set_up = SetUp::Failed;
+            connection.set_up = SetUp::Failed;
             let errno = [Errno::EINVAL, Errno::ECONNRESET, Errno::ENOBUFS, Errno::ENOMEM, Errno::EINTR, Errno::EIO];
-            return error(if fails { link.call_dice.pick(errno) } else { Errno::EINVAL });
+            return error(if fails { connection.call_dice.pick(errno) } else { Errno::EINVAL });
         }
-        self.links[index].set_up = SetUp::Done;
+        self.connections[index].set_up = SetUp::Done;
         Ok(())
     }
 
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
         self.enter()?;
         if self.drain_deadline.is_none() {
-            self.broken(Promise::Provoked, || "the backlog is asked for without a drain".to_owned());
+            self.broken(Promise::Provoked, || "the backlog is looked at without a drain".to_owned());
         }
         if self.fault(Point::HasBacklogFails) {
             return error(self.dice.pick([Errno::EINTR, Errno::ENOMEM]));
@@ -199,17 +199,17 @@ impl Host for SimulatedHost {
     }
 
     fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
-        let index = socket.link;
-        // Of one that nothing was heard of for long the loop asks whether it has something that it could not tell.
-        let idle = self.is_idle(&self.links[index]) && !self.links[index].hinted;
+        let index = socket.connection;
+        // The loop also peeks at an idle connection, whose input may not have been reported.
+        let idle = self.is_idle(&self.connections[index]) && !self.connections[index].hinted;
         self.settle_refused(!idle);
         self.enter_for(index)?;
         self.end_memory_pause(index);
         self.excuse_if_idle(index);
         let (turn, draining) = (self.tally.turns, self.drain_deadline.is_some());
-        let link = &mut self.links[index];
-        link.looked_in = turn;
-        if !idle && !(link.hinted && (link.read_on || draining)) {
+        let connection = &mut self.connections[index];
+        connection.looked_in = turn;
+        if !idle && !(connection.hinted && (connection.read_on || draining)) {
             self.broken(Promise::Provoked, || format!("connection {index}: peek without a reason"));
         }
         let result = self.try_peek(index);
@@ -222,19 +222,19 @@ impl Host for SimulatedHost {
     }
 
     fn receive(&mut self, socket: &Socket, space: &mut [u8]) -> io::Result<usize> {
-        let index = socket.link;
+        let index = socket.connection;
         self.enter_for(index)?;
         self.end_memory_pause(index);
         self.excuse_if_idle(index);
-        let link = &mut self.links[index];
-        link.in_line_since = None;
-        if !link.hinted || space.is_empty() {
+        let connection = &mut self.connections[index];
+        connection.waiting_since = None;
+        if !connection.hinted || space.is_empty() {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
             self.broken(Promise::Provoked, || format!("connection {index}: receive {what}"));
         }
         let mut result = self.try_receive(index, space);
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-            self.links[index].emptied(self.drain_deadline.is_some());
+            self.connections[index].emptied(self.drain_deadline.is_some());
             if self.planted == Some(PlantedFault::ClosesWhenEmpty) {
                 result = Err(ErrorKind::ConnectionReset.into());
             }
@@ -244,20 +244,20 @@ impl Host for SimulatedHost {
     }
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
-        let index = socket.link;
+        let index = socket.connection;
         self.enter_for(index)?;
         self.end_memory_pause(index);
-        let link = &mut self.links[index];
-        link.tried_in = self.tally.turns;
-        let owed = link.owed();
-        if link.shut || bytes.is_empty() || bytes.len() as u64 > owed {
+        let connection = &mut self.connections[index];
+        connection.tried_in = self.tally.turns;
+        let owed = connection.owed();
+        if connection.shut || bytes.is_empty() || bytes.len() as u64 > owed {
             self.broken(Promise::Bytes, || format!("connection {index}: send of {} with {owed} owed", bytes.len()));
             return error(Errno::EPIPE);
         }
-        // Before it is closed as idle, a peer may be tried.
-        let idle = self.is_idle(&self.links[index]);
-        let tried = self.links[index].blocked && idle;
-        if self.links[index].blocked && !idle {
+        // The loop may try to send to a peer before it closes the connection as idle.
+        let idle = self.is_idle(&self.connections[index]);
+        let tried = self.connections[index].blocked && idle;
+        if self.connections[index].blocked && !idle {
             self.broken(Promise::Provoked, || format!("connection {index}: send without an event for room"));
         }
         let mut result = self.try_send(index, bytes);
@@ -272,30 +272,30 @@ impl Host for SimulatedHost {
     }
 
     fn shut_down(&mut self, socket: &Socket) -> io::Result<()> {
-        let index = socket.link;
+        let index = socket.connection;
         self.enter_for(index)?;
         note!(self, "connection {index}: shut down");
         let draining = self.drain_deadline.is_some();
-        let link = &mut self.links[index];
-        let owed = link.owed();
-        let done = link.end_received || (draining && link.seen_empty);
-        if link.shut || owed > 0 || !done {
-            let shut = link.shut;
-            let seen_empty = link.seen_empty;
+        let connection = &mut self.connections[index];
+        let owed = connection.owed();
+        let done = connection.end_received || (draining && connection.seen_empty);
+        if connection.shut || owed > 0 || !done {
+            let shut = connection.shut;
+            let seen_empty = connection.seen_empty;
             self.broken(Promise::ShutDown, || {
                 format!(
                     "connection {index} shut down with {owed} owed (already: {shut}, input seen empty: {seen_empty})"
                 )
             });
         }
-        let gone = self.links[index].broken && self.links[index].call_dice.chance(128);
+        let gone = self.connections[index].broken && self.connections[index].call_dice.chance(128);
         if self.fault_of(index, Point::ShutDownFails) || gone {
             return self.fail(index, Errno::ENOTCONN);
         }
-        let link = &mut self.links[index];
-        link.shut = true;
-        if link.end_received {
-            link.ended.get_or_insert(CloseReason::PeerFinished);
+        let connection = &mut self.connections[index];
+        connection.shut = true;
+        if connection.end_received {
+            connection.ended.get_or_insert(CloseReason::PeerFinished);
         } else {
             self.coverage.count(Point::DrainShutsDown);
         }
@@ -306,9 +306,9 @@ impl Host for SimulatedHost {
 
     fn close(&mut self, socket: Socket) {
         let _ = self.enter();
-        // One that was refused, or could not be set up, had its descriptor for a moment.
-        self.closed_since_pause |= self.links[socket.link].target.is_some();
-        self.check_close(socket.link);
+        // A connection that was refused or could not be set up held its descriptor only for a moment.
+        self.closed_since_pause |= self.connections[socket.connection].target.is_some();
+        self.check_close(socket.connection);
         self.last_call_closed = true;
         self.last_pause = None;
     }
@@ -327,7 +327,7 @@ impl Host for SimulatedHost {
             }
         }
         for index in backlog {
-            self.links[index].stage = Stage::Lost;
+            self.connections[index].stage = Stage::Dropped;
         }
         if watched {
             self.broken(Promise::Descriptors, || "a listener is closed while it is watched".to_owned());
@@ -340,7 +340,7 @@ impl Host for SimulatedHost {
     }
 
     fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
-        // The hand-over to the log never waits, but it may take a while, and meanwhile the peers go on.
+        // Handing a message to the log may take a while, in which the peers go on.
         if self.plan.log_time > 0 {
             let took = self.dice.below(self.plan.log_time);
             self.time += took;
@@ -350,14 +350,14 @@ impl Host for SimulatedHost {
             }
         }
         let index = usize::from(peer.port()).wrapping_sub(FIRST_PORT);
-        let Some(link) = self.links.get_mut(index) else {
-            return self.broken(Promise::Log, || format!("a message of {peer}, whom nobody knows"));
+        let Some(connection) = self.connections.get_mut(index) else {
+            return self.broken(Promise::Log, || format!("a message is logged for {peer}, which does not exist"));
         };
-        let length = link.message.take();
-        let from = link.received.saturating_sub(payload.len() as u64);
+        let length = connection.message.take();
+        let from = connection.received.saturating_sub(payload.len() as u64);
         if length != Some(payload.len() as u64) || !stream::matches(index, from, payload) {
             self.broken(Promise::Log, || {
-                format!("connection {index}: the log is told {} bytes after a receive of {length:?}", payload.len())
+                format!("connection {index}: {} bytes are logged after a receive of {length:?}", payload.len())
             });
         }
     }

@@ -10,7 +10,10 @@ enum In {
 }
 
 macro_rules! points {
-    (faults { $($fault:ident $fault_name:literal $fault_in:expr,)+ } outcomes { $($outcome:ident $name:literal $in:expr,)+ }) => {
+    (
+        faults { $($fault:ident $fault_name:literal $fault_in:expr,)+ }
+        outcomes { $($outcome:ident $name:literal $in:expr,)+ }
+    ) => {
         /// Something that runs should meet now and then: a fault that the plan may ask for, or an outcome.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the name says it, and the table says it in words")]
@@ -117,7 +120,7 @@ points! {
         KeptByTry "idle, but a send succeeds" Both,
         KeptByLook "idle, but unreported input is found" Both,
         TriedInVain "idle, and a send fails" Both,
-        LongLine "many connections wait for a buffer" Both,
+        ManyWaiting "many connections wait for a buffer" Both,
         BusyPoll "polls without sleeping" Both,
         DrainKeepsBacklog "drain keeps the backlog without descriptors" Both,
         ProcessStopped "process stopped for a while" Both,

@@ -1,4 +1,4 @@
-//! The event queue: what a wait finds, and how the loop gets it.
+//! The event queue: what a wait finds, and how events reach the loop.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -15,15 +15,15 @@ use crate::profile::Profile;
 
 /// The most events of one wait.
 const LIST: usize = 1024;
-/// So many times only the loop's own deadlines end a wait, before it is told to stop: it may never be at rest, as long as
-/// descriptors lack.
+/// The number of waits that end only by the loop's own deadlines before the server is stopped. Without descriptors the
+/// loop may go on like that for ever.
 pub(crate) const LONELY_WAITS: u32 = 32;
-/// More connections than a turn serves beside those with events.
+/// The most connections that a turn serves in addition to those with events.
 const CROWD: usize = 1024;
-/// How many names of closed connections are kept, for stale events.
+/// The number of closed connections that stale events may name.
 const OLD_TARGETS: usize = 8;
 
-/// Something that an event can be made of.
+/// Something that is ready and becomes an event.
 #[derive(Debug, Clone, Copy)]
 enum Ready {
     Accept(usize),
@@ -35,7 +35,7 @@ enum Ready {
 }
 
 impl SimulatedHost {
-    /// The wait call.
+    /// Waits until something is ready or the timeout is over.
     pub(crate) fn wait_for_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let deadline = timeout.map(|timeout| self.time.saturating_add(timeout.as_nanos() as u64));
         self.check_before_wait(timeout);
@@ -79,7 +79,7 @@ impl SimulatedHost {
             }
             ready = self.ready();
         }
-        // Between the first event and the loop's waking, others may come.
+        // More may become ready between the first event and the moment when the loop wakes.
         if !ready.is_empty() && self.dice.chance(64) {
             self.time += self.dice.below(20 * MICROSECOND);
             self.run_due();
@@ -97,11 +97,11 @@ impl SimulatedHost {
             }
         }
         for &index in &self.open {
-            let link = &self.links[index];
-            if link.watch_read.is_some() && link.edge && link.readable() {
+            let connection = &self.connections[index];
+            if connection.watch_read.is_some() && connection.edge && connection.readable() {
                 ready.push(Ready::Read(index));
             }
-            if link.watch_write.is_some() && self.writable(index) {
+            if connection.watch_write.is_some() && self.writable(index) {
                 ready.push(Ready::Write(index));
             }
         }
@@ -119,19 +119,19 @@ impl SimulatedHost {
         ready
     }
 
-    /// Whether the queue calls a socket writable: there is as much room as the family wants, or an error.
+    /// Whether the queue reports a socket as writable, because it has an error or as much room as the family requires.
     pub(crate) fn writable(&self, index: usize) -> bool {
-        let link = &self.links[index];
+        let connection = &self.connections[index];
         let wanted = match self.plan.profile {
-            // SO_SNDLOWAT: sosetopt and sbspace in the BSDs.
-            Profile::Kqueue => link.plan.send_room.min(2048),
-            // sk_stream_is_writeable: a third of what is queued.
-            Profile::Epoll => (link.sent - link.read) / 2,
+            // SO_SNDLOWAT (sosetopt and sbspace in the BSDs).
+            Profile::Kqueue => connection.plan.send_room.min(2048),
+            // The room must be half of what is queued (sk_stream_is_writeable in Linux).
+            Profile::Epoll => (connection.sent - connection.read) / 2,
         };
-        link.broken || link.room() >= wanted.max(1)
+        connection.broken || connection.room() >= wanted.max(1)
     }
 
-    /// Turns what is ready into the events of this turn, in any order, and not always all of them.
+    /// Turns what is ready into events of this turn, in any order and not always all of them.
     fn harvest(&mut self, mut ready: Vec<Ready>) {
         for last in (1..ready.len()).rev() {
             let other = self.dice.below(last as u64 + 1) as usize;
@@ -172,20 +172,24 @@ impl SimulatedHost {
                 (Event::Readable { target: port.watch?, read_on: false, available }, Origin::Port)
             }
             Ready::Read(index) => {
-                let link = &mut self.links[index];
-                link.edge = false;
-                let link = &self.links[index];
-                let urgent = self.plan.profile == Profile::Epoll && link.urgent.is_some_and(|mark| mark < link.written);
-                let read_on = link.end_in_sight() || urgent;
-                let available = self.counted(link.waiting());
-                let told = (Event::Readable { target: link.watch_read?, read_on, available }, Origin::Link(index));
-                if link.end_in_sight() {
-                    let point = if link.waiting() > 0 { Point::EndWithBytes } else { Point::EndAlone };
+                let connection = &mut self.connections[index];
+                connection.edge = false;
+                let connection = &self.connections[index];
+                let urgent = self.plan.profile == Profile::Epoll
+                    && connection.urgent.is_some_and(|mark| mark < connection.written);
+                let read_on = connection.end_in_sight() || urgent;
+                let available = self.counted(connection.unreceived());
+                let event =
+                    (Event::Readable { target: connection.watch_read?, read_on, available }, Origin::Connection(index));
+                if connection.end_in_sight() {
+                    let point = if connection.unreceived() > 0 { Point::EndWithBytes } else { Point::EndAlone };
                     self.coverage.count(point);
                 }
-                told
+                event
             }
-            Ready::Write(index) => (Event::Writable { target: self.links[index].watch_write? }, Origin::Link(index)),
+            Ready::Write(index) => {
+                (Event::Writable { target: self.connections[index].watch_write? }, Origin::Connection(index))
+            }
             Ready::Stop(stop) => {
                 let count = std::mem::take(&mut self.pending_stops[stop as usize]);
                 let signal = match stop {
@@ -206,17 +210,19 @@ impl SimulatedHost {
         })
     }
 
-    /// How many bytes or connections wait, where the family counts.
+    /// The number of bytes or connections that wait, if the family reports it.
     fn counted(&self, n: u64) -> Option<u64> {
         (self.plan.profile == Profile::Kqueue).then_some(n)
     }
 
-    /// An event of a connection that is no more, with whatever it may have said.
+    /// Makes an event of a closed connection, with any contents.
     fn stale_event(&mut self) -> Option<(Event, Origin)> {
         let which = self.dice.below(OLD_TARGETS as u64) as usize;
         let target = *self.old_targets.get(which)?;
-        let reused =
-            self.open.iter().any(|&index| self.links[index].watch_read.is_some_and(|new| slot(new) == slot(target)));
+        let reused = self
+            .open
+            .iter()
+            .any(|&index| self.connections[index].watch_read.is_some_and(|new| slot(new) == slot(target)));
         if reused {
             self.coverage.count(Point::StaleForReused);
         }
@@ -229,10 +235,10 @@ impl SimulatedHost {
         Some((event, Origin::Stale))
     }
 
-    /// An event of an open connection, or of a listener that may be closed, that nothing has caused.
+    /// Makes an event without a cause, of an open connection or of a listener that may be closed.
     fn spurious_event(&mut self) -> Option<(Event, Origin)> {
         let (event, origin) = self.choose_spurious()?;
-        // A registration has one event in a list.
+        // A list has at most one event of each registration.
         let registration = |event: Event| match event {
             Event::Readable { target, .. } => Some((target, true)),
             Event::Writable { target } => Some((target, false)),
@@ -242,7 +248,7 @@ impl SimulatedHost {
             return None;
         }
         if origin == Origin::Port {
-            // Then it is no fault of the loop that it accepts in a pause.
+            // This event allows the loop to accept in a pause.
             self.last_pause = None;
         }
         Some((event, origin))
@@ -254,44 +260,44 @@ impl SimulatedHost {
             return Some((Event::Readable { target, read_on: false, available: self.counted(1) }, Origin::Port));
         }
         let index = self.open[self.dice.below(self.open.len() as u64) as usize];
-        let link = &self.links[index];
-        if let Some(target) = link.watch_write
+        let connection = &self.connections[index];
+        if let Some(target) = connection.watch_write
             && self.dice.chance(128)
         {
-            return Some((Event::Writable { target }, Origin::Link(index)));
+            return Some((Event::Writable { target }, Origin::Connection(index)));
         }
-        let target = link.watch_read?;
-        let available = self.counted(link.waiting());
-        Some((Event::Readable { target, read_on: link.end_in_sight(), available }, Origin::Link(index)))
+        let target = connection.watch_read?;
+        let available = self.counted(connection.unreceived());
+        Some((Event::Readable { target, read_on: connection.end_in_sight(), available }, Origin::Connection(index)))
     }
 
-    /// The next event of the turn; from here on the loop may act on it.
+    /// Delivers the next event of the turn, which the loop may then act on.
     pub(crate) fn deliver_event(&mut self) -> Option<Event> {
         let (event, origin) = self.batch.pop_front()?;
         self.last_event = Some(self.turn_time);
         note!(self, "event: {event:?}, {origin:?}");
         match (event, origin) {
-            (Event::Readable { read_on, available, .. }, Origin::Link(index)) => {
-                // An edge comes once; what comes again and again must be acted on to count as work.
+            (Event::Readable { read_on, available, .. }, Origin::Connection(index)) => {
+                // An edge comes once, so it counts as work. Level-triggered events count only if the loop acts on them.
                 self.work += 1;
                 let turn = self.tally.turns;
-                let link = &mut self.links[index];
-                link.event_turn = turn;
-                link.hinted = !link.end_received;
-                link.read_on |= read_on;
-                link.unread = available.unwrap_or(0);
+                let connection = &mut self.connections[index];
+                connection.event_turn = turn;
+                connection.hinted = !connection.end_received;
+                connection.read_on |= read_on;
+                connection.unread = available.unwrap_or(0);
             }
             (Event::Readable { target: Target::Listener(index), .. }, Origin::Port) => {
                 if let Some(port) = self.ports.get_mut(index) {
                     port.event_turn = self.tally.turns;
                 }
             }
-            (Event::Writable { .. }, Origin::Link(index)) => {
-                self.links[index].event_turn = self.tally.turns;
-                self.links[index].blocked = false;
+            (Event::Writable { .. }, Origin::Connection(index)) => {
+                self.connections[index].event_turn = self.tally.turns;
+                self.connections[index].blocked = false;
             }
             (Event::Signal { signal: Signal::Hangup, count }, _) => {
-                // Merged signals are one reason to reopen the log.
+                // Several hangups in one event reopen the log once.
                 self.hangups += 1;
                 self.work += count;
                 self.coverage.count(Point::Hangup);
@@ -311,7 +317,7 @@ impl SimulatedHost {
                     }
                 } else {
                     self.drained_by = Some(signal);
-                    // A handle may have begun the drain: then this signal adds nothing to it.
+                    // If a handle began the drain, this signal changes nothing.
                     if self.drain_deadline.is_none() {
                         self.coverage.count(Point::DrainBySignal);
                         self.start_drain();
@@ -348,15 +354,15 @@ impl SimulatedHost {
             self.coverage.count(Point::DrainInPause);
         }
         for &index in &self.open {
-            // A drain looks at every connection without an event.
-            let link = &mut self.links[index];
-            link.hinted = !link.end_received;
-            link.read_on = true;
-            link.seen_empty = false;
+            // A drain looks at every connection, without an event.
+            let connection = &mut self.connections[index];
+            connection.hinted = !connection.end_received;
+            connection.read_on = true;
+            connection.seen_empty = false;
         }
     }
 
-    /// Keeps what names a connection that ends.
+    /// Keeps the target of a connection that is closed.
     pub(crate) fn keep_old(&mut self, target: Target) {
         if self.old_targets.len() == OLD_TARGETS {
             self.old_targets.pop_front();
@@ -364,7 +370,7 @@ impl SimulatedHost {
         self.old_targets.push_back(target);
     }
 
-    /// Counts a connection whose slot another one had before.
+    /// Counts a connection whose slot a closed connection had before.
     pub(crate) fn count_slot(&mut self, target: Target) {
         if self.old_targets.iter().any(|old| slot(*old) == slot(target)) {
             self.coverage.count(Point::SlotReused);
@@ -372,7 +378,7 @@ impl SimulatedHost {
     }
 }
 
-/// The part of a connection's token that is used again: its lower half.
+/// The slot in a connection's token, which later connections use again.
 fn slot(target: Target) -> usize {
     Token::from(target).0 & u32::MAX as usize
 }

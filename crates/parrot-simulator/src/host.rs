@@ -1,4 +1,4 @@
-//! The simulated host: time, the peers, and what the checks have to know.
+//! The simulated host: time, the peers, and the state that the checks need.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -10,9 +10,9 @@ use parrot_server::CloseReason;
 use parrot_server::simulation::{Event, Shared, Target};
 
 use crate::check::{Failure, Promise};
+use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Dice, Purpose};
-use crate::link::Link;
 use crate::memory::Memory;
 use crate::plan::{MICROSECOND, MILLISECOND, Plan, SECOND};
 
@@ -22,16 +22,16 @@ pub(crate) struct Port {
     pub(crate) closed: bool,
     pub(crate) backlog: VecDeque<usize>,
     pub(crate) watch: Option<Target>,
-    /// The time of the turn in which accepting had a reason to pause.
+    /// The time of the turn in which accepting was paused.
     pub(crate) paused: Option<u64>,
     pub(crate) accepts_in_turn: u32,
     /// The last turn in which it had an event.
     pub(crate) event_turn: u64,
-    /// In this turn the loop was told that no connection waits.
+    /// Whether the loop saw an empty backlog in this turn.
     pub(crate) seen_empty: bool,
 }
 
-/// What happens at a time, beside the loop.
+/// Something that happens at a time of its own, beside the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
     Connect(usize),
@@ -40,7 +40,7 @@ pub(crate) enum Action {
     Reset(usize),
     /// The network gives a connection up.
     TimeOut(usize),
-    /// Both ways to end the server: by its signal, or by a handle.
+    /// The planned stop, by a signal or by a handle.
     Stop,
     StopAgain,
     SecondSignal,
@@ -50,31 +50,31 @@ pub(crate) enum Action {
     Wake,
 }
 
-/// Why the loop's next event comes.
+/// The origin of an event, which decides what the loop may do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From this connection: the event may be acted on.
-    Link(usize),
+    /// An open connection.
+    Connection(usize),
     Port,
-    /// The first signal, or a handle, ends the server with this event; or a second signal does.
+    /// A signal or a handle.
     Server,
-    /// Of a connection that is no more.
+    /// A connection that is closed.
     Stale,
 }
 
-/// A fault of a loop, played by the host: the loop behaves as if the fault were its own. `cargo xtask mutants` has the whole
-/// list, in the loop's source.
+/// A fault that the host plants, so that the loop behaves as if the fault were its own. `cargo xtask mutants` has the
+/// whole list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlantedFault {
     /// The number of bytes that a send took is ignored.
     IgnoresShortSends,
     /// A receive that would block closes the connection.
     ClosesWhenEmpty,
-    /// Write interest is never taken back.
+    /// Write interest is never removed.
     KeepsWriteInterest,
 }
 
-/// What the loop's counters should say.
+/// The values that the loop's counters should have.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) accepted: u64,
@@ -91,94 +91,94 @@ pub(crate) struct Tally {
     pub(crate) closed: [u64; CloseReason::ALL.len()],
 }
 
-/// The simulated system. It implements [`Host`](parrot_server::simulation::Host).
+/// The simulated host. It implements [`Host`](parrot_server::simulation::Host).
 #[derive(Debug)]
 pub struct SimulatedHost {
     pub(crate) plan: Plan,
-    /// Where the dice for all purposes come from.
+    /// The source of the dice for all purposes.
     source: Dice,
-    /// Time, and the order of events.
+    /// Dice for time and the order of events.
     pub(crate) dice: Dice,
-    /// How often it was asked whether each fault that is no connection's happens.
+    /// How often each fault was decided that does not belong to a connection.
     asked: [u64; Point::COUNT],
     epoch: Instant,
     /// Nanoseconds since the epoch.
     pub(crate) time: u64,
-    /// What the loop was last told the time is.
+    /// The time that the loop last read after a wait.
     pub(crate) turn_time: u64,
-    /// The same a turn before.
+    /// The time that it read in the turn before.
     pub(crate) turn_time_before: u64,
-    /// The time has not been read since the wait.
+    /// Whether the time was not read since the wait.
     pub(crate) awoken: bool,
     /// When the last wait returned.
     pub(crate) woke_at: u64,
     calendar: BinaryHeap<Reverse<(u64, Action)>>,
-    pub(crate) links: Vec<Link>,
-    /// The links whose sockets the server has.
+    pub(crate) connections: Vec<Connection>,
+    /// The connections whose sockets the server holds.
     pub(crate) open: Vec<usize>,
     pub(crate) ports: Vec<Port>,
     pub(crate) batch: VecDeque<(Event, Origin)>,
-    /// What events of closed connections named.
+    /// The targets of connections that were closed lately, for stale events.
     pub(crate) old_targets: VecDeque<Target>,
     pub(crate) shared: Arc<Shared>,
 
-    /// Signals that end the server, posted and not told yet, by kind.
+    /// The number of signals of each kind that are posted and not delivered yet.
     pub(crate) pending_stops: [u64; 2],
     pub(crate) pending_signals: Vec<(bool, u64)>,
     pub(crate) pending_wake: bool,
-    /// When the drain ends, `u64::MAX` if it has no time-out; `None` before it.
+    /// When the drain ends, or `u64::MAX` if it has no timeout. `None` before the drain.
     pub(crate) drain_deadline: Option<u64>,
     pub(crate) drained_by: Option<Signal>,
-    /// The number of the signal that ends the server at once.
+    /// The number of the second signal, which ends the server at once.
     pub(crate) killed: Option<i32>,
     pub(crate) hangups: u64,
 
     pub(crate) tally: Tally,
     pub(crate) calls_in_turn: u32,
-    /// Raised by all that is worth a turn.
+    /// A count of everything that is worth a turn.
     pub(crate) work: u64,
     pub(crate) work_before: u64,
-    /// The last wait has waited.
+    /// Whether the last wait blocked.
     pub(crate) waited: bool,
     /// The time of the last turn that had an event.
     pub(crate) last_event: Option<u64>,
     pub(crate) idle_turns: u32,
-    /// How often a wait was ended by nothing but the loop's own deadline, with nothing else to come.
+    /// How often a wait ended only by the loop's own deadline, with nothing else left to happen.
     pub(crate) lonely_waits: u32,
     pub(crate) last_call_closed: bool,
-    /// The time of the turn in which accept last failed for a reason that may last, until a close or an event gives
-    /// reason to try again.
+    /// The time of the turn in which accept last failed for a reason that may last. `None` once a close or an event
+    /// gives a reason to try again.
     pub(crate) last_pause: Option<u64>,
-    /// A connection was closed since, so that accepting has to go on.
+    /// Whether a connection was closed since, so that accepting has to resume.
     pub(crate) closed_since_pause: bool,
-    /// The time of the turn in which memory for a connection last lacked.
+    /// The time of the turn in which there was last no memory for a connection.
     pub(crate) last_shortage: Option<u64>,
-    /// The time of the turn in which memory for a buffer was last refused.
+    /// The time of the turn in which there was last no memory for a buffer.
     pub(crate) last_refused: Option<u64>,
-    /// The loop looks for the end of the connection for which it was refused.
+    /// Whether the loop looks for the end of the connection that got no buffer.
     pub(crate) looks_for_end: bool,
-    /// Connections that were called in this turn without an event or a time-out of their own.
+    /// The number of connections that were called in this turn without an event or a deadline of their own.
     pub(crate) leftovers: usize,
-    /// Connections that were closed as idle in this turn.
+    /// The number of connections that were closed as idle in this turn.
     pub(crate) idle_closes: usize,
-    /// Connections that were closed in this turn because they were idle or because the drain was over.
+    /// The number of connections that were closed in this turn as idle or at the drain timeout.
     pub(crate) idle_or_late: u64,
-    /// How many connections waited for a buffer after the last turn, and how many were left over.
+    /// The number of connections that waited for a buffer after the last turn, and of those that were left over.
     pub(crate) waiting: usize,
     pub(crate) unfinished: usize,
     pub(crate) lent: usize,
-    /// How often a connection was sent all it was owed.
+    /// How often a buffer was given back because a connection was sent all it was owed.
     pub(crate) buffers_returned: u64,
     pub(crate) capacity: usize,
 
     pub(crate) coverage: Coverage,
     pub(crate) failure: Option<Failure>,
     pub(crate) trace: Option<Vec<String>>,
-    /// What the host does to the loop to see that it is caught.
+    /// The fault that the host plants, to test the simulator itself.
     pub(crate) planted: Option<PlantedFault>,
 }
 
-/// Notes a line of the trace, if one is wanted; otherwise its words are not even put together.
+/// Adds a line to the trace. Without a trace, the line is not even formatted.
 macro_rules! note {
     ($host:expr, $($words:tt)*) => {
         if $host.trace.is_some() {
@@ -199,10 +199,11 @@ impl SimulatedHost {
     ) -> SimulatedHost {
         let lacks = Point::BufferNoMemory;
         Memory::begin(source.of(Purpose::Fault(lacks as usize), 0), plan.rates.of(lacks));
-        let links = plan.peers.iter().enumerate();
-        let links = links.map(|(index, peer)| Link::new(peer.script.clone(), &source, index)).collect();
+        let connections = plan.peers.iter().enumerate();
+        let connections =
+            connections.map(|(index, peer)| Connection::new(peer.script.clone(), &source, index)).collect();
         let mut host = SimulatedHost {
-            links,
+            connections,
             ports: (0..plan.listeners).map(|_| Port::default()).collect(),
             dice: source.of(Purpose::World, 0),
             source,
@@ -254,7 +255,7 @@ impl SimulatedHost {
             plan,
         };
         for index in host.plan.kept_peers() {
-            host.schedule(host.links[index].plan.connect_at, Action::Connect(index));
+            host.schedule(host.connections[index].plan.connect_at, Action::Connect(index));
         }
         for (at, hangup) in host.plan.signals.clone() {
             host.schedule(at, Action::Signal { hangup });
@@ -276,7 +277,7 @@ impl SimulatedHost {
         self.calendar.push(Reverse((self.time + after, action)));
     }
 
-    /// When something happens next.
+    /// The time of the next action.
     pub(crate) fn next_action(&self) -> Option<u64> {
         self.calendar.peek().map(|Reverse((at, _))| *at)
     }
@@ -288,7 +289,7 @@ impl SimulatedHost {
         }
     }
 
-    /// The first promise broken is the one that counts.
+    /// Records a broken promise. The first one counts.
     pub(crate) fn broken(&mut self, promise: Promise, seen: impl FnOnce() -> String) {
         if self.failure.is_none() {
             let failure = Failure { promise, seen: seen(), turn: self.tally.turns };
@@ -297,7 +298,7 @@ impl SimulatedHost {
         }
     }
 
-    /// Whether this fault happens now.
+    /// Decides whether this fault happens now, and counts it.
     #[inline]
     pub(crate) fn fault(&mut self, fault: Point) -> bool {
         let happens = self.decides(fault);
@@ -307,18 +308,18 @@ impl SimulatedHost {
         happens
     }
 
-    /// Whether this fault happens to a connection in the call that is made for it.
+    /// Decides whether this fault happens in the current call on a connection, and counts it.
     #[inline]
     pub(crate) fn fault_of(&mut self, index: usize, fault: Point) -> bool {
-        // The decisions that are no connection's have numbers below.
-        let happens = self.throw(fault, (index as u64 + 1) << 32 | u64::from(self.links[index].calls));
+        // Decisions that do not belong to a connection have lower numbers.
+        let happens = self.throw(fault, (index as u64 + 1) << 32 | u64::from(self.connections[index].calls));
         if happens {
             self.happened(fault);
         }
         happens
     }
 
-    /// Whether this fault is to happen now, if it can.
+    /// Decides whether this fault is to happen now, if it can.
     pub(crate) fn decides(&mut self, fault: Point) -> bool {
         let asked = &mut self.asked[fault as usize];
         *asked += 1;
@@ -338,7 +339,7 @@ impl SimulatedHost {
         note!(self, "  fault: {}", fault.name());
     }
 
-    /// A call takes time, and meanwhile the peers go on.
+    /// Lets the time of a call pass, in which the peers go on.
     pub(crate) fn pass_time(&mut self) {
         self.time += 100 + self.dice.below(900);
         if self.fault(Point::ClockJumps) {
@@ -350,7 +351,7 @@ impl SimulatedHost {
             self.plan.stopped = None;
             self.time += long;
             self.coverage.count(Point::ProcessStopped);
-            note!(self, "the process was stopped for {} us", long / MICROSECOND);
+            note!(self, "the process is stopped for {} us", long / MICROSECOND);
         }
         self.run_due();
     }

@@ -6,10 +6,10 @@ use parrot_server::simulation::{Counters, Snapshot};
 use parrot_server::{CloseReason, Ended};
 
 use crate::check::Promise;
+use crate::connection::{Connection, SetUp, Stage};
 use crate::coverage::Point;
 use crate::events::LONELY_WAITS;
 use crate::host::{SimulatedHost, Tally, note};
-use crate::link::{Link, SetUp, Stage};
 use crate::plan::{MILLISECOND, SECOND};
 use crate::share::LEFTOVERS_PER_TURN;
 
@@ -34,7 +34,7 @@ const DEADLINES_SLACK: usize = 64;
 impl SimulatedHost {
     /// The number of connections that the loop serves.
     pub(crate) fn served(&self) -> usize {
-        self.open.iter().filter(|index| self.links[**index].served()).count()
+        self.open.iter().filter(|index| self.connections[**index].served()).count()
     }
 
     /// Whether a drain with a timeout has begun.
@@ -64,25 +64,27 @@ impl SimulatedHost {
     ///
     /// The loop knows when the turn in which a byte moved began. It looks at when that turn ended only if the turn took
     /// longer than an eighth of the timeout.
-    pub(crate) fn is_idle(&self, link: &Link) -> bool {
+    pub(crate) fn is_idle(&self, connection: &Connection) -> bool {
         let early = self.plan.limits.idle_timeout.map_or(0, |idle| idle.as_nanos() as u64 / 8);
-        self.idle_due(link.active).is_some_and(|due| due <= self.turn_time + early)
+        self.idle_due(connection.active).is_some_and(|due| due <= self.turn_time + early)
     }
 
     /// Whether the peer does not count as idle, because the loop has not received its input although there is room for
     /// it, or has no memory to look for input.
-    fn is_excused(&self, link: &Link) -> bool {
-        (link.hinted && !self.is_full(link)) || link.memory_short.is_some() || self.may_lack_buffer(link)
+    fn is_excused(&self, connection: &Connection) -> bool {
+        (connection.hinted && !self.is_full(connection))
+            || connection.memory_short.is_some()
+            || self.may_lack_buffer(connection)
     }
 
     /// Whether the connection's buffer has no room for what the peer sends.
-    fn is_full(&self, link: &Link) -> bool {
-        link.owed() > 0 && link.filled >= self.plan.limits.max_output as u64
+    fn is_full(&self, connection: &Connection) -> bool {
+        connection.owed() > 0 && connection.filled >= self.plan.limits.max_output as u64
     }
 
     /// When the loop has to close the connection as idle. The timeout starts again while the peer is excused.
-    fn idle_close_due(&self, link: &Link) -> Option<u64> {
-        self.idle_due(link.active_until.max(link.excused)).filter(|_| !self.is_excused(link))
+    fn idle_close_due(&self, connection: &Connection) -> Option<u64> {
+        self.idle_due(connection.active_until.max(connection.excused)).filter(|_| !self.is_excused(connection))
     }
 
     /// The latest end of a wait with this timeout, on the loop's clock.
@@ -96,8 +98,8 @@ impl SimulatedHost {
             self.broken(Promise::Drain, || "a wait goes past the drain timeout".to_owned());
         }
         let overslept = self.open.iter().copied().find(|&index| {
-            let link = &self.links[index];
-            link.served() && self.idle_close_due(link).is_some_and(|due| latest > due.max(self.turn_time))
+            let connection = &self.connections[index];
+            connection.served() && self.idle_close_due(connection).is_some_and(|due| latest > due.max(self.turn_time))
         });
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait goes past the idle timeout of connection {index}"));
@@ -122,42 +124,46 @@ impl SimulatedHost {
     }
 
     /// Whether the loop may leave a connection's input, because it has no room or no memory for it.
-    fn may_leave_input(&self, link: &Link) -> bool {
+    fn may_leave_input(&self, connection: &Connection) -> bool {
         // The loop can find the end of the input without a buffer.
-        let needs_none = link.waiting() == 0 && (link.read_on || self.drain_deadline.is_some());
-        let no_buffer = link.owed() == 0 && self.lent >= self.capacity && !needs_none;
-        self.is_full(link) || no_buffer || link.memory_short.is_some() || self.may_lack_buffer(link)
+        let needs_none = connection.unreceived() == 0 && (connection.read_on || self.drain_deadline.is_some());
+        let no_buffer = connection.owed() == 0 && self.lent >= self.capacity && !needs_none;
+        self.is_full(connection) || no_buffer || connection.memory_short.is_some() || self.may_lack_buffer(connection)
     }
 
     /// Whether memory for a buffer was refused lately, perhaps for this connection.
-    pub(crate) fn may_lack_buffer(&self, link: &Link) -> bool {
+    pub(crate) fn may_lack_buffer(&self, connection: &Connection) -> bool {
         let lately = self.last_refused.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
-        lately && link.owed() == 0
+        lately && connection.owed() == 0
     }
 
     /// Checks a wait that blocks because nothing is ready.
     pub(crate) fn check_blocking(&mut self, timeout: Option<Duration>) {
         let latest = self.latest(timeout);
         for index in self.open.clone() {
-            let link = &self.links[index];
-            if !link.served() {
+            let connection = &self.connections[index];
+            if !connection.served() {
                 continue;
             }
-            let no_buffer = link.owed() == 0 && self.lent >= self.capacity;
+            let no_buffer = connection.owed() == 0 && self.lent >= self.capacity;
             // The last refusal may have been for this connection's retry.
-            let tries = link.memory_short.is_some() || (link.hinted && link.readable());
-            let refused = self.last_refused.filter(|_| link.owed() == 0 && tries);
+            let tries = connection.memory_short.is_some() || (connection.hinted && connection.readable());
+            let refused = self.last_refused.filter(|_| connection.owed() == 0 && tries);
             let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
-            let short_since = link.memory_short.max(lately);
+            let short_since = connection.memory_short.max(lately);
             let what = if !no_buffer && short_since.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
                 "is not retried after memory was short"
-            } else if link.hinted && !self.may_leave_input(link) {
+            } else if connection.hinted && !self.may_leave_input(connection) {
                 "has input that is not received"
-            } else if link.owed() > 0 && link.watch_write.is_none() && link.memory_short.is_none() {
+            } else if connection.owed() > 0 && connection.watch_write.is_none() && connection.memory_short.is_none() {
                 "is owed bytes and not watched for room"
-            } else if self.drain_deadline.is_some() && link.owed() == 0 && link.seen_empty && !link.shut {
+            } else if self.drain_deadline.is_some()
+                && connection.owed() == 0
+                && connection.seen_empty
+                && !connection.shut
+            {
                 "is quiet in a drain and not shut down"
-            } else if link.watch_read.is_none() {
+            } else if connection.watch_read.is_none() {
                 "is not watched"
             } else {
                 continue;
@@ -204,16 +210,16 @@ impl SimulatedHost {
 
     pub(crate) fn check_close(&mut self, index: usize) {
         self.work += 1;
-        let link = &self.links[index];
-        let watched = link.watch_read.is_some() || link.watch_write.is_some();
-        if let Some(target) = link.target {
+        let connection = &self.connections[index];
+        let watched = connection.watch_read.is_some() || connection.watch_write.is_some();
+        if let Some(target) = connection.target {
             self.keep_old(target);
         }
         if watched {
             self.broken(Promise::Descriptors, || format!("connection {index} is closed while it is watched"));
         }
-        let link = &self.links[index];
-        match link.set_up {
+        let connection = &self.connections[index];
+        match connection.set_up {
             SetUp::NotTried => {
                 self.tally.refused += 1;
                 self.coverage.count(Point::Refused);
@@ -226,20 +232,20 @@ impl SimulatedHost {
             SetUp::Done => self.check_end(index),
         }
         note!(self, "connection {index}: closed");
-        self.links[index].stage = Stage::Closed;
+        self.connections[index].stage = Stage::Closed;
         self.open.retain(|open| *open != index);
     }
 
     fn check_end(&mut self, index: usize) {
-        let link = &self.links[index];
-        let idle = self.is_idle(link);
+        let connection = &self.connections[index];
+        let idle = self.is_idle(connection);
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
-        let reason = match link.ended {
+        let reason = match connection.ended {
             Some(reason) => reason,
             None if idle => CloseReason::IdleTimeout,
             None if late => CloseReason::DrainTimeout,
             None => {
-                let (owed, waiting, end) = (link.owed(), link.waiting(), link.end_received);
+                let (owed, waiting, end) = (connection.owed(), connection.unreceived(), connection.end_received);
                 return self.broken(Promise::Close, || {
                     format!("connection {index} is closed: {owed} owed, {waiting} unread, end received: {end}")
                 });
@@ -249,14 +255,16 @@ impl SimulatedHost {
         if reason == CloseReason::IdleTimeout && !late {
             self.check_idle_close(index);
         }
-        let link = &self.links[index];
+        let connection = &self.connections[index];
         let in_full = match reason {
-            CloseReason::PeerFinished => link.sent == link.received && link.waiting() == 0 && link.shut,
-            CloseReason::Drained => link.waiting() == 0 && link.shut,
+            CloseReason::PeerFinished => {
+                connection.sent == connection.received && connection.unreceived() == 0 && connection.shut
+            }
+            CloseReason::Drained => connection.unreceived() == 0 && connection.shut,
             _ => true,
         };
         if !in_full {
-            let (sent, received, written) = (link.sent, link.received, link.written);
+            let (sent, received, written) = (connection.sent, connection.received, connection.written);
             self.broken(Promise::Bytes, || {
                 format!("connection {index} ends well with {sent} sent of {received} received of {written} written")
             });
@@ -282,13 +290,16 @@ impl SimulatedHost {
     /// Checks that the loop has tried both directions before it closes a connection as idle, because events may be late
     /// and some systems report room late.
     fn check_idle_close(&mut self, index: usize) {
-        let link = &self.links[index];
+        let connection = &self.connections[index];
         let turn = self.tally.turns;
-        let what = if link.owed() > 0 && link.tried_in != turn {
+        let what = if connection.owed() > 0 && connection.tried_in != turn {
             "no send was tried"
-        } else if link.memory_short.is_some() {
+        } else if connection.memory_short.is_some() {
             "there was no memory to look for input"
-        } else if !self.is_full(link) && !link.end_received && (link.hinted || link.looked_in != turn) {
+        } else if !self.is_full(connection)
+            && !connection.end_received
+            && (connection.hinted || connection.looked_in != turn)
+        {
             "its input was not looked at"
         } else {
             return;
@@ -303,38 +314,42 @@ impl SimulatedHost {
         let mut holders = 0;
         for position in 0..self.open.len() {
             let index = self.open[position];
-            let link = &mut self.links[index];
-            if std::mem::take(&mut link.active_in_turn) {
-                link.active_until = self.time;
+            let connection = &mut self.connections[index];
+            if std::mem::take(&mut connection.active_in_turn) {
+                connection.active_until = self.time;
             }
-            let link = &self.links[index];
-            holders += usize::from(link.owed() > 0);
+            let connection = &self.connections[index];
+            holders += usize::from(connection.owed() > 0);
             // The event list had no room for this connection's next event, so the loop cannot know of it yet.
-            let untold = link.edge && link.owed() == 0 && seen.lent >= seen.capacity;
+            let unreported = connection.edge && connection.owed() == 0 && seen.lent >= seen.capacity;
             // Buffers that are free at the end of the turn belong to the connections that wait longest.
-            let in_line = link.hinted
-                && link.memory_short.is_none()
-                && !self.may_lack_buffer(link)
-                && link.waiting() > 0
-                && link.owed() == 0
+            let waits = connection.hinted
+                && connection.memory_short.is_none()
+                && !self.may_lack_buffer(connection)
+                && connection.unreceived() > 0
+                && connection.owed() == 0
                 && (seen.lent >= seen.capacity || seen.waiting > 0);
-            let ready = (link.hinted && link.readable() && !untold && !in_line && !self.may_leave_input(link))
-                || (link.owed() > 0 && !link.blocked && link.memory_short.is_none());
-            let used_up = ready && link.turn == self.tally.turns && link.calls_in_turn >= CALLS_IN_VAIN;
-            let wait = if ready { link.unserved_turns + 1 } else { 0 };
-            let since = if in_line { link.in_line_since.or(Some(self.buffers_returned)) } else { None };
-            let places = if link.in_line_since.is_some() { link.in_line_places } else { self.open.len() };
+            let ready = (connection.hinted
+                && connection.readable()
+                && !unreported
+                && !waits
+                && !self.may_leave_input(connection))
+                || (connection.owed() > 0 && !connection.blocked && connection.memory_short.is_none());
+            let used_up = ready && connection.turn == self.tally.turns && connection.calls_in_turn >= CALLS_IN_VAIN;
+            let wait = if ready { connection.unserved_turns + 1 } else { 0 };
+            let since = if waits { connection.waiting_since.or(Some(self.buffers_returned)) } else { None };
+            let places = if connection.waiting_since.is_some() { connection.waiting_places } else { self.open.len() };
             let passed_over = since.map_or(0, |since| self.buffers_returned - since);
-            let excused = if self.is_excused(link) { self.turn_time } else { link.excused };
-            let is_idle = self.idle_close_due(link).is_some_and(|due| due <= self.turn_time);
-            let idle_turns = if is_idle { link.idle_turns + 1 } else { 0 };
-            let (promise, what) = if let Some(reason) = link.ended {
+            let excused = if self.is_excused(connection) { self.turn_time } else { connection.excused };
+            let is_idle = self.idle_close_due(connection).is_some_and(|due| due <= self.turn_time);
+            let idle_turns = if is_idle { connection.idle_turns + 1 } else { 0 };
+            let (promise, what) = if let Some(reason) = connection.ended {
                 (Promise::Close, format!("has ended ({reason}) and is not closed"))
-            } else if let Some(n) = link.message {
+            } else if let Some(n) = connection.message {
                 (Promise::Log, format!("has received {n} bytes that were not logged"))
-            } else if link.served() && link.end_received && link.owed() == 0 && !link.shut {
+            } else if connection.served() && connection.end_received && connection.owed() == 0 && !connection.shut {
                 (Promise::ShutDown, "was sent all it is owed, but is not shut down".to_owned())
-            } else if link.watch_write.is_some() && link.owed() == 0 {
+            } else if connection.watch_write.is_some() && connection.owed() == 0 {
                 (Promise::Busy, "is watched for room with nothing to send".to_owned())
             } else if idle_turns > IDLE_CLOSE_TURNS {
                 (Promise::Idle, "is idle and not closed".to_owned())
@@ -343,17 +358,17 @@ impl SimulatedHost {
             } else if passed_over > RETURNS_PER_PLACE * (places as u64 + 1) {
                 (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
             } else {
-                if self.is_full(link) {
+                if self.is_full(connection) {
                     self.coverage.count(Point::OutputFull);
                 }
                 if used_up {
                     self.coverage.count(Point::ServingUsedUp);
                 }
-                self.links[index].idle_turns = idle_turns;
-                self.links[index].excused = excused;
-                self.links[index].unserved_turns = wait;
-                self.links[index].in_line_since = since;
-                self.links[index].in_line_places = places;
+                self.connections[index].idle_turns = idle_turns;
+                self.connections[index].excused = excused;
+                self.connections[index].unserved_turns = wait;
+                self.connections[index].waiting_since = since;
+                self.connections[index].waiting_places = places;
                 continue;
             };
             self.broken(promise, || format!("connection {index} {what}"));
@@ -394,7 +409,7 @@ impl SimulatedHost {
             self.broken(Promise::Memory, || format!("{} deadlines for {open} connections", seen.deadlines));
         }
         if seen.waiting > LEFTOVERS_PER_TURN {
-            self.coverage.count(Point::LongLine);
+            self.coverage.count(Point::ManyWaiting);
         }
         if seen.waiting > 2 * open + LEFTOVERS_PER_TURN {
             self.broken(Promise::Memory, || format!("{} of {open} connections wait for a buffer", seen.waiting));

@@ -1,6 +1,6 @@
-//! Memory for the loop's buffers, which may lack.
+//! Memory for the loop's buffers, which may run out.
 //!
-//! The loop asks for it without saying for whom, and without the kernel at hand: so what is decided is kept by thread.
+//! The loop allocates without access to the host, so each thread keeps this state for itself.
 
 use std::cell::RefCell;
 
@@ -10,13 +10,13 @@ use crate::coverage::Point;
 use crate::dice::Dice;
 use crate::host::{SimulatedHost, note};
 
-/// Whether there is memory the next time that it is asked for.
+/// Decides whether there is memory for the next buffer.
 #[derive(Debug)]
 pub(crate) struct Memory {
     dice: Dice,
-    /// How often in 256 there is none.
+    /// How often an allocation fails in 256.
     rate: u8,
-    /// How often there was none since the kernel last looked.
+    /// The number of allocations that failed since the host last looked.
     refused: u64,
 }
 
@@ -25,7 +25,7 @@ thread_local! {
 }
 
 impl Memory {
-    /// From here on this thread asks for memory of the story whose dice these are.
+    /// Starts a story on this thread.
     pub(crate) fn begin(dice: Dice, rate: u8) {
         MEMORY.set(Some(Memory { dice, rate, refused: 0 }));
     }
@@ -46,8 +46,8 @@ impl Memory {
 }
 
 impl SimulatedHost {
-    /// Finds out whether memory was refused since the last call. Each time, the loop leaves a connection alone for a
-    /// while, but for the last time if it now looks for this connection's end instead.
+    /// Counts the allocations that failed since the last call. The loop pauses a connection after each, except after
+    /// the last one if it now looks for the end of that connection.
     pub(crate) fn settle_refused(&mut self, looks_for_end: bool) {
         let refused = Memory::take_refused();
         if refused == 0 {
@@ -63,7 +63,7 @@ impl SimulatedHost {
         self.tally.retries += refused - u64::from(looks_for_end);
     }
 
-    /// The loop has looked for the end of a connection. If bytes wait, the connection is left alone after all.
+    /// Records that the loop has looked for the end of a connection. If bytes wait, the connection pauses after all.
     pub(crate) fn settle_peek(&mut self, bytes_wait: bool) {
         let looked = std::mem::take(&mut self.looks_for_end);
         self.tally.retries += u64::from(looked && bytes_wait);

@@ -13,7 +13,7 @@ pub(crate) enum Scene {
     /// More peers than a turn serves, and all of them silent.
     Crowd,
     /// As many peers, with a few bytes each and hardly a buffer for them.
-    Line,
+    Waiting,
 }
 
 /// What a peer does once it has written all its bytes.
@@ -93,7 +93,7 @@ impl PeerPlan {
             Scene::Usual => dice.below(14),
             Scene::Storm => dice.pick([0, 7, 9, 0]),
             Scene::Crowd => 7,
-            Scene::Line => 14,
+            Scene::Waiting => 14,
         } {
             0 | 1 => plan,
             2 | 3 => PeerPlan { kind: "bulk", ..stream },
@@ -133,7 +133,7 @@ impl PeerPlan {
                 ..stream
             },
             14 => PeerPlan {
-                kind: "one in line",
+                kind: "waiter",
                 bytes: dice.between((20, 40)),
                 write: (20, 40),
                 lockstep: false,

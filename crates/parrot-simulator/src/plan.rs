@@ -145,7 +145,7 @@ impl Plan {
             false => Scene::Usual,
             true => match dice.below(5) {
                 0 | 1 => Scene::Crowd,
-                2 => Scene::Line,
+                2 => Scene::Waiting,
                 _ => Scene::Storm,
             },
         };
@@ -156,7 +156,7 @@ impl Plan {
         let count = match scene {
             Scene::Usual => dice.pick([1, 4, 6, 8, 8, 10, 12, 16]),
             Scene::Storm => dice.between((70, 160)),
-            Scene::Crowd | Scene::Line => dice.between((1050, 1300)),
+            Scene::Crowd | Scene::Waiting => dice.between((1050, 1300)),
         };
         let max_output: u64 =
             dice.pick([1, 3, 16, 64, 256, 700, 1024, 1024, 2048, 4096, 4096, 4096, 8192, 8192, 16_384, 131_072]);
@@ -165,10 +165,10 @@ impl Plan {
         let connected_within = match scene {
             Scene::Usual => dice.pick([0, 50 * MICROSECOND, MILLISECOND, 10 * MILLISECOND]),
             Scene::Storm => dice.pick([0, 0, 20, MILLISECOND]),
-            Scene::Crowd | Scene::Line => 0,
+            Scene::Crowd | Scene::Waiting => 0,
         };
         // If so, the first peers alone hold the buffers, and when they go, one turn could serve all that wait.
-        let quick = scene == Scene::Line && dice.chance(128);
+        let quick = scene == Scene::Waiting && dice.chance(128);
         let peers = (0..count).map(|index| {
             let script = PeerPlan::draw(scene, most_bytes, connected_within, &mut source.of(Purpose::Script, index));
             Peer { script: if quick && index > 8 { script.that_reads() } else { script }, takes_part: true }
@@ -186,7 +186,7 @@ impl Plan {
                 },
                 max_output,
                 max_buffered: match dice.below(4) {
-                    _ if scene == Scene::Line => dice.between((0, 3)) as usize * max_output,
+                    _ if scene == Scene::Waiting => dice.between((0, 3)) as usize * max_output,
                     0 => dice.between((0, 3)) as usize * max_output,
                     _ => 256 * 1024 * 1024,
                 },
@@ -209,7 +209,7 @@ impl Plan {
             backlog: match scene {
                 Scene::Usual => dice.pick([128, 128, 128, 4, 1]),
                 Scene::Storm => dice.pick([128, 128, 128, 4]),
-                Scene::Crowd | Scene::Line => 2048,
+                Scene::Crowd | Scene::Waiting => 2048,
             },
             descriptors: if scene != Scene::Crowd && dice.chance(40) {
                 dice.between((1, count)) as usize

@@ -1,4 +1,4 @@
-//! One run: a story from its seed to its end.
+//! Runs one story from its start to its end.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,71 +9,71 @@ use parrot_server::simulation::{EventLoop, Shared};
 use crate::calls::Listener;
 use crate::check::{Failure, Promise};
 use crate::coverage::{Coverage, Point};
+use crate::current::CurrentStory;
 use crate::dice::Dice;
 use crate::host::{PlantedFault, SimulatedHost};
 use crate::plan::Plan;
 use crate::profile::Profile;
-use crate::telling::Telling;
 
-/// So many turns are no end, but for those of a drain with a time-out: its end comes by the clock, however many connections
-/// ask to be looked at until then.
+/// A run with more turns than this has no end. The turns of a drain with a timeout do not count, because the clock ends
+/// it.
 const MOST_TURNS: u64 = 500_000;
 
-/// What is run.
+/// Everything that happens in one run.
 #[derive(Debug, Clone)]
 pub struct Story {
     /// The family of systems.
     pub profile: Profile,
-    /// Where its decisions come from.
+    /// The source of its decisions.
     pub source: Source,
-    /// The faults that may happen, if the plan has them; `None`: all of the plan's.
+    /// The faults of the plan that may happen, or `None` for all.
     pub faults: Option<Vec<Point>>,
-    /// The peers that take part; `None`: all.
+    /// The peers that take part, or `None` for all.
     pub peers: Option<Vec<usize>>,
-    /// The most bytes that a peer sends, if that is less than its script says.
+    /// A limit to the bytes that each peer sends.
     pub most_bytes: Option<u64>,
 }
 
-/// Where a story's decisions come from.
+/// The source of a story's decisions.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// The seed's number.
+    /// A seed.
     Seed(u64),
-    /// A fuzzer's input.
+    /// The input of a fuzzer.
     Bytes(Vec<u8>),
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The promise that was broken, if one was.
     pub failure: Option<Failure>,
-    /// What was met.
+    /// How often each point was met.
     pub coverage: Coverage,
-    /// How many peers took part.
+    /// The number of peers that took part.
     pub peers: u64,
-    /// How many bytes were received; all that were owed were sent, too.
+    /// The number of bytes received.
     pub bytes: u64,
-    /// How many turns it took.
+    /// The number of turns.
     pub turns: u64,
-    /// What happened, line by line, if that was wanted.
+    /// The lines of the trace, if it was requested.
     pub trace: Vec<String>,
 }
 
 impl Story {
-    /// The story of a seed, all of it.
+    /// The whole story of a seed.
     pub fn of_seed(profile: Profile, seed: u64) -> Story {
         Story { profile, source: Source::Seed(seed), faults: None, peers: None, most_bytes: None }
     }
 
-    /// The story of a fuzzer's input: its first byte chooses the family of systems.
+    /// The story of a fuzzer's input, whose first byte chooses the family of systems.
     pub fn of_bytes(bytes: &[u8]) -> Story {
         let (first, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
         let profile = if first.is_multiple_of(2) { Profile::Kqueue } else { Profile::Epoll };
         Story { profile, source: Source::Bytes(rest.to_vec()), faults: None, peers: None, most_bytes: None }
     }
 
-    /// The plan, and the dice for what is decided on the way.
+    /// The plan, and the dice for what is decided during the run.
     pub(crate) fn plan(&self) -> (Plan, Dice) {
         let dice = match &self.source {
             Source::Seed(seed) => Dice::seeded(*seed),
@@ -92,19 +92,20 @@ impl Story {
         (plan, dice)
     }
 
-    /// What the story is about, in a few lines: the server's configuration and the faults that may happen.
+    /// Describes the story in a few lines: the configuration of the server and the faults that may happen.
     pub fn described(&self) -> String {
         let (plan, _) = self.plan();
         let faults: Vec<&str> = plan.faults().into_iter().map(Point::name).collect();
-        let (config, ending) = (&plan.limits, &plan.ending);
+        let (limits, ending) = (&plan.limits, &plan.ending);
         let (listeners, backlog) = (plan.listeners, plan.backlog);
         let descriptors = match plan.descriptors {
             usize::MAX => "descriptors without limit".to_owned(),
             limit => format!("{limit} descriptors for connections"),
         };
+        let faults = faults.join(", ");
         format!(
-            "{config:?}\n{listeners} listeners, backlog {backlog}, {descriptors}\n{ending:?} (in nanoseconds)\nfaults: {}",
-            faults.join(", ")
+            "{limits:?}\n{listeners} listeners, backlog {backlog}, {descriptors}\n\
+             {ending:?} (in nanoseconds)\nfaults: {faults}"
         )
     }
 
@@ -113,9 +114,9 @@ impl Story {
         self.run_with(trace, None)
     }
 
-    /// The same with a fault planted, which should break a promise.
+    /// Runs the loop with a planted fault, which should break a promise.
     pub fn run_with(&self, trace: bool, planted: Option<PlantedFault>) -> Outcome {
-        let _told = Telling::begin(self);
+        let _current = CurrentStory::begin(self);
         let (plan, dice) = self.plan();
         let shared = Arc::new(Shared::default());
         let limits = plan.limits.clone();
@@ -138,7 +139,7 @@ impl Story {
         play(&mut event_loop);
         let host = event_loop.host();
         if host.hangups != hangups.load(Ordering::Relaxed) {
-            host.broken(Promise::Ended, || "a hangup was not passed on".to_owned());
+            host.broken(Promise::Ended, || "a hangup did not reach its handler".to_owned());
         }
         Outcome {
             failure: host.failure.take(),
@@ -151,7 +152,7 @@ impl Story {
     }
 }
 
-/// Turns until the end, or until a promise is broken.
+/// Turns the loop until it ends or breaks a promise.
 fn play(event_loop: &mut EventLoop<SimulatedHost>) {
     let mut turns = 0;
     loop {
@@ -169,11 +170,11 @@ fn play(event_loop: &mut EventLoop<SimulatedHost>) {
                 }
                 return host.check_ended(ended);
             }
-            Err(error) => host.broken(Promise::Ended, || format!("the loop gives up: {error}")),
+            Err(error) => host.broken(Promise::Ended, || format!("the loop failed: {error}")),
         }
         turns += u64::from(!host.ends_by_the_clock());
         if turns > MOST_TURNS {
-            host.broken(Promise::Endless, || format!("no end after {MOST_TURNS} turns"));
+            host.broken(Promise::Endless, || format!("the run goes on after {MOST_TURNS} turns"));
         }
         if host.failure.is_some() {
             return;
@@ -183,7 +184,7 @@ fn play(event_loop: &mut EventLoop<SimulatedHost>) {
 
 impl Outcome {
     fn unstarted(error: &std::io::Error) -> Outcome {
-        let seen = format!("the loop does not start: {error}");
+        let seen = format!("the loop did not start: {error}");
         Outcome {
             failure: Some(Failure { promise: Promise::Ended, seen, turn: 0 }),
             coverage: Coverage::default(),

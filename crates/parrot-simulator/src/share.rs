@@ -42,22 +42,23 @@ impl SimulatedHost {
     pub(crate) fn enter_for(&mut self, index: usize) -> io::Result<()> {
         self.enter()?;
         let turn = self.tally.turns;
-        let link = &mut self.links[index];
-        link.calls += 1;
-        link.unserved_turns = 0;
-        if link.turn != turn {
-            (link.turn, link.calls_in_turn, link.bytes_in_turn) = (turn, 0, 0);
-            let link = &self.links[index];
+        let connection = &mut self.connections[index];
+        connection.calls += 1;
+        connection.unserved_turns = 0;
+        if connection.turn != turn {
+            (connection.turn, connection.calls_in_turn, connection.bytes_in_turn) = (turn, 0, 0);
+            let connection = &self.connections[index];
             // There may have been no memory for its buffer until now.
             let refused = self.last_refused.is_some_and(|since| self.turn_time_before < since + LONGEST_MEMORY_PAUSE);
-            let due = link.memory_short.is_some() || (refused && link.owed() == 0) || self.is_idle(link);
-            if link.event_turn != turn && !due {
+            let due =
+                connection.memory_short.is_some() || (refused && connection.owed() == 0) || self.is_idle(connection);
+            if connection.event_turn != turn && !due {
                 self.count_leftover();
             }
         }
-        let link = &mut self.links[index];
-        link.calls_in_turn += 1;
-        let calls = link.calls_in_turn;
+        let connection = &mut self.connections[index];
+        connection.calls_in_turn += 1;
+        let calls = connection.calls_in_turn;
         if calls > SERVINGS_PER_TURN * CALLS_PER_SERVING {
             self.broken(Promise::Work, || format!("connection {index}: {calls} calls in a turn"));
         }
@@ -92,9 +93,9 @@ impl SimulatedHost {
     /// Checks a connection's share of the turn in bytes.
     pub(crate) fn count_bytes(&mut self, index: usize, n: u64) {
         let most = u64::from(SERVINGS_PER_TURN) * (BYTES_PER_SERVING + self.plan.limits.max_output as u64);
-        let link = &mut self.links[index];
-        link.bytes_in_turn += n;
-        let bytes = link.bytes_in_turn;
+        let connection = &mut self.connections[index];
+        connection.bytes_in_turn += n;
+        let bytes = connection.bytes_in_turn;
         if bytes > most {
             self.broken(Promise::Work, || format!("connection {index}: {bytes} bytes are received in a turn"));
         }

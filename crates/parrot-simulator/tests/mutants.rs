@@ -1,12 +1,12 @@
-//! The simulator itself is tested: with a fault planted, it finds a broken promise within a few seeds, and most often the
-//! promise that the fault breaks. `cargo xtask mutants` plants every known fault, in the source of the loop.
+//! Tests the simulator itself. With a planted fault it finds a broken promise within a few seeds, and most often the
+//! promise that the fault breaks. `cargo xtask mutants` plants every known fault in the source of the loop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::HashMap;
 
 use parrot_simulator::{PlantedFault, Profile, Promise, Story};
 
-/// How many seeds have to be enough to find a fault.
+/// The number of seeds that find a fault.
 const SEEDS: u64 = 200;
 
 fn is_found(fault: PlantedFault, expected: Promise) {
@@ -25,7 +25,7 @@ fn is_found(fault: PlantedFault, expected: Promise) {
 }
 
 #[test]
-fn an_ignored_short_send_is_found() {
+fn ignored_short_send_is_found() {
     is_found(PlantedFault::IgnoresShortSends, Promise::Memory);
 }
 

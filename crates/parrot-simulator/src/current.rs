@@ -10,15 +10,15 @@ thread_local! {
 }
 
 /// Marks the story as the one that this thread runs, until it is dropped.
-pub(crate) struct Telling(Option<Story>);
+pub(crate) struct CurrentStory(Option<Story>);
 
-impl Telling {
-    pub(crate) fn begin(story: &Story) -> Telling {
-        Telling(CURRENT.replace(Some(story.clone())))
+impl CurrentStory {
+    pub(crate) fn begin(story: &Story) -> CurrentStory {
+        CurrentStory(CURRENT.replace(Some(story.clone())))
     }
 }
 
-impl Drop for Telling {
+impl Drop for CurrentStory {
     fn drop(&mut self) {
         CURRENT.set(self.0.take());
     }
@@ -45,8 +45,8 @@ mod tests {
     #[test]
     fn current_story_is_the_innermost_one_that_runs() {
         let current = || CURRENT.with_borrow(|story| story.as_ref().map(Story::replay));
-        let outer = Telling::begin(&Story::of_seed(Profile::Kqueue, 1));
-        let inner = Telling::begin(&Story::of_seed(Profile::Epoll, 2));
+        let outer = CurrentStory::begin(&Story::of_seed(Profile::Kqueue, 1));
+        let inner = CurrentStory::begin(&Story::of_seed(Profile::Epoll, 2));
         assert_eq!(current().as_deref(), Some("cargo xtask simulate --profile epoll --replay 2"));
         drop(inner);
         assert_eq!(current().as_deref(), Some("cargo xtask simulate --profile kqueue --replay 1"));
