@@ -60,7 +60,7 @@ fn lead(results: &Results) -> String {
         "<h1>Parrot, measured</h1>\n\
          <p class=\"lead\">Echo servers under the same load on one machine ({}, {} cores{}), {}. \
          Each connection sends a message, waits for all of its bytes, checks them, and sends the next. \
-         Only the suites with pipelining have several messages in flight per connection. {cores} \
+         Only the suites with pipelining have several messages under way per connection. {cores} \
          Compare the servers by <em>CPU time per message</em>, because throughput also depends on the client.\
          {interrupted}{disturbed}</p>\n",
         escape(&environment.cpu),
@@ -149,7 +149,7 @@ fn method(results: &Results) -> String {
     let method = &results.method;
     let mut text = format!(
         "<section>\n<h2>How it was measured</h2>\n\
-         <p>Each figure is the median of {} of {:.1} s, after {:.1} s of warm-up. \
+         <p>Each figure comes from {} of {:.1} s, after {:.1} s of warm-up. \
          Every run has a fresh server, and the order of the servers alternates. \
          All connections are open before the first message, unless each message has a connection of its own. \
          The load generator ({}) checks every byte that comes back, and every failure is counted and shown. \
@@ -167,7 +167,7 @@ fn method(results: &Results) -> String {
     );
     for server in &results.servers {
         let receives =
-            if server.receives.is_empty() { String::new() } else { format!(", receives {} at once", server.receives) };
+            if server.receives.is_empty() { String::new() } else { format!(" (receives {} at once)", server.receives) };
         let _ =
             writeln!(text, "<dt>{}</dt><dd>{}{}</dd>", escape(&server.name), escape(&server.about), escape(&receives));
     }

@@ -72,9 +72,9 @@ impl Suite {
             Suite { size: 16 << 10, ..suite("size-16k", "messages of 16 KiB") },
             Suite { connections: 10, size: 128 << 10, ..suite("size-128k", "messages of 128 KiB") },
             Suite { connections: 10, size: 1 << 20, field: FewAndCopy, ..suite("size-1m", "messages of 1 MiB") },
-            Suite { pipeline: 4, ..suite("pipeline-4", "4 messages in flight") },
-            Suite { pipeline: 16, ..suite("pipeline-16", "16 messages in flight") },
-            Suite { pipeline: 64, ..suite("pipeline-64", "64 messages in flight") },
+            Suite { pipeline: 4, ..suite("pipeline-4", "4 messages under way") },
+            Suite { pipeline: 16, ..suite("pipeline-16", "16 messages under way") },
+            Suite { pipeline: 64, ..suite("pipeline-64", "64 messages under way") },
         ]
     }
 
@@ -104,7 +104,7 @@ impl Suite {
     pub(crate) fn describe(&self) -> String {
         let mut text = format!("closed loop, {}, {} bytes a message", counted(self.connections), self.size);
         if self.pipeline > 1 {
-            text.push_str(&format!(", {} messages in flight on each", self.pipeline));
+            text.push_str(&format!(", {} messages under way on each", self.pipeline));
         }
         if self.idle > 0 {
             text.push_str(&format!(", {} more connections that send nothing", self.idle));

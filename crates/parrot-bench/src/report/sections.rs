@@ -205,7 +205,7 @@ fn series(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     };
     let series = [
         ("Size of messages", "size", "bytes in a message", sizes),
-        ("Pipelining", "pipeline", "messages in flight on each connection", depths),
+        ("Pipelining", "pipeline", "messages under way on each connection", depths),
     ];
     for (title, name, x_title, suites) in series {
         let few = |line: &Line| matches!(line.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1" | "go-copy");
