@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use parrot_testkit::program::run;
+
 const CARGO: &str = r#"#!/bin/sh
 echo "{\"reason\":\"compiler-artifact\",\"executable\":\"$CARGO_TARGET_DIR/release/parrot\"}"
 "#;
@@ -40,8 +42,7 @@ fn the_server_replaces_the_task_from_where_cargo_built_it() {
 
 #[test]
 fn arguments_without_the_separator_are_wrong_usage() {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["run", "--port", "0"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let printed = String::from_utf8(output.stderr).unwrap();
-    assert!(printed.ends_with("after `--`: cargo xtask run -- --port 0\n"), "{printed}");
+    let ended = run(Command::new(env!("CARGO_BIN_EXE_xtask")).args(["run", "--port", "0"]));
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.ends_with("after `--`: cargo xtask run -- --port 0\n"), "{}", ended.stderr);
 }
