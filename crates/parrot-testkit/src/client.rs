@@ -26,16 +26,12 @@ pub fn connect_with_tiny_buffers(address: SocketAddr) -> TcpStream {
 }
 
 /// A connection with the smallest buffers and segments that the system grants.
-///
-/// # Errors
-///
-/// Those of the system.
 pub fn tiny_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    // No program that another thread starts meanwhile is to inherit the socket.
+    // Close-on-exec, so that no program that another thread starts meanwhile inherits the socket.
     #[cfg(not(target_os = "macos"))]
     let socket = rustix::net::socket_with(family, SocketType::STREAM, rustix::net::SocketFlags::CLOEXEC, None)?;
-    // macOS has no such flag for socket(2), which leaves a moment in which one can.
+    // macOS has no such flag for socket(2), so one that starts at this moment can inherit it.
     #[cfg(target_os = "macos")]
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
@@ -93,7 +89,7 @@ pub fn fill(mut stream: &TcpStream, data: &[u8]) -> usize {
     let mut written = 0;
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     loop {
-        assert!(written < data.len(), "all of it was taken: nothing holds the server back");
+        assert!(written < data.len(), "all of it was taken, so nothing holds the server back");
         match stream.write(&data[written..]) {
             Ok(n) => written += n,
             Err(error) if is_blocked(&error) => break,
@@ -109,23 +105,15 @@ fn is_blocked(error: &io::Error) -> bool {
 }
 
 /// Closes the connection by a reset.
-///
-/// # Errors
-///
-/// Those of the system.
 pub fn reset(stream: TcpStream) -> io::Result<()> {
     match sockopt::set_socket_linger(&stream, Some(Duration::ZERO)) {
-        // macOS says so when the other side was faster.
+        // macOS returns this when the other end was faster.
         Err(Errno::INVAL) if cfg!(target_os = "macos") => Ok(()),
         outcome => Ok(outcome?),
     }
 }
 
 /// A port of the IPv4 loopback address that was free a moment ago.
-///
-/// # Errors
-///
-/// If all are taken.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

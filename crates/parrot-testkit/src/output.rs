@@ -6,10 +6,6 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::{Context as _, Result};
 
 /// Writes a line on standard output.
-///
-/// # Errors
-///
-/// If it cannot be written, for example because the reader has left: see [`reader_has_left`].
 pub fn say(line: impl Display) -> Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "{line}").and_then(|()| output.flush()).context("cannot write to standard output")

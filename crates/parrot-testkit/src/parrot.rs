@@ -11,10 +11,10 @@ use crate::client;
 use crate::patience::wait_for;
 use crate::process::{Handle, Process};
 
-/// What every line of statistics contains, and the summary too.
+/// Part of every line of statistics, and of the summary.
 const STATISTICS: &str = " connections open, ";
 
-/// What the line contains that the server prints last.
+/// Part of the line that the server prints last.
 const SUMMARY: &str = "drained: ";
 
 /// A running server. It is killed when dropped.
@@ -25,7 +25,7 @@ pub struct Parrot {
     addresses: Vec<SocketAddr>,
 }
 
-/// The command without input, output and the variables of the environment that the server heeds.
+/// The command without input and output, and without the environment variables that the server reads.
 pub fn isolated(mut command: Command) -> Command {
     command.env_remove("RUST_LOG").env_remove("PARROT_PORT").stdin(Stdio::null()).stdout(Stdio::null());
     command
@@ -33,19 +33,11 @@ pub fn isolated(mut command: Command) -> Command {
 
 impl Parrot {
     /// Starts the command and waits until the banner says where it listens.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be started, ends, or prints no banner in time.
     pub fn spawn(command: &mut Command) -> Result<Parrot> {
         Parrot::when_listening(Process::spawn(command)?)
     }
 
     /// Waits until the banner of a server that was just started says where it listens.
-    ///
-    /// # Errors
-    ///
-    /// If it ends, or prints no banner in time.
     pub fn when_listening(mut process: Process) -> Result<Parrot> {
         let addresses = wait_for("the server listens", || {
             let ended = process.ended()?;
@@ -79,20 +71,12 @@ impl Parrot {
     }
 
     /// Sends SIGTERM and waits for the summary.
-    ///
-    /// # Errors
-    ///
-    /// If it does not end in time, or with another exit code than 0.
     pub fn stop(mut self) -> Result<String> {
         self.signal(Signal::TERM)?;
         self.wait_for_summary()
     }
 
     /// Waits for the end that SIGTERM has asked for, and returns the summary.
-    ///
-    /// # Errors
-    ///
-    /// If it does not end in time, or with another exit code than 0.
     pub fn wait_for_summary(&mut self) -> Result<String> {
         let status = self.wait()?;
         ensure!(status.code() == Some(0), "the server ended with {status}, and has printed:\n{}", self.stderr());
@@ -114,13 +98,9 @@ impl DerefMut for Parrot {
     }
 }
 
-/// What a server says, which any thread may ask it.
+/// Requests to a server, from any thread.
 impl Handle {
-    /// Asks the server for its line of statistics, with SIGUSR1.
-    ///
-    /// # Errors
-    ///
-    /// If it ends, or does not print one in time.
+    /// Requests a line of statistics with SIGUSR1 and waits for it.
     pub fn statistics(&self) -> Result<String> {
         let before = self.printed().matches(STATISTICS).count();
         self.signal(Signal::USR1)?;
@@ -132,20 +112,12 @@ impl Handle {
     }
 
     /// Waits for the line that the server prints last.
-    ///
-    /// # Errors
-    ///
-    /// If it does not come in time.
     pub fn summary(&self) -> Result<String> {
         self.line(SUMMARY)
     }
 }
 
 /// The number before these words in a line of statistics.
-///
-/// # Errors
-///
-/// If there is none.
 pub fn number(line: &str, words: &str) -> Result<u64> {
     let before = line.split_once(&format!(" {words}")).map(|(before, _)| before);
     let number = before.and_then(|before| before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok());

@@ -12,10 +12,6 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Waits until `look` finds something.
-///
-/// # Errors
-///
-/// Those of `look`, and that nothing was found within [`PATIENCE`].
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {

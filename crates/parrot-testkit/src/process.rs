@@ -28,30 +28,22 @@ pub struct Handle {
 
 impl Process {
     /// Starts the command and reads its standard error from then on.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be started.
     pub fn spawn(command: &mut Command) -> Result<Process> {
         Process::spawn_with_copy(command, io::sink())
     }
 
     /// Starts the command, reads its standard error from then on, and writes a copy of that to `copy`.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be started.
     pub fn spawn_with_copy(command: &mut Command, mut copy: impl Write + Send + 'static) -> Result<Process> {
         let child = command.stderr(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let mut lines = BufReader::new(child.stderr.take().context("standard error is a pipe")?);
         let handle = Handle { pid: Pid::from_child(&child), stderr: Arc::default() };
-        let printed = handle.clone();
+        let printer = handle.clone();
         let reader = thread::spawn(move || {
             let mut line = Vec::new();
             while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
                 let _ = copy.write_all(&line);
-                printed.printed().push_str(&String::from_utf8_lossy(&line));
+                printer.printed().push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }
         });
@@ -69,19 +61,11 @@ impl Process {
     }
 
     /// How it ended, if it has.
-    ///
-    /// # Errors
-    ///
-    /// If the system does not say.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot see whether a process has ended")
     }
 
     /// Stops it until SIGCONT, and waits until it has stopped.
-    ///
-    /// # Errors
-    ///
-    /// If it has ended.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)?;
         let stopped = waitpid(Some(self.pid()), WaitOptions::UNTRACED).context("cannot wait for a process to stop")?;
@@ -90,10 +74,6 @@ impl Process {
     }
 
     /// Waits for its end, and for that of its standard error.
-    ///
-    /// # Errors
-    ///
-    /// If it does not end in time.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         let ended = wait_for("the end of a process", || Ok(self.ended()?.filter(|_| self.reader.is_finished())));
         ended.with_context(|| format!("it has printed:\n{}", self.stderr()))
@@ -116,18 +96,14 @@ impl Drop for Process {
 }
 
 impl Handle {
-    /// Its number.
+    /// Its process id.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
     /// Sends it a signal.
-    ///
-    /// # Errors
-    ///
-    /// If it has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(self.pid, signal).context("cannot signal a process; has it ended?")
+        kill_process(self.pid, signal).context("cannot signal a process that has ended")
     }
 
     /// What it has printed on standard error so far, in whole lines.
@@ -136,10 +112,6 @@ impl Handle {
     }
 
     /// Waits for a line on standard error that contains `text`.
-    ///
-    /// # Errors
-    ///
-    /// If no such line comes in time.
     pub fn line(&self, text: &str) -> Result<String> {
         let found = wait_for(&format!("{text:?} on standard error"), || {
             Ok(self.printed().lines().find(|line| line.contains(text)).map(str::to_owned))

@@ -27,10 +27,6 @@ pub fn serve_at(listener: &TcpListener, serve: impl Fn(u64, TcpStream) -> io::Re
 }
 
 /// Sends what `reply` makes of each receive, which it gets with the number of receives before it on the connection.
-///
-/// # Errors
-///
-/// Those of the connection.
 pub fn reply(mut stream: TcpStream, reply: impl Fn(u64, &[u8]) -> Vec<u8>) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     for receive in 0.. {
@@ -44,10 +40,6 @@ pub fn reply(mut stream: TcpStream, reply: impl Fn(u64, &[u8]) -> Vec<u8>) -> io
 }
 
 /// Sends everything back.
-///
-/// # Errors
-///
-/// Those of the connection.
 pub fn echo(mut stream: TcpStream) -> io::Result<()> {
     io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
 }

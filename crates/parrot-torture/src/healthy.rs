@@ -1,5 +1,6 @@
 //! Healthy peers beside the storm. They echo, check every byte and measure the time.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use parrot_testkit::stream::Random;
 
+use crate::figures::{size, time};
 use crate::peer::{Peer, Sockets, Trouble};
 
 /// A pause between two messages, so that the server is measured and not the work of these peers.
@@ -34,8 +36,8 @@ struct Orders {
 /// How the healthy peers fared.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    pub(crate) bytes: u64,
-    pub(crate) cut_off: u64,
+    bytes: u64,
+    cut_off: u64,
     /// The times from the first byte sent to the last byte received, in ascending order.
     latencies: Vec<Duration>,
 }
@@ -49,6 +51,18 @@ impl Report {
     pub(crate) fn latency(&self, per_mille: usize) -> Duration {
         let index = (self.latencies.len() * per_mille / 1000).min(self.latencies.len().saturating_sub(1));
         self.latencies.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [median, most, worst] = [500, 990, 1000].map(|per_mille| time(self.latency(per_mille)));
+        write!(f, "{} healthy echoes, {}, ", self.echoes(), size(self.bytes))?;
+        write!(f, "median {median}, 99 % {most}, worst {worst}")?;
+        if self.cut_off > 0 {
+            write!(f, "; {} healthy peers cut off", self.cut_off)?;
+        }
+        Ok(())
     }
 }
 

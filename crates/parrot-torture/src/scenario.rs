@@ -105,7 +105,7 @@ pub(crate) struct Storm<'a> {
     pub(crate) room: usize,
     pub(crate) folder: &'a Path,
     /// Figures for the line that reports this scenario.
-    pub(crate) figures: &'a mut Vec<String>,
+    pub(crate) figures: Vec<String>,
 }
 
 impl Storm<'_> {
@@ -140,13 +140,9 @@ impl Storm<'_> {
         Ok(peers)
     }
 
-    /// Whether an exchange went well. A cut-off is no failure if the storm may cut off connections.
-    pub(crate) fn went_well(&self, outcome: Result<(), Trouble>) -> Result<bool> {
-        match outcome {
-            Ok(()) => Ok(true),
-            Err(trouble) if self.scenario.cuts_off && trouble.is_cut_off() => Ok(false),
-            Err(trouble) => Err(trouble.into()),
-        }
+    /// Passes over a cut-off if the storm may cut off connections, and returns any other trouble.
+    pub(crate) fn tolerate(&self, trouble: Trouble) -> Result<(), Trouble> {
+        if self.scenario.cuts_off && trouble.is_cut_off() { Ok(()) } else { Err(trouble) }
     }
 
     /// Demands that the server uses next to no processor time while the healthy peers send nothing.

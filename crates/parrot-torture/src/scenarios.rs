@@ -4,6 +4,7 @@ mod connections;
 mod faults;
 mod halves;
 mod logs;
+mod mixture;
 mod slow;
 mod soak;
 

@@ -36,8 +36,8 @@ impl Server {
     /// The path of the log in the server's own namespace.
     #[cfg(target_os = "linux")]
     pub(crate) fn log_inside(&self) -> Result<PathBuf> {
-        let log = std::path::absolute(self.log()?)?;
-        Ok(Path::new("/proc").join(self.pid().to_string()).join("root").join(log.strip_prefix("/")?))
+        let root = format!("/proc/{}/root", self.pid());
+        Ok(Path::new(&root).join(self.log()?.strip_prefix("/")?))
     }
 
     /// Starts to read its stdout.

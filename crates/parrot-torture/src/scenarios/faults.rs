@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::launch::{Launch, Log};
+use crate::launch::{FAULTS, Log};
 use crate::peer::Sockets;
 use crate::scenario::{Network, Scenario, Storm};
 
+use super::mixture::{MIXED, mixed};
 use super::slow::all_back;
-use super::soak::{MIXED, mixed};
 
 /// Faults that cost no connection a byte. Every call takes long under strace.
 const fn harmless(name: &'static str, story: &'static str, inject: &'static [&'static str]) -> Scenario {
@@ -209,7 +209,7 @@ fn report_faults(storm: &mut Storm<'_>) -> Result<()> {
     for _ in 0..20 {
         storm.server.connections()?;
     }
-    let path = storm.folder.join(Launch::FAULTS);
+    let path = storm.folder.join(FAULTS);
     let trace = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for line in trace.lines().filter(|line| line.ends_with("(INJECTED)")) {
