@@ -1,7 +1,7 @@
-//! What the queue costs over the bare system calls, and how it stands beside mio and polling.
+//! What the queue costs over the bare system calls, and how it compares with mio and polling.
 //!
-//! `cargo bench -p parrot-kqueue`. All of it runs in one process, one after the other; `docs/kqueue-benchmarks.md` has
-//! figures and what they are of.
+//! Run `cargo bench -p parrot-kqueue`. All benchmarks run in one process, one after the other.
+//! `docs/kqueue-benchmarks.md` has the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use divan::{Bencher, black_box, counter::ItemsCount};
@@ -25,41 +25,23 @@ fn main() {
     divan::main();
 }
 
-/// What is compared: something that watches descriptors for bytes.
+/// Something that watches descriptors for bytes.
 trait Watcher {
     fn new(capacity: usize) -> Self;
-    /// Watches all of these, each with its index as its token.
+    /// Watches these, each with its index as its token.
     fn add(&mut self, descriptors: &[BorrowedFd<'_>]);
     fn delete(&mut self, descriptors: &[BorrowedFd<'_>]);
-    /// Waits, looks at every event, and says how many there were.
+    /// Waits, looks at every event, and returns how many there were.
     fn wait(&mut self) -> usize;
 }
 
-/// The bare calls through nix: epoll on Linux, kevent elsewhere.
-struct Bare(bare::Bare);
+use bare::Bare;
+
 struct Parrot(parrot_kqueue::Kqueue, parrot_kqueue::Events);
 struct Mio(mio::Poll, mio::Events);
 struct Polling(polling::Poller, Vec<polling::Event>);
 
-impl Watcher for Bare {
-    fn new(capacity: usize) -> Self {
-        Bare(bare::Bare::new(capacity))
-    }
-
-    fn add(&mut self, descriptors: &[BorrowedFd<'_>]) {
-        self.0.add(descriptors);
-    }
-
-    fn delete(&mut self, descriptors: &[BorrowedFd<'_>]) {
-        self.0.delete(descriptors);
-    }
-
-    #[inline]
-    fn wait(&mut self) -> usize {
-        self.0.wait()
-    }
-}
-
+/// The bare calls through nix.
 #[cfg(target_os = "linux")]
 mod bare {
     use super::*;
@@ -67,25 +49,25 @@ mod bare {
 
     pub(super) struct Bare(Epoll, Vec<EpollEvent>);
 
-    impl Bare {
-        pub(super) fn new(capacity: usize) -> Self {
+    impl Watcher for Bare {
+        fn new(capacity: usize) -> Self {
             Bare(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(), vec![EpollEvent::empty(); capacity])
         }
 
-        pub(super) fn add(&mut self, descriptors: &[BorrowedFd<'_>]) {
+        fn add(&mut self, descriptors: &[BorrowedFd<'_>]) {
             for (token, descriptor) in descriptors.iter().enumerate() {
                 self.0.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token as u64)).unwrap();
             }
         }
 
-        pub(super) fn delete(&mut self, descriptors: &[BorrowedFd<'_>]) {
+        fn delete(&mut self, descriptors: &[BorrowedFd<'_>]) {
             for descriptor in descriptors {
                 self.0.delete(descriptor).unwrap();
             }
         }
 
         #[inline]
-        pub(super) fn wait(&mut self) -> usize {
+        fn wait(&mut self) -> usize {
             let count = self.0.wait(&mut self.1, EpollTimeout::NONE).unwrap();
             for event in &self.1[..count] {
                 black_box((event.data(), event.events()));
@@ -108,25 +90,25 @@ mod bare {
         KEvent::new(ident, EventFilter::EVFILT_READ, flags, FilterFlag::empty(), 0, token.cast_signed())
     }
 
-    impl Bare {
-        pub(super) fn new(capacity: usize) -> Self {
+    impl Watcher for Bare {
+        fn new(capacity: usize) -> Self {
             let nothing = KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0);
             Bare(Kqueue::new().unwrap(), vec![nothing; capacity])
         }
 
-        pub(super) fn add(&mut self, descriptors: &[BorrowedFd<'_>]) {
+        fn add(&mut self, descriptors: &[BorrowedFd<'_>]) {
             let descriptors = descriptors.iter().enumerate();
             let changes: Vec<_> = descriptors.map(|(token, it)| change(*it, EvFlags::EV_ADD, token)).collect();
             self.0.kevent(&changes, &mut [], None).unwrap();
         }
 
-        pub(super) fn delete(&mut self, descriptors: &[BorrowedFd<'_>]) {
+        fn delete(&mut self, descriptors: &[BorrowedFd<'_>]) {
             let changes: Vec<_> = descriptors.iter().map(|it| change(*it, EvFlags::EV_DELETE, 0)).collect();
             self.0.kevent(&changes, &mut [], None).unwrap();
         }
 
         #[inline]
-        pub(super) fn wait(&mut self) -> usize {
+        fn wait(&mut self) -> usize {
             let count = self.0.kevent(&[], &mut self.1, None).unwrap();
             for event in &self.1[..count] {
                 black_box((event.udata(), event.flags()));
@@ -164,7 +146,7 @@ impl Watcher for Parrot {
     }
 }
 
-/// Edge-triggered, as it always is.
+/// mio is always edge-triggered.
 impl Watcher for Mio {
     fn new(capacity: usize) -> Self {
         Mio(mio::Poll::new().unwrap(), mio::Events::with_capacity(capacity))
@@ -198,7 +180,7 @@ impl Watcher for Mio {
     }
 }
 
-/// Level-triggered, which it can be where the system can.
+/// Level-triggered, like the bare calls and Parrot.
 impl Watcher for Polling {
     fn new(capacity: usize) -> Self {
         Polling(polling::Poller::new().unwrap(), Vec::with_capacity(capacity))
@@ -230,7 +212,7 @@ impl Watcher for Polling {
     }
 }
 
-/// This many descriptors that have no bytes, of one socket.
+/// Descriptors of one socket that has no bytes, and its peer.
 fn idle(count: usize) -> (Vec<OwnedFd>, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
     ((0..count).map(|_| near.as_fd().try_clone_to_owned().unwrap()).collect(), far)
@@ -240,7 +222,7 @@ fn borrowed(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
     descriptors.iter().map(AsFd::as_fd).collect()
 }
 
-/// A byte arrives at one descriptor of so many, is waited for and read.
+/// A byte arrives at one descriptor of `count`, and is waited for and read.
 #[divan::bench(types = [Bare, Parrot, Mio, Polling], args = [1, 100, 10_000], sample_count = 1000, sample_size = 100)]
 fn one_ready_of<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     let (idle, _far) = idle(count - 1);
@@ -256,7 +238,8 @@ fn one_ready_of<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
-/// All of so many descriptors are ready, and stay so. mio has no level to stay at: see `all_become_ready`.
+/// All of `count` descriptors are ready and stay ready. mio is edge-triggered, so it has no such state and is only in
+/// `all_become_ready`.
 #[divan::bench(types = [Bare, Parrot, Polling], args = [1, 100, 10_000], sample_count = 500)]
 fn all_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     let (near, far) = idle(count);
@@ -271,8 +254,7 @@ fn all_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     });
 }
 
-/// A byte arrives at so many descriptors at once, all of them are reported, and it is read. Whoever is edge-triggered
-/// has an edge in each round.
+/// A byte arrives at `count` descriptors at once, all of them are reported, and it is read. Each round has an edge.
 #[divan::bench(types = [Bare, Parrot, Mio, Polling], args = [100, 10_000], sample_count = 500)]
 fn all_become_ready<W: Watcher>(bencher: Bencher<'_, '_>, count: usize) {
     let (near, far) = idle(count);

@@ -1,6 +1,6 @@
-//! An echo server in about sixty lines: every byte comes back. `echo [ADDRESS]`, then `nc 127.0.0.1 1512`.
+//! An echo server in about sixty lines. Run `echo [ADDRESS]`, then `nc 127.0.0.1 1512`.
 //!
-//! Both directions are edge-triggered: an event says that something is new, and `echo` goes on until a call would
+//! Both directions are edge-triggered. An event reports that something is new, and `echo` continues until a call would
 //! block. It reads only while nothing is left to send back, so a peer that does not read costs no memory and no time.
 
 use parrot_kqueue::{Change, Events, Kqueue, Source, Token};
@@ -13,7 +13,8 @@ use std::{
 
 const LISTENER: Token = Token(0);
 
-/// Sends back what is pending and what comes. `Ok` at the end of the stream, an error if a call would block or failed.
+/// Sends back what is pending and what arrives. Returns `Ok` at the end of the stream, and an error if a call fails or
+/// would block.
 fn echo(stream: &mut TcpStream, pending: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
@@ -36,7 +37,7 @@ fn main() -> io::Result<()> {
     queue.apply(&[Change::add_read(listener.as_fd(), LISTENER)]).all()?;
     let mut connections = HashMap::new();
     let mut events = Events::with_capacity(256);
-    // One connection at most is accepted after each wait, so the number of the wait is the connection's own.
+    // Each wait accepts at most one connection, so the number of the wait can be the connection's token.
     for token in (1..).map(Token) {
         match queue.wait(&mut events, None) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -53,7 +54,6 @@ fn main() -> io::Result<()> {
                 if echo(stream, pending).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
                     continue;
                 }
-                // Deregistered before it is closed.
                 let (read, write) = (Source::Read(stream.as_fd()), Source::Write(stream.as_fd()));
                 queue.apply(&[Change::delete(read), Change::delete(write)]).all()?;
                 connections.remove(&event.token());

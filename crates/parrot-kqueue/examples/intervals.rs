@@ -1,4 +1,4 @@
-//! Three timers at their own paces and one that ends it all: `intervals [SECONDS]`.
+//! Three periodic timers, and one that ends the program. Run `intervals [SECONDS]`.
 
 use parrot_kqueue::{Change, Events, Kqueue, Schedule, TimerId, Token};
 use std::{

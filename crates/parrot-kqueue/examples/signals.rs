@@ -1,4 +1,5 @@
-//! Tells of the signals it is sent, and ends in its own time: `signals`, then Ctrl-C, or `kill -HUP` from elsewhere.
+//! Prints the signals that it gets, and ends when it is ready to. Run `signals`, then press Ctrl-C, or send another
+//! signal with `kill -HUP`.
 
 use parrot_kqueue::{Events, Kqueue, Signal, SignalGuard, Token};
 use std::io::{self, ErrorKind};
@@ -7,7 +8,7 @@ const SIGNALS: [Signal; 5] =
     [Signal::Hangup, Signal::User1, Signal::WindowChange, Signal::Interrupt, Signal::Terminate];
 
 fn main() -> io::Result<()> {
-    // First of all, before any thread is started that would be given the signals instead.
+    // Before any thread starts, because the signals could be delivered to it instead.
     let guard = SignalGuard::block(&SIGNALS)?;
     let queue = Kqueue::new()?;
     let tokens: Vec<_> = SIGNALS.iter().enumerate().map(|(index, &signal)| (signal, Token(index))).collect();
@@ -27,7 +28,7 @@ fn main() -> io::Result<()> {
             }
         }
     }
-    println!("ending in its own time");
+    println!("the program ends in its own time");
     drop(guard);
     Ok(())
 }

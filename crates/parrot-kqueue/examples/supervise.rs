@@ -1,9 +1,8 @@
-//! A process supervisor: `supervise PROGRAM [ARGUMENT...]` starts the program again whenever it fails, a little later
-//! each time. It ends when the program ends well, and ends the program when it is told to end itself.
+//! A process supervisor. `supervise PROGRAM [ARGUMENT...]` starts the program again whenever it fails, a little later
+//! each time. It ends when the program succeeds. On Ctrl-C or SIGTERM it ends the program and itself.
 //!
-//! What a program starts inherits the signals it has blocked. So they are blocked only once the program runs, and
-//! unblocked again before it is started anew: told to end in between, the supervisor ends as any other program does, or
-//! has to be told again.
+//! A program inherits the blocked signals of the one that starts it. So the supervisor blocks signals only while the
+//! program runs or a restart waits. A signal at any other moment ends the supervisor alone, or has to be sent again.
 
 use parrot_kqueue::{
     Change, Events, Filter, Kqueue, ProcessEvents, ProcessId, Schedule, Signal, SignalGuard, TimerId, Token,
@@ -43,8 +42,8 @@ fn main() -> io::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             if let Some(event) = events.iter().find(|event| event.filter() == Filter::Process) {
-                // The event says how it ended where the system does; waiting for it also reaps it.
-                eprintln!("supervise: the queue says {:?}", event.exit_status());
+                // Some systems report the status with the event. The child has to be reaped anyway.
+                eprintln!("supervise: the queue reports {:?}", event.exit_status());
                 let status = child.wait()?;
                 if status.success() {
                     return Ok(ExitCode::SUCCESS);
@@ -57,7 +56,7 @@ fn main() -> io::Result<ExitCode> {
                 break;
             }
         }
-        // Takes the signals back from the child that is about to be started.
+        // The next child must not inherit blocked signals.
         drop(guard);
         child = start(&queue, &command)?;
     }

@@ -1,4 +1,4 @@
-//! Tells what happens to files and directories: `watch PATH...`, until it is interrupted.
+//! Prints what happens to files and directories until it is interrupted. Run `watch PATH...`.
 
 use parrot_kqueue::{Change, Events, Kqueue, Token, VnodeEvents};
 use std::{
@@ -16,13 +16,13 @@ fn main() -> io::Result<()> {
     let files = paths.iter().map(File::open).collect::<io::Result<Vec<_>>>()?;
     let queue = Kqueue::new()?;
     for (index, file) in files.iter().enumerate() {
-        // Linux tells nobody who has a directory open that it was removed.
-        let untold = if cfg!(target_os = "linux") && file.metadata()?.is_dir() {
+        // Linux does not report the removal of an open directory.
+        let unsupported = if cfg!(target_os = "linux") && file.metadata()?.is_dir() {
             VnodeEvents::DELETE
         } else {
             VnodeEvents::empty()
         };
-        let wanted = VnodeEvents::SUPPORTED.difference(untold);
+        let wanted = VnodeEvents::SUPPORTED.difference(unsupported);
         queue.apply(&[Change::add_vnode(file.as_fd(), wanted, Token(index))]).all()?;
     }
     let mut events = Events::with_capacity(64);

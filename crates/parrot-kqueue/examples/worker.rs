@@ -1,4 +1,4 @@
-//! A thread that works while the main thread waits: results come through a channel, a waker says that there are some.
+//! A thread that works while the main thread waits. It sends results through a channel and ends the wait with a waker.
 
 use parrot_kqueue::{Events, Filter, Kqueue, Token};
 use std::{
@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
                 value = if value.is_multiple_of(2) { value / 2 } else { 3 * value + 1 };
                 steps += 1;
             }
-            // Sent before the waker is used, so that it is there when the wait ends.
+            // The result is sent before the waker is used, so it is there when the wait ends.
             if results.send((number, steps)).is_err() {
                 break;
             }
@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
             waited => waited?,
         }
         if events.iter().any(|event| event.filter() == Filter::User) {
-            // One event may stand for several results: take all there are.
+            // One event may stand for several results, so take all there are.
             for (number, steps) in received.try_iter() {
                 println!("{number} comes down to 1 in {steps} steps");
                 left -= 1;
