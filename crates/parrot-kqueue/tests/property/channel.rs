@@ -1,4 +1,4 @@
-//! Two watched descriptors, and what the model knows of them and of their registrations.
+//! Two watched descriptors, and the model's view of them and of their registrations.
 
 use crate::step::{Direction, Mode};
 use parrot_kqueue::{Source, Token};
@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
 };
 
-/// What a wait owes to a registration.
+/// Whether a wait has to report a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Must,
@@ -24,11 +24,11 @@ pub(crate) struct Registration {
     pub(crate) token: Token,
     pub(crate) mode: Mode,
     pub(crate) enabled: bool,
-    /// Something has happened that an edge-triggered registration was not told of.
+    /// Something has happened since an edge-triggered registration was last reported.
     pub(crate) news: bool,
-    /// It was told, and nothing whatever has been done with its channel since.
+    /// It was reported, and nothing has been done with its channel since.
     pub(crate) told: bool,
-    /// It was ready at some time since it was added. A kqueue does not look again before it reports a one-shot.
+    /// It has been ready since it was added. A kqueue does not look again before it reports a one-shot.
     pub(crate) woken: bool,
 }
 
@@ -39,13 +39,13 @@ pub(crate) enum Room {
     Full,
 }
 
-/// Two descriptors that are watched, and what feeds and drains them.
+/// Two watched descriptors, and the ends that feed and drain them.
 pub(crate) struct Channel {
     pub(crate) pipe: bool,
-    /// The ends that are watched; of a socket both are the same descriptor.
+    /// The watched ends. For a socket both are the same descriptor.
     pub(crate) reader: Rc<OwnedFd>,
     pub(crate) writer: Rc<OwnedFd>,
-    /// The ends that are not. `None` when they have gone.
+    /// The other ends. `None` once they are closed.
     pub(crate) feeder: Option<Rc<OwnedFd>>,
     pub(crate) drainer: Option<Rc<OwnedFd>>,
     pub(crate) pending: usize,
@@ -85,25 +85,28 @@ impl Channel {
         }
     }
 
+    pub(crate) fn registration(&mut self, direction: Direction) -> Option<&mut Registration> {
+        self.registrations[direction as usize].as_mut()
+    }
+
     pub(crate) fn note_news(&mut self, direction: Direction) {
-        if let Some(registration) = &mut self.registrations[direction as usize] {
-            registration.news = true;
+        if let Some(registration) = self.registration(direction) {
+            registration.news |= registration.enabled;
         }
     }
 
-    /// What a system makes of a pipe that nobody reads is its own: reported always or once, and then gone (see the
-    /// suite).
+    /// Systems differ on a pipe without a reader. Some always report it, and some only once.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         self.pipe && self.drainer.is_none()
     }
 
-    /// Whether there is a registration to be deleted, enabled or disabled, where that can be known.
+    /// Whether there is a registration to delete, enable or disable. `None` if the model cannot know.
     pub(crate) fn has(&self, direction: Direction) -> Option<bool> {
         let unknown = direction == Direction::Write && self.is_broken_pipe();
         (!unknown).then(|| self.registrations[direction as usize].is_some())
     }
 
-    /// Whether a call would have something to do, whatever is registered.
+    /// Whether a call would not block, whatever is registered.
     pub(crate) fn ready(&self, direction: Direction) -> Due {
         match direction {
             Direction::Read if self.pending > 0 || self.feeder.is_none() => Due::Must,
@@ -129,7 +132,7 @@ impl Channel {
     }
 }
 
-/// Writes as much of these bytes as there is room for.
+/// Writes this many bytes, or as many as there is room for.
 pub(crate) fn write(to: &OwnedFd, bytes: usize) -> usize {
     match rustix::io::write(to, &[7; 65536][..bytes]) {
         Ok(written) => written,
@@ -138,7 +141,7 @@ pub(crate) fn write(to: &OwnedFd, bytes: usize) -> usize {
     }
 }
 
-/// Reads what is there, but no more than this.
+/// Reads at most this many bytes.
 pub(crate) fn read(from: &OwnedFd, most: usize) -> usize {
     let mut buffer = [0; 65536];
     let mut total = 0;
@@ -147,7 +150,7 @@ pub(crate) fn read(from: &OwnedFd, most: usize) -> usize {
         match rustix::io::read(from, &mut buffer[..most]) {
             Ok(0) | Err(Errno::AGAIN) => break,
             Ok(read) => total += read,
-            // Linux says so once, before the bytes, if the peer closed without having read everything.
+            // Linux reports this once, before the bytes, if the peer closed without having read everything.
             Err(Errno::CONNRESET) => {}
             Err(errno) => panic!("{errno}"),
         }

@@ -1,10 +1,10 @@
 //! Random sequences of changes, writes, reads and closes against a model of what may be delivered.
 //!
-//! The model knows of each registration whether it has to be reported by the next wait, may be, or must not be. It
-//! asks for no more than the contract: an edge-triggered registration has to be told of what is new and may be told of
-//! what is there, and between full and empty a system may draw the line of "room to write" where it likes.
+//! For each registration, the model knows whether the next wait must, may or must not report it. It asks for no more
+//! than the contract. An edge-triggered registration must be reported for what is new, and may be for what is there.
+//! Between empty and full, a system may draw the line of "room to write" where it likes.
 //!
-//! 10,000 sequences of 50 steps; `PROPTEST_CASES` says otherwise.
+//! There are 10,000 sequences of 50 steps. `PROPTEST_CASES` sets another number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod channel;
@@ -22,7 +22,7 @@ use std::cell::RefCell;
 use step::{CHANNELS, Mode, step};
 
 #[test]
-fn whatever_the_sequence_what_is_delivered_is_what_may_be() {
+fn every_sequence_delivers_what_the_model_allows() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(10_000);
     let coverage = RefCell::new(Coverage::new());
     let config = Config { cases, failure_persistence: None, ..Config::default() };
@@ -40,7 +40,7 @@ fn whatever_the_sequence_what_is_delivered_is_what_may_be() {
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
     let coverage = coverage.into_inner();
-    println!("events delivered, by kind of descriptor, filter and mode, in {cases} sequences:");
+    println!("events delivered in {cases} sequences, by kind of descriptor, filter and mode:");
     for ((pipe, filter, mode), times) in &coverage {
         println!("{:>6} {filter:>5} {mode:?}: {times}", if *pipe { "pipe" } else { "socket" });
     }

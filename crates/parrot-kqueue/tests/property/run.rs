@@ -1,8 +1,8 @@
-//! A run of steps: each is made in the system and in the model, and each wait compares the two.
+//! A run of steps. Each is done to the system and to the model, and each wait compares the two.
 
 use crate::{
     channel::{Channel, Due, Registration, Room, read, write},
-    step::{Direction, Mode, Step},
+    step::{Action, Direction, Mode, Step},
 };
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Token};
 use std::{cell::RefCell, collections::BTreeMap, io::ErrorKind, time::Duration};
@@ -20,129 +20,113 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     pub(crate) fn step(&mut self, step: Step) {
-        if let Some(channel) = step.channel() {
-            for registration in self.channels[channel].registrations.iter_mut().flatten() {
-                registration.told = false;
+        match step {
+            Step::Wait => self.wait(),
+            Step::Channel(channel, action) => self.act(channel, action),
+        }
+        for channel in &mut self.channels {
+            for direction in Direction::BOTH {
+                let ready = channel.ready(direction) != Due::MustNot;
+                if let Some(registration) = channel.registration(direction) {
+                    registration.woken |= ready;
+                }
             }
         }
-        match step {
-            Step::Add { channel, direction, mode, disabled } => {
+    }
+
+    fn act(&mut self, channel: usize, action: Action) {
+        let (queue, channel) = (&self.queue, &mut self.channels[channel]);
+        for registration in channel.registrations.iter_mut().flatten() {
+            registration.told = false;
+        }
+        match action {
+            Action::Add(direction, mode) | Action::AddDisabled(direction, mode) => {
                 self.next_token += 1;
                 let token = Token(self.next_token);
-                let channel = &mut self.channels[channel];
+                let enabled = matches!(action, Action::Add(..));
                 let change = match direction {
                     Direction::Read => Change::add_read(channel.watched(direction), token),
                     Direction::Write => Change::add_write(channel.watched(direction), token),
                 };
-                let change = if disabled { mode.of(change).disabled() } else { mode.of(change) };
-                let added = self.queue.apply(&[change]).all();
-                let registration =
-                    Registration { token, mode, enabled: !disabled, news: true, told: false, woken: false };
+                let change = if enabled { mode.of(change) } else { mode.of(change).disabled() };
+                let added = queue.apply(&[change]).all();
+                let registration = Registration { token, mode, enabled, news: true, told: false, woken: false };
                 channel.registrations[direction as usize] = match added.map_err(|error| error.kind()) {
                     Ok(()) => Some(registration),
-                    // A pipe that nobody reads any more may be refused (see the suite).
+                    // A pipe without a reader may be refused.
                     Err(ErrorKind::BrokenPipe) if direction == Direction::Write && channel.is_broken_pipe() => None,
                     Err(kind) => panic!("{kind:?}: {change:?}"),
                 };
             }
-            Step::Delete { channel, direction } => {
-                let channel = &mut self.channels[channel];
-                let existed = channel.has(direction);
-                expect(&self.queue, Change::delete(channel.source(direction)), existed);
+            Action::Delete(direction) => {
+                expect(queue, Change::delete(channel.source(direction)), channel.has(direction));
                 channel.registrations[direction as usize] = None;
             }
-            Step::Enable { channel, direction } => {
-                let channel = &mut self.channels[channel];
-                let existed = channel.has(direction);
-                expect(&self.queue, Change::enable(channel.source(direction)), existed);
-                if let Some(registration) = &mut channel.registrations[direction as usize] {
-                    // Every system looks again at what is enabled, whatever was told of it before (see the suite).
+            Action::Enable(direction) => {
+                expect(queue, Change::enable(channel.source(direction)), channel.has(direction));
+                if let Some(registration) = channel.registration(direction) {
+                    // Every system looks again at what is enabled, whatever it has reported before.
                     registration.news |= !registration.enabled;
                     registration.enabled = true;
                 }
             }
-            Step::Disable { channel, direction } => {
-                let channel = &mut self.channels[channel];
-                let existed = channel.has(direction);
-                expect(&self.queue, Change::disable(channel.source(direction)), existed);
-                if let Some(registration) = &mut channel.registrations[direction as usize] {
+            Action::Disable(direction) => {
+                expect(queue, Change::disable(channel.source(direction)), channel.has(direction));
+                if let Some(registration) = channel.registration(direction) {
                     registration.enabled = false;
                 }
             }
-            Step::Send { channel, bytes } => {
-                let channel = &mut self.channels[channel];
+            Action::Send(bytes) => {
                 let Some(feeder) = &channel.feeder else { return };
                 let sent = write(feeder, bytes);
                 channel.pending += sent;
-                if sent > 0 && channel.registrations[0].is_some_and(|registration| registration.enabled) {
+                if sent > 0 {
                     channel.note_news(Direction::Read);
                 }
             }
-            Step::Receive { channel, all } => {
-                let channel = &mut self.channels[channel];
-                channel.pending -= read(&channel.reader, if all { usize::MAX } else { 100 });
-            }
-            Step::Put { channel, bytes } => {
-                let channel = &mut self.channels[channel];
+            Action::Receive(most) => channel.pending -= read(&channel.reader, most),
+            Action::Put(bytes) => {
                 // FreeBSD enlarges a pipe when it is written to, so that there may be room again after it was full
                 // (pipe_write in sys/kern/sys_pipe.c).
                 if channel.drainer.is_some() && write(&channel.writer, bytes) > 0 {
                     channel.room = Room::Partly;
                 }
             }
-            Step::Fill { channel } => {
-                let channel = &mut self.channels[channel];
+            Action::Fill => {
                 if channel.drainer.is_some() {
                     while write(&channel.writer, 65536) > 0 {}
                     channel.room = Room::Full;
                 }
             }
-            Step::Drain { channel } => {
-                let channel = &mut self.channels[channel];
+            Action::Drain => {
                 let Some(drainer) = &channel.drainer else { return };
                 let was = std::mem::replace(&mut channel.room, Room::Empty);
-                let enabled = channel.registrations[1].is_some_and(|registration| registration.enabled);
-                if read(drainer, usize::MAX) > 0 && was == Room::Full && enabled {
+                if read(drainer, usize::MAX) > 0 && was == Room::Full {
                     channel.note_news(Direction::Write);
                 }
             }
-            Step::Hang { channel } => {
-                let channel = &mut self.channels[channel];
-                for direction in [Direction::Read, Direction::Write] {
-                    let there = match direction {
-                        Direction::Read => channel.feeder.take().is_some(),
-                        Direction::Write => channel.drainer.take().is_some(),
-                    };
-                    let enabled = channel.registrations[direction as usize].is_some_and(|it| it.enabled);
-                    if there && enabled {
-                        channel.note_news(direction);
-                    }
+            Action::Hang => {
+                if channel.feeder.take().is_some() {
+                    channel.note_news(Direction::Read);
+                }
+                if channel.drainer.take().is_some() {
+                    channel.note_news(Direction::Write);
                 }
             }
-            Step::Reopen { channel, pipe, deregister } => {
-                let channel = &mut self.channels[channel];
-                for direction in [Direction::Read, Direction::Write] {
-                    // On Linux a disabled registration is nowhere but in the queue's own table: that it is to be deleted
-                    // before its descriptor is closed is more than a rule.
-                    if let Some(registration) = channel.registrations[direction as usize]
+            Action::Reopen { pipe, deregister } => {
+                for direction in Direction::BOTH {
+                    // On Linux a disabled registration is only in the queue's own table, so it must be deleted before
+                    // its descriptor is closed.
+                    if let Some(registration) = channel.registration(direction)
                         && (deregister || !registration.enabled)
                     {
-                        expect(&self.queue, Change::delete(channel.source(direction)), channel.has(direction));
+                        expect(queue, Change::delete(channel.source(direction)), channel.has(direction));
                     }
                 }
-                // Closed before others are opened, so that their numbers are given out again.
+                // The old descriptors are closed before others are opened, so that their numbers are reused.
                 let old = std::mem::replace(channel, Channel::open(false));
                 drop(old);
                 *channel = Channel::open(pipe);
-            }
-            Step::Wait => self.wait(),
-        }
-        for channel in &mut self.channels {
-            for direction in [Direction::Read, Direction::Write] {
-                let ready = channel.ready(direction) != Due::MustNot;
-                if let Some(registration) = &mut channel.registrations[direction as usize] {
-                    registration.woken |= ready;
-                }
             }
         }
     }
@@ -151,7 +135,7 @@ impl Run<'_> {
         self.queue.wait(&mut self.events, Some(Duration::ZERO)).unwrap();
         let mut reported: Vec<Event> = self.events.iter().collect();
         for (index, channel) in self.channels.iter_mut().enumerate() {
-            for direction in [Direction::Read, Direction::Write] {
+            for direction in Direction::BOTH {
                 let due = channel.due(direction);
                 let filter = match direction {
                     Direction::Read => Filter::Read,
@@ -180,13 +164,13 @@ impl Run<'_> {
                 };
             }
         }
-        assert!(reported.is_empty(), "of no registration: {reported:?}");
+        assert!(reported.is_empty(), "events of no registration: {reported:?}");
     }
 }
 
-pub(crate) fn expect(queue: &Kqueue, change: Change<'_>, existed: Option<bool>) {
-    let answer = queue.apply(&[change]).all().map_err(|error| error.kind());
+fn expect(queue: &Kqueue, change: Change<'_>, existed: Option<bool>) {
+    let result = queue.apply(&[change]).all().map_err(|error| error.kind());
     if let Some(existed) = existed {
-        assert_eq!(answer, if existed { Ok(()) } else { Err(ErrorKind::NotFound) }, "{change:?}");
+        assert_eq!(result, if existed { Ok(()) } else { Err(ErrorKind::NotFound) }, "{change:?}");
     }
 }

@@ -45,102 +45,65 @@ pub(crate) enum Direction {
     Write,
 }
 
+impl Direction {
+    pub(crate) const BOTH: [Direction; 2] = [Direction::Read, Direction::Write];
+}
+
+/// A step of a sequence. All but a wait are done to one channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    Add {
-        channel: usize,
-        direction: Direction,
-        mode: Mode,
-        disabled: bool,
-    },
-    Delete {
-        channel: usize,
-        direction: Direction,
-    },
-    Enable {
-        channel: usize,
-        direction: Direction,
-    },
-    Disable {
-        channel: usize,
-        direction: Direction,
-    },
-    /// Bytes for the watched reader to read.
-    Send {
-        channel: usize,
-        bytes: usize,
-    },
-    /// The watched reader reads some or all of them.
-    Receive {
-        channel: usize,
-        all: bool,
-    },
-    /// The watched writer writes a little.
-    Put {
-        channel: usize,
-        bytes: usize,
-    },
+    Wait,
+    Channel(usize, Action),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action {
+    Add(Direction, Mode),
+    AddDisabled(Direction, Mode),
+    Delete(Direction),
+    Enable(Direction),
+    Disable(Direction),
+    /// The other side sends this many bytes to the watched reader.
+    Send(usize),
+    /// The watched reader reads at most this many bytes.
+    Receive(usize),
+    /// The watched writer writes this many bytes.
+    Put(usize),
     /// The watched writer writes until there is no more room.
-    Fill {
-        channel: usize,
-    },
-    /// The other side takes everything that was written.
-    Drain {
-        channel: usize,
-    },
-    /// The other side goes.
-    Hang {
-        channel: usize,
-    },
-    /// The watched descriptors are closed and others opened in their place, with their registrations deleted first or
+    Fill,
+    /// The other side reads everything that was written.
+    Drain,
+    /// The other side closes.
+    Hang,
+    /// The watched descriptors are closed and others opened in their place. Their registrations are deleted first or
     /// left to the system.
     Reopen {
-        channel: usize,
         pipe: bool,
         deregister: bool,
     },
-    Wait,
-}
-
-impl Step {
-    pub(crate) fn channel(self) -> Option<usize> {
-        match self {
-            Step::Add { channel, .. }
-            | Step::Delete { channel, .. }
-            | Step::Enable { channel, .. }
-            | Step::Disable { channel, .. }
-            | Step::Send { channel, .. }
-            | Step::Receive { channel, .. }
-            | Step::Put { channel, .. }
-            | Step::Fill { channel }
-            | Step::Drain { channel }
-            | Step::Hang { channel }
-            | Step::Reopen { channel, .. } => Some(channel),
-            Step::Wait => None,
-        }
-    }
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
-    let channel = 0..CHANNELS;
     let direction = prop_oneof![Just(Direction::Read), Just(Direction::Write)];
     let mode = prop::sample::select(Mode::ALL.to_vec());
-    let place = (channel.clone(), direction);
-    prop_oneof![
-        6 => (place.clone(), mode, prop::bool::weighted(0.15)).prop_map(|((channel, direction), mode, disabled)| {
-            Step::Add { channel, direction, mode, disabled }
+    let add = (direction.clone(), mode, prop::bool::weighted(0.15));
+    let action = prop_oneof![
+        6 => add.prop_map(|(direction, mode, disabled)| {
+            if disabled { Action::AddDisabled(direction, mode) } else { Action::Add(direction, mode) }
         }),
-        1 => place.clone().prop_map(|(channel, direction)| Step::Delete { channel, direction }),
-        2 => place.clone().prop_map(|(channel, direction)| Step::Enable { channel, direction }),
-        1 => place.prop_map(|(channel, direction)| Step::Disable { channel, direction }),
-        4 => (channel.clone(), 1..3000usize).prop_map(|(channel, bytes)| Step::Send { channel, bytes }),
-        3 => (channel.clone(), any::<bool>()).prop_map(|(channel, all)| Step::Receive { channel, all }),
-        1 => (channel.clone(), 1..3000usize).prop_map(|(channel, bytes)| Step::Put { channel, bytes }),
-        1 => channel.clone().prop_map(|channel| Step::Fill { channel }),
-        1 => channel.clone().prop_map(|channel| Step::Drain { channel }),
-        1 => channel.clone().prop_map(|channel| Step::Hang { channel }),
-        1 => (channel, any::<bool>(), any::<bool>())
-            .prop_map(|(channel, pipe, deregister)| Step::Reopen { channel, pipe, deregister }),
+        1 => direction.clone().prop_map(Action::Delete),
+        2 => direction.clone().prop_map(Action::Enable),
+        1 => direction.prop_map(Action::Disable),
+        4 => (1..3000usize).prop_map(Action::Send),
+        3 => prop::sample::select(vec![100, usize::MAX]).prop_map(Action::Receive),
+        1 => (1..3000usize).prop_map(Action::Put),
+        1 => Just(Action::Fill),
+        1 => Just(Action::Drain),
+        1 => Just(Action::Hang),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(pipe, deregister)| Action::Reopen { pipe, deregister }),
+    ];
+    prop_oneof![
+        22 => (0..CHANNELS, action).prop_map(|(channel, action)| Step::Channel(channel, action)),
         8 => Just(Step::Wait),
     ]
 }
