@@ -1,4 +1,4 @@
-//! What a wait costs in memory. The allocator of this binary counts for all of its threads, so the test runs alone.
+//! What a wait allocates. The allocator of this binary counts for all of its threads, so the test runs alone.
 
 use super::{
     signal::{guarded, post},
@@ -14,9 +14,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const FILTERS: [Filter; 5] = [Filter::Read, Filter::Write, Filter::Timer, Filter::Signal, Filter::User];
 
 #[test]
-fn a_wait_for_reads_writes_timers_signals_and_wakers_allocates_nothing() {
-    let test = "allocations::a_wait_for_reads_writes_timers_signals_and_wakers_allocates_nothing";
-    guarded(test, &[Signal::User1], || {
+fn a_wait_allocates_nothing() {
+    guarded("allocations::a_wait_allocates_nothing", &[Signal::User1], || {
         let (queue, mut events) = (queue(), Events::with_capacity(8));
         let (near, mut far) = pair();
         far.write_all(b"squawk").unwrap();
@@ -25,7 +24,7 @@ fn a_wait_for_reads_writes_timers_signals_and_wakers_allocates_nothing() {
         queue.apply(&[read(&near), write(&near), timer, Change::add_signal(Signal::User1, A)]).all().unwrap();
         let mut seen = HashSet::with_capacity(FILTERS.len());
 
-        // The least of several: another thread, on its way to wait for this test, may allocate once.
+        // The least of several counts, because another thread may allocate once before it waits for this test.
         let allocated = (0..10).map(|_| {
             let region = Region::new(ALLOCATOR);
             for _ in 0..10 {

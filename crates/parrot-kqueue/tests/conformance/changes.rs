@@ -23,9 +23,8 @@ fn no_change_is_no_receipt() {
 }
 
 #[test]
-fn deleting_enabling_and_disabling_what_is_not_there_is_not_found_for_every_source() {
-    let queue = queue();
-    let (near, _far) = pair();
+fn every_change_of_what_is_not_there_is_not_found() {
+    let (queue, near, _far) = queue_and_pair();
     let file = tempfile::tempfile().unwrap();
     let process = ProcessId::new(std::process::id()).unwrap();
     let sources = [
@@ -44,8 +43,7 @@ fn deleting_enabling_and_disabling_what_is_not_there_is_not_found_for_every_sour
 
 #[test]
 fn an_error_of_one_change_does_not_hide_the_others() {
-    let queue = queue();
-    let (near, mut far) = pair();
+    let (queue, near, mut far) = queue_and_pair();
     let receipts = queue.apply(&[
         Change::delete(Source::Timer(TimerId(1))),
         read(&near),
@@ -61,25 +59,24 @@ fn an_error_of_one_change_does_not_hide_the_others() {
 }
 
 #[test]
-fn each_of_a_thousand_changes_has_its_answer_in_its_place() {
+fn each_of_a_thousand_changes_has_its_result_in_its_place() {
     let queue = queue();
     let changes: Vec<_> = (0..1000)
         .map(|index| match index % 5 {
-            // Few of them: OpenBSD allows 1,024 timers a process, and the other tests have some.
+            // Only 200, because OpenBSD allows 1,024 timers per process, and other tests have some.
             0 => Change::add_timer(TimerId(index), Schedule::After(Duration::from_secs(3600)), Token(index)),
             _ => Change::delete(Source::Timer(TimerId(index))),
         })
         .collect();
     let receipts = queue.apply(&changes);
-    for (index, answer) in kinds(&receipts).into_iter().enumerate() {
-        assert_eq!(answer, if index % 5 == 0 { Ok(()) } else { NOT_FOUND }, "change {index}");
+    for (index, result) in kinds(&receipts).into_iter().enumerate() {
+        assert_eq!(result, if index % 5 == 0 { Ok(()) } else { NOT_FOUND }, "change {index}");
     }
 }
 
 #[test]
 fn changes_are_made_in_their_order() {
-    let queue = queue();
-    let (near, mut far) = pair();
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     let source = Source::Read(near.as_fd());
     let receipts = queue.apply(&[
@@ -95,9 +92,8 @@ fn changes_are_made_in_their_order() {
 }
 
 #[test]
-fn applying_changes_brings_no_event_and_takes_none_away() {
-    let queue = queue();
-    let (near, mut far) = pair();
+fn applying_changes_neither_brings_nor_takes_events() {
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     apply(&queue, read(&near).edge());
     apply(&queue, Change::add_timer(TimerId(1), Schedule::After(Duration::from_secs(3600)), B));
@@ -106,8 +102,7 @@ fn applying_changes_brings_no_event_and_takes_none_away() {
 
 #[test]
 fn a_mode_on_a_change_that_is_no_add_is_refused() {
-    let queue = queue();
-    let (near, _far) = pair();
+    let (queue, near, _far) = queue_and_pair();
     apply(&queue, read(&near));
     let source = Source::Read(near.as_fd());
     for change in [Change::enable(source).edge(), Change::delete(source).one_shot(), Change::disable(source).disabled()]
@@ -124,7 +119,7 @@ fn one_shot_and_dispatch_exclude_each_other() {
 }
 
 #[test]
-fn an_edge_on_what_has_none_is_refused() {
+fn an_edge_of_other_filters_is_refused() {
     let queue = queue();
     let file = tempfile::tempfile().unwrap();
     let process = ProcessId::new(std::process::id()).unwrap();
@@ -146,7 +141,7 @@ fn a_timer_that_fires_once_cannot_be_dispatched() {
 }
 
 #[test]
-fn what_a_system_supports_can_be_asked_and_added() {
+fn everything_that_is_supported_can_be_added() {
     assert_eq!(VnodeEvents::SUPPORTED.contains(VnodeEvents::REVOKE), here(Difference::Revoke));
     assert_eq!(
         ProcessEvents::SUPPORTED.contains(ProcessEvents::FORK | ProcessEvents::EXEC),
@@ -170,7 +165,7 @@ fn what_a_system_supports_can_be_asked_and_added() {
 }
 
 #[test]
-fn wanting_nothing_of_a_file_or_a_process_is_refused() {
+fn an_empty_set_of_events_is_refused() {
     let queue = queue();
     let file = tempfile::tempfile().unwrap();
     let process = ProcessId::new(std::process::id()).unwrap();
@@ -182,7 +177,7 @@ fn wanting_nothing_of_a_file_or_a_process_is_refused() {
 }
 
 #[test]
-fn tokens_come_back_as_they_were_given() {
+fn tokens_come_back_unchanged() {
     let queue = queue();
     let mut events = Events::with_capacity(1);
     for token in [0, 1, usize::MAX / 2, usize::MAX / 2 + 1, usize::MAX - 1, usize::MAX] {

@@ -1,4 +1,4 @@
-//! Descriptors of several kinds, in several queues, closed, duplicated and given out again.
+//! Descriptors of several kinds, in several queues, closed, duplicated and reused.
 
 use super::{
     differences::{Difference, here},
@@ -49,11 +49,11 @@ fn a_terminal_is_reported_at_both_of_its_ends() {
     let queue = queue();
     queue.apply(&[read(&near), Change::add_read(far.as_fd(), B), write(&near).disabled()]).all().unwrap();
     assert_quiet(&queue);
-    // A line, because that is what a terminal hands over to whoever reads it.
+    // A line, because a terminal passes on whole lines.
     (&near).write_all(b"squawk\n").unwrap();
     assert_eq!(until(&queue, |event| event.token() == B).filter(), Filter::Read);
     assert_eq!((&far).read(&mut [0; 16]).unwrap(), 7);
-    // Also the echo of what was typed.
+    // The terminal echoes the line.
     assert_eq!(until(&queue, |event| event.token() == A).filter(), Filter::Read);
     assert!((&near).read(&mut [0; 16]).unwrap() > 0);
     apply(&queue, Change::enable(Source::Write(near.as_fd())));
@@ -71,7 +71,7 @@ fn an_eventfd_is_reported_when_it_counts_and_has_room() {
     assert_quiet(&queue);
     rustix::io::write(&counter, &7u64.to_ne_bytes()).unwrap();
     assert_eq!(one(&queue).filter(), Filter::Read);
-    // Full, so that there is no room, until it is read.
+    // Now it is full and has no room until it is read.
     rustix::io::write(&counter, &(u64::MAX - 8).to_ne_bytes()).unwrap();
     apply(&queue, write(&counter));
     assert_eq!(one(&queue).filter(), Filter::Read);
@@ -81,8 +81,7 @@ fn an_eventfd_is_reported_when_it_counts_and_has_room() {
 
 #[test]
 fn closing_a_descriptor_ends_its_registration() {
-    let (near, far) = pair();
-    let queue = queue();
+    let (queue, near, far) = queue_and_pair();
     apply(&queue, read(&near));
     drop(near);
     drop(far);
@@ -90,9 +89,8 @@ fn closing_a_descriptor_ends_its_registration() {
 }
 
 #[test]
-fn a_number_used_again_starts_without_a_registration() {
-    let queue = queue();
-    let (near, far) = pair();
+fn a_reused_number_starts_without_a_registration() {
+    let (queue, near, far) = queue_and_pair();
     apply(&queue, read(&near).edge());
     drop((near, far));
     let (near, mut far) = pair();
@@ -104,30 +102,27 @@ fn a_number_used_again_starts_without_a_registration() {
 }
 
 #[test]
-fn a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted() {
-    alone("descriptors::a_closed_descriptor_that_lives_on_in_a_duplicate_is_dropped_and_counted", stale_descriptor);
+fn events_of_a_closed_descriptor_are_dropped_and_counted() {
+    alone("descriptors::events_of_a_closed_descriptor_are_dropped_and_counted", || {
+        let (queue, near, mut far) = queue_and_pair();
+        let duplicate = near.try_clone().unwrap();
+        apply(&queue, read(&near));
+        let number = near.as_raw_fd();
+        drop(near);
+        // Another descriptor gets the number and is registered under it.
+        let (other, _other_far) = pair_with_number(number);
+        apply(&queue, Change::add_read(other.as_fd(), B));
+        far.write_all(b"squawk").unwrap();
+        let mut events = Events::with_capacity(8);
+        queue.wait(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+        assert!(events.is_empty(), "{events:?}");
+        assert_eq!(queue.stale_events() > 0, here(Difference::StaleEvents));
+        drop(duplicate);
+        assert_quiet(&queue);
+    });
 }
 
-fn stale_descriptor() {
-    let queue = queue();
-    let (near, mut far) = pair();
-    let duplicate = near.try_clone().unwrap();
-    apply(&queue, read(&near));
-    let number = near.as_raw_fd();
-    drop(near);
-    // Something else takes the number, and is registered under it.
-    let (other, _other_far) = pair_with_number(number);
-    apply(&queue, Change::add_read(other.as_fd(), B));
-    far.write_all(b"squawk").unwrap();
-    let mut events = Events::with_capacity(8);
-    queue.wait(&mut events, Some(std::time::Duration::ZERO)).unwrap();
-    assert!(events.is_empty(), "{events:?}");
-    assert_eq!(queue.stale_events() > 0, here(Difference::StaleEvents));
-    drop(duplicate);
-    assert_quiet(&queue);
-}
-
-/// A pair whose near end has this number: pairs are made until it is given out.
+/// A pair with a near end of this number, which is reached by opening pairs.
 fn pair_with_number(number: i32) -> (UnixStream, UnixStream) {
     let mut others = Vec::new();
     for _ in 0..1000 {
@@ -138,5 +133,5 @@ fn pair_with_number(number: i32) -> (UnixStream, UnixStream) {
             _ => others.push((near, far)),
         }
     }
-    panic!("descriptor {number} was never given out again");
+    panic!("no new descriptor got the number {number}");
 }

@@ -1,19 +1,19 @@
-//! Where systems differ: the one table, which the crate's documentation shows.
+//! Where systems differ, in one table that the crate's documentation shows as well.
 
 use std::fmt::Write;
 
-/// What a test may ask about the system it runs on.
+/// What a test may ask about its system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// `Event::available` says how much there is.
+    /// `Event::available` is the number of bytes.
     Available,
     /// An event carries the socket's error.
     SocketError,
-    /// A pipe whose reader is gone is reported to its writer as at its end (else as in error).
+    /// A pipe without a reader is reported to its writer as an end of stream (else as an error).
     BrokenPipeIsEof,
-    /// A pipe whose reader is gone is reported to its writer for as long as that is registered.
+    /// A pipe without a reader is reported to its writer for as long as the writer is registered.
     BrokenPipeStays,
-    /// A pipe whose reader is already gone may be refused.
+    /// Adding a pipe that has no reader may be refused.
     BrokenPipeRefused,
     LowWater,
     RegularFiles,
@@ -33,14 +33,14 @@ pub(crate) enum Difference {
     /// A periodic timer keeps its pace while it is disabled.
     PeriodGoesOn,
     ForkAndExec,
-    /// How a child ended is told also of one that ended before it was added.
+    /// The status of a child that ended before it was added is reported.
     EndedChildStatus,
     Revoke,
     /// The removal of a directory is a `DELETE`.
     DirectoryDelete,
     /// The removal of one name of several is a `DELETE`.
     OneNameOfSeveral,
-    /// More than four queues can be in each other.
+    /// More than four queues can hold each other in a row.
     DeepQueues,
     /// A closed descriptor that lives on in a duplicate is still reported to its queue.
     StaleEvents,
@@ -66,7 +66,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-const TABLE: [Row; 23] = [
+static TABLE: [Row; 23] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -77,11 +77,11 @@ const TABLE: [Row; 23] = [
         difference: Difference::SocketError,
         what: "`socket_error` of an event",
         systems: ALL_BUT_LINUX,
-        why: "epoll says that there is an error, the socket says which: `take_error` (socket(7), SO_ERROR)",
+        why: "epoll reports that there is an error, and `take_error` of the socket returns it (socket(7), SO_ERROR)",
     },
     Row {
         difference: Difference::BrokenPipeIsEof,
-        what: "a pipe without a reader: `is_eof` for its writer (Linux: `is_error`)",
+        what: "`is_eof` for the writer of a pipe without a reader (Linux: `is_error`)",
         systems: ALL_BUT_LINUX,
         why: "poll(2), POLLERR; kqueue(2), EVFILT_WRITE",
     },
@@ -93,9 +93,9 @@ const TABLE: [Row; 23] = [
     },
     Row {
         difference: Difference::BrokenPipeRefused,
-        what: "adding Write of a pipe whose reader is gone may be answered with `BrokenPipe`",
+        what: "adding Write of a pipe without a reader may fail with `BrokenPipe`",
         systems: [false, false, true, true, false, true],
-        why: "pipe_kqfilter in sys/kern/sys_pipe.c of each; those of XNU and OpenBSD attach and report the end",
+        why: "pipe_kqfilter in sys/kern/sys_pipe.c of each; XNU and OpenBSD accept it and report the end",
     },
     Row {
         difference: Difference::LowWater,
@@ -137,7 +137,7 @@ const TABLE: [Row; 23] = [
         difference: Difference::GuardOfUser2,
         what: "a `SignalGuard` of `User2`",
         systems: ONLY_LINUX,
-        why: "neither nix nor rustix has sigpending or sigtimedwait; the guard needs a last signal for sigwait(2)",
+        why: "neither nix nor rustix has sigpending or sigtimedwait, so the guard needs a last signal for sigwait(2)",
     },
     Row {
         difference: Difference::WakerCounts,
@@ -160,7 +160,7 @@ const TABLE: [Row; 23] = [
     },
     Row {
         difference: Difference::PeriodGoesOn,
-        what: "a periodic timer keeps its pace while it is disabled (macOS: each change starts its period anew)",
+        what: "a periodic timer keeps its pace while it is disabled (macOS: each change starts its period again)",
         systems: [true, false, true, true, true, true],
         why: "filt_timertouch in XNU bsd/kern/kern_event.c",
     },
@@ -168,7 +168,7 @@ const TABLE: [Row; 23] = [
         difference: Difference::ForkAndExec,
         what: "fork and exec of a process",
         systems: ALL_BUT_LINUX,
-        why: "a pidfd reports the exit only (pidfd_open(2))",
+        why: "a pidfd reports only the exit (pidfd_open(2))",
     },
     Row {
         difference: Difference::EndedChildStatus,
@@ -198,7 +198,7 @@ const TABLE: [Row; 23] = [
         difference: Difference::DeepQueues,
         what: "a queue that holds four in a row (Linux: `Unsupported`)",
         systems: ALL_BUT_LINUX,
-        why: "ELOOP (epoll_ctl(2)): epoll limits how deep its sets may be in each other",
+        why: "epoll limits the nesting of its sets (epoll_ctl(2), ELOOP)",
     },
     Row {
         difference: Difference::StaleEvents,
@@ -208,17 +208,20 @@ const TABLE: [Row; 23] = [
     },
 ];
 
-/// Whether this system does what the difference is about.
+/// Whether this system has the feature.
 pub(crate) fn here(difference: Difference) -> bool {
-    let row = TABLE.iter().find(|row| row.difference == difference).unwrap();
     let system = SYSTEMS.iter().position(|(_, target)| *target == std::env::consts::OS).unwrap();
-    row.systems[system]
+    row(difference).systems[system]
 }
 
-/// Says which test has nothing to test here, and why.
+/// Reports that the test has nothing to check here, and why.
 pub(crate) fn skipped(difference: Difference) {
-    let row = TABLE.iter().find(|row| row.difference == difference).unwrap();
-    eprintln!("skipped here: {} ({})", row.what, row.why);
+    let Row { what, why, .. } = row(difference);
+    eprintln!("skipped here: {what} ({why})");
+}
+
+fn row(difference: Difference) -> &'static Row {
+    TABLE.iter().find(|row| row.difference == difference).unwrap()
 }
 
 /// The table as the crate's documentation shows it.
@@ -230,7 +233,7 @@ pub(crate) fn as_markdown() -> String {
     text.push_str(" why |\n|---|");
     text.push_str(&":-:|".repeat(SYSTEMS.len()));
     text.push_str("---|\n");
-    for row in TABLE {
+    for row in &TABLE {
         write!(text, "| {} |", row.what).unwrap();
         for has in row.systems {
             text.push_str(if has { " yes |" } else { " – |" });

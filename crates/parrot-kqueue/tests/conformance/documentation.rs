@@ -1,9 +1,9 @@
-//! The documentation and the suite tell of the same differences.
+//! The documentation and the suite list the same differences.
 
 use super::differences;
 
 #[test]
-fn the_table_in_the_documentation_is_the_one_the_suite_asks() {
+fn the_documentation_has_the_table_of_the_suite() {
     let documented = include_str!("../../differences.md");
-    assert_eq!(documented, differences::as_markdown(), "differences.md is to be this:\n{}", differences::as_markdown());
+    assert_eq!(documented, differences::as_markdown(), "differences.md must be:\n{}", differences::as_markdown());
 }

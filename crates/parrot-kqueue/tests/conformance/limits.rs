@@ -1,4 +1,4 @@
-//! Many descriptors, and none.
+//! Many descriptors, and none left.
 
 use super::{
     differences::{Difference, here},
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// As many pairs as are asked for, or as a fifth of the limit of descriptors allows: other tests run at the same time.
+/// This many pairs, or as many as take a fifth of the limit of descriptors, because other tests run at the same time.
 fn many_pairs(wanted: usize) -> (Kqueue, Vec<(UnixStream, UnixStream)>) {
     let queue = queue();
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -71,10 +71,10 @@ fn one_of_thousands_is_found() {
     }
 }
 
-/// A queue takes what it needs when it first needs it, so that is when there may be none left.
+/// A queue opens descriptors when it first needs them, and there may be none left then.
 #[test]
-fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
-    guarded("limits::whoever_is_out_of_descriptors_is_told_so_and_can_try_again", &[Signal::User1], || {
+fn a_program_out_of_descriptors_gets_an_error_and_can_retry() {
+    guarded("limits::a_program_out_of_descriptors_gets_an_error_and_can_retry", &[Signal::User1], || {
         let queue = queue();
         let file = tempfile::tempfile().unwrap();
         let mut child = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
@@ -88,7 +88,7 @@ fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
         ];
         let is_refused = |error: &io::Error| error.raw_os_error() == Some(Errno::MFILE.raw_os_error());
 
-        // The lowest number that is free is given out, so none below it is.
+        // The system gives out the lowest free number, so all below this one are taken.
         let free = file.try_clone().unwrap().as_raw_fd();
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: u64::try_from(free).ok(), ..limit }).unwrap();
@@ -96,14 +96,14 @@ fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
         setrlimit(Resource::Nofile, limit).unwrap();
         assert!(is_refused(&another.unwrap_err()));
         assert!(waker.is_ok() || waker.is_err_and(|error| is_refused(&error)));
-        for (change, answer) in changes.iter().zip(receipts.iter()) {
-            if let Err(error) = answer {
+        for (change, result) in changes.iter().zip(receipts.iter()) {
+            if let Err(error) = result {
                 assert!(is_refused(&error) || error.kind() == ErrorKind::Unsupported, "{error}: {change:?}");
             }
         }
 
-        for (change, answer) in changes.iter().zip(queue.apply(&changes).iter()) {
-            if let Err(error) = answer {
+        for (change, result) in changes.iter().zip(queue.apply(&changes).iter()) {
+            if let Err(error) = result {
                 assert!(error.kind() == ErrorKind::Unsupported && !here(Difference::WallClock), "{error}: {change:?}");
             }
         }
@@ -121,8 +121,8 @@ fn whoever_is_out_of_descriptors_is_told_so_and_can_try_again() {
 }
 
 #[test]
-fn a_waker_gives_its_descriptor_back_even_disabled_and_used() {
-    alone("limits::a_waker_gives_its_descriptor_back_even_disabled_and_used", || {
+fn a_disabled_waker_that_was_used_frees_its_descriptor() {
+    alone("limits::a_disabled_waker_that_was_used_frees_its_descriptor", || {
         let queue = queue();
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();

@@ -1,9 +1,8 @@
-//! What a queue promises, on every system it runs on.
+//! What a queue promises, on every system.
 //!
-//! One suite, one test for one behaviour, the same source everywhere. Where systems differ, a test asks
-//! `differences.rs`, which says how and why; nothing else in here knows which system it runs on. Descriptors are real.
-//! A test that expects an event waits for it with a deadline; one that expects none wakes the queue and looks at what
-//! else came with it.
+//! Each test covers one behaviour, with the same source on every system. Where systems differ, a test asks
+//! `differences.rs`, which has the table of how and why. Descriptors are real. A test that expects an event waits for
+//! it with a deadline. A test that expects none wakes the queue and looks at what else is reported.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod allocations;

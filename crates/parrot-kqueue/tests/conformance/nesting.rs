@@ -60,7 +60,7 @@ fn a_waker_makes_its_queue_readable() {
 }
 
 #[test]
-fn a_queue_in_a_queue_in_a_queue_in_a_queue_is_heard_of() {
+fn four_queues_in_a_row_report_to_each_other() {
     let queues = [(); 4].map(|()| queue());
     for nested in queues.windows(2) {
         apply(&nested[1], read(&nested[0]));
@@ -78,7 +78,7 @@ fn a_queue_in_a_queue_in_a_queue_in_a_queue_is_heard_of() {
 }
 
 #[test]
-fn a_fifth_queue_in_a_row_is_heard_of_or_refused() {
+fn a_fifth_queue_in_a_row_works_or_is_refused() {
     let queues = [(); 5].map(|()| queue());
     for nested in queues[..4].windows(2) {
         apply(&nested[1], read(&nested[0]));
@@ -96,8 +96,7 @@ fn a_fifth_queue_in_a_row_is_heard_of_or_refused() {
 
 #[test]
 fn poll_finds_a_queue_readable_while_it_has_events() {
-    let queue = queue();
-    let (near, mut far) = pair();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     assert!(!polled(&queue));
     far.write_all(b"squawk").unwrap();
@@ -108,7 +107,7 @@ fn poll_finds_a_queue_readable_while_it_has_events() {
     assert!(!polled(&queue));
 }
 
-/// What poll(2) says of a queue.
+/// Whether poll(2) reports a queue as readable.
 fn polled(queue: &Kqueue) -> bool {
     let mut polled = [PollFd::new(queue, PollFlags::IN)];
     let found = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();

@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A child that waits for a line, or the end of its input, before it does what it is told.
+/// A child that waits for a line, or the end of its input, before it runs the script.
 fn child(script: &str) -> Child {
     Command::new("/bin/sh")
         .args(["-c", &format!("read line; {script}")])
@@ -22,7 +22,7 @@ fn child(script: &str) -> Child {
 }
 
 fn go(child: &mut Child) {
-    // A line, and not only the end of the pipe, which on macOS children of other threads may hold open.
+    // The line is needed, because on macOS children of other threads may hold the pipe open.
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
 }
 
@@ -64,7 +64,7 @@ fn a_child_is_reported_once_and_its_registration_is_gone() {
     one(&queue);
     assert_quiet(&queue);
     let process = ProcessId::of(&child).unwrap();
-    assert_eq!(refusal(&queue, Change::delete(Source::Process(process))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::Process(process));
     child.wait().unwrap();
 }
 
@@ -80,7 +80,7 @@ fn a_child_that_ended_before_it_was_added_is_reported_at_once() {
     assert_eq!(child.wait().unwrap().code(), Some(4));
 }
 
-/// Told rightly where it is promised, and rightly or not at all elsewhere.
+/// The status is right where it is promised, and right or absent elsewhere.
 fn assert_status_of_ended(event: Event, code: i32) {
     match event.exit_status() {
         Some(status) => assert_eq!(status.code(), Some(code)),
@@ -88,7 +88,7 @@ fn assert_status_of_ended(event: Event, code: i32) {
     }
 }
 
-/// A child that has done what it was told, and was not reaped.
+/// A child that has run its script and was not reaped.
 fn ended_child(script: &str) -> Child {
     let mut child = child(script);
     go(&mut child);
@@ -96,7 +96,7 @@ fn ended_child(script: &str) -> Child {
     child
 }
 
-/// The end of its output is the end of a child, or nearly: from then on it only has to become a zombie.
+/// Waits until a child is a zombie, which it becomes shortly after its output ends.
 fn until_ended(child: &mut Child) {
     child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
     while !has_ended(child) {
@@ -104,7 +104,7 @@ fn until_ended(child: &mut Child) {
     }
 }
 
-/// Whether a child is a zombie, which it stays.
+/// Whether a child is a zombie. It stays one.
 #[cfg(not(target_os = "openbsd"))]
 fn has_ended(child: &Child) -> bool {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -119,7 +119,7 @@ fn has_ended(child: &Child) -> bool {
 }
 
 #[test]
-fn children_are_told_apart() {
+fn children_are_distinguished_by_their_tokens() {
     let queue = queue();
     let mut children: Vec<_> = (0..5).map(|code| child(&format!("exit {code}"))).collect();
     for (index, child) in children.iter().enumerate() {
@@ -175,7 +175,7 @@ fn the_exit_of_a_child_can_be_put_off_and_taken_back() {
 }
 
 #[test]
-fn a_child_that_ended_before_it_was_added_can_be_put_off_and_taken_back() {
+fn an_ended_child_can_be_put_off_and_taken_back() {
     let queue = queue();
     let mut child = ended_child("exit 5");
     let source = Source::Process(ProcessId::of(&child).unwrap());
@@ -186,12 +186,12 @@ fn a_child_that_ended_before_it_was_added_can_be_put_off_and_taken_back() {
     apply(&queue, watch(&child));
     apply(&queue, Change::delete(source));
     assert_quiet(&queue);
-    assert_eq!(refusal(&queue, Change::delete(source)).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, source);
     child.wait().unwrap();
 }
 
 #[test]
-fn a_child_that_ended_before_it_was_added_again_has_its_new_token() {
+fn an_ended_child_that_is_added_again_has_its_new_token() {
     let queue = queue();
     let mut child = ended_child("exit 0");
     apply(&queue, watch(&child));
@@ -237,22 +237,22 @@ fn many_children_that_end_at_once_are_each_reported() {
 }
 
 #[test]
-fn the_exit_of_a_child_is_reported_while_a_child_of_its_own_lives() {
-    // The grandchild reads the same pipe as the child, by another number: a shell gives it other input.
+fn an_exit_is_reported_while_a_grandchild_lives() {
+    // The grandchild reads the child's pipe by another number, because a shell gives it other input.
     let mut child = child("exec 3<&0; (read line <&3) & exit 7");
     let queue = queue();
     apply(&queue, watch(&child));
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"\n").unwrap();
     assert_eq!(one(&queue).exit_status().and_then(|status| status.code()), Some(7));
-    // Had it not outlived the child, this pipe would have no reader.
+    // This fails if the grandchild did not outlive the child, since the pipe has no other reader.
     input.write_all(b"\n").unwrap();
     assert_quiet(&queue);
     child.wait().unwrap();
 }
 
 #[test]
-fn the_status_of_a_process_that_is_no_child_is_right_if_it_is_told() {
+fn the_status_of_a_grandchild_is_right_or_absent() {
     let mut child = child("exec 3<&0; (read line <&3; exit 7) & echo $!; wait");
     let mut input = child.stdin.take().unwrap();
     input.write_all(b"\n").unwrap();

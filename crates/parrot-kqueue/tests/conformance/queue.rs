@@ -1,4 +1,4 @@
-//! The queue itself: its descriptor, its waits, its lists.
+//! The queue's descriptor, waits and lists.
 
 use super::support::*;
 use parrot_kqueue::{BACKEND, Change, Events, Kqueue, Schedule, TimerId, Token};
@@ -16,13 +16,13 @@ fn a_queue_is_closed_on_exec() {
 }
 
 #[test]
-fn a_queue_says_what_it_is() {
+fn a_queue_names_its_backend() {
     assert_eq!(BACKEND, if cfg!(target_os = "linux") { "kqueue over epoll" } else { "kqueue" });
     assert!(format!("{:?}", queue()).contains(BACKEND));
 }
 
 #[test]
-fn an_empty_queue_waits_no_longer_than_it_is_told() {
+fn an_empty_queue_waits_until_the_timeout() {
     let (queue, mut events) = (queue(), Events::with_capacity(8));
     for milliseconds in [0, 1, 20] {
         let (start, timeout) = (Instant::now(), Duration::from_millis(milliseconds));
@@ -102,7 +102,7 @@ fn a_list_that_is_too_short_gets_the_rest_in_later_waits() {
 }
 
 #[test]
-fn a_list_that_is_always_full_has_room_for_every_filter_in_turn() {
+fn no_filter_starves_in_a_list_that_is_always_full() {
     const EACH: usize = 60;
     const CAPACITY: usize = 16;
     let queue = queue();
@@ -117,13 +117,13 @@ fn a_list_that_is_always_full_has_room_for_every_filter_in_turn() {
         ];
         queue.apply(&changes).all().unwrap();
     }
-    // When this other timer has fired, those are due.
+    // Once this timer has fired, the others are due.
     let other = self::queue();
     apply(&other, Change::add_timer(TimerId(1), Schedule::After(Duration::from_millis(50)), A));
     one(&other);
     let mut events = Events::with_capacity(CAPACITY);
     let mut seen = HashSet::new();
-    // Five times as many waits as one turn of each needs.
+    // Five times as many waits as are needed to report each once.
     for _ in 0..5 * 3 * EACH / CAPACITY {
         seen.extend(wait_with(&queue, &mut events).iter().map(|event| event.token().0));
     }
@@ -132,9 +132,8 @@ fn a_list_that_is_always_full_has_room_for_every_filter_in_turn() {
 }
 
 #[test]
-fn the_shortest_list_starves_neither_reads_nor_writes_nor_timers() {
-    let queue = queue();
-    let (near, mut far) = pair();
+fn no_filter_starves_in_the_shortest_list() {
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     let timer = Change::add_timer(TimerId(1), Schedule::Every(Duration::from_millis(1)), A);
     queue.apply(&[read(&near), write(&near), timer]).all().unwrap();
@@ -179,9 +178,8 @@ fn a_list_can_be_used_with_several_queues() {
 }
 
 #[test]
-fn a_queue_works_on_whichever_thread_it_is_sent_to() {
-    let queue = queue();
-    let (near, mut far) = pair();
+fn a_queue_works_on_the_thread_it_is_sent_to() {
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     let queue: Kqueue = std::thread::spawn(move || {
         assert_quiet(&queue);

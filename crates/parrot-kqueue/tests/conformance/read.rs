@@ -13,16 +13,14 @@ use std::{
 
 #[test]
 fn a_socket_without_bytes_is_not_reported() {
-    let (near, _far) = pair();
-    let queue = queue();
+    let (queue, near, _far) = queue_and_pair();
     apply(&queue, read(&near));
     assert_quiet(&queue);
 }
 
 #[test]
 fn bytes_are_reported_with_the_token_of_the_registration() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, Change::add_read(near.as_fd(), Token(usize::MAX / 3)));
     far.write_all(b"squawk").unwrap();
     let event = one(&queue);
@@ -54,8 +52,7 @@ fn a_level_is_reported_for_as_long_as_it_is_there() {
 
 #[test]
 fn an_edge_is_reported_once() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).edge());
     far.write_all(b"squawk").unwrap();
     assert_eq!(one(&queue).filter(), Filter::Read);
@@ -64,8 +61,7 @@ fn an_edge_is_reported_once() {
 
 #[test]
 fn an_edge_is_reported_again_when_more_arrives() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).edge());
     for _ in 0..3 {
         far.write_all(b"squawk").unwrap();
@@ -76,19 +72,17 @@ fn an_edge_is_reported_again_when_more_arrives() {
 
 #[test]
 fn a_one_shot_is_gone_with_its_event() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).one_shot());
     far.write_all(b"squawk").unwrap();
     assert_eq!(one(&queue).token(), A);
     assert_quiet(&queue);
-    assert_eq!(refusal(&queue, Change::delete(Source::Read(near.as_fd()))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::Read(near.as_fd()));
 }
 
 #[test]
 fn a_one_shot_can_be_added_again() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     for token in [A, B, A] {
         apply(&queue, Change::add_read(near.as_fd(), token).one_shot());
@@ -99,8 +93,7 @@ fn a_one_shot_can_be_added_again() {
 
 #[test]
 fn a_dispatched_registration_waits_until_it_is_enabled() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).dispatch());
     far.write_all(b"squawk").unwrap();
     for _ in 0..3 {
@@ -111,9 +104,8 @@ fn a_dispatched_registration_waits_until_it_is_enabled() {
 }
 
 #[test]
-fn a_dispatched_registration_stays_quiet_at_the_end_of_the_stream() {
-    let (near, mut far) = pair();
-    let queue = queue();
+fn a_dispatched_registration_is_quiet_at_the_end_of_stream() {
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).dispatch());
     far.write_all(b"squawk").unwrap();
     assert_eq!(one(&queue).token(), A);
@@ -125,8 +117,7 @@ fn a_dispatched_registration_stays_quiet_at_the_end_of_the_stream() {
 
 #[test]
 fn a_disabled_registration_is_not_reported_until_it_is_enabled() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     apply(&queue, Change::disable(Source::Read(near.as_fd())));
     far.write_all(b"squawk").unwrap();
@@ -137,8 +128,7 @@ fn a_disabled_registration_is_not_reported_until_it_is_enabled() {
 
 #[test]
 fn a_disabled_registration_does_not_report_a_hang_up_either() {
-    let (near, far) = pair();
-    let queue = queue();
+    let (queue, near, far) = queue_and_pair();
     apply(&queue, read(&near));
     apply(&queue, Change::disable(Source::Read(near.as_fd())));
     drop(far);
@@ -147,8 +137,7 @@ fn a_disabled_registration_does_not_report_a_hang_up_either() {
 
 #[test]
 fn a_registration_can_be_added_disabled() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).disabled());
     far.write_all(b"squawk").unwrap();
     assert_quiet(&queue);
@@ -158,8 +147,7 @@ fn a_registration_can_be_added_disabled() {
 
 #[test]
 fn enabling_an_edge_reports_what_is_there() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).edge());
     far.write_all(b"squawk").unwrap();
     assert_eq!(one(&queue).token(), A);
@@ -174,8 +162,7 @@ fn enabling_an_edge_reports_what_is_there() {
 
 #[test]
 fn a_deleted_registration_is_not_reported() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     far.write_all(b"squawk").unwrap();
     apply(&queue, Change::delete(Source::Read(near.as_fd())));
@@ -183,9 +170,8 @@ fn a_deleted_registration_is_not_reported() {
 }
 
 #[test]
-fn the_end_of_the_stream_is_reported_after_the_last_byte_was_read() {
-    let (near, far) = pair();
-    let queue = queue();
+fn the_end_of_the_stream_is_reported() {
+    let (queue, near, far) = queue_and_pair();
     apply(&queue, read(&near));
     drop(far);
     assert!(one(&queue).is_eof());
@@ -194,8 +180,7 @@ fn the_end_of_the_stream_is_reported_after_the_last_byte_was_read() {
 
 #[test]
 fn the_end_of_the_stream_is_a_hint_while_bytes_are_pending() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     far.write_all(b"the tail").unwrap();
     drop(far);
@@ -210,7 +195,7 @@ fn the_end_of_the_stream_is_a_hint_while_bytes_are_pending() {
 }
 
 #[test]
-fn a_half_closed_peer_is_reported_at_its_end_and_can_still_be_written_to() {
+fn a_half_closed_peer_is_at_eof_and_can_be_written_to() {
     let (near, mut far) = tcp_pair();
     let queue = queue();
     apply(&queue, read(&near));
@@ -224,9 +209,8 @@ fn a_half_closed_peer_is_reported_at_its_end_and_can_still_be_written_to() {
 }
 
 #[test]
-fn the_number_of_bytes_is_told_where_the_system_says_it_for_free() {
-    let (near, mut far) = pair();
-    let queue = queue();
+fn the_number_of_bytes_is_reported_or_absent() {
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     far.write_all(&[7; 123]).unwrap();
     assert_eq!(one(&queue).available(), here(Difference::Available).then_some(123));
@@ -277,8 +261,7 @@ fn a_datagram_is_reported() {
 
 #[test]
 fn adding_what_is_there_replaces_its_token() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near));
     apply(&queue, Change::add_read(near.as_fd(), B));
     far.write_all(b"squawk").unwrap();
@@ -287,8 +270,7 @@ fn adding_what_is_there_replaces_its_token() {
 
 #[test]
 fn adding_what_is_there_replaces_its_mode() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     apply(&queue, read(&near).edge());
     assert_eq!(one(&queue).token(), A);
@@ -303,8 +285,7 @@ fn adding_what_is_there_replaces_its_mode() {
 
 #[test]
 fn adding_what_is_disabled_enables_it() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     apply(&queue, read(&near).disabled());
     assert_quiet(&queue);
@@ -314,8 +295,7 @@ fn adding_what_is_disabled_enables_it() {
 
 #[test]
 fn a_token_survives_being_disabled_and_enabled() {
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, Change::add_read(near.as_fd(), Token(4711)));
     for _ in 0..3 {
         apply(&queue, Change::disable(Source::Read(near.as_fd())));
@@ -326,7 +306,7 @@ fn a_token_survives_being_disabled_and_enabled() {
 }
 
 #[test]
-fn a_reset_is_reported_and_the_socket_says_that_it_was_one() {
+fn a_reset_is_reported_and_the_socket_has_the_error() {
     let (near, far) = tcp_pair();
     let queue = queue();
     apply(&queue, read(&near));
@@ -342,9 +322,8 @@ fn a_reset_is_reported_and_the_socket_says_that_it_was_one() {
 }
 
 #[test]
-fn a_low_water_mark_holds_the_report_back_until_there_is_enough() {
-    let (near, mut far) = pair();
-    let queue = queue();
+fn a_low_water_mark_delays_the_event_until_there_is_enough() {
+    let (queue, near, mut far) = queue_and_pair();
     if !here(Difference::LowWater) {
         skipped(Difference::LowWater);
         let refusal = refusal(&queue, read(&near).low_water(4));
@@ -364,8 +343,7 @@ fn a_low_water_mark_survives_being_disabled_and_enabled() {
     if !here(Difference::LowWater) {
         return skipped(Difference::LowWater);
     }
-    let (near, mut far) = pair();
-    let queue = queue();
+    let (queue, near, mut far) = queue_and_pair();
     apply(&queue, read(&near).low_water(4));
     apply(&queue, Change::disable(Source::Read(near.as_fd())));
     apply(&queue, Change::enable(Source::Read(near.as_fd())));
@@ -376,7 +354,7 @@ fn a_low_water_mark_survives_being_disabled_and_enabled() {
 }
 
 #[test]
-fn a_regular_file_is_readable_or_refused_with_a_word_on_what_to_use() {
+fn a_regular_file_is_readable_or_refused() {
     let file = tempfile::tempfile().unwrap();
     (&file).write_all(b"squawk").unwrap();
     std::io::Seek::rewind(&mut &file).unwrap();
@@ -394,8 +372,7 @@ fn a_regular_file_is_readable_or_refused_with_a_word_on_what_to_use() {
 
 #[test]
 fn an_edge_at_the_end_of_the_stream_is_reported_once() {
-    let (near, far) = pair();
-    let queue = queue();
+    let (queue, near, far) = queue_and_pair();
     apply(&queue, read(&near).edge());
     drop(far);
     assert!(one(&queue).is_eof());
@@ -404,7 +381,7 @@ fn an_edge_at_the_end_of_the_stream_is_reported_once() {
 }
 
 #[test]
-fn bytes_that_came_before_an_edge_and_were_read_in_part_are_there_after_the_next() {
+fn bytes_left_after_an_edge_are_there_after_the_next() {
     let (mut near, mut far) = pair();
     let queue = queue();
     apply(&queue, read(&near).edge());
@@ -419,9 +396,8 @@ fn bytes_that_came_before_an_edge_and_were_read_in_part_are_there_after_the_next
 }
 
 #[test]
-fn bytes_that_are_pending_can_be_put_off_and_taken_back() {
-    let (near, mut far) = pair();
-    let queue = queue();
+fn pending_bytes_can_be_put_off_and_taken_back() {
+    let (queue, near, mut far) = queue_and_pair();
     far.write_all(b"squawk").unwrap();
     apply(&queue, read(&near));
     assert_can_be_put_off(&queue, Source::Read(near.as_fd()));

@@ -1,4 +1,4 @@
-//! The Signal filter and the guard. Every test here has a process of its own: signals and their masks belong to one.
+//! The Signal filter and the guard. Signals belong to a process, so every test here has a process of its own.
 
 use super::{
     differences::{Difference, here, skipped},
@@ -20,8 +20,7 @@ pub(crate) fn post(signal: Signal) {
 
 /// Runs a test alone and under a guard of these signals.
 ///
-/// libtest has a thread of its own besides the test's. It has the signals blocked as well because the process is
-/// started with them blocked, and inherits that.
+/// The process starts with the signals blocked, so that libtest's own thread has them blocked as well.
 pub(crate) fn guarded(test: &str, signals: &[Signal], body: fn()) {
     let _inherited = SignalGuard::block(signals).unwrap();
     alone(test, || {
@@ -30,8 +29,8 @@ pub(crate) fn guarded(test: &str, signals: &[Signal], body: fn()) {
     });
 }
 
-/// Unblocks what `guarded` has blocked in this thread, so that a guard is the outermost. Ends the process if anything
-/// is pending that a signal without a handler does.
+/// Unblocks what `guarded` has blocked in this thread, so that the next guard is the outermost. A pending signal
+/// without a handler ends the process here.
 fn unblock_everything() {
     nix::sys::signal::SigSet::all().thread_unblock().unwrap();
 }
@@ -68,7 +67,7 @@ guarded_tests! {
         assert_quiet(&queue);
     }
 
-    signals_are_told_apart_by_their_tokens [Signal::Hangup, Signal::Terminate] => {
+    signals_are_distinguished_by_their_tokens [Signal::Hangup, Signal::Terminate] => {
         let queue = queue();
         queue
             .apply(&[Change::add_signal(Signal::Hangup, A), Change::add_signal(Signal::Terminate, B)])
@@ -87,7 +86,7 @@ guarded_tests! {
         assert_eq!(one(&queue).token(), A);
         post(Signal::User1);
         assert_quiet(&queue);
-        assert_eq!(refusal(&queue, Change::delete(Source::Signal(Signal::User1))).kind(), ErrorKind::NotFound);
+        assert_not_found(&queue, Source::Signal(Signal::User1));
     }
 
     a_dispatched_signal_waits_until_it_is_enabled [Signal::User1] => {
@@ -110,7 +109,7 @@ guarded_tests! {
         assert_eq!(one(&queue).token(), A);
     }
 
-    a_signal_that_is_pending_can_be_put_off_and_taken_back [Signal::User1] => {
+    a_pending_signal_can_be_put_off_and_taken_back [Signal::User1] => {
         let queue = queue();
         apply(&queue, Change::add_signal(Signal::User1, A));
         post(Signal::User1);
@@ -129,7 +128,7 @@ guarded_tests! {
         assert_quiet(&queue);
     }
 
-    // std ignores the one, and the other is ignored unless it is handled.
+    // std ignores SIGPIPE, and the system ignores SIGWINCH.
     a_signal_that_is_ignored_is_reported [Signal::Pipe, Signal::WindowChange] => {
         let queue = queue();
         for signal in [Signal::Pipe, Signal::WindowChange] {
@@ -162,7 +161,7 @@ guarded_tests! {
         assert_eq!((one(&first).token(), one(&second).token()), (A, B));
     }
 
-    a_signal_that_one_queue_gave_up_can_be_had_by_another [Signal::User1] => {
+    a_signal_that_one_queue_deleted_can_go_to_another [Signal::User1] => {
         let (first, second) = (queue(), queue());
         apply(&first, Change::add_signal(Signal::User1, A));
         apply(&first, Change::delete(Source::Signal(Signal::User1)));
@@ -173,7 +172,7 @@ guarded_tests! {
         assert_eq!(one(&first).token(), A);
     }
 
-    a_queue_can_be_closed_while_its_signals_and_timers_are_active [Signal::User1] => {
+    a_queue_can_be_closed_with_signals_and_timers_active [Signal::User1] => {
         for _ in 0..20 {
             let queue = queue();
             let timer = Change::add_timer(TimerId(1), Schedule::Every(Duration::from_millis(1)), B);
@@ -188,7 +187,7 @@ guarded_tests! {
         assert_quiet(&queue);
     }
 
-    a_signal_that_is_pending_is_reported_where_the_system_looks [Signal::User1] => {
+    a_signal_that_is_already_pending_may_be_reported [Signal::User1] => {
         post(Signal::User1);
         let queue = queue();
         apply(&queue, Change::add_signal(Signal::User1, A));
@@ -201,7 +200,7 @@ guarded_tests! {
         assert_eq!(one(&queue).token(), A);
     }
 
-    what_was_posted_before_a_guard_was_asked_is_reported_by_its_queue [Signal::Terminate, Signal::User1] => {
+    add_to_reports_what_was_posted_under_the_guard [Signal::Terminate, Signal::User1] => {
         unblock_everything();
         let guard = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
         post(Signal::Terminate);
@@ -217,7 +216,7 @@ guarded_tests! {
         unblock_everything();
     }
 
-    what_is_posted_while_a_guard_is_asked_is_counted_once [Signal::User1] => {
+    what_is_posted_during_add_to_is_counted_once [Signal::User1] => {
         unblock_everything();
         for _ in 0..50 {
             let guard = SignalGuard::block(&[Signal::User1]).unwrap();
@@ -278,7 +277,7 @@ guarded_tests! {
         unblock_everything();
     }
 
-    a_guard_within_another_leaves_what_that_has_blocked [Signal::Terminate, Signal::User1] => {
+    a_guard_within_another_leaves_its_pending_signals [Signal::Terminate, Signal::User1] => {
         unblock_everything();
         let outer = SignalGuard::block(&[Signal::Terminate]).unwrap();
         let inner = SignalGuard::block(&[Signal::Terminate, Signal::User1]).unwrap();
@@ -292,7 +291,7 @@ guarded_tests! {
         unblock_everything();
     }
 
-    a_guard_of_every_signal_ends_whatever_was_posted [
+    a_guard_of_every_signal_discards_all_of_them [
         Signal::Hangup, Signal::Interrupt, Signal::Quit, Signal::Pipe, Signal::Alarm, Signal::Terminate, Signal::Urgent,
         Signal::Child, Signal::Io, Signal::WindowChange, Signal::User1
     ] => {
@@ -321,17 +320,17 @@ fn a_guard_of_the_second_user_signal_discards_it_or_is_refused() {
             assert_eq!(outer.unwrap_err().kind(), ErrorKind::Unsupported);
             return;
         }
-        // To this thread: there is another one in this process that does not block it.
+        // To this thread, because there is another one that does not block the signal.
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGUSR2).unwrap();
         drop(outer);
     });
 }
 
 #[test]
-fn a_signal_that_is_not_blocked_is_reported_or_refused_with_a_word_on_what_to_do() {
-    alone("signal::a_signal_that_is_not_blocked_is_reported_or_refused_with_a_word_on_what_to_do", || {
+fn an_unblocked_signal_is_reported_or_refused() {
+    alone("signal::an_unblocked_signal_is_reported_or_refused", || {
         let queue = queue();
-        // Ignored unless it is handled.
+        // The system ignores this signal.
         let change = Change::add_signal(Signal::WindowChange, A);
         if !here(Difference::UnblockedSignal) {
             skipped(Difference::UnblockedSignal);
@@ -379,7 +378,7 @@ fn an_interrupted_wait_returns_to_the_caller() {
         let handled = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(Signal::User1.number(), Arc::clone(&handled)).unwrap();
         let queue = queue();
-        // Other threads of the test have to leave the signal to the one that waits.
+        // The other threads of the test leave the signal to the one that waits.
         let _guard = SignalGuard::block(&[Signal::User1]).unwrap();
         let waits = thread::spawn(move || {
             nix::sys::signal::SigSet::from_iter([nix::sys::signal::Signal::SIGUSR1]).thread_unblock().unwrap();
@@ -387,7 +386,7 @@ fn an_interrupted_wait_returns_to_the_caller() {
             let waited = queue.wait(&mut events, Some(PATIENCE));
             (waited.map_err(|error| error.kind()), events.len())
         });
-        // Posted again and again, because once could be before the wait has begun.
+        // A single signal could arrive before the wait begins.
         use std::os::unix::thread::JoinHandleExt;
         while !waits.is_finished() {
             nix::sys::pthread::pthread_kill(waits.as_pthread_t(), nix::sys::signal::Signal::SIGUSR1).unwrap();
@@ -399,7 +398,7 @@ fn an_interrupted_wait_returns_to_the_caller() {
 }
 
 #[test]
-fn signals_have_the_numbers_that_are_the_same_everywhere() {
+fn common_signals_have_the_same_numbers_everywhere() {
     let numbers = [Signal::Hangup, Signal::Interrupt, Signal::Quit, Signal::Pipe, Signal::Alarm, Signal::Terminate];
     assert_eq!(numbers.map(Signal::number), [1, 2, 3, 13, 14, 15]);
 }

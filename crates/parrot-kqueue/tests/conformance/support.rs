@@ -1,4 +1,4 @@
-//! What the tests share: queues that are waited for with a deadline, and descriptors to watch.
+//! Waits with a deadline, and descriptors to watch.
 
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Receipts, Source, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,21 +14,21 @@ use std::{
 /// The token of most registrations.
 pub(crate) const A: Token = Token(0xA);
 pub(crate) const B: Token = Token(0xB);
-/// The token of the waker that ends a wait for nothing.
+/// The token of the waker that ends a wait of a quiet queue.
 const SENTINEL: Token = Token(usize::MAX);
 
-/// After this long, what was expected is not going to happen.
+/// How long a test waits for an event that it expects.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A queue. The first one of the process sees to it that there are descriptors enough for the suite.
+/// A queue. The first one of the process raises the limit of descriptors.
 pub(crate) fn queue() -> Kqueue {
     static DESCRIPTORS: Once = Once::new();
     DESCRIPTORS.call_once(raise_limit_of_descriptors);
     Kqueue::new().unwrap()
 }
 
-/// Raises the soft limit of descriptors to the hard one: to begin with it is 128 on NetBSD and for root on OpenBSD, and
-/// 256 on macOS, which takes no more than OPEN_MAX (setrlimit(2)).
+/// Raises the soft limit of descriptors to the hard one. The default is too low for the suite, at 128 on NetBSD and for
+/// root on OpenBSD, and 256 on macOS, which accepts at most OPEN_MAX (setrlimit(2)).
 fn raise_limit_of_descriptors() {
     const OPEN_MAX: u64 = 10_240;
     let limit = getrlimit(Resource::Nofile);
@@ -44,9 +44,9 @@ pub(crate) fn apply(queue: &Kqueue, change: Change<'_>) {
     queue.apply(&[change]).all().unwrap();
 }
 
-/// The kinds of error in the answers to changes.
+/// The results of changes, with the kinds of the errors.
 pub(crate) fn kinds(receipts: &Receipts) -> Vec<Result<(), ErrorKind>> {
-    receipts.iter().map(|answer| answer.map_err(|error| error.kind())).collect()
+    receipts.iter().map(|result| result.map_err(|error| error.kind())).collect()
 }
 
 /// The error of a single change that must fail.
@@ -54,7 +54,11 @@ pub(crate) fn refusal(queue: &Kqueue, change: Change<'_>) -> io::Error {
     queue.apply(&[change]).all().expect_err("the change should have been refused")
 }
 
-/// The events of one wait that brings at least one.
+pub(crate) fn assert_not_found(queue: &Kqueue, source: Source<'_>) {
+    assert_eq!(refusal(queue, Change::delete(source)).kind(), ErrorKind::NotFound, "{source:?}");
+}
+
+/// The events of one wait that reports at least one.
 pub(crate) fn wait(queue: &Kqueue) -> Vec<Event> {
     wait_with(queue, &mut Events::with_capacity(64))
 }
@@ -79,7 +83,7 @@ pub(crate) fn one(queue: &Kqueue) -> Event {
     events[0]
 }
 
-/// Waits until there is an event that fits, whatever comes before it.
+/// Waits for an event that fits, and ignores others.
 pub(crate) fn until(queue: &Kqueue, fits: impl Fn(&Event) -> bool) -> Event {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -90,8 +94,8 @@ pub(crate) fn until(queue: &Kqueue, fits: impl Fn(&Event) -> bool) -> Event {
     }
 }
 
-/// What the queue has to report at this moment. A waker bounds the wait from the other side: what was there before it
-/// was used is reported with it.
+/// What the queue has to report at this moment. A waker ends the wait, and everything that was there before it was used
+/// is reported with it.
 pub(crate) fn reported(queue: &Kqueue) -> Vec<Event> {
     let waker = queue.waker(SENTINEL).unwrap();
     waker.wake().unwrap();
@@ -113,7 +117,7 @@ pub(crate) fn until_pending(of: &Kqueue) {
     one(&outer);
 }
 
-/// What is pending of a registration of token `A` is not reported while that is disabled, and not lost by it.
+/// Disables and enables a registration of token `A` with an event pending. The event is delayed and not lost.
 pub(crate) fn assert_can_be_put_off(queue: &Kqueue, source: Source<'_>) {
     until_pending(queue);
     apply(queue, Change::disable(source));
@@ -122,12 +126,12 @@ pub(crate) fn assert_can_be_put_off(queue: &Kqueue, source: Source<'_>) {
     assert_eq!(one(queue).token(), A, "{source:?}");
 }
 
-/// What is pending of a registration goes with it.
+/// Deletes a registration with an event pending. The event is gone as well.
 pub(crate) fn assert_can_be_taken_back(queue: &Kqueue, source: Source<'_>) {
     until_pending(queue);
     apply(queue, Change::delete(source));
     assert_quiet(queue);
-    assert_eq!(refusal(queue, Change::delete(source)).kind(), ErrorKind::NotFound, "{source:?}");
+    assert_not_found(queue, source);
 }
 
 pub(crate) fn assert_quiet(queue: &Kqueue) {
@@ -135,12 +139,17 @@ pub(crate) fn assert_quiet(queue: &Kqueue) {
     assert!(reported.is_empty(), "{reported:?}");
 }
 
-/// Two ends that hear of each other without a delay.
+/// The two ends of a connection without delay.
 pub(crate) fn pair() -> (UnixStream, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
     far.set_nonblocking(true).unwrap();
     (near, far)
+}
+
+pub(crate) fn queue_and_pair() -> (Kqueue, UnixStream, UnixStream) {
+    let (near, far) = pair();
+    (queue(), near, far)
 }
 
 /// Two ends of a TCP connection, the accepted one second.
@@ -187,16 +196,15 @@ pub(crate) fn write(descriptor: &impl AsFd) -> Change<'_> {
     Change::add_write(descriptor.as_fd(), B)
 }
 
-/// Runs a test in a process of its own, as the only test of that process: for what belongs to a whole process, such as
-/// signals and the numbers of descriptors.
+/// Runs a test as the only one of a new process, for what belongs to a whole process, such as signals and the numbers
+/// of descriptors.
 ///
-/// The test calls itself: the parent starts this binary again for that one test, and the child, told by the
-/// environment, runs the body.
+/// The parent starts this binary again for that one test. A variable in the environment makes the child run the body.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     alone_with_input(test, b"", body);
 }
 
-/// The same, with these bytes to be read from standard input, which is a pipe.
+/// The same, with a pipe with these bytes as standard input.
 pub(crate) fn alone_with_input(test: &str, input: &[u8], body: impl FnOnce()) {
     const MARK: &str = "PARROT_KQUEUE_ALONE";
     if std::env::var_os(MARK).is_some_and(|alone| alone == test) {

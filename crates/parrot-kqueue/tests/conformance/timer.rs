@@ -1,7 +1,8 @@
-//! The Timer filter. Lower bounds are exact, a timer is never early; upper bounds are only the suite's patience.
+//! The Timer filter. Lower bounds are exact, because a timer is never early. The only upper bound is `PATIENCE`.
 //!
-//! Where timers go by ticks, one of 5 ms fires after 10 to 20 ms (see `Difference::FineTimers`). That `Schedule::At`
-//! follows changes of the clock on Linux has no test: it would have to set the clock of the machine it runs on.
+//! Where timers go by ticks, one of 5 ms fires after 10 to 20 ms (see `Difference::FineTimers`). On Linux
+//! `Schedule::At` follows changes of the clock. That has no test, because it would have to set the clock of the
+//! machine.
 
 use super::{
     differences::{Difference, here, skipped},
@@ -40,11 +41,11 @@ fn a_timer_that_fires_once_is_gone_afterwards() {
     apply(&queue, Change::add_timer(T, after(1), A));
     one(&queue);
     assert_quiet(&queue);
-    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::Timer(T));
 }
 
 #[test]
-fn a_periodic_timer_fires_again_and_again() {
+fn a_periodic_timer_fires_repeatedly() {
     let queue = queue();
     let start = Instant::now();
     apply(&queue, Change::add_timer(T, every(10), A));
@@ -56,9 +57,9 @@ fn a_periodic_timer_fires_again_and_again() {
 }
 
 #[test]
-fn expirations_that_nobody_waited_for_are_counted() {
+fn expirations_between_waits_are_counted() {
     let queue = queue();
-    // Time has to pass unobserved: what is counted is bounded by a clock, not by this sleep.
+    // Time has to pass without a wait. A clock bounds the count, not this sleep.
     let start = Instant::now();
     apply(&queue, Change::add_timer(T, every(5), A));
     std::thread::sleep(Duration::from_millis(100));
@@ -68,14 +69,14 @@ fn expirations_that_nobody_waited_for_are_counted() {
 }
 
 #[test]
-fn a_timer_of_no_time_fires_at_once() {
+fn a_timer_of_zero_fires_at_once() {
     let queue = queue();
     apply(&queue, Change::add_timer(T, Schedule::After(Duration::ZERO), A));
     assert_eq!(one(&queue).count(), 1);
 }
 
 #[test]
-fn a_period_of_no_time_is_refused() {
+fn a_period_of_zero_is_refused() {
     let refusal = refusal(&queue(), Change::add_timer(T, Schedule::Every(Duration::ZERO), A));
     assert_eq!(refusal.kind(), ErrorKind::InvalidInput);
 }
@@ -154,7 +155,7 @@ fn a_periodic_timer_added_as_one_shot_fires_once() {
 
 #[test]
 fn hundreds_of_timers_all_fire_and_none_twice() {
-    // OpenBSD allows 1,024 a process, and the other tests have some.
+    // OpenBSD allows 1,024 per process, and other tests have some.
     const TIMERS: usize = 300;
     let queue = queue();
     let changes: Vec<_> = (0..TIMERS)
@@ -228,7 +229,7 @@ fn a_period_can_be_replaced_by_another_and_by_a_single_time() {
     apply(&queue, Change::add_timer(T, after(5), A));
     let event = one(&queue);
     assert_eq!((event.token(), event.count()), (A, 1));
-    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::Timer(T));
     assert_quiet(&queue);
 }
 
@@ -273,7 +274,7 @@ fn a_timer_can_be_finer_than_a_millisecond() {
     apply(&queue, Change::add_timer(T, Schedule::Every(Duration::from_micros(250)), A));
     std::thread::sleep(Duration::from_millis(20));
     let count = one(&queue).count();
-    // With whole milliseconds there could be one for each that has passed.
+    // A timer of whole milliseconds could expire only once per millisecond.
     let milliseconds = start.elapsed().as_millis();
     assert!(u128::from(count) > 20 && u128::from(count) <= 4 * (milliseconds + 1), "{count} in {milliseconds} ms");
 }
@@ -290,9 +291,9 @@ fn a_wall_clock_timer_fires_at_its_time() {
     }
     apply(&queue, change);
     assert_eq!(one(&queue).token(), A);
-    // The kernel's timer may go by a clock that is read a little differently from the one `now` reads.
+    // The clock of the kernel's timer may differ a little from the one that `now` reads.
     assert!(SystemTime::now() + Duration::from_millis(2) >= time);
-    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::Timer(T));
 }
 
 #[test]
@@ -316,5 +317,5 @@ fn a_name_is_one_timer_whatever_its_schedule() {
     apply(&queue, Change::add_timer(T, Schedule::At(SystemTime::now() + FOREVER), A));
     apply(&queue, Change::add_timer(T, after(5), B));
     assert_eq!(one(&queue).token(), B);
-    assert_eq!(refusal(&queue, Change::delete(Source::Timer(T))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::Timer(T));
 }

@@ -1,4 +1,4 @@
-//! The User filter: wakers.
+//! The User filter, which has wakers.
 
 use super::{
     differences::{Difference, here},
@@ -70,7 +70,7 @@ fn a_dropped_waker_leaves_nothing_behind() {
 }
 
 #[test]
-fn wakers_of_one_queue_are_told_apart() {
+fn wakers_are_distinguished_by_their_tokens() {
     let queue = queue();
     let wakers: Vec<_> = (0..10).map(|index| queue.waker(Token(index)).unwrap()).collect();
     for (index, waker) in wakers.iter().enumerate() {
@@ -94,16 +94,16 @@ fn clones_are_the_same_waker() {
 
 #[test]
 fn threads_wake_each_other_in_turn() {
-    const TURNS: usize = 1000;
+    const ROUNDS: usize = 1000;
     let (left, right) = (queue(), queue());
     let (wake_left, wake_right) = (left.waker(A).unwrap(), right.waker(B).unwrap());
     let thread = thread::spawn(move || {
-        for _ in 0..TURNS {
+        for _ in 0..ROUNDS {
             assert_eq!(one(&right).token(), B);
             wake_left.wake().unwrap();
         }
     });
-    for _ in 0..TURNS {
+    for _ in 0..ROUNDS {
         wake_right.wake().unwrap();
         assert_eq!(one(&left).token(), A);
     }
@@ -128,7 +128,7 @@ fn no_use_of_many_threads_is_lost() {
                 }
             });
         }
-        // The queue alone says when to look for messages: a use that is lost leaves the last of them where it is.
+        // Only an event leads to a look for messages, so a lost use leaves the last of them unread.
         let (mut messages, mut uses) = (0, 0);
         while messages < THREADS * MESSAGES {
             uses += one(&queue).count();
@@ -144,7 +144,7 @@ fn no_use_of_many_threads_is_lost() {
 
 /// Two threads use and drop the last two clones of a waker while the queue reports them.
 #[test]
-fn the_last_use_of_a_waker_is_not_lost_to_a_report_at_the_same_time() {
+fn the_last_use_survives_a_report_at_the_same_time() {
     const ROUNDS: usize = 3000;
     let queue = queue();
     let used = AtomicUsize::new(0);
@@ -163,8 +163,7 @@ fn the_last_use_of_a_waker_is_not_lost_to_a_report_at_the_same_time() {
             let waker = queue.waker(A).unwrap();
             first.send(waker.clone()).unwrap();
             second.send(waker).unwrap();
-            // An event that comes once both uses have begun is of both as far as anybody can tell, unless they are
-            // counted.
+            // Where uses are not counted, an event after both uses have begun may be of both.
             let mut uses = 0;
             loop {
                 uses += wait(&queue).iter().map(|event| event.count()).sum::<u64>();
@@ -197,7 +196,7 @@ fn a_deleted_waker_does_nothing() {
     apply(&queue, Change::delete(Source::User(&waker)));
     waker.wake().unwrap();
     assert_quiet(&queue);
-    assert_eq!(refusal(&queue, Change::delete(Source::User(&waker))).kind(), ErrorKind::NotFound);
+    assert_not_found(&queue, Source::User(&waker));
 }
 
 #[test]
@@ -221,7 +220,7 @@ fn a_waker_outlives_its_queue_without_harm() {
 }
 
 #[test]
-fn a_queue_goes_to_another_thread_with_its_wakers_left_behind() {
+fn a_queue_can_leave_the_thread_of_its_wakers() {
     let queue = queue();
     let waker = queue.waker(A).unwrap();
     let (waits, is_waiting) = mpsc::channel();
@@ -239,7 +238,7 @@ fn a_queue_goes_to_another_thread_with_its_wakers_left_behind() {
 }
 
 #[test]
-fn a_use_that_is_pending_can_be_put_off_and_taken_back() {
+fn a_pending_use_can_be_put_off_and_taken_back() {
     let queue = queue();
     let waker = queue.waker(A).unwrap();
     waker.wake().unwrap();
@@ -270,7 +269,7 @@ fn a_waker_can_be_used_while_its_registration_is_deleted() {
 }
 
 #[test]
-fn a_waker_can_be_used_while_its_queue_goes() {
+fn a_waker_can_be_used_while_its_queue_is_dropped() {
     for _ in 0..200 {
         let queue = queue();
         let waker = queue.waker(A).unwrap();

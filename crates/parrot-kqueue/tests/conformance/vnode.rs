@@ -1,13 +1,14 @@
 //! The Vnode filter.
 //!
-//! What Linux answers where there is no /proc has no test: it takes a mount namespace to be without.
+//! What Linux returns without /proc has no test, because that takes a mount namespace.
 
 use super::{
     differences::{Difference, here, skipped},
     support::*,
 };
-use parrot_kqueue::{Change, Filter, Kqueue, Source, VnodeEvents};
+use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Token, VnodeEvents};
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{ErrorKind, Write},
     os::{
@@ -18,23 +19,61 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A file with a name, in a directory of its own that goes with it.
+/// A queue, and a file with a name in a directory of its own.
 struct Named {
+    queue: Kqueue,
     directory: TempDir,
     path: PathBuf,
     file: File,
 }
 
-fn named() -> Named {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("file");
-    fs::write(&path, "squawk").unwrap();
-    let file = File::options().read(true).append(true).open(&path).unwrap();
-    Named { directory, path, file }
+impl Named {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "squawk").unwrap();
+        let file = File::options().read(true).append(true).open(&path).unwrap();
+        Named { queue: queue(), directory, path, file }
+    }
+
+    /// With the file registered under the token `A`.
+    fn watched(wanted: VnodeEvents) -> Self {
+        let named = Named::new();
+        apply(&named.queue, watch(&named.file, wanted));
+        named
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source::Vnode(self.file.as_fd())
+    }
+
+    fn write(&self) {
+        write_more(&self.file);
+    }
+
+    fn rename(&self) {
+        fs::rename(&self.path, self.directory.path().join("elsewhere")).unwrap();
+    }
+
+    fn change_mode(&self) {
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o400)).unwrap();
+    }
+
+    fn expect(&self, expected: VnodeEvents) {
+        expect(&self.queue, expected);
+    }
+
+    fn assert_quiet(&self) {
+        assert_quiet(&self.queue);
+    }
 }
 
 fn watch(file: &File, wanted: VnodeEvents) -> Change<'_> {
     Change::add_vnode(file.as_fd(), wanted, A)
+}
+
+fn write_more(mut file: &File) {
+    file.write_all(b"more").unwrap();
 }
 
 /// Waits until all of this was reported, in one event or in several.
@@ -50,119 +89,96 @@ fn expect(queue: &Kqueue, expected: VnodeEvents) {
 
 #[test]
 fn a_write_is_reported() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let other = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&other, VnodeEvents::WRITE));
-    assert_quiet(&queue);
-    file.write_all(b"more").unwrap();
-    expect(&queue, VnodeEvents::WRITE);
-    assert_quiet(&queue);
+    let named = Named::watched(VnodeEvents::WRITE);
+    named.assert_quiet();
+    named.write();
+    named.expect(VnodeEvents::WRITE);
+    named.assert_quiet();
 }
 
 #[test]
 fn a_file_that_grows_is_extended() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::EXTEND));
-    file.write_all(b"more").unwrap();
-    expect(&queue, VnodeEvents::EXTEND);
+    let named = Named::watched(VnodeEvents::EXTEND);
+    named.write();
+    named.expect(VnodeEvents::EXTEND);
 }
 
 #[test]
 fn a_change_of_mode_is_one_of_attributes() {
-    let Named { directory: _directory, path, file } = named();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::ATTRIBUTES));
-    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
-    expect(&queue, VnodeEvents::ATTRIBUTES);
+    let named = Named::watched(VnodeEvents::ATTRIBUTES);
+    named.change_mode();
+    named.expect(VnodeEvents::ATTRIBUTES);
 }
 
 #[test]
 fn a_rename_is_reported() {
-    let Named { directory, path, file } = named();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::RENAME));
-    fs::rename(path, directory.path().join("elsewhere")).unwrap();
-    expect(&queue, VnodeEvents::RENAME);
+    let named = Named::watched(VnodeEvents::RENAME);
+    named.rename();
+    named.expect(VnodeEvents::RENAME);
 }
 
 #[test]
 fn a_new_link_is_reported() {
-    let Named { directory, path, file } = named();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::LINK));
-    fs::hard_link(path, directory.path().join("another")).unwrap();
-    expect(&queue, VnodeEvents::LINK);
+    let named = Named::watched(VnodeEvents::LINK);
+    fs::hard_link(&named.path, named.directory.path().join("another")).unwrap();
+    named.expect(VnodeEvents::LINK);
 }
 
 #[test]
-fn the_removal_of_the_last_name_is_reported_while_the_file_is_open() {
-    let Named { directory: _directory, path, file } = named();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::DELETE));
-    fs::remove_file(path).unwrap();
-    expect(&queue, VnodeEvents::DELETE);
+fn the_removal_of_the_last_name_of_an_open_file_is_reported() {
+    let named = Named::watched(VnodeEvents::DELETE);
+    fs::remove_file(&named.path).unwrap();
+    named.expect(VnodeEvents::DELETE);
 }
 
 #[test]
 fn the_removal_of_one_name_of_several_is_reported() {
-    let Named { directory, path, file } = named();
-    let another = directory.path().join("another");
-    fs::hard_link(&path, &another).unwrap();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::DELETE));
-    fs::remove_file(path).unwrap();
+    let named = Named::new();
+    let another = named.directory.path().join("another");
+    fs::hard_link(&named.path, &another).unwrap();
+    apply(&named.queue, watch(&named.file, VnodeEvents::DELETE));
+    fs::remove_file(&named.path).unwrap();
     if !here(Difference::OneNameOfSeveral) {
         skipped(Difference::OneNameOfSeveral);
         fs::remove_file(another).unwrap();
     }
-    expect(&queue, VnodeEvents::DELETE);
+    named.expect(VnodeEvents::DELETE);
 }
 
 #[test]
-fn a_file_is_followed_after_it_was_renamed() {
-    let Named { directory, path, mut file } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    fs::rename(path, directory.path().join("elsewhere")).unwrap();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE));
-    file.write_all(b"more").unwrap();
-    expect(&queue, VnodeEvents::WRITE);
+fn a_renamed_file_can_be_watched() {
+    let named = Named::new();
+    named.rename();
+    apply(&named.queue, watch(&named.file, VnodeEvents::WRITE));
+    named.write();
+    named.expect(VnodeEvents::WRITE);
 }
 
 #[test]
 fn a_file_without_a_name_can_be_watched() {
-    let mut file = tempfile::tempfile().unwrap();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE));
-    file.write_all(b"more").unwrap();
+    let (queue, file) = (queue(), tempfile::tempfile().unwrap());
+    apply(&queue, watch(&file, VnodeEvents::WRITE));
+    write_more(&file);
     expect(&queue, VnodeEvents::WRITE);
 }
 
 #[test]
-fn a_file_without_a_name_is_not_deleted_by_being_written_to() {
-    let mut file = tempfile::tempfile().unwrap();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE | VnodeEvents::DELETE));
-    file.write_all(b"more").unwrap();
+fn a_write_to_a_file_without_a_name_is_no_delete() {
+    let (queue, file) = (queue(), tempfile::tempfile().unwrap());
+    apply(&queue, watch(&file, VnodeEvents::WRITE | VnodeEvents::DELETE));
+    write_more(&file);
     assert_eq!(one(&queue).vnode_events(), VnodeEvents::WRITE);
     assert_quiet(&queue);
 }
 
 #[test]
-fn what_happened_before_a_file_was_added_is_not_reported() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let (first, second) = (file.try_clone().unwrap(), file.try_clone().unwrap());
-    let queue = queue();
-    apply(&queue, watch(&first, VnodeEvents::WRITE));
-    file.write_all(b"more").unwrap();
-    apply(&queue, Change::add_vnode(second.as_fd(), VnodeEvents::WRITE, B));
-    assert_eq!(one(&queue).token(), A);
-    assert_quiet(&queue);
+fn a_write_before_a_file_was_added_is_not_reported() {
+    let named = Named::watched(VnodeEvents::WRITE);
+    let second = named.file.try_clone().unwrap();
+    named.write();
+    apply(&named.queue, Change::add_vnode(second.as_fd(), VnodeEvents::WRITE, B));
+    assert_eq!(one(&named.queue).token(), A);
+    named.assert_quiet();
 }
 
 #[test]
@@ -186,118 +202,98 @@ fn the_removal_of_a_directory_is_reported_or_refused() {
 
 #[test]
 fn a_directory_is_written_to_when_an_entry_comes_or_goes() {
-    let Named { directory, path, .. } = named();
-    let opened = File::open(directory.path()).unwrap();
-    let queue = queue();
-    apply(&queue, watch(&opened, VnodeEvents::WRITE));
-    fs::write(directory.path().join("new"), "").unwrap();
-    expect(&queue, VnodeEvents::WRITE);
-    assert_quiet(&queue);
-    fs::remove_file(path).unwrap();
-    expect(&queue, VnodeEvents::WRITE);
+    let named = Named::new();
+    let opened = File::open(named.directory.path()).unwrap();
+    apply(&named.queue, watch(&opened, VnodeEvents::WRITE));
+    fs::write(named.directory.path().join("new"), "").unwrap();
+    named.expect(VnodeEvents::WRITE);
+    named.assert_quiet();
+    fs::remove_file(&named.path).unwrap();
+    named.expect(VnodeEvents::WRITE);
 }
 
 #[test]
 fn a_directory_is_not_written_to_when_a_file_in_it_is() {
-    let Named { directory, path, mut file } = named();
-    let opened = File::open(directory.path()).unwrap();
-    let queue = queue();
-    apply(&queue, watch(&opened, VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::ATTRIBUTES));
-    file.write_all(b"more").unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
-    assert_quiet(&queue);
+    let named = Named::new();
+    let opened = File::open(named.directory.path()).unwrap();
+    apply(&named.queue, watch(&opened, VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::ATTRIBUTES));
+    named.write();
+    named.change_mode();
+    named.assert_quiet();
 }
 
 #[test]
 fn what_is_not_wanted_is_not_reported() {
-    let Named { directory: _directory, path, mut file } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::RENAME));
-    file.write_all(b"more").unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
-    assert_quiet(&queue);
+    let named = Named::watched(VnodeEvents::RENAME);
+    named.write();
+    named.change_mode();
+    named.assert_quiet();
 }
 
 #[test]
 fn what_happened_before_a_wait_is_one_event() {
-    let Named { directory, path, mut file } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
     let wanted = VnodeEvents::WRITE | VnodeEvents::RENAME | VnodeEvents::ATTRIBUTES;
-    apply(&queue, watch(&watched, wanted));
-    file.write_all(b"more").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-    fs::rename(path, directory.path().join("elsewhere")).unwrap();
-    assert_eq!(one(&queue).vnode_events(), wanted);
-    assert_quiet(&queue);
+    let named = Named::watched(wanted);
+    named.write();
+    named.change_mode();
+    named.rename();
+    assert_eq!(one(&named.queue).vnode_events(), wanted);
+    named.assert_quiet();
 }
 
 #[test]
 fn two_descriptors_of_one_file_are_two_registrations() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let (first, second) = (file.try_clone().unwrap(), file.try_clone().unwrap());
-    let queue = queue();
-    apply(&queue, watch(&first, VnodeEvents::WRITE));
-    apply(&queue, Change::add_vnode(second.as_fd(), VnodeEvents::WRITE | VnodeEvents::ATTRIBUTES, B));
-    file.write_all(b"more").unwrap();
-    let mut tokens: Vec<_> = reported(&queue).iter().map(|event| event.token()).collect();
+    let named = Named::watched(VnodeEvents::WRITE);
+    let second = named.file.try_clone().unwrap();
+    apply(&named.queue, Change::add_vnode(second.as_fd(), VnodeEvents::WRITE | VnodeEvents::ATTRIBUTES, B));
+    named.write();
+    let mut tokens: Vec<_> = reported(&named.queue).iter().map(|event| event.token()).collect();
     tokens.sort();
     assert_eq!(tokens, [A, B]);
-    apply(&queue, Change::delete(Source::Vnode(second.as_fd())));
-    file.write_all(b"more").unwrap();
-    assert_eq!(one(&queue).token(), A);
+    apply(&named.queue, Change::delete(Source::Vnode(second.as_fd())));
+    named.write();
+    assert_eq!(one(&named.queue).token(), A);
 }
 
 #[test]
 fn a_one_shot_file_is_reported_once() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE).one_shot());
-    file.write_all(b"more").unwrap();
-    expect(&queue, VnodeEvents::WRITE);
-    file.write_all(b"more").unwrap();
-    assert_quiet(&queue);
-    assert_eq!(refusal(&queue, Change::delete(Source::Vnode(watched.as_fd()))).kind(), ErrorKind::NotFound);
+    let named = Named::new();
+    apply(&named.queue, watch(&named.file, VnodeEvents::WRITE).one_shot());
+    named.write();
+    named.expect(VnodeEvents::WRITE);
+    named.write();
+    named.assert_quiet();
+    assert_not_found(&named.queue, named.source());
 }
 
 #[test]
 fn a_disabled_file_is_reported_when_it_is_enabled() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE));
-    apply(&queue, Change::disable(Source::Vnode(watched.as_fd())));
-    file.write_all(b"more").unwrap();
-    assert_quiet(&queue);
-    apply(&queue, Change::enable(Source::Vnode(watched.as_fd())));
-    expect(&queue, VnodeEvents::WRITE);
+    let named = Named::watched(VnodeEvents::WRITE);
+    apply(&named.queue, Change::disable(named.source()));
+    named.write();
+    named.assert_quiet();
+    apply(&named.queue, Change::enable(named.source()));
+    named.expect(VnodeEvents::WRITE);
 }
 
 #[test]
 fn a_deleted_file_registration_is_not_reported() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE));
-    apply(&queue, Change::delete(Source::Vnode(watched.as_fd())));
-    file.write_all(b"more").unwrap();
-    assert_quiet(&queue);
+    let named = Named::watched(VnodeEvents::WRITE);
+    apply(&named.queue, Change::delete(named.source()));
+    named.write();
+    named.assert_quiet();
 }
 
 #[test]
 fn many_files_are_reported_through_a_short_list() {
     let queue = queue();
-    let mut files: Vec<_> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
+    let files: Vec<_> = (0..20).map(|_| tempfile::tempfile().unwrap()).collect();
     for (index, file) in files.iter().enumerate() {
-        apply(&queue, Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, parrot_kqueue::Token(index)));
+        apply(&queue, Change::add_vnode(file.as_fd(), VnodeEvents::WRITE, Token(index)));
     }
-    for file in &mut files {
-        file.write_all(b"more").unwrap();
-    }
-    let mut events = parrot_kqueue::Events::with_capacity(3);
-    let mut seen = std::collections::HashSet::new();
+    files.iter().for_each(write_more);
+    let mut events = Events::with_capacity(3);
+    let mut seen = HashSet::new();
     while seen.len() < files.len() {
         seen.extend(wait_with(&queue, &mut events).iter().map(|event| event.token()));
     }
@@ -305,81 +301,67 @@ fn many_files_are_reported_through_a_short_list() {
 }
 
 #[test]
-fn a_dispatched_file_is_reported_once_for_each_time_it_is_enabled() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE).dispatch());
+fn a_dispatched_file_is_reported_once_until_it_is_enabled() {
+    let named = Named::new();
+    apply(&named.queue, watch(&named.file, VnodeEvents::WRITE).dispatch());
     for _ in 0..2 {
-        file.write_all(b"more").unwrap();
-        expect(&queue, VnodeEvents::WRITE);
-        assert_quiet(&queue);
-        file.write_all(b"more").unwrap();
-        assert_quiet(&queue);
-        apply(&queue, Change::enable(Source::Vnode(watched.as_fd())));
-        expect(&queue, VnodeEvents::WRITE);
-        apply(&queue, Change::enable(Source::Vnode(watched.as_fd())));
+        named.write();
+        named.expect(VnodeEvents::WRITE);
+        named.assert_quiet();
+        named.write();
+        named.assert_quiet();
+        apply(&named.queue, Change::enable(named.source()));
+        named.expect(VnodeEvents::WRITE);
+        apply(&named.queue, Change::enable(named.source()));
     }
 }
 
 #[test]
-fn what_happened_to_a_file_can_be_put_off_and_taken_back() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE));
-    file.write_all(b"more").unwrap();
-    assert_can_be_put_off(&queue, Source::Vnode(watched.as_fd()));
-    assert_quiet(&queue);
-    file.write_all(b"more").unwrap();
-    assert_can_be_taken_back(&queue, Source::Vnode(watched.as_fd()));
+fn a_pending_write_can_be_put_off_and_taken_back() {
+    let named = Named::watched(VnodeEvents::WRITE);
+    named.write();
+    assert_can_be_put_off(&named.queue, named.source());
+    named.assert_quiet();
+    named.write();
+    assert_can_be_taken_back(&named.queue, named.source());
 }
 
 #[test]
 fn two_queues_watch_one_file() {
-    let Named { directory: _directory, mut file, .. } = named();
-    let watched = file.try_clone().unwrap();
-    let (first, second) = (queue(), queue());
-    apply(&first, watch(&watched, VnodeEvents::WRITE));
-    apply(&second, watch(&watched, VnodeEvents::WRITE | VnodeEvents::EXTEND));
-    file.write_all(b"more").unwrap();
-    expect(&first, VnodeEvents::WRITE);
+    let (named, second) = (Named::watched(VnodeEvents::WRITE), queue());
+    apply(&second, watch(&named.file, VnodeEvents::WRITE | VnodeEvents::EXTEND));
+    named.write();
+    named.expect(VnodeEvents::WRITE);
     expect(&second, VnodeEvents::WRITE | VnodeEvents::EXTEND);
-    assert_quiet(&first);
+    named.assert_quiet();
 }
 
 #[test]
 fn a_write_in_place_does_not_extend_the_file() {
-    let Named { directory: _directory, path, file } = named();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::WRITE | VnodeEvents::EXTEND));
-    File::options().write(true).open(path).unwrap().write_all(b"SQUAWK").unwrap();
-    let happened = reported(&queue).iter().fold(VnodeEvents::empty(), |all, event| all | event.vnode_events());
+    let named = Named::watched(VnodeEvents::WRITE | VnodeEvents::EXTEND);
+    File::options().write(true).open(&named.path).unwrap().write_all(b"SQUAWK").unwrap();
+    let happened = reported(&named.queue).iter().fold(VnodeEvents::empty(), |all, event| all | event.vnode_events());
     assert_eq!(happened, VnodeEvents::WRITE);
 }
 
 #[test]
 fn a_length_that_is_set_is_reported_under_one_name_or_another() {
-    let Named { directory: _directory, path, file } = named();
-    let queue = queue();
-    // A write on Linux, a change of attributes on the BSDs.
-    apply(&queue, watch(&file, VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::ATTRIBUTES));
-    let other = File::options().write(true).open(path).unwrap();
+    // This is a write on Linux and a change of attributes on the BSDs.
+    let named = Named::watched(VnodeEvents::WRITE | VnodeEvents::EXTEND | VnodeEvents::ATTRIBUTES);
+    let other = File::options().write(true).open(&named.path).unwrap();
     for length in [0, 100] {
         other.set_len(length).unwrap();
-        assert!(!one(&queue).vnode_events().is_empty());
+        assert!(!one(&named.queue).vnode_events().is_empty());
     }
 }
 
 #[test]
 fn a_file_that_another_is_renamed_over_is_deleted() {
-    let Named { directory, path, file } = named();
-    let other = directory.path().join("other");
+    let named = Named::watched(VnodeEvents::DELETE);
+    let other = named.directory.path().join("other");
     fs::write(&other, "another").unwrap();
-    let queue = queue();
-    apply(&queue, watch(&file, VnodeEvents::DELETE));
-    fs::rename(other, path).unwrap();
-    expect(&queue, VnodeEvents::DELETE);
+    fs::rename(other, &named.path).unwrap();
+    named.expect(VnodeEvents::DELETE);
 }
 
 #[test]
@@ -390,46 +372,41 @@ fn a_new_directory_is_a_link_to_the_one_it_is_in() {
     let queue = queue();
     apply(&queue, watch(&opened, VnodeEvents::WRITE | VnodeEvents::LINK));
     fs::create_dir(directory.path().join("inner")).unwrap();
-    // Some file systems do not count these links (btrfs: always 1).
+    // Some file systems do not count these links. On btrfs there is always 1.
     let counted = opened.metadata().unwrap().nlink() > links;
     expect(&queue, if counted { VnodeEvents::WRITE | VnodeEvents::LINK } else { VnodeEvents::WRITE });
 }
 
 #[test]
 fn adding_a_file_again_replaces_what_is_wanted_of_it() {
-    let Named { directory, path, mut file } = named();
-    let watched = file.try_clone().unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE | VnodeEvents::RENAME | VnodeEvents::ATTRIBUTES));
-    apply(&queue, Change::add_vnode(watched.as_fd(), VnodeEvents::WRITE, B));
-    fs::rename(path, directory.path().join("elsewhere")).unwrap();
-    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
-    assert_quiet(&queue);
-    file.write_all(b"more").unwrap();
-    let event = one(&queue);
+    let named = Named::watched(VnodeEvents::WRITE | VnodeEvents::RENAME | VnodeEvents::ATTRIBUTES);
+    apply(&named.queue, Change::add_vnode(named.file.as_fd(), VnodeEvents::WRITE, B));
+    named.rename();
+    named.file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    named.assert_quiet();
+    named.write();
+    let event = one(&named.queue);
     assert_eq!((event.token(), event.vnode_events()), (B, VnodeEvents::WRITE));
 }
 
 #[test]
-fn a_file_that_is_closed_is_no_longer_reported_but_where_the_queue_holds_it() {
-    let Named { directory: _directory, path, mut file } = named();
-    let watched = File::open(path).unwrap();
-    let queue = queue();
-    apply(&queue, watch(&watched, VnodeEvents::WRITE));
+fn a_closed_file_is_reported_only_if_the_queue_keeps_it_open() {
+    let named = Named::new();
+    let watched = File::open(&named.path).unwrap();
+    apply(&named.queue, watch(&watched, VnodeEvents::WRITE));
     drop(watched);
-    file.write_all(b"more").unwrap();
+    named.write();
     if here(Difference::StaleEvents) {
-        expect(&queue, VnodeEvents::WRITE);
+        named.expect(VnodeEvents::WRITE);
     } else {
         skipped(Difference::StaleEvents);
-        assert_quiet(&queue);
+        named.assert_quiet();
     }
 }
 
 #[test]
-fn revoke_can_be_asked_for_or_is_refused() {
-    let file = tempfile::tempfile().unwrap();
-    let queue = queue();
+fn revoke_is_accepted_or_refused() {
+    let (queue, file) = (queue(), tempfile::tempfile().unwrap());
     if here(Difference::Revoke) {
         apply(&queue, watch(&file, VnodeEvents::REVOKE));
         assert_quiet(&queue);
@@ -442,17 +419,17 @@ fn revoke_can_be_asked_for_or_is_refused() {
 }
 
 #[test]
-fn sockets_and_pipes_are_no_files() {
+fn sockets_and_pipes_are_not_files() {
     let (near, _far) = pair();
-    assert_is_no_file(&near);
+    assert_is_not_a_file(&near);
     let (reader, writer) = std::io::pipe().unwrap();
-    assert_is_no_file(&reader);
-    assert_is_no_file(&writer);
+    assert_is_not_a_file(&reader);
+    assert_is_not_a_file(&writer);
 }
 
-/// Refused, and as an invalid argument; DragonFly has another word for it (sokqfilter in sys/kern/uipc_socket.c).
-fn assert_is_no_file(descriptor: &impl AsFd) {
+/// Refused as an invalid argument. DragonFly has another error for it (sokqfilter in sys/kern/uipc_socket.c).
+fn assert_is_not_a_file(descriptor: &impl AsFd) {
     let refusal = refusal(&queue(), Change::add_vnode(descriptor.as_fd(), VnodeEvents::WRITE, A));
-    let other_word = refusal.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error());
-    assert!(refusal.kind() == ErrorKind::InvalidInput || other_word, "{refusal:?}");
+    let is_unsupported = refusal.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error());
+    assert!(refusal.kind() == ErrorKind::InvalidInput || is_unsupported, "{refusal:?}");
 }
