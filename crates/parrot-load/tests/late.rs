@@ -2,22 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use parrot_testkit::scripted::{reply, serve};
+use parrot_testkit::scripted::reporting;
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn a_client_that_could_not_run_reports_that_it_was_the_limit() {
-    let (asked, first) = mpsc::channel();
-    let address = serve(move |_, stream| {
-        reply(stream, |_, bytes| {
-            let _ = asked.send(());
-            bytes.to_vec()
-        })
-    });
+    let (address, receives) = reporting();
     let load = Command::new(env!("CARGO_BIN_EXE_parrot-load"))
         .args(["-c", "1", "--rate", "500", "--warmup", "0s", "-d", "2s", "--json", "--quiet"])
         .arg(address.port().to_string())
@@ -25,7 +18,7 @@ fn a_client_that_could_not_run_reports_that_it_was_the_limit() {
         .spawn()
         .unwrap();
     let pid = Pid::from_child(&load);
-    first.recv().expect("the load begins");
+    receives.recv().expect("the load begins");
     kill_process(pid, Signal::STOP).unwrap();
     // A quarter of the window passes without the client.
     thread::sleep(Duration::from_millis(500));

@@ -3,10 +3,9 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 
 use parrot_testkit::program::{Ended, run, unread_pipe};
-use parrot_testkit::scripted::{echo, reply, serve};
+use parrot_testkit::scripted::{echo, reporting, serve};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The port of an echo server that runs as long as the test.
@@ -87,20 +86,14 @@ fn a_file_is_overwritten_only_when_there_are_latencies() {
 #[test]
 fn an_interrupted_run_says_so() {
     for (warmup, words) in [("0s", "stopped-early"), ("1h", "nothing was measured")] {
-        let (asked, first) = mpsc::channel();
-        let address = serve(move |_, stream| {
-            reply(stream, |_, bytes| {
-                let _ = asked.send(());
-                bytes.to_vec()
-            })
-        });
+        let (address, receives) = reporting();
         let load = Command::new(env!("CARGO_BIN_EXE_parrot-load"))
             .args(["-c", "1", "--warmup", warmup, "-d", "1h", "--json", &address.port().to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        first.recv().expect("the load begins");
+        receives.recv().expect("the load begins");
         kill_process(Pid::from_child(&load), Signal::INT).unwrap();
         let ended = Ended::from(load.wait_with_output().unwrap());
         assert!(ended.printed().contains(words), "{ended:?}");

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// What macOS grants, though its hard limit says more (OPEN_MAX in sys/syslimits.h; setrlimit(2)).
+/// The most that macOS grants, though its hard limit is higher (OPEN_MAX in sys/syslimits.h, setrlimit(2)).
 const OPEN_MAX: u64 = 10_240;
 
 /// Raises this process's soft limit of open files to the hard one, or as far as the system lets it, and returns the

@@ -1,7 +1,7 @@
-//! What Parrot's tests and tools share: processes to watch, clients and servers to talk to, bytes that can be checked,
+//! Shared by Parrot's tests and tools: processes to watch, clients and servers to talk to, bytes that can be checked,
 //! and waiting with a deadline.
 //!
-//! Functions that only tests call panic when something fails. The others, which the tools call too, return errors.
+//! Functions that only tests call panic when something fails. Those that tools call too return errors.
 
 pub mod client;
 pub mod descriptors;

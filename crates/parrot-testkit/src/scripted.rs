@@ -5,6 +5,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 /// A server on a free port of the IPv4 loopback address. Each connection is numbered as accepted and served by `serve` on
@@ -42,4 +43,16 @@ pub fn reply(mut stream: TcpStream, reply: impl Fn(u64, &[u8]) -> Vec<u8>) -> io
 /// Sends everything back.
 pub fn echo(mut stream: TcpStream) -> io::Result<()> {
     io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
+}
+
+/// A server that sends everything back and reports each receive.
+pub fn reporting() -> (SocketAddr, Receiver<()>) {
+    let (sender, receives) = mpsc::channel();
+    let address = serve(move |_, stream| {
+        reply(stream, |_, bytes| {
+            let _ = sender.send(());
+            bytes.to_vec()
+        })
+    });
+    (address, receives)
 }

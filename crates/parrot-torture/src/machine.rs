@@ -1,4 +1,4 @@
-//! What this machine allows: the tools that a scenario needs, and a network of its own.
+//! Checks whether this machine has the tools that a scenario needs, and makes networks for scenarios.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! What a scenario is: how the server is started, what storm it is put through, and what must hold beside and after it.
+//! A scenario: how the server is started, the storm it is put through, and what must hold beside and after it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The server under torture: what a storm can ask of it, and how it is ended.
+//! The server under torture: what storms can request, and the end.
 
 use std::io::{self, Read as _};
 use std::ops::Deref;

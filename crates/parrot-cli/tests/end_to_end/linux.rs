@@ -1,5 +1,5 @@
-//! What only Linux shows of another process: that a server with nothing to do uses no processor time, does not wake up
-//! and keeps its memory low.
+//! The cost of the server, which only Linux shows of another process. With nothing to do the server uses no processor
+//! time, does not wake up and keeps its memory low.
 
 use std::fs;
 use std::io::Write;

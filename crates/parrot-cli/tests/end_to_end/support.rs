@@ -1,4 +1,4 @@
-//! What the topics share: the server's command line, connections by the thousand, and data that differs everywhere.
+//! Shared by the topics: the server's command line, connections by the thousand, and data that differs everywhere.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;

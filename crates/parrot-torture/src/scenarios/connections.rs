@@ -111,7 +111,7 @@ fn above_the_limit(storm: &mut Storm<'_>) -> Result<()> {
         // The places of these are free for the next round.
         storm.server.wait_for_connections(storm.scenario.healthy_peers() as u64)?;
     }
-    ensure!(refused > 0, "nobody was refused");
+    ensure!(refused > 0, "no connection was refused");
     storm.report(format!("{served} served, {refused} refused"));
     Ok(())
 }
