@@ -205,20 +205,26 @@ impl SimulatedHost {
         interrupted
     }
 
+    /// Fails a peek or a receive if one of these faults happens.
+    fn fail_input(&mut self, index: usize, [no_memory, fails, gone]: [Point; 3]) -> io::Result<()> {
+        if self.fault_of(index, no_memory) {
+            let errno = self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
+            return self.starve(index, errno);
+        }
+        for (fault, errno) in [(fails, Errno::EIO), (gone, Errno::ECONNRESET)] {
+            if self.fault_of(index, fault) {
+                return self.fail(index, errno);
+            }
+        }
+        Ok(())
+    }
+
     /// Looks for the end of the input.
     pub(crate) fn try_peek(&mut self, index: usize) -> io::Result<usize> {
         if self.fault_of(index, Point::PeekInterrupted) {
             return error(Errno::EINTR);
         }
-        if self.fault_of(index, Point::PeekNoMemory) {
-            let errno = self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
-            return self.starve(index, errno);
-        }
-        for (fault, errno) in [(Point::PeekFails, Errno::EIO), (Point::PeekGone, Errno::ECONNRESET)] {
-            if self.fault_of(index, fault) {
-                return self.fail(index, errno);
-            }
-        }
+        self.fail_input(index, [Point::PeekNoMemory, Point::PeekFails, Point::PeekGone])?;
         if let Some(errno) = self.connections[index].error.take() {
             return self.fail(index, errno);
         }
@@ -277,15 +283,7 @@ impl SimulatedHost {
         if self.is_interrupted(index, Point::ReceiveInterrupted) {
             return error(Errno::EINTR);
         }
-        if self.fault_of(index, Point::ReceiveNoMemory) {
-            let errno = self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
-            return self.starve(index, errno);
-        }
-        for (fault, errno) in [(Point::ReceiveFails, Errno::EIO), (Point::ReceiveGone, Errno::ECONNRESET)] {
-            if self.fault_of(index, fault) {
-                return self.fail(index, errno);
-            }
-        }
+        self.fail_input(index, [Point::ReceiveNoMemory, Point::ReceiveFails, Point::ReceiveGone])?;
         let waiting = self.connections[index].unreceived();
         if self.connections[index].readable() && self.fault_of(index, Point::ReceiveEmpty) {
             // The bytes or the end arrive right after the call, with an event of their own.
