@@ -8,9 +8,10 @@ use crate::dice::{Dice, Purpose};
 use crate::peer::PeerPlan;
 
 /// The state of a connection, as its peer and the system see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// The peer has not connected yet.
+    #[default]
     Away,
     /// The connection waits to be accepted.
     Backlog,
@@ -23,15 +24,16 @@ pub(crate) enum Stage {
 }
 
 /// The result of the set-up of an accepted socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum SetUp {
+    #[default]
     NotTried,
     Failed,
     Done,
 }
 
 /// A connection. Offsets count bytes of the peer's stream from 0.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Connection {
     pub(crate) plan: PeerPlan,
     /// Dice for what the peer does.
@@ -133,54 +135,7 @@ impl Connection {
             plan,
             dice: dice.of(Purpose::Peer, index as u64),
             call_dice: dice.of(Purpose::Calls, index as u64),
-            calls: 0,
-            stage: Stage::Away,
-            attempts: 0,
-            written: 0,
-            received: 0,
-            urgent: None,
-            peer_ended: false,
-            end_received: false,
-            error: None,
-            broken: false,
-            sent: 0,
-            read: 0,
-            shut: false,
-            peer_closed: false,
-            vanished: false,
-            saw_end: false,
-            writer_waits: false,
-            reader_waits: false,
-            watch_read: None,
-            watch_write: None,
-            target: None,
-            edge: false,
-            set_up: SetUp::NotTried,
-            hinted: false,
-            read_on: false,
-            unread: 0,
-            seen_empty: false,
-            blocked: false,
-            filled: 0,
-            active: 0,
-            active_until: 0,
-            active_in_turn: false,
-            excused: 0,
-            memory_short: None,
-            ended: None,
-            message: None,
-            turn: 0,
-            calls_in_turn: 0,
-            bytes_in_turn: 0,
-            unserved_turns: 0,
-            idle_turns: 0,
-            event_turn: 0,
-            tried_in: 0,
-            looked_in: 0,
-            interruptions: 0,
-            waiting_since: None,
-            waiting_places: 0,
-            idle_look: 0,
+            ..Connection::default()
         }
     }
 

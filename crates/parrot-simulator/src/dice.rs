@@ -51,6 +51,12 @@ impl Purpose {
     }
 }
 
+impl Default for Dice {
+    fn default() -> Dice {
+        Dice::seeded(0)
+    }
+}
+
 impl Dice {
     /// Makes the dice that all decisions of a seed come from.
     pub(crate) fn seeded(seed: u64) -> Dice {

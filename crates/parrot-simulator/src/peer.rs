@@ -17,7 +17,7 @@ pub(crate) enum Scene {
 }
 
 /// What a peer does once it has written all its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Finish {
     /// Ends its stream at once and reads on.
     HalfClose,
@@ -27,6 +27,7 @@ pub(crate) enum Finish {
     Close,
     /// Resets the connection.
     Reset,
+    #[default]
     /// Stays silent, and ends its stream when the server has ended its own.
     Stay,
     /// Stays silent, and never ends its stream.
@@ -36,7 +37,7 @@ pub(crate) enum Finish {
 }
 
 /// The script of a peer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PeerPlan {
     pub(crate) kind: &'static str,
     pub(crate) connect_at: u64,

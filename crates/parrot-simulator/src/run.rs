@@ -44,7 +44,7 @@ pub enum Source {
 }
 
 /// The result of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// The promise that was broken, if one was.
     pub failure: Option<Failure>,
@@ -63,14 +63,18 @@ pub struct Outcome {
 impl Story {
     /// The whole story of a seed.
     pub fn of_seed(profile: Profile, seed: u64) -> Story {
-        Story { profile, source: Source::Seed(seed), faults: None, peers: None, most_bytes: None }
+        Story::of(profile, Source::Seed(seed))
     }
 
     /// The story of a fuzzer's input, whose first byte chooses the family of systems.
     pub fn of_bytes(bytes: &[u8]) -> Story {
         let (first, rest) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
         let profile = if first.is_multiple_of(2) { Profile::Kqueue } else { Profile::Epoll };
-        Story { profile, source: Source::Bytes(rest.to_vec()), faults: None, peers: None, most_bytes: None }
+        Story::of(profile, Source::Bytes(rest.to_vec()))
+    }
+
+    fn of(profile: Profile, source: Source) -> Story {
+        Story { profile, source, faults: None, peers: None, most_bytes: None }
     }
 
     /// The plan, and the dice for what is decided during the run.
@@ -124,18 +128,18 @@ impl Story {
         let peers = plan.kept_peers().len() as u64;
         let host = SimulatedHost::new(plan, dice, Arc::clone(&shared), trace, planted);
         let hangups = Arc::new(AtomicU64::new(0));
-        let on_hangup = Box::new({
-            let hangups = Arc::clone(&hangups);
-            move || {
-                hangups.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        let event_loop = EventLoop::new(host, listeners, limits, shared);
-        let mut event_loop = match event_loop {
+        let counted = Arc::clone(&hangups);
+        let mut event_loop = match EventLoop::new(host, listeners, limits, shared) {
             Ok(event_loop) => event_loop,
-            Err(error) => return Outcome::unstarted(&error),
+            Err(error) => {
+                let seen = format!("the loop did not start: {error}");
+                let failure = Some(Failure { promise: Promise::Ended, seen, turn: 0 });
+                return Outcome { failure, ..Outcome::default() };
+            }
         };
-        event_loop.set_on_hangup(on_hangup);
+        event_loop.set_on_hangup(Box::new(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
         play(&mut event_loop);
         let host = event_loop.host();
         if host.hangups != hangups.load(Ordering::Relaxed) {
@@ -178,20 +182,6 @@ fn play(event_loop: &mut EventLoop<SimulatedHost>) {
         }
         if host.failure.is_some() {
             return;
-        }
-    }
-}
-
-impl Outcome {
-    fn unstarted(error: &std::io::Error) -> Outcome {
-        let seen = format!("the loop did not start: {error}");
-        Outcome {
-            failure: Some(Failure { promise: Promise::Ended, seen, turn: 0 }),
-            coverage: Coverage::default(),
-            peers: 0,
-            bytes: 0,
-            turns: 0,
-            trace: Vec::new(),
         }
     }
 }
