@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
+use parrot_kqueue::Signal;
 
 use crate::connection::Stage;
 use crate::coverage::Point;
 use crate::host::{Action, SimulatedHost, note};
 use crate::peer::Finish;
-use crate::plan::{MILLISECOND, SECOND, Stop};
+use crate::plan::{MILLISECOND, SECOND};
 use crate::profile::Profile;
 
 impl SimulatedHost {
@@ -30,7 +31,7 @@ impl SimulatedHost {
                 self.pending_wake = true;
             }
             Action::SecondSignal => self.post(self.plan.ending.second_signal),
-            Action::Signal { hangup } => self.pending_signals.push((hangup, 1)),
+            Action::Signal(signal) => self.pending_signals.push(signal),
             Action::Wake => self.pending_wake = true,
         }
     }
@@ -54,8 +55,8 @@ impl SimulatedHost {
     }
 
     /// Posts a signal that ends the server.
-    pub(crate) fn post(&mut self, signal: Stop) {
-        let pending = &mut self.pending_stops[signal as usize];
+    pub(crate) fn post(&mut self, signal: Signal) {
+        let pending = self.pending_stops.entry(signal).or_default();
         *pending = match self.plan.profile {
             // EVFILT_SIGNAL counts what was posted since the last event.
             Profile::Kqueue => *pending + 1,

@@ -10,7 +10,7 @@ use parrot_server::simulation::{Event, Target};
 
 use crate::coverage::Point;
 use crate::host::{Origin, SimulatedHost, note};
-use crate::plan::{MICROSECOND, Stop};
+use crate::plan::MICROSECOND;
 use crate::profile::Profile;
 
 /// The most events of one wait.
@@ -29,7 +29,7 @@ enum Ready {
     Accept(usize),
     Read(usize),
     Write(usize),
-    Stop(Stop),
+    Stop(Signal),
     Signal,
     Wake,
 }
@@ -105,11 +105,7 @@ impl SimulatedHost {
                 ready.push(Ready::Write(index));
             }
         }
-        for signal in [Stop::Interrupt, Stop::Terminate] {
-            if self.pending_stops[signal as usize] > 0 {
-                ready.push(Ready::Stop(signal));
-            }
-        }
+        ready.extend(self.pending_stops.keys().copied().map(Ready::Stop));
         if !self.pending_signals.is_empty() {
             ready.push(Ready::Signal);
         }
@@ -190,19 +186,10 @@ impl SimulatedHost {
             Ready::Write(index) => {
                 (Event::Writable { target: self.connections[index].watch_write? }, Origin::Connection(index))
             }
-            Ready::Stop(stop) => {
-                let count = std::mem::take(&mut self.pending_stops[stop as usize]);
-                let signal = match stop {
-                    Stop::Interrupt => Signal::Interrupt,
-                    Stop::Terminate => Signal::Terminate,
-                };
-                (Event::Signal { signal, count }, Origin::Server)
+            Ready::Stop(signal) => {
+                (Event::Signal { signal, count: self.pending_stops.remove(&signal)? }, Origin::Server)
             }
-            Ready::Signal => {
-                let (hangup, count) = self.pending_signals.pop()?;
-                let signal = if hangup { Signal::Hangup } else { Signal::User1 };
-                (Event::Signal { signal, count }, Origin::Server)
-            }
+            Ready::Signal => (Event::Signal { signal: self.pending_signals.pop()?, count: 1 }, Origin::Server),
             Ready::Wake => {
                 self.pending_wake = false;
                 (Event::Wake, Origin::Server)

@@ -1,7 +1,7 @@
 //! The simulated host: time, the peers, and the state that the checks need.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,9 +44,7 @@ pub(crate) enum Action {
     Stop,
     StopAgain,
     SecondSignal,
-    Signal {
-        hangup: bool,
-    },
+    Signal(Signal),
     Wake,
 }
 
@@ -122,9 +120,9 @@ pub struct SimulatedHost {
     pub(crate) old_targets: VecDeque<Target>,
     pub(crate) shared: Arc<Shared>,
 
-    /// The number of signals of each kind that are posted and not delivered yet.
-    pub(crate) pending_stops: [u64; 2],
-    pub(crate) pending_signals: Vec<(bool, u64)>,
+    /// The number of signals of each kind that end the server, posted and not delivered yet.
+    pub(crate) pending_stops: BTreeMap<Signal, u64>,
+    pub(crate) pending_signals: Vec<Signal>,
     pub(crate) pending_wake: bool,
     /// When the drain ends, or `u64::MAX` if it has no timeout. `None` before the drain.
     pub(crate) drain_deadline: Option<u64>,
@@ -219,7 +217,7 @@ impl SimulatedHost {
             batch: VecDeque::new(),
             old_targets: VecDeque::new(),
             shared,
-            pending_stops: [0; 2],
+            pending_stops: BTreeMap::new(),
             pending_signals: Vec::new(),
             pending_wake: false,
             drain_deadline: None,
@@ -257,8 +255,8 @@ impl SimulatedHost {
         for index in host.plan.kept_peers() {
             host.schedule(host.connections[index].plan.connect_at, Action::Connect(index));
         }
-        for (at, hangup) in host.plan.signals.clone() {
-            host.schedule(at, Action::Signal { hangup });
+        for (at, signal) in host.plan.signals.clone() {
+            host.schedule(at, Action::Signal(signal));
         }
         for at in host.plan.wakes.clone() {
             host.schedule(at, Action::Wake);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parrot_kqueue::Signal;
 use parrot_server::Limits;
 
 use crate::coverage::Point;
@@ -81,13 +82,6 @@ impl Rates {
     }
 }
 
-/// A signal that ends the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stop {
-    Interrupt,
-    Terminate,
-}
-
 /// How and when the server is stopped.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending {
@@ -97,8 +91,8 @@ pub(crate) struct Ending {
     pub(crate) by_signal: bool,
     /// How long after the stop a second signal arrives.
     pub(crate) second_after: Option<u64>,
-    pub(crate) signal: Stop,
-    pub(crate) second_signal: Stop,
+    pub(crate) signal: Signal,
+    pub(crate) second_signal: Signal,
     /// How long after the stop a handle stops the server again.
     pub(crate) again_after: Option<u64>,
 }
@@ -117,8 +111,8 @@ pub(crate) struct Plan {
     pub(crate) ending: Ending,
     /// When the process is stopped, and for how long, as SIGSTOP does.
     pub(crate) stopped: Option<(u64, u64)>,
-    /// When a signal arrives that does not stop the server, and whether it is a hangup.
-    pub(crate) signals: Vec<(u64, bool)>,
+    /// When signals arrive that do not stop the server.
+    pub(crate) signals: Vec<(u64, Signal)>,
     pub(crate) wakes: Vec<u64>,
     pub(crate) peers: Vec<Peer>,
 }
@@ -230,15 +224,20 @@ impl Plan {
                     true => Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND, 2 * MILLISECOND])),
                     false => drain_for_ever.then_some(50 * MILLISECOND),
                 },
-                signal: dice.pick([Stop::Terminate, Stop::Interrupt]),
-                second_signal: dice.pick([Stop::Terminate, Stop::Interrupt]),
+                signal: dice.pick([Signal::Terminate, Signal::Interrupt]),
+                second_signal: dice.pick([Signal::Terminate, Signal::Interrupt]),
                 again_after: if dice.chance(40) { Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND])) } else { None },
             },
             stopped: dice.chance(if scene == Scene::Crowd { 200 } else { 24 }).then(|| {
                 let at = if scene == Scene::Crowd { 25 * MILLISECOND } else { dice.below(5 * MILLISECOND) };
                 (at, dice.pick([20 * MILLISECOND, 100 * MILLISECOND, 10 * SECOND]))
             }),
-            signals: (0..dice.pick([0, 0, 0, 2])).map(|_| (dice.below(5 * MILLISECOND), dice.chance(128))).collect(),
+            signals: (0..dice.pick([0, 0, 0, 2]))
+                .map(|_| {
+                    let at = dice.below(5 * MILLISECOND);
+                    (at, if dice.chance(128) { Signal::Hangup } else { Signal::User1 })
+                })
+                .collect(),
             wakes: (0..dice.pick([0, 0, 0, 2])).map(|_| dice.below(5 * MILLISECOND)).collect(),
             rates,
             peers,
