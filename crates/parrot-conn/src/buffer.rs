@@ -145,8 +145,8 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity, buffer_size }
     }
 
-    /// Lends an empty buffer. `None` means to try again: after a [`give_back`](BufferPool::give_back) if the cap is
-    /// reached ([`can_lend`](BufferPool::can_lend) is false), otherwise some time later, when there may be memory.
+    /// Lends an empty buffer, or returns `None`. Try again after a [`give_back`](BufferPool::give_back) if the cap is
+    /// reached ([`can_lend`](BufferPool::can_lend) is false), and otherwise some time later, when there may be memory.
     pub fn lend(&mut self) -> Option<Buffer<Memory>> {
         if !self.can_lend() {
             return None;
