@@ -3,7 +3,7 @@
 use crate::{ProcessEvents, ProcessId, Schedule, Signal, TimerId, Token, VnodeEvents, Waker, receipts::Failure};
 use std::os::fd::BorrowedFd;
 
-/// What events come from: kqueue's pair of filter and identifier, which names a registration in its queue.
+/// The source of events, which is kqueue's pair of filter and identifier. It names a registration in its queue.
 ///
 /// ```
 /// use parrot_kqueue::{Change, Source, TimerId};
@@ -154,8 +154,8 @@ impl<'fd> Change<'fd> {
     /// Report what happens to an open file or directory. [`VnodeEvents::SUPPORTED`] is what this system reports. Linux
     /// does not report [`VnodeEvents::DELETE`] of a directory.
     ///
-    /// On Linux this needs /proc, and the queue keeps the file open with a duplicate of the descriptor. What is not
-    /// a file, such as a pipe or a socket, is refused. Linux refuses named pipes as well.
+    /// On Linux this needs /proc, and the queue keeps the file open with a duplicate of the descriptor. Pipes and
+    /// sockets are refused, since they are not files, and so are named pipes on Linux.
     pub fn add_vnode(descriptor: BorrowedFd<'fd>, wanted: VnodeEvents, token: Token) -> Self {
         Change::add(Source::Vnode(descriptor), token, Wanted::Vnode(wanted))
     }
@@ -166,8 +166,8 @@ impl<'fd> Change<'fd> {
     }
 
     /// Report a registration again that was disabled, by [`Change::disable`] or by firing as
-    /// [`dispatch`](Change::dispatch). It keeps the token and mode that it was added with. What is ready at this moment
-    /// is reported, to an edge-triggered registration too.
+    /// [`dispatch`](Change::dispatch). It keeps the token and mode that it was added with. Anything that is ready at
+    /// this moment is reported, to an edge-triggered registration too.
     pub fn enable(source: Source<'fd>) -> Self {
         Change::new(source, Action::Enable)
     }
@@ -177,8 +177,8 @@ impl<'fd> Change<'fd> {
         Change::new(source, Action::Disable)
     }
 
-    /// Edge-triggered: report when something new arrives, not for as long as it is there. Read or write until the
-    /// call would block, or the next event may never come.
+    /// Report when something new arrives, not for as long as it is there (edge-triggered). Read or write until the call
+    /// would block, or the next event may never come.
     ///
     /// Only an add of Read or Write can be edge-triggered. On any other change this fails with `InvalidInput`, as every
     /// mode does on a change that is not an add.
@@ -245,7 +245,7 @@ impl<'fd> Change<'fd> {
         if addition.mode.contains(Mode::ONE_SHOT | Mode::DISPATCH) {
             return Err(Failure::Invalid(match addition.wanted {
                 Wanted::Schedule(Schedule::After(_) | Schedule::At(_)) => {
-                    "a timer that fires once is gone after that, so dispatch() has nothing to keep; use Schedule::Every"
+                    "a timer that fires once is gone after that, so use dispatch() with Schedule::Every only"
                 }
                 _ => "one_shot() deletes what fired and dispatch() keeps it, so use only one of them",
             }));

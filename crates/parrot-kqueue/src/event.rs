@@ -3,7 +3,7 @@
 use crate::{ProcessEvents, Token, VnodeEvents};
 use std::{fmt, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
-/// What an event is about: the kind of its source.
+/// The kind of thing that an event is about.
 ///
 /// ```
 /// use parrot_kqueue::{Events, Filter, Kqueue, Token};
@@ -43,7 +43,7 @@ impl Filter {
 }
 
 flag_set! {
-    /// What an event reports besides its numbers.
+    /// The flags of an event.
     pub(crate) Flags {
         EOF = 1;
         ERROR = 2;
@@ -53,7 +53,7 @@ flag_set! {
     }
 }
 
-/// One thing that happened, as the queue saw it: a hint of what a call on the descriptor would find.
+/// One thing that happened. It is a hint of what a call on the descriptor would find.
 ///
 /// By the time the program looks at it, the world may have moved on. So the call itself decides. A read that would
 /// block is no error, and only a read of 0 bytes is the end of a stream.
@@ -112,7 +112,7 @@ impl Event {
         self.token
     }
 
-    /// What kind of source the event is from.
+    /// The kind of source that the event is from.
     #[must_use]
     pub fn filter(&self) -> Filter {
         self.filter

@@ -10,12 +10,12 @@ use std::{fmt, io, marker::PhantomData};
 /// that a thread starts later inherit its mask. Programs that are started meanwhile inherit it as well. The guard
 /// cannot be sent to another thread, because it restores the mask of the one that made it.
 ///
-/// When the guard is dropped, it restores the mask. It discards what is pending of its signals, except those that were
-/// blocked before, which belong to whoever blocked them, such as a guard that lives longer. A program that is about to
+/// When the guard is dropped, it restores the mask. It also discards pending signals, except those that were blocked
+/// before. They are left to the code that blocked them, such as a guard that lives longer. A program that is about to
 /// exit can forget the guard instead.
 ///
-/// On the kqueue systems, a guard with a signal that was posted sends SIGUSR2 to its own thread to find the end of what
-/// is pending. There a program must not ignore SIGUSR2, and a guard of it is `Unsupported`.
+/// On the kqueue systems, a guard with a signal that was posted sends SIGUSR2 to its own thread to find the end of the
+/// pending ones. There a program must not ignore SIGUSR2, and a guard of it is `Unsupported`.
 ///
 /// ```
 /// use parrot_kqueue::{Kqueue, Signal, SignalGuard, Token};
@@ -45,7 +45,7 @@ impl SignalGuard {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
     }
 
-    /// Adds these signals to the queue, and reports also those that were posted since the guard blocked them.
+    /// Adds these signals to the queue, which also reports those that were posted since the guard blocked them.
     ///
     /// On the kqueue systems, [`Change::add_signal`](crate::Change::add_signal) reports only what is posted from then
     /// on. A signal that arrives while the program reads its configuration or opens files, after the guard was made and

@@ -4,9 +4,9 @@
 //! systems. It does no input or output of its own, and has no runtime and no `unsafe` code. For the common denominator
 //! of many more systems, use mio or polling.
 //!
-//! What only some systems have is left out: the filters AIO, LIO, FS, EXCEPT, PROCDESC, JAIL and MACHPORT, following a
-//! process to its children (NOTE_TRACK), opening, closing and reading of files (NOTE_OPEN, NOTE_CLOSE, NOTE_READ), and
-//! a number of the program's own in the event of a waker (NOTE_FFCOPY).
+//! Features of only some systems are left out: the filters AIO, LIO, FS, EXCEPT, PROCDESC, JAIL and MACHPORT, following
+//! a process to its children (NOTE_TRACK), opening, closing and reading of files (NOTE_OPEN, NOTE_CLOSE, NOTE_READ),
+//! and a number of the program's own in the event of a waker (NOTE_FFCOPY).
 //!
 //! ```
 //! use parrot_kqueue::{Change, Events, Kqueue, Schedule, TimerId, Token};
@@ -113,8 +113,8 @@
 //! # What differs
 //!
 //! Everything else is the same on every system, and a suite of more than 220 tests checks that. It has run on Linux and
-//! FreeBSD 13. The other systems are linted only. What a system does not have is `Unsupported`, with a message that
-//! names what is missing.
+//! FreeBSD 13. The other systems are linted only. Asking for a feature that a system does not have
+//! fails with `Unsupported`, and the message names the feature.
 //!
 #![doc = include_str!("../differences.md")]
 //!
@@ -167,7 +167,7 @@ pub use waker::Waker;
 /// ```
 pub const BACKEND: &str = sys::BACKEND;
 
-/// Programs rely on these: a queue moves to the thread that runs it, and wakers go anywhere.
+/// Programs rely on these. A queue moves to the thread that runs it, and wakers go anywhere.
 const _: () = {
     const fn is_send<T: Send>() {}
     const fn is_send_and_sync<T: Send + Sync>() {}

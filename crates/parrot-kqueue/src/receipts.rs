@@ -33,7 +33,7 @@ impl From<Failure> for io::Error {
             Failure::System(number) => io::Error::from_raw_os_error(number),
             Failure::NotFound => io::Error::new(
                 ErrorKind::NotFound,
-                "nothing is registered there; it was never added, was deleted, or was a one-shot that fired",
+                "nothing is registered there (it was never added, was deleted, or was a one-shot that fired)",
             ),
             #[cfg(target_os = "linux")]
             Failure::AlreadyExists(why) => io::Error::new(ErrorKind::AlreadyExists, why),

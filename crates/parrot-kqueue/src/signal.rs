@@ -34,13 +34,13 @@ macro_rules! signals {
 }
 
 signals! {
-    /// SIGHUP: the terminal is gone. A daemon reloads its configuration by custom.
+    /// SIGHUP: the terminal is gone. By custom, a daemon reloads its configuration.
     Hangup = SIGHUP;
     /// SIGINT: Ctrl-C.
     Interrupt = SIGINT;
     /// SIGQUIT: Ctrl-\.
     Quit = SIGQUIT;
-    /// SIGPIPE: a write to a pipe or socket that nobody reads. `std` ignores it in a Rust program.
+    /// SIGPIPE: a write to a pipe or socket without a reader. `std` ignores it in a Rust program.
     Pipe = SIGPIPE;
     /// SIGALRM: `alarm` or `setitimer`.
     Alarm = SIGALRM;

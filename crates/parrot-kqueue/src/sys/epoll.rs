@@ -122,7 +122,7 @@ impl Queue {
     }
 
     /// Fetches the events behind those of the queue's own descriptors that stand for many. They share the room that the
-    /// Reads have left. That is at least a place each, since each had one in the list.
+    /// Reads have left, which is at least a place each, since each took one in the list.
     #[cold]
     fn collect(&self, mut ready: Ready, buffer: &mut Buffer, list: &mut Vec<Event>) -> io::Result<()> {
         let capacity = buffer.raw.len();

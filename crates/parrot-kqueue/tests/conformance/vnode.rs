@@ -1,6 +1,6 @@
 //! The Vnode filter.
 //!
-//! What Linux returns without /proc has no test, because that takes a mount namespace.
+//! The error on Linux without /proc has no test, because that takes a mount namespace.
 
 use super::{
     differences::{Difference, here, skipped},

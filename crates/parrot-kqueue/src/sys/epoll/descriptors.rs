@@ -132,7 +132,7 @@ fn arm(set: &Epoll, descriptor: BorrowedFd<'_>, mut event: EpollEvent, known: bo
     };
     armed.map_err(|errno| match errno {
         Errno::EPERM => Failure::Unsupported(
-            "epoll does not take this kind of file; a regular file is always ready, so watch it with Change::add_vnode",
+            "epoll does not watch this kind of file, so watch a regular file with Change::add_vnode",
         ),
         Errno::ELOOP => Failure::Unsupported(
             "epoll takes at most four queues in a row and none in a circle (epoll_ctl(2)), so register with the outer \
@@ -142,7 +142,7 @@ fn arm(set: &Epoll, descriptor: BorrowedFd<'_>, mut event: EpollEvent, known: bo
     })
 }
 
-/// What is asked of epoll for a registration.
+/// The request to epoll for a registration.
 fn interest(descriptor: BorrowedFd<'_>, direction: Direction, tag: Tag) -> EpollEvent {
     let mut flags = match direction {
         // The peer's half-close has to be asked for. So has urgent data, which ends a read early with more behind it.

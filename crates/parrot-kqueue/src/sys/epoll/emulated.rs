@@ -49,7 +49,7 @@ impl Emulated {
         self.filter(change.source.filter()).ok_or(Failure::NotFound)?.apply(outer, change)
     }
 
-    /// Adds at most `room` events from behind the descriptor with this mark to the list. What is left stays ready.
+    /// Adds at most `room` events from behind the descriptor with this mark to the list. The rest stays ready.
     pub(super) fn collect(&mut self, mark: Mark, room: usize, list: &mut Vec<Event>) -> io::Result<()> {
         self.filter(mark.filter).map_or(Ok(()), |filter| filter.collect(mark.index, room, list))
     }

@@ -12,7 +12,7 @@ pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
     /// Reads what is pending, without waiting, when the guard goes. It has only the signals that were not blocked
-    /// before, because the others belong to whoever blocked them.
+    /// before. The others are left to the code that blocked them.
     pending: SignalFd,
 }
 

@@ -1,4 +1,4 @@
-//! What is particular to each filter: the names of its sources, what an add asks for, and what its events mean.
+//! Everything that differs between filters: the names of sources, the arguments of an add, and the meaning of events.
 
 use super::{raw::Name, timers};
 use crate::{
@@ -29,7 +29,7 @@ fn ident(descriptor: BorrowedFd<'_>) -> usize {
     descriptor.as_raw_fd().unsigned_abs() as usize
 }
 
-/// What an add says in `fflags` and `data`.
+/// The `fflags` and `data` of an add.
 pub(super) fn wanted(wanted: Wanted) -> Result<(FilterFlag, isize), Failure> {
     Ok(match wanted {
         Wanted::Everything => (FilterFlag::empty(), 0),
@@ -43,7 +43,7 @@ pub(super) fn wanted(wanted: Wanted) -> Result<(FilterFlag, isize), Failure> {
     })
 }
 
-/// What a registration that has fired was added with.
+/// The arguments of a registration that has fired.
 pub(super) struct Fired {
     /// FreeBSD reports more than this if it happens at the same time.
     pub(super) wanted: FilterFlag,
@@ -105,14 +105,14 @@ pub(super) const STATUS: FilterFlag = FilterFlag::NOTE_EXITSTATUS;
 #[cfg(not(target_vendor = "apple"))]
 pub(super) const STATUS: FilterFlag = FilterFlag::empty();
 
-/// What a process does, here and in kqueue.
+/// The events of a process, here and in kqueue.
 const PROCESS_FLAGS: [(ProcessEvents, FilterFlag); 3] = [
     (ProcessEvents::EXIT, FilterFlag::NOTE_EXIT),
     (ProcessEvents::FORK, FilterFlag::NOTE_FORK),
     (ProcessEvents::EXEC, FilterFlag::NOTE_EXEC),
 ];
 
-/// What happens to a file, here and in kqueue.
+/// The events of a file, here and in kqueue.
 const VNODE_FLAGS: [(VnodeEvents, FilterFlag); 7] = [
     (VnodeEvents::DELETE, FilterFlag::NOTE_DELETE),
     (VnodeEvents::WRITE, FilterFlag::NOTE_WRITE),

@@ -27,10 +27,10 @@ const STOPS: [signal::Signal; 3] = [signal::Signal::SIGTSTP, signal::Signal::SIG
 pub(crate) struct Guard {
     signals: SigSet,
     before: SigSet,
-    /// Those of `signals` that were not blocked before. The others belong to whoever blocked them.
+    /// The signals that were not blocked before. The others are left to the code that blocked them.
     own: SigSet,
     posted: Kqueue,
-    /// What `posted` has reported of `own`, and what may therefore be pending.
+    /// The signals of `own` that `posted` has reported, and that may therefore be pending.
     seen: Cell<SigSet>,
 }
 
@@ -38,10 +38,7 @@ impl Guard {
     pub(crate) fn block(signals: &[Signal]) -> io::Result<Self> {
         let signals: SigSet = signals.iter().map(|signal| signal.system()).collect();
         if signals.contains(LAST) {
-            return Err(Failure::Unsupported(
-                "a guard cannot block User2, because it needs that signal itself; use User1",
-            )
-            .into());
+            return Err(Failure::Unsupported("a guard needs the signal User2 for itself, so use User1").into());
         }
         let posted = kqueue()?;
         let watch: Vec<_> = signals.iter().map(watch).collect();

@@ -13,8 +13,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What the clones of a waker share with the queue. The queue keeps the pipe until the last use is reported, so that
-/// a thread may use its waker and end. Closed, the pipe leaves the queue.
+/// The part of a waker that its clones share with the queue. The queue keeps the pipe until the last use is reported,
+/// so that a thread may use its waker and end. Closed, the pipe leaves the queue.
 struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,

@@ -7,7 +7,7 @@ use nix::{
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
 };
 
-/// What a refusal turns out to be.
+/// The reason of a refusal.
 pub(super) enum Answer {
     Watched,
     /// The process had already ended, and this is the event.
@@ -49,7 +49,7 @@ pub(super) fn try_again(kqueue: &Kqueue, change: &KEvent, error: i32) -> Answer 
     }
 }
 
-/// What is left of a process that the kernel no longer finds.
+/// The remains of a process that the kernel no longer finds.
 enum Found {
     Nothing,
     /// A child that has ended, without a status.

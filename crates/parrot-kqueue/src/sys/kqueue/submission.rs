@@ -1,4 +1,4 @@
-//! Changes on their way to the kernel, in one list and one call, with an answer for each.
+//! Changes on their way to the kernel, in one list and one call, with a receipt for each.
 
 use super::{
     super::table::{Direction, Table},
@@ -30,7 +30,7 @@ struct Tag {
     has_low_water: bool,
 }
 
-/// What a source was added with, to be repeated when it is enabled or disabled.
+/// The arguments of an add, to be repeated when the source is enabled or disabled.
 #[derive(Clone, Copy)]
 struct Registration {
     token: Token,
@@ -50,8 +50,8 @@ impl Registration {
         KEvent::new(name.ident, name.filter, flags, self.fflags, self.data, self.token.0.cast_signed())
     }
 
-    /// What to repeat for a registration that is there. macOS starts a timer anew with every change (filt_timertouch in
-    /// XNU bsd/kern/kern_event.c), so one that fires once gets the time that is left.
+    /// The arguments to repeat for a registration that is there. macOS restarts a timer with every change
+    /// (filt_timertouch in XNU bsd/kern/kern_event.c), so one that fires once gets the time that is left.
     fn again(self) -> Self {
         let Some(due) = self.due.filter(|_| cfg!(target_vendor = "apple")) else { return self };
         let (fflags, data) = timers::in_units(due.saturating_duration_since(Instant::now()));
@@ -68,7 +68,7 @@ pub(super) struct Submission {
     answers: Vec<KEvent>,
     /// Tokens and modes of Read and Write.
     table: Table<Tag>,
-    /// What is registered besides Read and Write, and Read and Write with a low-water mark. Entries of one-shots go
+    /// Registrations of all other filters, and of Read and Write with a low-water mark. Entries of one-shots go
     /// when they fire. A stale entry costs a delete that finds nothing.
     others: HashMap<Name, Registration>,
     /// Children that had ended before they were added.
@@ -157,7 +157,7 @@ impl Submission {
         old != new || mode.contains(Mode::ONE_SHOT)
     }
 
-    /// What was last registered of a descriptor. Only the kernel knows whether it still is.
+    /// The last registration of a descriptor. Only the kernel knows whether it still exists.
     fn known_descriptor(&mut self, name: Name, descriptor: BorrowedFd<'_>, direction: Direction) -> Registration {
         let (token, tag) = match self.table.existing(descriptor) {
             Some(entry) => (entry.token(direction), entry.tag(direction)),
@@ -215,7 +215,7 @@ impl Submission {
         }
     }
 
-    /// What a registration that has fired was added with. Forgets the registration if the event removes it from the
+    /// The arguments of a registration that has fired. Forgets the registration if the event removes it from the
     /// kernel, as for one-shots and processes that have ended.
     #[inline]
     pub(super) fn fired(&mut self, kqueue: &Kqueue, raw: &KEvent) -> Fired {

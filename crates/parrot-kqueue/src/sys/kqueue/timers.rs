@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 /// The unit of nanoseconds. `None` where there are only milliseconds (DragonFly sys/sys/event.h has no units).
 ///
-/// NetBSD (from 10) and OpenBSD (from 7.4) number their units 0 to 3 where the others have bits (sys/event.h of each);
-/// nix does not have them. Both take the finer units and round them up to ticks.
+/// NetBSD (from 10) and OpenBSD (from 7.4) number their units 0 to 3, and nix does not have them. The others have bits
+/// (sys/event.h of each). NetBSD and OpenBSD accept the finer units and round them up to ticks.
 const NANOSECONDS: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
     None
 } else if cfg!(any(target_os = "netbsd", target_os = "openbsd")) {

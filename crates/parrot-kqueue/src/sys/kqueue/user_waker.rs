@@ -14,8 +14,8 @@ use std::{
 /// next.
 const NUMBER: FilterFlag = FilterFlag::NOTE_FFLAGSMASK;
 
-/// What the clones of a waker share. The last of them deletes the registration. If there may be a use that was not
-/// reported yet, that is left to the report, so that a thread may use its waker and end.
+/// The part of a waker that its clones share. The last of them deletes the registration. If there may be a use that was
+/// not reported yet, that is left to the report, so that a thread may use its waker and end.
 struct Registration {
     kqueue: Weak<Kqueue>,
     ident: usize,

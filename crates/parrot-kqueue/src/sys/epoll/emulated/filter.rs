@@ -1,4 +1,4 @@
-//! What every emulated filter can do, and what each of its registrations has.
+//! The interface of an emulated filter, and the common part of its registrations.
 
 use crate::{
     Change, Event, Token,
@@ -13,7 +13,7 @@ pub(super) trait EmulatedFilter {
     /// Makes a change to a source of this filter.
     fn apply(&mut self, outer: &Epoll, change: &Change<'_>) -> Result<(), Failure>;
 
-    /// Adds at most `room` events from behind the descriptor with this index to the list. What is left stays ready.
+    /// Adds at most `room` events from behind the descriptor with this index to the list. The rest stays ready.
     fn collect(&mut self, index: u32, room: usize, list: &mut Vec<Event>) -> io::Result<()>;
 }
 
@@ -36,7 +36,7 @@ impl<F: OnFirstUse> EmulatedFilter for Option<F> {
     }
 }
 
-/// What every registration has: its token, its mode, and whether it is enabled.
+/// The common part of every registration.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     pub(super) token: Token,

@@ -35,7 +35,7 @@ impl Mark {
         Some(Mark { filter: *filter, index: data as u32, shared: data & SHARED != 0 })
     }
 
-    /// What is asked of epoll for the descriptor.
+    /// The request to epoll for the descriptor.
     pub(crate) fn interest(self) -> EpollEvent {
         let shared = if self.shared { SHARED } else { 0 };
         EpollEvent::new(EpollFlags::EPOLLIN, OWN | shared | (self.filter as u64) << 32 | u64::from(self.index))

@@ -70,8 +70,7 @@ impl Signals {
     fn add(&mut self, signal: Signal, held: Held) -> Result<(), Failure> {
         if !SigSet::thread_get_mask()?.contains(signal.system()) {
             return Err(Failure::Invalid(
-                "the signal is not blocked in this thread, so on Linux no queue would see it; block it with \
-                 a SignalGuard first",
+                "on Linux no queue sees an unblocked signal, so block it in this thread with a SignalGuard first",
             ));
         }
         match self.held.iter_mut().find(|(held_signal, _)| *held_signal == signal) {

@@ -36,7 +36,7 @@ pub(super) struct Vnodes {
     files: Files,
 }
 
-/// What is registered, by the number of the caller's descriptor.
+/// All registrations, by the number of the caller's descriptor.
 #[derive(Default)]
 struct Files {
     registrations: HashMap<i32, Registration>,
@@ -55,7 +55,7 @@ struct Registration {
     watch: i32,
     length: i64,
     links: u64,
-    /// What has happened and is wanted, but not reported yet.
+    /// Wanted events that were not reported yet.
     happened: VnodeEvents,
     /// Whether it stands in `Files::due`.
     queued: bool,
@@ -173,7 +173,7 @@ impl Vnodes {
         Ok(self.unwatch(unused)?)
     }
 
-    /// What happens while a registration is disabled is reported when it is enabled.
+    /// Events of a disabled registration are reported when it is enabled.
     fn set_enabled(&mut self, file: BorrowedFd<'_>, enabled: bool) -> Result<(), Failure> {
         let number = file.as_raw_fd();
         let registration = self.files.registrations.get_mut(&number).ok_or(Failure::NotFound)?;

@@ -13,8 +13,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// What the clones of a waker share with the queue. The queue keeps the eventfd until the last use is reported, so that
-/// a thread may use its waker and end.
+/// The part of a waker that its clones share with the queue. The queue keeps the eventfd until the last use is
+/// reported, so that a thread may use its waker and end.
 struct Shared {
     descriptor: OwnedFd,
     /// Whether the eventfd has a use that was not reported yet. Locked while the eventfd is written or read, so that

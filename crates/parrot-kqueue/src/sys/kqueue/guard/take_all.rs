@@ -1,6 +1,6 @@
 //! Takes what is pending, up to a signal that the thread has sent to itself.
 //!
-//! sigwait takes the lowest number first. What is pending for the process comes before or together with what is pending
+//! sigwait takes the lowest number first. Signals for the process come before or together with signals that are pending
 //! for the thread (`kern_sigtimedwait` in FreeBSD and DragonFly kern_sig.c, `sigtimedwait1` in NetBSD sys_sig.c,
 //! `__sigwait_nocancel` in XNU kern_sig.c). So the last signal comes last.
 
