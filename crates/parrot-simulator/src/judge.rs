@@ -311,68 +311,12 @@ impl SimulatedHost {
     pub(crate) fn check_turn(&mut self, seen: Snapshot) {
         self.settle_refused(false);
         (self.lent, self.capacity) = (seen.lent, seen.capacity);
-        let mut holders = 0;
         for position in 0..self.open.len() {
             let index = self.open[position];
-            let connection = &mut self.connections[index];
-            if std::mem::take(&mut connection.active_in_turn) {
-                connection.active_until = self.time;
-            }
-            let connection = &self.connections[index];
-            holders += usize::from(connection.owed() > 0);
-            // The event list had no room for this connection's next event, so the loop cannot know of it yet.
-            let unreported = connection.edge && connection.owed() == 0 && seen.lent >= seen.capacity;
-            // Buffers that are free at the end of the turn belong to the connections that wait longest.
-            let waits = connection.hinted
-                && connection.memory_short.is_none()
-                && !self.may_lack_buffer(connection)
-                && connection.unreceived() > 0
-                && connection.owed() == 0
-                && (seen.lent >= seen.capacity || seen.waiting > 0);
-            let ready = (connection.hinted
-                && connection.readable()
-                && !unreported
-                && !waits
-                && !self.may_leave_input(connection))
-                || (connection.owed() > 0 && !connection.blocked && connection.memory_short.is_none());
-            let used_up = ready && connection.turn == self.tally.turns && connection.calls_in_turn >= CALLS_IN_VAIN;
-            let wait = if ready { connection.unserved_turns + 1 } else { 0 };
-            let since = if waits { connection.waiting_since.or(Some(self.buffers_returned)) } else { None };
-            let places = if connection.waiting_since.is_some() { connection.waiting_places } else { self.open.len() };
-            let passed_over = since.map_or(0, |since| self.buffers_returned - since);
-            let excused = if self.is_excused(connection) { self.turn_time } else { connection.excused };
-            let is_idle = self.idle_close_due(connection).is_some_and(|due| due <= self.turn_time);
-            let idle_turns = if is_idle { connection.idle_turns + 1 } else { 0 };
-            let (promise, what) = if let Some(reason) = connection.ended {
-                (Promise::Close, format!("has ended ({reason}) and is not closed"))
-            } else if let Some(n) = connection.message {
-                (Promise::Log, format!("has received {n} bytes that were not logged"))
-            } else if connection.served() && connection.end_received && connection.owed() == 0 && !connection.shut {
-                (Promise::ShutDown, "was sent all it is owed, but is not shut down".to_owned())
-            } else if connection.watch_write.is_some() && connection.owed() == 0 {
-                (Promise::Busy, "is watched for room with nothing to send".to_owned())
-            } else if idle_turns > IDLE_CLOSE_TURNS {
-                (Promise::Idle, "is idle and not closed".to_owned())
-            } else if wait > PATIENCE {
-                (Promise::Fair, format!("is ready and not served for {wait} turns"))
-            } else if passed_over > RETURNS_PER_PLACE * (places as u64 + 1) {
-                (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
-            } else {
-                if self.is_full(connection) {
-                    self.coverage.count(Point::OutputFull);
-                }
-                if used_up {
-                    self.coverage.count(Point::ServingUsedUp);
-                }
-                self.connections[index].idle_turns = idle_turns;
-                self.connections[index].excused = excused;
-                self.connections[index].unserved_turns = wait;
-                self.connections[index].waiting_since = since;
-                self.connections[index].waiting_places = places;
-                continue;
-            };
-            self.broken(promise, || format!("connection {index} {what}"));
+            self.observe(index, &seen);
+            self.check_connection(index);
         }
+        let holders = self.open.iter().filter(|index| self.connections[**index].owed() > 0).count();
         if seen.lent == seen.capacity {
             self.coverage.count(Point::PoolEmpty);
         }
@@ -397,6 +341,71 @@ impl SimulatedHost {
         if self.killed.is_some() {
             self.broken(Promise::Ended, || "the server goes on after a second signal".to_owned());
         }
+    }
+
+    /// Updates how long a connection has been idle, unserved or waiting for a buffer at the end of a turn.
+    fn observe(&mut self, index: usize, seen: &Snapshot) {
+        let connection = &mut self.connections[index];
+        if std::mem::take(&mut connection.active_in_turn) {
+            connection.active_until = self.time;
+        }
+        let connection = &self.connections[index];
+        let (owes, memory_short) = (connection.owed() > 0, connection.memory_short.is_some());
+        let no_buffer = !owes && seen.lent >= seen.capacity;
+        // The event list had no room for this connection's next event, so the loop cannot know of it yet.
+        let unreported = connection.edge && no_buffer;
+        // Buffers that are free at the end of the turn belong to the connections that wait longest.
+        let waits = connection.hinted
+            && !memory_short
+            && !self.may_lack_buffer(connection)
+            && connection.unreceived() > 0
+            && (no_buffer || (!owes && seen.waiting > 0));
+        let has_input = connection.hinted && connection.readable() && !self.may_leave_input(connection);
+        let ready = (has_input && !unreported && !waits) || (owes && !connection.blocked && !memory_short);
+        let is_idle = self.idle_close_due(connection).is_some_and(|due| due <= self.turn_time);
+        let is_excused = self.is_excused(connection);
+        if self.is_full(connection) {
+            self.coverage.count(Point::OutputFull);
+        }
+        if ready && connection.turn == self.tally.turns && connection.calls_in_turn >= CALLS_IN_VAIN {
+            self.coverage.count(Point::ServingUsedUp);
+        }
+        let connection = &mut self.connections[index];
+        if is_excused {
+            connection.excused = self.turn_time;
+        }
+        if connection.waiting_since.is_none() {
+            connection.waiting_places = self.open.len();
+        }
+        let since = connection.waiting_since.unwrap_or(self.buffers_returned);
+        connection.waiting_since = waits.then_some(since);
+        connection.idle_turns = if is_idle { connection.idle_turns + 1 } else { 0 };
+        connection.unserved_turns = if ready { connection.unserved_turns + 1 } else { 0 };
+    }
+
+    /// Checks an open connection at the end of a turn.
+    fn check_connection(&mut self, index: usize) {
+        let connection = &self.connections[index];
+        let wait = connection.unserved_turns;
+        let passed_over = connection.waiting_since.map_or(0, |since| self.buffers_returned - since);
+        let (promise, what) = if let Some(reason) = connection.ended {
+            (Promise::Close, format!("has ended ({reason}) and is not closed"))
+        } else if let Some(n) = connection.message {
+            (Promise::Log, format!("has received {n} bytes that were not logged"))
+        } else if connection.served() && connection.end_received && connection.owed() == 0 && !connection.shut {
+            (Promise::ShutDown, "was sent all it is owed, but is not shut down".to_owned())
+        } else if connection.watch_write.is_some() && connection.owed() == 0 {
+            (Promise::Busy, "is watched for room with nothing to send".to_owned())
+        } else if connection.idle_turns > IDLE_CLOSE_TURNS {
+            (Promise::Idle, "is idle and not closed".to_owned())
+        } else if wait > PATIENCE {
+            (Promise::Fair, format!("is ready and not served for {wait} turns"))
+        } else if passed_over > RETURNS_PER_PLACE * (connection.waiting_places as u64 + 1) {
+            (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))
+        } else {
+            return;
+        };
+        self.broken(promise, || format!("connection {index} {what}"));
     }
 
     /// Checks that the loop's own lists stay in proportion to its open connections.
