@@ -59,7 +59,7 @@ fn slow_readers(storm: &mut Storm<'_>) -> Result<()> {
             while peer.push(16 * 1024)? > 0 {
                 ensure!(
                     peer.outstanding() < HELD,
-                    "the server holds {} for a peer that reads a trickle",
+                    "{} are on the way to a peer that reads a trickle",
                     size(peer.outstanding())
                 );
             }
