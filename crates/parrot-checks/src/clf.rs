@@ -32,8 +32,8 @@ impl fmt::Display for Peer<'_> {
 
 /// Writes a log in each format and checks its lines.
 ///
-/// The first byte of the input is the payload limit of the lines, the rest are messages. Each begins with three bytes: the
-/// length of its peer, the length of its payload, and how much longer than its payload it claims to be.
+/// The first byte of the input is the payload limit of the lines, the rest are messages. Each begins with three bytes:
+/// the length of its peer, the length of its payload, and how much longer than its payload it claims to be.
 pub fn check_log_lines(input: &[u8]) {
     let input = &input[..input.len().min(MOST)];
     let [limit, rest @ ..] = input else { return };
@@ -64,8 +64,8 @@ fn messages(mut input: &[u8]) -> Vec<Message<'_>> {
 /// The log of these messages, one line for each.
 fn lines(messages: &[Message<'_>], format: Format, limit: usize) -> Vec<String> {
     let (mut reader, end) = pipe().expect("a pipe");
-    // Read meanwhile, because the log may be longer than a pipe, and on FreeBSD a write of 8 KiB and more ends only when
-    // all of it was read (`pipe_direct_write` in sys/kern/sys_pipe.c).
+    // Read meanwhile, because the log may be longer than a pipe, and on FreeBSD a write of 8 KiB and more ends only
+    // when all of it was read (`pipe_direct_write` in sys/kern/sys_pipe.c).
     let reads = thread::spawn(move || {
         let mut log = Vec::new();
         reader.read_to_end(&mut log).map(|_| log)

@@ -108,8 +108,8 @@ impl Checked {
         checked.finish();
     }
 
-    /// All that the next steps depend on: the connection without the values of its bytes and its clock, the pool's spare
-    /// buffers, and the model.
+    /// All that the next steps depend on: the connection without the values of its bytes and its clock, the pool's
+    /// spare buffers, and the model.
     pub fn state(&self) -> String {
         let connection = format!("{:?}", self.connection);
         let connection = without(&connection, "bytes: [", "]");

@@ -1,7 +1,7 @@
 //! What must hold of any input, for tests and fuzz targets.
 //!
-//! The targets in `fuzz` feed new inputs to these checks, and the tests of this crate replay `fuzz/corpus`. A check panics
-//! if its input breaks what must hold.
+//! The targets in `fuzz` feed new inputs to these checks, and the tests of this crate replay `fuzz/corpus`. A check
+//! panics if its input breaks what must hold.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -122,8 +122,8 @@ impl BufferPool {
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
-    /// Creates a pool like [`new`](BufferPool::new), with buffers made by `allocate`. That function returns as many bytes
-    /// as it is asked for, of any value, or `None` if there is no memory. Make connections for such a pool with
+    /// Creates a pool like [`new`](BufferPool::new), with buffers made by `allocate`. That function returns as many
+    /// bytes as it is asked for, of any value, or `None` if there is no memory. Make connections for such a pool with
     /// [`connection`](BufferPool::connection).
     ///
     /// ```

@@ -1,9 +1,9 @@
 //! The CPU time of a logged message: event, layer and the writer's thread.
 //!
 //! `cargo bench -p parrot-log` logs 12-byte messages at 200,000 a second, in bursts of 64 as an event loop does in one
-//! turn, and divides the CPU time of the caller and of all other threads by the messages. It does not run at full speed,
-//! because an overrun log drops lines and dropping is cheap. The output has the median of five rounds, the lowest and the
-//! highest sum, and the dropped lines of all rounds.
+//! turn, and divides the CPU time of the caller and of all other threads by the messages. It does not run at full
+//! speed, because an overrun log drops lines and dropping is cheap. The output has the median of five rounds, the
+//! lowest and the highest sum, and the dropped lines of all rounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

@@ -6,8 +6,8 @@ use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
 /// Formats the current second in a time zone and keeps the text until the second changes.
 ///
-/// The offset is looked up with each new second, so a change to or from daylight saving time shows at once. The zone was
-/// read when the clock was made. No file is read later, in a loop that must not wait for a disk.
+/// The offset is looked up with each new second, so a change to or from daylight saving time shows at once. The zone
+/// was read when the clock was made. No file is read later, in a loop that must not wait for a disk.
 #[derive(Debug)]
 pub(crate) struct LocalClock {
     zone: TimeZone,

@@ -11,11 +11,11 @@ use crate::pipe::write_at_once;
 
 /// A destination for ordinary tracing output that drops and counts what its reader does not take, instead of waiting.
 ///
-/// Before each write it checks that the descriptor has room, and it writes at most `PIPE_BUF` bytes, which a pipe that has
-/// room takes without blocking (pipe(7); 512 bytes on macOS and the BSDs, 4,096 on Linux). A [`Writer`](crate::Writer) on
-/// the same pipe (`program 2>&1 | reader`) cannot fill it in between. Another process can, and then the write blocks, as
-/// it does when the disk under a regular file is slow. The flags of the descriptor stay as they are. A line with the
-/// number of dropped records follows as soon as there is room again.
+/// Before each write it checks that the descriptor has room, and it writes at most `PIPE_BUF` bytes, which a pipe that
+/// has room takes without blocking (pipe(7); 512 bytes on macOS and the BSDs, 4,096 on Linux). A
+/// [`Writer`](crate::Writer) on the same pipe (`program 2>&1 | reader`) cannot fill it in between. Another process can,
+/// and then the write blocks, as it does when the disk under a regular file is slow. The flags of the descriptor stay
+/// as they are. A line with the number of dropped records follows as soon as there is room again.
 ///
 /// ```no_run
 /// use parrot_log::Diagnostics;

@@ -1,7 +1,7 @@
 //! Writes that never block, for a pipe that the log and the diagnostics share (`program 2>&1 | reader`).
 //!
-//! Asking whether the pipe has room and then writing takes two steps. A lock around both keeps the other writers of this
-//! process from filling the pipe in between.
+//! Asking whether the pipe has room and then writing takes two steps. A lock around both keeps the other writers of
+//! this process from filling the pipe in between.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -15,8 +15,8 @@ use rustix::pipe::PIPE_BUF;
 /// Held during two system calls that do not block.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Writes the first bytes of `bytes`, at most `PIPE_BUF`. A pipe that has room takes that many at once (pipe(7); 512 bytes
-/// on macOS and the BSDs, 4,096 on Linux).
+/// Writes the first bytes of `bytes`, at most `PIPE_BUF`. A pipe that has room takes that many at once (pipe(7); 512
+/// bytes on macOS and the BSDs, 4,096 on Linux).
 ///
 /// # Errors
 ///
@@ -33,8 +33,8 @@ pub(crate) fn write_at_once(mut file: &File, bytes: &[u8]) -> io::Result<usize> 
 fn has_room(file: &File) -> bool {
     let mut descriptors = [PollFd::new(file, PollFlags::OUT)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // macOS reports NVAL for devices that it cannot poll (poll(2), BUGS), so those are written to without asking. A pipe
-    // without a reader refuses a write at once, full or not.
+    // macOS reports NVAL for devices that it cannot poll (poll(2), BUGS), so those are written to without asking. A
+    // pipe without a reader refuses a write at once, full or not.
     let room_or_refusal = PollFlags::OUT | PollFlags::NVAL | PollFlags::ERR | PollFlags::HUP;
     match poll(&mut descriptors, Some(&at_once)) {
         Ok(_) => descriptors.iter().all(|descriptor| descriptor.revents().intersects(room_or_refusal)),
@@ -45,8 +45,8 @@ fn has_room(file: &File) -> bool {
 /// Whether two descriptors lead to the same pipe, socket or terminal, so that writing to one can fill the other. Two
 /// descriptors of a regular file do not count, because a regular file is never full in this sense.
 ///
-/// OpenBSD and NetBSD give all pipes the same number, so two different pipes count as one there. That costs some speed and
-/// nothing else.
+/// OpenBSD and NetBSD give all pipes the same number, so two different pipes count as one there. That costs some speed
+/// and nothing else.
 pub(crate) fn same_pipe(one: impl AsFd, other: impl AsFd) -> bool {
     let (Ok(one), Ok(other)) = (fstat(one), fstat(other)) else { return false };
     let regular = FileType::from_raw_mode(one.st_mode) == FileType::RegularFile;

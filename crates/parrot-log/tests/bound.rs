@@ -13,8 +13,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use support::{PATIENCE, dropped_here, log};
 
-/// Two buffers of 512 KiB, one that fills and one that the thread writes, and a pipe. A pipe holds 64 KiB on most systems,
-/// and on none as much as is allowed for here.
+/// Two buffers of 512 KiB, one that fills and one that the thread writes, and a pipe. A pipe holds 64 KiB on most
+/// systems, and on none as much as is allowed for here.
 const MOST_HELD: u64 = (2 * 512 + 256) * 1024;
 
 /// What the program and the reader of its log do.

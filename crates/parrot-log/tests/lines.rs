@@ -212,7 +212,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn one_record_is_one_line_that_decodes_to_its_bytes(payloads in prop::collection::vec(hostile(), 1..20), limit in 0_usize..300) {
+    fn one_record_is_one_line_that_decodes_to_its_bytes(
+        payloads in prop::collection::vec(hostile(), 1..20),
+        limit in 0_usize..300,
+    ) {
         let lines = clf("hostile", limit, || payloads.iter().for_each(|payload| log(payload)));
         prop_assert_eq!(lines.len(), payloads.len());
         for (line, payload) in lines.iter().zip(&payloads) {

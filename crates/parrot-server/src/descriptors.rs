@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// macOS reports a hard limit of "unlimited", but setrlimit accepts no more than this (OPEN_MAX in its sys/syslimits.h).
+/// macOS reports a hard limit of "unlimited", but setrlimit accepts no more than this (OPEN_MAX in its
+/// sys/syslimits.h).
 const OPEN_MAX: u64 = 10_240;
 
 /// Raises the soft limit of descriptors to the hard one, or as near as the system allows.
@@ -23,8 +24,8 @@ pub(crate) fn raise_limit() {
 
 /// How many more descriptors the process can open, where `last` is the one opened last.
 ///
-/// The system gives out the lowest free number, so every number below the next one is in use, and none above it. After the
-/// process has closed some, or inherited numbers with gaps between them, fewer are left than this returns.
+/// The system gives out the lowest free number, so every number below the next one is in use, and none above it. After
+/// the process has closed some, or inherited numbers with gaps between them, fewer are left than this returns.
 ///
 /// # Errors
 ///

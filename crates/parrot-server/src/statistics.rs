@@ -37,8 +37,8 @@ macro_rules! counters {
             pub closed: [Counter; CloseReason::ALL.len()],
         }
 
-        /// What a server has done so far: a snapshot of its counters, each read by itself. `Display` prints one line, which
-        /// leaves out errors that have not happened.
+        /// What a server has done so far: a snapshot of its counters, each read by itself. `Display` prints one line,
+        /// which leaves out errors that have not happened.
         ///
         /// ```
         /// use parrot_server::{CloseReason, Statistics};
@@ -61,7 +61,8 @@ macro_rules! counters {
             /// All counters as they are now.
             #[expect(clippy::indexing_slicing, reason = "the two arrays have the same length")]
             pub fn snapshot(&self) -> Statistics {
-                // Closed connections are read first, so that one that opens and ends meanwhile cannot make more closed than accepted.
+                // Closed connections are read first, so that one that opens and ends meanwhile cannot make more closed
+                // than accepted.
                 let closed: [u64; CloseReason::ALL.len()] = std::array::from_fn(|i| self.closed[i].get());
                 let accepted = self.accepted.get();
                 Statistics {

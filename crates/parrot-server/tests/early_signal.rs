@@ -1,5 +1,5 @@
-//! A signal that arrives while the server is set up drains it like a later one. This test is a program of its own, because
-//! the signal would end libtest's threads, which do not block it.
+//! A signal that arrives while the server is set up drains it like a later one. This test is a program of its own,
+//! because the signal would end libtest's threads, which do not block it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::net::Ipv4Addr;

@@ -106,9 +106,9 @@ fn a_drain_shuts_down_first_and_waits_for_the_peer() {
 
 #[test]
 fn a_drain_accepts_the_backlog() {
-    // The connection and its bytes arrive before the run, so they are in the backlog when the loop sees the drain. Nothing
-    // shows when they have reached the server's side (on FreeBSD a kernel thread carries them over loopback, netisr(9)), so
-    // each attempt gives them more time.
+    // The connection and its bytes arrive before the run, so they are in the backlog when the loop sees the drain.
+    // Nothing shows when they have reached the server's side (on FreeBSD a kernel thread carries them over loopback,
+    // netisr(9)), so each attempt gives them more time.
     let arrived = [0, 20, 200, 2000].into_iter().any(|milliseconds| {
         let server = bind(Limits::default());
         let mut client = TcpStream::connect(server.local_addresses()[0]).unwrap();
@@ -225,8 +225,8 @@ fn urgent_bytes_sent_before_the_accept_are_echoed_too() {
     thread.join().unwrap().unwrap();
 }
 
-/// A peer that has sent until its socket took no more, and that reads nothing, so that it holds a buffer. Also returns how
-/// many bytes it has sent.
+/// A peer that has sent until its socket took no more, and that reads nothing, so that it holds a buffer. Also returns
+/// how many bytes it has sent.
 fn stalled(server: &Running) -> (TcpStream, usize) {
     let client = server.connect();
     let sent = stall(&client);

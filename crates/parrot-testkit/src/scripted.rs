@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-/// A server on a free port of the IPv4 loopback address. Each connection is numbered as accepted and served by `serve` on
-/// a thread of its own.
+/// A server on a free port of the IPv4 loopback address. Each connection is numbered as accepted and served by `serve`
+/// on a thread of its own.
 pub fn serve(serve: impl Fn(u64, TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();

@@ -39,7 +39,8 @@ pub struct Scenario {
     pub(crate) log: Log,
     /// Faults that strace injects.
     pub(crate) inject: &'static [&'static str],
-    /// Networks that it can take place in. The first that can be made is used. Without any it is the machine's loopback.
+    /// Networks that it can take place in. The first that can be made is used. Without any it is the machine's
+    /// loopback.
     pub(crate) network: &'static [Network],
     /// How many times as long as usual the storm lasts.
     pub(crate) length: u32,
@@ -153,8 +154,8 @@ impl Storm<'_> {
     }
 }
 
-/// Demands that the server uses next to no processor time while it has nothing to do. Returns the share, where the system
-/// shows it.
+/// Demands that the server uses next to no processor time while it has nothing to do. Returns the share, where the
+/// system shows it.
 pub(crate) fn rest(server: &Server) -> Result<Option<String>> {
     let window = Duration::from_secs(1);
     let Some(before) = server.usage() else { return Ok(None) };

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use crate::host::ConnectionKey;
 
-/// What a deadline is for. Of two deadlines at the same time the retry comes first, because the connection may then turn out
-/// not to be idle.
+/// What a deadline is for. Of two deadlines at the same time the retry comes first, because the connection may then
+/// turn out not to be idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Due {
     /// The system may have memory for the connection again.

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 use crate::host::ConnectionKey;
 
-/// The most connections served in one turn beside those with events, because a drain or a freed buffer can make thousands
-/// ready at once.
+/// The most connections served in one turn beside those with events, because a drain or a freed buffer can make
+/// thousands ready at once.
 pub(super) const LEFTOVERS_PER_TURN: usize = 1024;
 
-/// How many connections are received from before the first of them is sent to. Receiving and sending use different paths
-/// through the kernel, and each is faster while its path is warm. docs/benchmarks.md has the figures.
+/// How many connections are received from before the first of them is sent to. Receiving and sending use different
+/// paths through the kernel, and each is faster while its path is warm. docs/benchmarks.md has the figures.
 const RECEIVES_AHEAD: usize = 32;
 
-/// How many bytes are received before they are sent. More than this is sent sooner, while it is still in the processor's
-/// cache, and from the buffer that the next connection receives into.
+/// How many bytes are received before they are sent. More than this is sent sooner, while it is still in the
+/// processor's cache, and from the buffer that the next connection receives into.
 const BYTES_AHEAD: usize = 64 * 1024;
 
 /// Whether a connection is in one of the lists that outlive a turn. Only [`Lists`] changes it.

@@ -2,9 +2,9 @@
 
 /// The state between the queue's events and the calls that follow them.
 ///
-/// Reads are edge-triggered. An edge is remembered until a receive shows that the socket is empty, so a connection can stop
-/// being read (buffer full, no buffer, share of the turn used up) without a system call and without a spin. Writes are
-/// watched, level-triggered, only while bytes are left over.
+/// Reads are edge-triggered. An edge is remembered until a receive shows that the socket is empty, so a connection can
+/// stop being read (buffer full, no buffer, share of the turn used up) without a system call and without a spin. Writes
+/// are watched, level-triggered, only while bytes are left over.
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     readable: bool,
@@ -27,8 +27,8 @@ impl Readiness {
         self.blocked = false;
     }
 
-    /// The socket has to be read until it is seen empty, although no event says what is in it. Urgent data may be there, so
-    /// a short receive does not show that it is empty.
+    /// The socket has to be read until it is seen empty, although no event says what is in it. Urgent data may be
+    /// there, so a short receive does not show that it is empty.
     pub(super) fn suspect_input(&mut self) {
         self.readable = true;
         self.read_on = true;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receive_short_of_the_counted_bytes_has_stopped_at_urgent_data() {
+    fn a_receive_short_of_the_count_has_stopped_at_urgent_data() {
         let mut readiness = reported(false, Some(8));
         assert!(!readiness.received(5, 10));
         assert!(readiness.is_readable());

@@ -1,4 +1,4 @@
-//! Who is served, and what follows from it for the queue and the lists.
+//! Chooses the connections that are served, and keeps the queue and the lists up to date with each.
 
 use parrot_conn::CloseReason;
 

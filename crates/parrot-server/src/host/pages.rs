@@ -1,7 +1,7 @@
 //! The memory of a buffer: pages of its own, which the system gets back as soon as the buffer is freed.
 //!
-//! Heap memory would stay with the process after a burst. An allocator can return only what lies above everything still in
-//! use, and it raises the size from which it maps pages when the first such buffer is freed (mallopt(3),
+//! Heap memory would stay with the process after a burst. An allocator can return only what lies above everything still
+//! in use, and it raises the size from which it maps pages when the first such buffer is freed (mallopt(3),
 //! `M_MMAP_THRESHOLD`).
 
 use memmap2::MmapMut;

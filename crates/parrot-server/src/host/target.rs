@@ -21,8 +21,8 @@ pub enum Target {
     Connection(ConnectionKey),
 }
 
-/// A connection's generation is in the upper half of its token and is never 0, so everything else has the numbers of the
-/// lower half: first the listeners, then the signals, then the waker.
+/// A connection's generation is in the upper half of its token and is never 0, so everything else has the numbers of
+/// the lower half: first the listeners, then the signals, then the waker.
 const FIRST_SIGNAL: usize = 1 << 31;
 const WAKE: usize = u32::MAX as usize;
 

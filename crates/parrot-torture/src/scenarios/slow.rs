@@ -145,8 +145,8 @@ pub(super) fn all_back(peers: Vec<Peer>) -> Result<()> {
     finished_all_back(peers)
 }
 
-/// The same for peers that have finished. They must not do so twice, because FreeBSD takes the second time as a sign that
-/// the peer does not want to receive either (`tcp_usrclosed` in sys/netinet/tcp_usrreq.c, FIN_WAIT_2).
+/// The same for peers that have finished. They must not do so twice, because FreeBSD takes the second time as a sign
+/// that the peer does not want to receive either (`tcp_usrclosed` in sys/netinet/tcp_usrreq.c, FIN_WAIT_2).
 pub(super) fn finished_all_back(mut peers: Vec<Peer>) -> Result<()> {
     let start = Instant::now();
     while peers.iter().any(|peer| peer.outstanding() > 0) && start.elapsed() < PATIENCE {

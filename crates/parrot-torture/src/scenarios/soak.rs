@@ -69,7 +69,8 @@ fn no_growth(samples: &[(Duration, Usage)], peers: usize, short: bool) -> Result
     let (early, late) = (share(second), share(last));
     ensure!(short || late <= 2.0 * early + 20.0, "the processor share grows: {early:.0} % early, {late:.0} % late");
     Ok(format!(
-        "memory at most {} in the second quarter, {} in the last; {} descriptors, {}; processor {early:.0} %, {late:.0} %",
+        "memory at most {} in the second quarter, {} in the last; {} descriptors, {}; processor {early:.0} %, \
+         {late:.0} %",
         size(memory(second)),
         size(memory(last)),
         descriptors(second),
