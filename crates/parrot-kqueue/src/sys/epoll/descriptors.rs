@@ -57,9 +57,14 @@ impl Descriptors {
             Action::Disable => (tag.without(Tag::ENABLED).without(Tag::KNOWN), remove()),
             Action::Delete => (gone, remove()),
         };
-        entry.set_tag(direction, if changed.is_ok() { next } else { gone });
-        changed.map_err(|errno| match errno {
+        match changed {
+            Ok(()) => entry.set_tag(direction, next),
             // The number stands for another file than the one that was registered, or for none.
+            Err(Errno::ENOENT) => entry.set_tag(direction, gone),
+            // The registration is as it was, so that the change can be tried again.
+            Err(_) => {}
+        }
+        changed.map_err(|errno| match errno {
             Errno::ENOENT => Failure::NotFound,
             errno => errno.into(),
         })
