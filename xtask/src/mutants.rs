@@ -52,7 +52,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "accept without limit",
         file: "event_loop/accepting.rs",
-        old: "const ACCEPTS_PER_TURN: usize = 64;",
+        old: "const ACCEPTS_PER_TURN: usize = 256;",
         new: "const ACCEPTS_PER_TURN: usize = usize::MAX;",
     },
     Mutant {
@@ -120,7 +120,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a drain does not accept",
         file: "event_loop/drain.rs",
-        old: "if !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty {",
+        old: "if !self.acceptor.is_paused() && self.accept(index, None) == Backlog::Empty {",
         new: "if true {",
     },
     Mutant {

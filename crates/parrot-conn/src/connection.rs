@@ -230,6 +230,11 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         self.close_reason.is_none() && self.write_open && finished && self.to_send().is_empty()
     }
 
+    /// Whether the peer has ended its stream.
+    pub fn has_input_ended(&self) -> bool {
+        self.input == Input::Ended
+    }
+
     /// Records that the write side is shut down.
     pub fn shut_down(&mut self) {
         self.write_open = false;

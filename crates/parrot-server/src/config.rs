@@ -31,6 +31,12 @@ pub struct Config {
     /// Whether [`Server::bind`](crate::Server::bind) raises the process's soft limit of descriptors to the hard one (the
     /// default).
     pub raise_descriptor_limit: bool,
+    /// How long a connection may be quiet before the system probes whether its peer is still there (TCP keepalive). A peer
+    /// that does not reply to three probes, a third of this time apart, is gone, and its connection ends with
+    /// [`CloseReason::Reset`](crate::CloseReason::Reset). A quiet peer that is still there stays. Five minutes by default,
+    /// `None` for no probes. From one second to about nine hours, shorter and longer times count as these. OpenBSD has one
+    /// time for all sockets (`net.inet.tcp.keepidle`), so there this only switches probes on.
+    pub keepalive: Option<Duration>,
     /// What connections may take up.
     pub limits: Limits,
 }
@@ -64,6 +70,7 @@ impl Default for Config {
             port: 0,
             backlog: None,
             raise_descriptor_limit: true,
+            keepalive: Some(Duration::from_secs(5 * 60)),
             limits: Limits::default(),
         }
     }

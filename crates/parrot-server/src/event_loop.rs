@@ -13,6 +13,7 @@ mod lists;
 mod means;
 mod readiness;
 mod serving;
+mod shortage;
 pub mod simulation;
 mod state;
 
@@ -86,8 +87,8 @@ impl<H: Host> EventLoop<H> {
                     self.serve(key, Borrow::InTurn);
                 }
             }
-            Event::Readable { target: Target::Listener(index), .. } => {
-                self.accept(index);
+            Event::Readable { target: Target::Listener(index), available, .. } => {
+                self.accept(index, available);
             }
             Event::Signal { signal, count } => return self.handle_signal(signal, count),
             Event::Wake => {

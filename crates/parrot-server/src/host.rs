@@ -33,7 +33,8 @@ pub trait Host {
     /// May return early, with or without events, and may fail with `Interrupted`.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The next of the events that the last wait found.
+    /// The next of the events that the last wait found. Events of listeners come first, so that a burst of connections does
+    /// not fill the backlog while others are served.
     fn next_event(&mut self) -> Option<Event>;
 
     /// Asks for events of one kind. [`Watch::Accept`] and [`Watch::Write`] are level-triggered, [`Watch::Read`] is
@@ -51,7 +52,7 @@ pub trait Host {
     /// Takes the next connection from the backlog.
     fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)>;
 
-    /// Prepares an accepted socket for the loop: non-blocking, without delay.
+    /// Prepares an accepted socket for the loop.
     fn set_up(&mut self, socket: &Self::Socket) -> io::Result<()>;
 
     /// Whether connections are in the backlog. The loop asks this when it has no descriptor to accept with.

@@ -48,7 +48,9 @@ mod descriptors;
 mod event_loop;
 mod host;
 mod listen;
+mod memory_limit;
 mod server;
+mod socket_options;
 mod statistics;
 
 pub use config::{Config, Limits};
@@ -57,6 +59,7 @@ pub use event_loop::Ended;
 pub use event_loop::simulation;
 pub use host::{MESSAGE_TARGET, Signals};
 pub use listen::BindError;
+pub use memory_limit::MemoryLimit;
 pub use parrot_conn::CloseReason;
 pub use server::{Handle, Server};
 pub use statistics::{STATISTICS_TARGET, Statistics};

@@ -14,6 +14,7 @@ use crate::descriptors;
 use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
 use crate::listen::{BindError, tcp};
+use crate::socket_options::SocketOptions;
 use crate::statistics::Statistics;
 
 /// A descriptor limit that leaves room for fewer connections than this is worth a warning.
@@ -64,13 +65,14 @@ impl Server {
         if config.raise_descriptor_limit {
             descriptors::raise_limit();
         }
-        let listeners = tcp::listen(&config.addresses, config.port, config.backlog)?;
-        Server::with_listeners(listeners, config).map_err(BindError::queue)
+        let options = SocketOptions::new(config.keepalive);
+        let listeners = tcp::listen(&config.addresses, config.port, config.backlog, options)?;
+        Server::with_listeners(listeners, options, config).map_err(BindError::queue)
     }
 
-    fn with_listeners(listeners: Vec<TcpListener>, config: Config) -> io::Result<Server> {
+    fn with_listeners(listeners: Vec<TcpListener>, options: SocketOptions, config: Config) -> io::Result<Server> {
         let local_addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-        let host = NativeHost::new()?;
+        let host = NativeHost::new(options)?;
         let waker = host.waker()?;
         let connections_wanted = config.limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
         let shared = Arc::new(Shared::default());

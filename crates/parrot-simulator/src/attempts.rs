@@ -94,13 +94,30 @@ impl SimulatedHost {
             _ => self.tally.accept_failures += 1,
         }
         note!(self, "accept: {errno}");
+        self.pause_ports();
+        error(errno)
+    }
+
+    /// Gives all listeners a reason to pause, which holds for each of them.
+    fn pause_ports(&mut self) {
         self.last_pause = Some(self.turn_time);
         self.closed_since_pause = false;
-        // All listeners pause, because the reason holds for all of them.
         for port in &mut self.ports {
             port.paused = Some(self.turn_time);
+            port.pause_turn = self.tally.turns;
         }
-        error(errno)
+    }
+
+    /// Fails to watch a connection. If the system has run out of something, the connection goes on and accepting pauses.
+    pub(crate) fn fail_watch(&mut self, index: usize) -> io::Result<()> {
+        let errno = self.connections[index].call_dice.pick([Errno::ENOMEM, Errno::ENOSPC, Errno::EINTR]);
+        if errno == Errno::EINTR {
+            self.connections[index].ended.get_or_insert(CloseReason::Failed);
+            return error(errno);
+        }
+        self.tally.accept_pauses += 1;
+        self.pause_ports();
+        self.starve(index, errno)
     }
 
     /// Checks that accept is not called too soon after a reason to pause.

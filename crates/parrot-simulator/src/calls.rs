@@ -71,12 +71,11 @@ impl Host for SimulatedHost {
             }
             Watch::Read(socket) => {
                 let index = socket.connection;
-                self.tally.accepted += 1;
+                let is_retry = self.connections[index].memory_short.is_some();
+                self.tally.accepted += u64::from(!is_retry);
+                self.end_memory_pause(index);
                 if self.fault_of(index, Point::WatchReadFails) {
-                    let connection = &mut self.connections[index];
-                    let errno = connection.call_dice.pick([Errno::ENOMEM, Errno::ENOSPC, Errno::EINTR]);
-                    connection.ended.get_or_insert(CloseReason::Failed);
-                    return error(errno);
+                    return self.fail_watch(index);
                 }
                 self.count_slot(target);
                 let connection = &mut self.connections[index];
@@ -92,9 +91,7 @@ impl Host for SimulatedHost {
             Watch::Write(socket) => {
                 let index = socket.connection;
                 if self.fault_of(index, Point::WatchWriteFails) {
-                    let connection = &mut self.connections[index];
-                    connection.ended.get_or_insert(CloseReason::Failed);
-                    return error(connection.call_dice.pick([Errno::ENOMEM, Errno::EINTR]));
+                    return self.fail_watch(index);
                 }
                 self.connections[index].watch_write = Some(target);
                 note!(self, "  connection {index}: waits for room");
@@ -278,7 +275,8 @@ impl Host for SimulatedHost {
         let draining = self.drain_deadline.is_some();
         let connection = &mut self.connections[index];
         let owed = connection.owed();
-        let done = connection.end_received || (draining && connection.seen_empty);
+        // After the peer's end, the close alone is enough.
+        let done = draining && connection.seen_empty && !connection.end_received;
         if connection.shut || owed > 0 || !done {
             let shut = connection.shut;
             let seen_empty = connection.seen_empty;
@@ -294,11 +292,7 @@ impl Host for SimulatedHost {
         }
         let connection = &mut self.connections[index];
         connection.shut = true;
-        if connection.end_received {
-            connection.ended.get_or_insert(CloseReason::PeerFinished);
-        } else {
-            self.coverage.count(Point::DrainShutsDown);
-        }
+        self.coverage.count(Point::DrainShutsDown);
         self.work += 1;
         self.wake_reader(index);
         Ok(())
@@ -309,6 +303,8 @@ impl Host for SimulatedHost {
         // A connection that was refused or could not be set up held its descriptor only for a moment.
         self.closed_since_pause |= self.connections[socket.connection].target.is_some();
         self.check_close(socket.connection);
+        self.connections[socket.connection].shut = true;
+        self.wake_reader(socket.connection);
         self.last_call_closed = true;
         self.last_pause = None;
     }

@@ -164,6 +164,11 @@ impl Connection {
         self.plan.send_room - (self.sent - self.read)
     }
 
+    /// Whether the peer has ended its stream and was sent all of it, so that the connection is to be closed.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.end_received && !self.shut && self.sent == self.received && self.unreceived() == 0
+    }
+
     /// Whether the loop serves this connection.
     pub(crate) fn served(&self) -> bool {
         self.stage == Stage::Open && self.set_up == SetUp::Done

@@ -153,6 +153,8 @@ impl SimulatedHost {
                 self.happened(fault);
             }
         }
+        // Listeners come first, as the loop is promised.
+        self.batch.make_contiguous().sort_by_key(|(_, origin)| *origin != Origin::Port);
     }
 
     fn insert_anywhere(&mut self, event: (Event, Origin)) {
@@ -274,8 +276,9 @@ impl SimulatedHost {
                 connection.read_on |= read_on;
                 connection.unread = available.unwrap_or(0);
             }
-            (Event::Readable { target: Target::Listener(index), .. }, Origin::Port) => {
+            (Event::Readable { target: Target::Listener(index), available, .. }, Origin::Port) => {
                 if let Some(port) = self.ports.get_mut(index) {
+                    port.reported = available;
                     port.event_turn = self.tally.turns;
                 }
             }

@@ -25,6 +25,10 @@ pub(crate) struct Port {
     /// The time of the turn in which accepting was paused.
     pub(crate) paused: Option<u64>,
     pub(crate) accepts_in_turn: u32,
+    /// The last turn in which accepting had a reason to stop early.
+    pub(crate) pause_turn: u64,
+    /// The connections that its last event counted.
+    pub(crate) reported: Option<u64>,
     /// The last turn in which it had an event.
     pub(crate) event_turn: u64,
     /// Whether the loop saw an empty backlog in this turn.

@@ -11,7 +11,7 @@ use crate::coverage::Point;
 use crate::events::LONELY_WAITS;
 use crate::host::{SimulatedHost, Tally, note};
 use crate::plan::{MILLISECOND, SECOND};
-use crate::share::LEFTOVERS_PER_TURN;
+use crate::share::{ACCEPTS_PER_TURN, LEFTOVERS_PER_TURN};
 
 /// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
@@ -163,7 +163,7 @@ impl SimulatedHost {
                 && !connection.shut
             {
                 "is quiet in a drain and not shut down"
-            } else if connection.watch_read.is_none() {
+            } else if connection.watch_read.is_none() && connection.memory_short.is_none() {
                 "is not watched"
             } else {
                 continue;
@@ -242,6 +242,8 @@ impl SimulatedHost {
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
         let reason = match connection.ended {
             Some(reason) => reason,
+            // The close itself tells the peer that everything was sent.
+            None if connection.is_finished() => CloseReason::PeerFinished,
             None if idle => CloseReason::IdleTimeout,
             None if late => CloseReason::DrainTimeout,
             None => {
@@ -257,9 +259,7 @@ impl SimulatedHost {
         }
         let connection = &self.connections[index];
         let in_full = match reason {
-            CloseReason::PeerFinished => {
-                connection.sent == connection.received && connection.unreceived() == 0 && connection.shut
-            }
+            CloseReason::PeerFinished => connection.is_finished(),
             CloseReason::Drained => connection.unreceived() == 0 && connection.shut,
             _ => true,
         };
@@ -337,6 +337,7 @@ impl SimulatedHost {
         if forgotten && self.closed_since_pause {
             self.broken(Promise::Awake, || "a descriptor is free again, but accepting still pauses".to_owned());
         }
+        self.check_accepts();
         self.check_counters();
         if self.killed.is_some() {
             self.broken(Promise::Ended, || "the server goes on after a second signal".to_owned());
@@ -392,8 +393,8 @@ impl SimulatedHost {
             (Promise::Close, format!("has ended ({reason}) and is not closed"))
         } else if let Some(n) = connection.message {
             (Promise::Log, format!("has received {n} bytes that were not logged"))
-        } else if connection.served() && connection.end_received && connection.owed() == 0 && !connection.shut {
-            (Promise::ShutDown, "was sent all it is owed, but is not shut down".to_owned())
+        } else if connection.served() && connection.is_finished() {
+            (Promise::Close, "was sent all it is owed after its end, but is not closed".to_owned())
         } else if connection.watch_write.is_some() && connection.owed() == 0 {
             (Promise::Busy, "is watched for room with nothing to send".to_owned())
         } else if connection.idle_turns > IDLE_CLOSE_TURNS {
@@ -406,6 +407,20 @@ impl SimulatedHost {
             return;
         };
         self.broken(promise, || format!("connection {index} {what}"));
+    }
+
+    /// Checks that a listener's event was followed by as many accepts as the backlog or the share of the turn allows.
+    fn check_accepts(&mut self) {
+        let turn = self.tally.turns;
+        let early = self.ports.iter().position(|port| {
+            let done = port.seen_empty
+                || port.accepts_in_turn >= ACCEPTS_PER_TURN
+                || port.reported.is_some_and(|reported| u64::from(port.accepts_in_turn) >= reported);
+            port.event_turn == turn && port.pause_turn != turn && !port.closed && !done
+        });
+        if let Some(index) = early.filter(|_| self.drain_deadline.is_none()) {
+            self.broken(Promise::Fair, || format!("listener {index}: connections are left in the backlog"));
+        }
     }
 
     /// Checks that the loop's own lists stay in proportion to its open connections.

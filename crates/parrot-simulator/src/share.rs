@@ -20,7 +20,7 @@ const SERVINGS_PER_TURN: u32 = 3;
 /// The most connections that a turn serves from each of the loop's lists.
 pub(crate) const LEFTOVERS_PER_TURN: usize = 1024;
 /// The most connections that the loop accepts from a listener for an event.
-const ACCEPTS_PER_TURN: u32 = 64;
+pub(crate) const ACCEPTS_PER_TURN: u32 = 256;
 /// A turn with this many calls has no end.
 const ENDLESS_CALLS: u32 = 1_000_000;
 

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 
-use parrot_conn::CloseReason;
-
 use super::acceptor::AcceptError;
 use super::conversation::Conversation;
 use super::deadlines::Due;
+use super::serving::Watched;
 use super::state::EventLoop;
-use crate::host::{Host, Target, Watch};
+use crate::host::Host;
 
 /// The most connections accepted from one listener in one turn, so that a storm of them does not starve those that are
-/// open.
-const ACCEPTS_PER_TURN: usize = 64;
+/// open. It is more than the longest backlog that most systems allow by default (128, of which macOS and FreeBSD make 192),
+/// because a burst that fills the backlog is reset or delayed.
+const ACCEPTS_PER_TURN: usize = 256;
 
 /// What is known of the connections in a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +24,17 @@ pub(super) enum Backlog {
 }
 
 impl<H: Host> EventLoop<H> {
-    /// Accepts from one listener as many connections as a turn allows.
-    pub(super) fn accept(&mut self, index: usize) -> Backlog {
-        for _ in 0..ACCEPTS_PER_TURN {
+    /// Accepts from one listener as many connections as a turn allows. If the system says how many are in the backlog, no
+    /// call is made to see that it is empty.
+    pub(super) fn accept(&mut self, index: usize, available: Option<u64>) -> Backlog {
+        let available = available.map_or(usize::MAX, |available| usize::try_from(available).unwrap_or(usize::MAX));
+        for _ in 0..available.min(ACCEPTS_PER_TURN) {
             let Some(listener) = self.acceptor.listener(index) else { return Backlog::Empty };
             let error = match self.means.host.accept(listener) {
                 Ok((socket, peer)) => {
-                    self.open(socket, peer);
+                    if self.open(socket, peer) == Watched::Later {
+                        return Backlog::Unknown;
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -51,11 +55,11 @@ impl<H: Host> EventLoop<H> {
         Backlog::Unknown
     }
 
-    fn open(&mut self, socket: H::Socket, peer: SocketAddr) {
+    fn open(&mut self, socket: H::Socket, peer: SocketAddr) -> Watched {
         if self.limits.max_connections.is_some_and(|max| self.connections.len() >= max) {
             self.means.counters().refused.add(1);
             self.means.host.close(socket);
-            return;
+            return Watched::Closed;
         }
         // On macOS these calls fail with EINVAL when the peer has gone already (socket2#631). That ends this connection
         // only.
@@ -63,28 +67,57 @@ impl<H: Host> EventLoop<H> {
             tracing::debug!(target: "parrot_server", %peer, %error, "cannot set up a connection");
             self.means.counters().set_up_failures.add(1);
             self.means.host.close(socket);
-            return;
+            return Watched::Closed;
         }
         let connection = self.means.pool.connection(self.means.now);
         let key = self.connections.insert(Conversation::new(socket, peer, connection));
-        let Some(conversation) = self.connections.get_mut(key) else { return };
         self.means.counters().accepted.add(1);
-        if let Err(error) = self.means.host.watch(Watch::Read(&conversation.socket), Target::Connection(key)) {
-            tracing::debug!(target: "parrot_server", %peer, %error, "cannot watch a connection");
-            self.close(key, CloseReason::Failed);
-            return;
-        }
+        let watched = self.watch_input(key);
+        let draining = self.is_draining();
+        let Some(conversation) = self.connections.get_mut(key) else { return watched };
         tracing::debug!(target: "parrot_server", %peer, "connected");
         if let Some(idle) = self.limits.idle_timeout
             && let Some(due) = conversation.connection.next_timeout(idle)
         {
             self.deadlines.push(due, Due::Idle(key));
         }
-        if self.is_draining()
-            && let Some(conversation) = self.connections.get_mut(key)
-        {
+        if draining {
             conversation.drain();
             self.lists.push_unfinished(key, &mut conversation.listed);
+        }
+        watched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::host::NativeHost;
+    use crate::listen::tcp;
+    use crate::socket_options::SocketOptions;
+
+    #[test]
+    fn a_burst_is_accepted_in_one_turn() {
+        let options = SocketOptions::new(None);
+        let listener = tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None, options).unwrap().remove(0);
+        let address = listener.local_addr().unwrap();
+        let host = NativeHost::new(options).unwrap();
+        let mut event_loop = EventLoop::new(host, vec![listener], Limits::default(), Arc::default()).unwrap();
+        // Fewer than the shortest backlog that a system allows by default.
+        let clients: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut most = 0;
+        while event_loop.snapshot().connections < clients.len() {
+            let before = event_loop.snapshot().connections;
+            let _ = event_loop.turn().unwrap();
+            most = most.max(event_loop.snapshot().connections - before);
+        }
+        // On other systems a connection can reach the backlog after its connect has returned (netisr(9) on FreeBSD).
+        if cfg!(target_os = "linux") {
+            assert_eq!(most, clients.len());
         }
     }
 }

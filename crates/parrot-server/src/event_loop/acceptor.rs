@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::shortage::{errno, is_shortage};
 use crate::host::{Host, Target, Watch};
 
 /// How long accepting pauses when resources run out and no connection closes meanwhile.
@@ -81,7 +82,7 @@ impl<Listener> Acceptor<Listener> {
         self.resume_at
     }
 
-    /// Stops watching until `PAUSE` has passed or [`resume`](Acceptor::resume) is called.
+    /// Stops watching because of an error that may last, until `PAUSE` has passed or [`resume`](Acceptor::resume) is called.
     pub(super) fn pause<H: Host<Listener = Listener>>(&mut self, error: &io::Error, now: Instant, host: &mut H) {
         self.resume_at = Some(now + PAUSE);
         for listener in self.listeners.iter_mut().flatten() {
@@ -89,9 +90,10 @@ impl<Listener> Acceptor<Listener> {
         }
         if self.last_warning.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
             self.last_warning = Some(now);
-            // EMFILE is the only one of these errors that is about the process's own limit.
-            let advice = match Errno::from_io_error(error) {
+            let advice = match errno(error) {
                 Some(Errno::MFILE) => " (ulimit -n raises the limit of descriptors)",
+                Some(Errno::NFILE) if cfg!(target_os = "linux") => " (sysctl fs.file-max raises the limit)",
+                Some(Errno::NFILE) => " (sysctl kern.maxfiles raises the limit)",
                 _ => "",
             };
             tracing::warn!(
@@ -154,8 +156,8 @@ impl From<&io::Error> for AcceptError {
             ErrorKind::InvalidInput if error.raw_os_error().is_none() => return AcceptError::Next,
             _ => {}
         }
-        match Errno::from_io_error(error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => AcceptError::Exhausted,
+        match errno(error) {
+            _ if is_shortage(error) => AcceptError::Exhausted,
             // Errors of the connection that Linux reports through accept (accept(2), "Error handling"). EOPNOTSUPP and EPERM
             // are in that list too, but not here: a security module or a filter of system calls returns EPERM for as long as
             // its rule stands, and leaves the connection in the backlog.

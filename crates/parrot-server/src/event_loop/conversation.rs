@@ -27,6 +27,8 @@ pub(super) struct Conversation<Socket> {
     pub(super) connection: Connection<Pages>,
     pub(super) peer: SocketAddr,
     pub(super) readiness: Readiness,
+    /// The queue reports input.
+    pub(super) read_watched: bool,
     /// The queue reports when the socket has room.
     pub(super) write_watched: bool,
     pub(super) listed: Listed,
@@ -85,6 +87,7 @@ impl<Socket> Conversation<Socket> {
             connection,
             peer,
             readiness: Readiness::default(),
+            read_watched: false,
             write_watched: false,
             listed: Listed::default(),
             paused_until: None,
@@ -285,6 +288,10 @@ impl<Socket> Conversation<Socket> {
     }
 
     fn shut_down<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) {
+        // At the peer's end nothing is unread, so that the close which follows sends the FIN.
+        if self.connection.has_input_ended() {
+            return self.connection.shut_down();
+        }
         match means.host.shut_down(&self.socket) {
             Ok(()) => self.connection.shut_down(),
             Err(error) => match self.failed(&error) {

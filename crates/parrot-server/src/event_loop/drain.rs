@@ -61,7 +61,7 @@ impl<H: Host> EventLoop<H> {
 
     /// Accepts what can be accepted. Returns whether the listener's backlog is empty.
     fn is_drained(&mut self, index: usize) -> bool {
-        if !self.acceptor.is_paused() && self.accept(index) == Backlog::Empty {
+        if !self.acceptor.is_paused() && self.accept(index, None) == Backlog::Empty {
             return true;
         }
         // Without descriptors, accept does not say whether the backlog is empty. What is in it has until the drain timeout

@@ -7,7 +7,7 @@ use parrot_conn::Connection;
 use super::conversation::{Look, Served};
 use super::deadlines::Due;
 use super::lists::LEFTOVERS_PER_TURN;
-use super::serving::Borrow;
+use super::serving::{Borrow, Watched};
 use super::state::EventLoop;
 use crate::host::{ConnectionKey, Host, Pages};
 
@@ -82,6 +82,10 @@ impl<H: Host> EventLoop<H> {
             match (due, self.limits.idle_timeout) {
                 (Due::Retry(_), _) => {
                     conversation.paused_until = None;
+                    if !conversation.read_watched && self.watch_input(key) != Watched::Now {
+                        continue;
+                    }
+                    let Some(conversation) = self.connections.get_mut(key) else { continue };
                     // Room was not watched for meanwhile.
                     conversation.readiness.report_writable();
                     self.serve(key, Borrow::InTurn);

@@ -1,9 +1,12 @@
 //! Chooses the connections that are served, and keeps the queue and the lists up to date with each.
 
+use std::io;
+
 use parrot_conn::CloseReason;
 
 use super::conversation::{Ahead, Conversation, Served};
 use super::lists::{LEFTOVERS_PER_TURN, Lists};
+use super::shortage::is_shortage;
 use super::state::EventLoop;
 use crate::host::{ConnectionKey, Host, Target, Watch};
 
@@ -14,6 +17,16 @@ pub(super) enum Borrow {
     InTurn,
     /// It has waited longest.
     First,
+}
+
+/// Whether the queue watches a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watched {
+    Now,
+    /// The system has run out of something, so it is tried again later.
+    Later,
+    /// The connection had to be closed.
+    Closed,
 }
 
 impl<H: Host> EventLoop<H> {
@@ -96,9 +109,8 @@ impl<H: Host> EventLoop<H> {
                 false => self.means.host.unwatch(watch),
             };
             if let Err(error) = changed {
-                let peer = conversation.peer;
-                tracing::debug!(target: "parrot_server", %peer, %error, "cannot change write interest");
-                return self.close(key, CloseReason::Failed);
+                self.not_watched(key, &error);
+                return;
             }
             conversation.write_watched = want_write;
         }
@@ -110,13 +122,43 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
+    /// Has the queue report the connection's input.
+    pub(super) fn watch_input(&mut self, key: ConnectionKey) -> Watched {
+        let Some(conversation) = self.connections.get_mut(key) else { return Watched::Closed };
+        match self.means.host.watch(Watch::Read(&conversation.socket), Target::Connection(key)) {
+            Ok(()) => {
+                conversation.read_watched = true;
+                Watched::Now
+            }
+            Err(error) => self.not_watched(key, &error),
+        }
+    }
+
+    /// What follows when the queue does not do what a connection needs. If the system has run out of something, the
+    /// connection keeps its bytes until a later try, and no new ones are accepted meanwhile.
+    fn not_watched(&mut self, key: ConnectionKey, error: &io::Error) -> Watched {
+        if is_shortage(error) {
+            self.means.counters().accept_pauses.add(1);
+            self.acceptor.pause(error, self.means.now, &mut self.means.host);
+            self.pause(key);
+            return Watched::Later;
+        }
+        if let Some(conversation) = self.connections.get(key) {
+            tracing::debug!(target: "parrot_server", peer = %conversation.peer, %error, "cannot watch a connection");
+        }
+        self.close(key, CloseReason::Failed);
+        Watched::Closed
+    }
+
     pub(super) fn close(&mut self, key: ConnectionKey, reason: CloseReason) {
         let Some(mut conversation) = self.connections.remove(key) else { return };
         conversation.connection.close(reason);
         conversation.connection.release(&mut self.means.pool);
         // Before the close, because epoll would keep the registration while a duplicate of the descriptor is open.
-        let Conversation { socket, peer, write_watched, .. } = conversation;
-        let _ = self.means.host.unwatch(Watch::Read(&socket));
+        let Conversation { socket, peer, read_watched, write_watched, .. } = conversation;
+        if read_watched {
+            let _ = self.means.host.unwatch(Watch::Read(&socket));
+        }
         if write_watched {
             let _ = self.means.host.unwatch(Watch::Write(&socket));
         }

@@ -12,6 +12,7 @@ use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{Event, Host, Signals, Target, Watch};
+use crate::socket_options::SocketOptions;
 
 /// The target of the events that carry messages.
 pub const MESSAGE_TARGET: &str = "parrot::message";
@@ -31,11 +32,18 @@ pub(crate) struct NativeHost {
     events: Events,
     /// The place of the next event.
     next: usize,
+    /// Whether the next event is to be one of a listener.
+    listeners: bool,
+    options: SocketOptions,
+    /// Whether accepted sockets have their listener's options, once that is known.
+    inherits: Option<bool>,
 }
 
 impl NativeHost {
-    pub(crate) fn new() -> io::Result<NativeHost> {
-        Ok(NativeHost { kqueue: Kqueue::new()?, events: Events::with_capacity(EVENTS_PER_TURN), next: 0 })
+    /// A host for listeners with these options.
+    pub(crate) fn new(options: SocketOptions) -> io::Result<NativeHost> {
+        let (kqueue, events) = (Kqueue::new()?, Events::with_capacity(EVENTS_PER_TURN));
+        Ok(NativeHost { kqueue, events, next: 0, listeners: true, options, inherits: None })
     }
 
     /// Lets other threads end a wait with [`Event::Wake`].
@@ -64,16 +72,25 @@ impl Host for NativeHost {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.next = 0;
+        (self.next, self.listeners) = (0, true);
         self.kqueue.wait(&mut self.events, timeout)
     }
 
     #[inline]
     fn next_event(&mut self) -> Option<Event> {
         loop {
-            let event = self.events.get(self.next)?;
+            let Some(event) = self.events.get(self.next) else {
+                if !std::mem::take(&mut self.listeners) {
+                    return None;
+                }
+                self.next = 0;
+                continue;
+            };
             self.next += 1;
             let target = Target::from(event.token());
+            if matches!(target, Target::Listener(_)) != self.listeners {
+                continue;
+            }
             return Some(match (event.filter(), target) {
                 (Filter::Read, _) => Event::Readable {
                     target,
@@ -111,16 +128,15 @@ impl Host for NativeHost {
     }
 
     fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        // std sets close-on-exec.
-        listener.accept()
+        accept(listener)
     }
 
     fn set_up(&mut self, socket: &TcpStream) -> io::Result<()> {
-        // An accepted socket does not inherit the listener's flag on Linux: accept(2).
-        socket.set_nonblocking(true)?;
-        // Nagle's algorithm would hold an echo back until the peer acknowledges the last one: RFC 896, RFC 1122 section 4.2.3.4.
-        socket.set_nodelay(true)?;
-        Ok(())
+        let inherits = match self.inherits {
+            Some(inherits) => inherits,
+            None => *self.inherits.insert(self.options.are_set_on(socket)?),
+        };
+        if inherits { Ok(()) } else { self.options.set_on(socket) }
     }
 
     fn has_backlog(&mut self, listener: &TcpListener) -> io::Result<bool> {
@@ -168,6 +184,23 @@ impl Host for NativeHost {
     }
 }
 
+/// Takes the next connection, as a socket that does not block and is closed on exec.
+#[cfg(not(target_os = "macos"))]
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((TcpStream::from(socket), peer))
+}
+
+/// The same on macOS, which has no call for it. The socket inherits that it does not block (`sonewconn` in
+/// bsd/kern/uipc_socket2.c), and std sets close-on-exec.
+#[cfg(target_os = "macos")]
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    listener.accept()
+}
+
 /// Whether poll(2) reports this now.
 fn polls(descriptor: &impl AsFd, what: PollFlags) -> io::Result<bool> {
     let mut descriptors = [PollFd::new(descriptor, what)];
@@ -207,6 +240,16 @@ mod tests {
     use super::*;
     use crate::listen::tcp;
 
+    const OPTIONS: fn() -> SocketOptions = || SocketOptions::new(Some(Duration::from_secs(600)));
+
+    pub(super) fn host() -> NativeHost {
+        NativeHost::new(OPTIONS()).unwrap()
+    }
+
+    pub(super) fn listen() -> TcpListener {
+        tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None, OPTIONS()).unwrap().remove(0)
+    }
+
     /// Accepts the connection that a client has begun.
     pub(super) fn accepted(host: &mut NativeHost, listener: &TcpListener) -> TcpStream {
         loop {
@@ -219,17 +262,77 @@ mod tests {
 
     #[test]
     fn an_accepted_socket_has_the_flags_that_the_loop_needs() {
-        let mut host = NativeHost::new().unwrap();
-        let listener = &tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+        let mut host = host();
+        let listener = &listen();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = accepted(&mut host, listener);
         host.set_up(&socket).unwrap();
         assert!(fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        #[cfg(not(any(target_os = "openbsd", target_os = "dragonfly")))]
+        {
+            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), Duration::from_secs(600));
+            assert_eq!(sockopt::tcp_keepintvl(&socket).unwrap(), Duration::from_secs(200));
+            assert_eq!(sockopt::tcp_keepcnt(&socket).unwrap(), 3);
+        }
+        assert_eq!(host.inherits, Some(true), "no call sets what a listener hands down");
         assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
         assert!(sockopt::socket_oobinline(&socket).unwrap());
         #[cfg(target_os = "macos")]
         assert!(sockopt::socket_nosigpipe(&socket).unwrap());
+    }
+
+    #[test]
+    fn options_that_are_not_inherited_are_set() {
+        let mut host = NativeHost { inherits: Some(false), ..host() };
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = accepted(&mut host, &listener);
+        assert!(!sockopt::tcp_nodelay(&socket).unwrap());
+        host.set_up(&socket).unwrap();
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+    }
+
+    #[test]
+    fn without_keepalive_a_socket_has_no_probes() {
+        let options = SocketOptions::new(None);
+        let listener = tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None, options).unwrap().remove(0);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut host = NativeHost::new(options).unwrap();
+        let socket = accepted(&mut host, &listener);
+        host.set_up(&socket).unwrap();
+        assert!(!sockopt::socket_keepalive(&socket).unwrap());
+    }
+
+    #[test]
+    fn events_of_listeners_come_first() {
+        let (mut host, listener) = (host(), listen());
+        let mut clients: Vec<TcpStream> =
+            (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+        let sockets: Vec<TcpStream> = clients.iter().map(|_| accepted(&mut host, &listener)).collect();
+        let mut keys = slotmap::SlotMap::<crate::host::ConnectionKey, ()>::with_key();
+        for (socket, client) in sockets.iter().zip(&mut clients) {
+            host.watch(Watch::Read(socket), Target::Connection(keys.insert(()))).unwrap();
+            client.write_all(b"squawk").unwrap();
+        }
+        host.watch(Watch::Accept(&listener), Target::Listener(0)).unwrap();
+        let _burst = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut found = Vec::new();
+        while found.len() < 4 {
+            found.clear();
+            host.wait(None).unwrap();
+            found.extend(std::iter::from_fn(|| host.next_event()));
+            // An edge comes once, so ask for all of them again.
+            if found.len() < 4 {
+                for (socket, key) in sockets.iter().zip(keys.keys()) {
+                    host.watch(Watch::Read(socket), Target::Connection(key)).unwrap();
+                }
+            }
+        }
+        assert!(matches!(found[0], Event::Readable { target: Target::Listener(0), .. }), "{found:?}");
     }
 
     #[test]
@@ -250,15 +353,15 @@ mod tests {
 
     #[test]
     fn listener_and_queue_are_closed_on_exec() {
-        let listener = &tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+        let listener = &listen();
         assert!(fcntl_getfd(listener).unwrap().contains(FdFlags::CLOEXEC));
-        assert!(fcntl_getfd(NativeHost::new().unwrap()).unwrap().contains(FdFlags::CLOEXEC));
+        assert!(fcntl_getfd(host()).unwrap().contains(FdFlags::CLOEXEC));
     }
 
     #[test]
     fn a_listener_has_a_backlog_until_its_connection_is_accepted() {
-        let mut host = NativeHost::new().unwrap();
-        let listener = &tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+        let mut host = host();
+        let listener = &listen();
         assert!(!host.has_backlog(listener).unwrap());
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         while !host.has_backlog(listener).unwrap() {

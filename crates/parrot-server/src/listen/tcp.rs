@@ -8,17 +8,23 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::BindError;
+use crate::socket_options::SocketOptions;
 
 /// How many free ports are tried when the port of the first address is taken on another one.
 const PORT_ATTEMPTS: u32 = 16;
 
 /// Listens on every address, or on both wildcard addresses if there is none.
-pub(crate) fn listen(addresses: &[IpAddr], port: u16, backlog: Option<u32>) -> Result<Vec<TcpListener>, BindError> {
+pub(crate) fn listen(
+    addresses: &[IpAddr],
+    port: u16,
+    backlog: Option<u32>,
+    options: SocketOptions,
+) -> Result<Vec<TcpListener>, BindError> {
     let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let (addresses, implicit) = if addresses.is_empty() { (&wildcards[..], true) } else { (addresses, false) };
     let mut attempts = 1;
     loop {
-        match listen_on_all(addresses, port, backlog, implicit) {
+        match listen_on_all(addresses, port, backlog, options, implicit) {
             // With port 0 the first address gets a free port. Another process may have that port on a later address.
             Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && attempts < PORT_ATTEMPTS => {
                 attempts += 1;
@@ -32,6 +38,7 @@ fn listen_on_all(
     addresses: &[IpAddr],
     mut port: u16,
     backlog: Option<u32>,
+    options: SocketOptions,
     implicit: bool,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
@@ -41,28 +48,28 @@ fn listen_on_all(
             continue;
         }
         let address = SocketAddr::new(*ip, port);
-        match listen_on(address, backlog) {
+        match listen_on(address, backlog, options) {
             Ok(listener) => {
                 if port == 0 {
                     port = listener.local_addr().map_err(|error| BindError::listen(address, error))?.port();
                 }
                 listeners.push(listener);
             }
-            Err(error) if implicit && ip.is_ipv6() && lacks_ipv6(error) => {
+            Err(error) if implicit && ip.is_ipv6() && lacks_ipv6(&error) => {
                 tracing::debug!(target: "parrot_server", "this machine has no IPv6: {error}");
             }
-            Err(error) => return Err(BindError::listen(address, error.into())),
+            Err(error) => return Err(BindError::listen(address, error)),
         }
     }
     Ok(listeners)
 }
 
 /// The errors of a machine without IPv6: no such family, or no such address.
-fn lacks_ipv6(error: Errno) -> bool {
-    matches!(error, Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT)
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT))
 }
 
-fn listen_on(address: SocketAddr, backlog: Option<u32>) -> Result<TcpListener, Errno> {
+fn listen_on(address: SocketAddr, backlog: Option<u32>, options: SocketOptions) -> io::Result<TcpListener> {
     let socket = stream_socket(address)?;
     // Connections of an earlier server that are in TIME_WAIT must not keep the port.
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -73,6 +80,7 @@ fn listen_on(address: SocketAddr, backlog: Option<u32>) -> Result<TcpListener, E
         // The default differs between systems, and OpenBSD allows no other value: ip6(4).
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    options.set_on(&socket)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, effective_backlog(backlog))?;
     Ok(TcpListener::from(socket))

@@ -108,15 +108,17 @@ pub(super) const ALL: &[Scenario] = &[
             &["accept4:error=EPERM:when=24..40"],
         )
     },
-    harmful(
-        "set-up-fails",
-        "accepted sockets cannot be set up or watched",
-        &["setsockopt:error=EINVAL:when=20+7", "ioctl:error=EINVAL:when=6+9", "epoll_ctl:error=ENOMEM:when=30+11"],
+    harmless("watches-exhausted", "the queue has no room for watches (ENOSPC)", &["epoll_ctl:error=ENOSPC:when=30+11"]),
+    harmless(
+        "no-memory-to-watch",
+        "the queue has no memory for watches (ENOMEM)",
+        &["epoll_ctl:error=ENOMEM:when=30+11"],
     ),
+    harmful("watch-fails", "sockets cannot be watched", &["epoll_ctl:error=EPERM:when=30+11"]),
     harmful(
         "peers-reset",
-        "receives and sends find resets and broken pipes, and shutdown finds no connection",
-        &["recvfrom:error=ECONNRESET:when=20+50", "sendto:error=EPIPE:when=25+50", "shutdown:error=ENOTCONN:when=2+3"],
+        "receives and sends find resets and broken pipes",
+        &["recvfrom:error=ECONNRESET:when=20+50", "sendto:error=EPIPE:when=25+50"],
     ),
     Scenario {
         log: Log::File,

@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType, ipproto, recv, sendto, socket};
 
-use super::NativeHost;
-use super::tests::accepted;
+use super::tests::{accepted, host, listen};
 use crate::host::Host as _;
-use crate::listen::tcp;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,10 +26,10 @@ fn a_peek_does_not_take_an_icmp_error_for_the_end() {
             return println!("skipped: raw sockets need CAP_NET_RAW ({error})");
         }
     };
-    let listener = &tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None).unwrap()[0];
+    let listener = &listen();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let ports = (listener.local_addr().unwrap().port(), client.local_addr().unwrap().port());
-    let mut host = NativeHost::new().unwrap();
+    let mut host = host();
     let connection = accepted(&mut host, listener);
 
     // The kernel believes an ICMP error that quotes a sequence number in flight: `tcp_v4_err` in net/ipv4/tcp_ipv4.c.
