@@ -48,9 +48,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true)]
     pub max_connections: Option<NonZeroUsize>,
 
-    /// Memory for replies that peers have yet to read, at least 128KiB
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, allow_negative_numbers = true)]
-    pub max_buffered: usize,
+    /// Memory for replies that peers have yet to read, at least 128KiB [default: 256MiB, but at most a quarter of what a
+    /// cgroup, RLIMIT_AS or RLIMIT_DATA allows]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
+    pub max_buffered: Option<usize>,
+
+    /// Ask a peer whether it is still there after this long without a byte (TCP keepalive), or off. A peer that does not
+    /// reply to three probes is gone
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = keepalive, allow_hyphen_values = true)]
+    pub keepalive: Keepalive,
 
     /// Close a connection after this long without a byte in or out [default: never]
     #[arg(long, value_name = "TIME", value_parser = idle_timeout, allow_hyphen_values = true)]
@@ -112,6 +118,10 @@ impl Arguments {
         Ok(self)
     }
 }
+
+/// The value of `--keepalive`: the time before the first probe, if there are probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Keepalive(pub Option<Duration>);
 
 /// The values of `--log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -189,6 +199,18 @@ fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// The range is what Linux accepts: a second to `MAX_TCP_KEEPIDLE` (include/net/tcp.h).
+fn keepalive(text: &str) -> Result<Keepalive, &'static str> {
+    const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
+    if text == "off" {
+        return Ok(Keepalive(None));
+    }
+    match duration(text) {
+        Ok(time) if RANGE.contains(&time) => Ok(Keepalive(Some(time))),
+        _ => Err("expected a time from 1s to 9h, such as 5m or 2h, or off"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,12 +228,24 @@ mod tests {
     fn defaults_are_what_the_help_says() {
         let defaults = parse(&["--port", "1512"]).unwrap();
         assert!(defaults.bind.is_empty());
-        assert_eq!(defaults.max_buffered, 256 << 20);
+        assert_eq!(defaults.max_buffered, None);
+        assert_eq!(defaults.keepalive, Keepalive(Some(Duration::from_secs(300))));
         assert_eq!(defaults.drain_timeout, Duration::from_secs(5));
         assert_eq!(defaults.log, LogFormat::Clf);
         assert_eq!(defaults.log_payload, 256);
         assert_eq!((defaults.backlog, defaults.max_connections, defaults.idle_timeout), (None, None, None));
         assert!(Arguments::command().render_help().to_string().contains("[default: 1512]"));
+    }
+
+    #[test]
+    fn keepalive_is_a_time_or_off() {
+        let keepalive = |text: &str| parse(&["--keepalive", text]).map(|arguments| arguments.keepalive.0);
+        assert_eq!(keepalive("2h").unwrap(), Some(Duration::from_secs(7200)));
+        assert_eq!(keepalive("1s").unwrap(), Some(Duration::from_secs(1)));
+        assert_eq!(keepalive("off").unwrap(), None);
+        for wrong in ["0", "0s", "999ms", "10h", "-1s", "on", "never", "", "5"] {
+            assert!(keepalive(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

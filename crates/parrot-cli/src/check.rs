@@ -41,7 +41,7 @@ pub fn check_command_line(input: &[u8]) {
 fn check_accepted(arguments: &Arguments) {
     assert!(arguments.idle_timeout.is_none_or(|idle| !idle.is_zero()));
     assert!(arguments.verbose == 0 || arguments.quiet == 0);
-    assert!(isize::try_from(arguments.max_buffered).is_ok());
+    assert!(arguments.max_buffered.is_none_or(|most| isize::try_from(most).is_ok()));
     assert!(arguments.log_payload <= parrot_log::MAX_PAYLOAD);
     for address in &arguments.bind {
         assert!(!address.is_multicast());

@@ -19,8 +19,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use parrot_log::{Format, MessageLayer, Writer};
-use parrot_server::{Config, Ended, Limits, STATISTICS_TARGET, Server, Signals, Statistics};
+use parrot_server::{Config, Ended, Limits, MemoryLimit, STATISTICS_TARGET, Server, Signals, Statistics};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -75,7 +76,7 @@ fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
 fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<(Ended, Statistics)> {
     let limits = Limits {
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
-        max_buffered: arguments.max_buffered,
+        max_buffered: arguments.max_buffered.unwrap_or_else(default_max_buffered),
         idle_timeout: arguments.idle_timeout,
         drain_timeout: arguments.drain_timeout,
         busy_poll: arguments.busy_poll,
@@ -85,6 +86,7 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
         addresses: arguments.bind,
         port: arguments.port,
         backlog: arguments.backlog.map(NonZeroU32::get),
+        keepalive: arguments.keepalive.0,
         limits,
         ..Config::default()
     };
@@ -105,6 +107,21 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
     let handle = server.handle();
     let ended = server.run().context("the event queue failed")?;
     Ok((ended, handle.statistics()))
+}
+
+/// The memory for replies if the command line does not say: no more than a quarter of a limit that the process has, so that
+/// peers that do not read cannot have it killed.
+fn default_max_buffered() -> usize {
+    let Limits { max_buffered, max_output, .. } = Limits::default();
+    let Some(limit) = MemoryLimit::of_this_process() else { return max_buffered };
+    let quarter = usize::try_from(limit.bytes() / 4).unwrap_or(usize::MAX);
+    if quarter >= max_buffered {
+        return max_buffered;
+    }
+    let reduced = quarter.max(max_output);
+    let (reduced_to, allowed) = (ByteSize(reduced as u64), ByteSize(limit.bytes()));
+    tracing::info!("replies may use {reduced_to} of the {allowed} that {limit} allows (--max-buffered changes this)");
+    reduced
 }
 
 /// Sends diagnostics to stderr and messages to the log, if there is one.

@@ -99,7 +99,7 @@ fn memory_stays_below_the_cap_if_no_peer_reads() {
 #[test]
 fn without_memory_for_buffers_it_retries_and_recovers() {
     // Room for the program and some two hundred buffers of 128 KiB.
-    let parrot = spawn(&mut limited("-v 32768", &parrot(&["--log", "off"])));
+    let parrot = spawn(&mut limited("-v 32768", &parrot(&["--log", "off", "--max-buffered", "256MiB"])));
     let healthy = parrot.connect();
     echo(&healthy, b"before");
     let deaf: Vec<TcpStream> = (0..400).map(|_| connect_with_tiny_buffers(parrot.address())).collect();

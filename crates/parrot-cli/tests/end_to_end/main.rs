@@ -8,13 +8,18 @@ mod echo;
 mod half_close;
 mod idle;
 mod ipv6;
+#[cfg(target_os = "linux")]
+mod keepalive;
 mod limits;
 #[cfg(target_os = "linux")]
 mod linux;
 mod log;
 mod log_trouble;
 mod many_connections;
+mod memory;
 mod reset;
 mod signals;
 mod slow_readers;
 mod support;
+#[cfg(target_os = "linux")]
+mod traced;
