@@ -3,7 +3,12 @@
 #[cfg(target_os = "linux")]
 use parrot_testkit::usage::Usage;
 
+use std::net::{SocketAddr, TcpStream};
+
 use parrot_testkit::client::echo;
+use parrot_testkit::{PATIENCE, wait_until};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::net::{AddressFamily, SocketType};
 
 use crate::support::{connect_many, data, start};
 
@@ -40,4 +45,35 @@ fn five_thousand_connections_take_little_memory() {
     drop(streams);
     let summary = parrot.stop().unwrap();
     assert!(summary.contains("5001 accepted"), "{summary}");
+}
+
+/// Begins to connect, and does not wait.
+fn begin_to_connect(address: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    ioctl_fionbio(&socket, true).unwrap();
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => TcpStream::from(socket),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn bursts_above_the_backlog_lose_no_connection() {
+    // What many systems allow by default, so that the bursts do not fit.
+    let parrot = start(&["--backlog", "128"]);
+    for _ in 0..5 {
+        let burst: Vec<TcpStream> = (0..500).map(|_| begin_to_connect(parrot.address())).collect();
+        for stream in &burst {
+            wait_until("a connection is made", || {
+                assert!(stream.take_error().unwrap().is_none());
+                stream.peer_addr().is_ok()
+            });
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            echo(stream, b"squawk");
+        }
+    }
+    let summary = parrot.stop().unwrap();
+    assert!(summary.contains("2500 accepted"), "{summary}");
+    assert!(!summary.contains(" reset"), "{summary}");
 }
