@@ -9,8 +9,8 @@ use crate::connection::Stage;
 use crate::coverage::Point;
 use crate::host::{Action, SimulatedHost, note};
 use crate::peer::Finish;
-use crate::plan::{MILLISECOND, SECOND};
 use crate::profile::Profile;
+use crate::time::{MILLISECOND, SECOND};
 
 impl SimulatedHost {
     pub(crate) fn act(&mut self, action: Action) {

@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use nix::errno::Errno;
 use parrot_server::CloseReason;
 
-use crate::calls::Socket;
 use crate::check::Promise;
-use crate::connection::Stage;
+use crate::connection::{Socket, Stage};
 use crate::coverage::Point;
 use crate::host::{SimulatedHost, note};
-use crate::plan::{MICROSECOND, MILLISECOND};
 use crate::profile::Profile;
 use crate::stream;
+use crate::time::{MICROSECOND, MILLISECOND};
 
 /// Each peer has a port of its own, from this one on.
 pub(crate) const FIRST_PORT: usize = 10_000;

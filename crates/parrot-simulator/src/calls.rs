@@ -10,20 +10,13 @@ use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
 
 use crate::attempts::{FIRST_PORT, error};
 use crate::check::Promise;
-use crate::connection::{SetUp, Stage};
+use crate::connection::{SetUp, Socket, Stage};
 use crate::coverage::Point;
 use crate::host::{PlantedFault, SimulatedHost, note};
 use crate::memory::Memory;
-use crate::plan::MICROSECOND;
 use crate::profile::Profile;
 use crate::stream;
-
-/// A connection's socket, as the loop holds it.
-#[derive(Debug)]
-pub struct Socket {
-    /// The number of the peer.
-    pub connection: usize,
-}
+use crate::time::MICROSECOND;
 
 /// A listening socket, as the loop holds it.
 #[derive(Debug)]

@@ -7,6 +7,13 @@ use parrot_server::simulation::Target;
 use crate::dice::{Dice, Purpose};
 use crate::peer::PeerPlan;
 
+/// A connection's socket, as the loop holds it.
+#[derive(Debug)]
+pub struct Socket {
+    /// The number of the peer.
+    pub connection: usize,
+}
+
 /// The state of a connection, as its peer and the system see it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {

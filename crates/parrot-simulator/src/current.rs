@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::panic;
 
-use crate::run::Story;
+use crate::story::Story;
 
 thread_local! {
     static CURRENT: RefCell<Option<Story>> = const { RefCell::new(None) };

@@ -10,8 +10,8 @@ use parrot_server::simulation::{Event, Target};
 
 use crate::coverage::Point;
 use crate::host::{Origin, SimulatedHost, note};
-use crate::plan::MICROSECOND;
 use crate::profile::Profile;
+use crate::time::MICROSECOND;
 
 /// The most events of one wait.
 const LIST: usize = 1024;

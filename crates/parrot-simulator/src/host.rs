@@ -13,8 +13,8 @@ use crate::check::{Failure, Promise};
 use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Dice, Purpose};
-use crate::memory::Memory;
-use crate::plan::{MICROSECOND, MILLISECOND, Plan, SECOND};
+use crate::plan::Plan;
+use crate::time::{MICROSECOND, MILLISECOND, SECOND};
 
 /// A listening socket.
 #[derive(Debug, Default)]
@@ -199,8 +199,6 @@ impl SimulatedHost {
         trace: bool,
         planted: Option<PlantedFault>,
     ) -> SimulatedHost {
-        let lacks = Point::BufferNoMemory;
-        Memory::begin(source.of(Purpose::Fault(lacks as usize), 0), plan.rates.of(lacks));
         let connections = plan.peers.iter().enumerate();
         let connections =
             connections.map(|(index, peer)| Connection::new(peer.script.clone(), &source, index)).collect();

@@ -10,8 +10,9 @@ use crate::connection::{Connection, SetUp, Stage};
 use crate::coverage::Point;
 use crate::events::LONELY_WAITS;
 use crate::host::{SimulatedHost, Tally, note};
-use crate::plan::{MILLISECOND, SECOND};
+use crate::memory::LONGEST_MEMORY_PAUSE;
 use crate::share::{ACCEPTS_PER_TURN, LEFTOVERS_PER_TURN};
+use crate::time::SECOND;
 
 /// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
@@ -24,8 +25,6 @@ const RETURNS_PER_PLACE: u64 = 80;
 const IDLE_TURNS: u32 = 1;
 /// The number of calls that use up a connection's share of the turn although they move few bytes.
 const CALLS_IN_VAIN: u32 = 32;
-/// The longest pause of a connection for which there was no memory.
-pub(crate) const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
 /// The longest pause in accepting, for lack of descriptors or for any other reason.
 const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
 /// A connection has two live deadlines at most. The loop may hold twice as many deadlines, and this many more.

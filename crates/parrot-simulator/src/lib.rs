@@ -43,12 +43,16 @@ mod profile;
 mod run;
 mod share;
 mod shrink;
+mod story;
 mod stream;
+mod time;
 
-pub use calls::{Listener, Socket};
+pub use calls::Listener;
 pub use check::{Failure, Promise};
+pub use connection::Socket;
 pub use coverage::{Coverage, Point, SEEDS_FOR_COVERAGE};
 pub use current::name_stories_that_panic;
 pub use host::{PlantedFault, SimulatedHost};
 pub use profile::Profile;
-pub use run::{Outcome, Source, Story};
+pub use run::Outcome;
+pub use story::{Source, Story};

@@ -7,8 +7,13 @@ use std::cell::RefCell;
 use parrot_server::simulation::Pages;
 
 use crate::coverage::Point;
-use crate::dice::Dice;
+use crate::dice::{Dice, Purpose};
 use crate::host::{SimulatedHost, note};
+use crate::plan::Rates;
+use crate::time::MILLISECOND;
+
+/// The longest pause of a connection for which there was no memory.
+pub(crate) const LONGEST_MEMORY_PAUSE: u64 = 100 * MILLISECOND;
 
 /// Decides whether there is memory for the next buffer.
 #[derive(Debug)]
@@ -26,7 +31,9 @@ thread_local! {
 
 impl Memory {
     /// Starts a story on this thread.
-    pub(crate) fn begin(dice: Dice, rate: u8) {
+    pub(crate) fn begin(source: &Dice, rates: &Rates) {
+        let fault = Point::BufferNoMemory;
+        let (dice, rate) = (source.of(Purpose::Fault(fault as usize), 0), rates.of(fault));
         MEMORY.set(Some(Memory { dice, rate, refused: 0 }));
     }
 

@@ -1,7 +1,7 @@
 //! The peers and their scripts.
 
 use crate::dice::Dice;
-use crate::plan::{MICROSECOND, MILLISECOND, SECOND};
+use crate::time::{MICROSECOND, MILLISECOND, SECOND};
 
 /// The number and kind of peers in a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

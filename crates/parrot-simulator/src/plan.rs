@@ -9,10 +9,7 @@ use crate::coverage::Point;
 use crate::dice::{Dice, Purpose};
 use crate::peer::{PeerPlan, Scene};
 use crate::profile::Profile;
-
-pub(crate) const MICROSECOND: u64 = 1_000;
-pub(crate) const MILLISECOND: u64 = 1_000_000;
-pub(crate) const SECOND: u64 = 1_000_000_000;
+use crate::time::{MICROSECOND, MILLISECOND, SECOND};
 
 /// How often each fault happens in 256 calls.
 #[derive(Debug, Clone)]

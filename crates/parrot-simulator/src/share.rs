@@ -8,7 +8,7 @@ use crate::attempts::error;
 use crate::check::Promise;
 use crate::coverage::Point;
 use crate::host::SimulatedHost;
-use crate::judge::LONGEST_MEMORY_PAUSE;
+use crate::memory::LONGEST_MEMORY_PAUSE;
 
 /// The most bytes that the loop receives from a connection each time it serves it.
 const BYTES_PER_SERVING: u64 = 128 * 1024;

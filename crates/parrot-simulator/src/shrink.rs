@@ -2,7 +2,7 @@
 
 use crate::check::Promise;
 use crate::coverage::Point;
-use crate::run::{Source, Story};
+use crate::story::{Source, Story};
 
 impl Story {
     /// Leaves out peers and faults and halves what the peers send, as long as `fails` finds the same promise broken.

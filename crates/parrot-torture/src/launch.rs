@@ -9,22 +9,8 @@ use parrot_testkit::parrot::{Parrot, isolated};
 use parrot_testkit::process::Process;
 
 use crate::machine::STRACE;
-use crate::scenario::Scenario;
+use crate::scenario::{Log, Scenario};
 use crate::server::Server;
-
-/// Where the messages are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Log {
-    Off,
-    /// To a file in the scenario's folder.
-    File,
-    /// To a file that exists already, such as a device.
-    Device(&'static str),
-    /// To stdout, which is a pipe that the scenario reads when it wants to.
-    Pipe,
-    /// To a file on a disk of 64 KiB that only the server sees. This needs Linux and permission to make namespaces.
-    TinyDisk,
-}
 
 /// The file in the scenario's folder that keeps what the server printed on stderr.
 pub(crate) const STDERR: &str = "server.stderr";

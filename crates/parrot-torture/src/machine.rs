@@ -5,8 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use crate::launch::Log;
-use crate::scenario::{Network, Scenario};
+use crate::scenario::{Log, Network, Scenario};
 
 /// Options of strace for every scenario with injected faults. With -D strace becomes a grandchild, and the server
 /// remains our child.

@@ -8,7 +8,6 @@ use parrot_testkit::stream::Random;
 
 use crate::ending::Ending;
 use crate::healthy::Healthy;
-use crate::launch::Log;
 use crate::peer::{Peer, Sockets, Trouble};
 use crate::server::Server;
 
@@ -23,6 +22,20 @@ pub(crate) struct Network {
     pub(crate) name: &'static str,
     /// Shell commands that make it.
     pub(crate) commands: &'static [&'static str],
+}
+
+/// Where the messages are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    Off,
+    /// To a file in the scenario's folder.
+    File,
+    /// To a file that exists already, such as a device.
+    Device(&'static str),
+    /// To stdout, which is a pipe that the scenario reads when it wants to.
+    Pipe,
+    /// To a file on a disk of 64 KiB that only the server sees. This needs Linux and permission to make namespaces.
+    TinyDisk,
 }
 
 /// One scenario of the suite.

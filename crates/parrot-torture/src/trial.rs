@@ -13,10 +13,10 @@ use rustix::process::Signal;
 
 use crate::figures::{size, time};
 use crate::healthy::Healthy;
-use crate::launch::{self, Log};
+use crate::launch;
 use crate::machine;
 use crate::peer::{Peer, Sockets, Trouble};
-use crate::scenario::{Scenario, Storm, rest};
+use crate::scenario::{Log, Scenario, Storm, rest};
 use crate::server::{Server, terminate};
 
 /// The longest drain. The server's drain timeout is a second, and a busy machine adds to it.

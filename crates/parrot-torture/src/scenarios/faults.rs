@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::launch::{FAULTS, Log};
+use crate::launch::FAULTS;
 use crate::peer::Sockets;
-use crate::scenario::{Network, Scenario, Storm};
+use crate::scenario::{Log, Network, Scenario, Storm};
 
 use super::mixture::{MIXED, mixed};
 use super::slow::all_back;

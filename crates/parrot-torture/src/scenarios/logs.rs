@@ -10,9 +10,8 @@ use parrot_testkit::{PATIENCE, wait_for};
 use rustix::process::Signal;
 
 use crate::ending::Ending;
-use crate::launch::Log;
 use crate::peer::{Peer, Sockets};
-use crate::scenario::{Scenario, Storm};
+use crate::scenario::{Log, Scenario, Storm};
 
 use super::slow::all_back;
 

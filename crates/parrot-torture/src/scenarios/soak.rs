@@ -6,9 +6,8 @@ use anyhow::{Result, ensure};
 use parrot_testkit::usage::Usage;
 
 use crate::figures::size;
-use crate::launch::Log;
 use crate::plot::{Curve, plot};
-use crate::scenario::{Scenario, Storm};
+use crate::scenario::{Log, Scenario, Storm};
 
 use super::mixture::{MIXED, mixed};
 
