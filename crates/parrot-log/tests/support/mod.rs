@@ -1,15 +1,11 @@
-//! Helpers of the tests: a folder for files, waiting with a deadline, and parsing lines.
-#![allow(dead_code)]
+//! Helpers of the tests: a folder for files, and parsing lines.
+#![allow(dead_code, unused_imports)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use parrot_log::MESSAGE_TARGET;
-
-/// Longer than anything here takes on a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) use parrot_testkit::{PATIENCE, wait_until};
 
 /// A folder for one test, removed with it.
 pub(crate) struct Folder(PathBuf);
@@ -29,15 +25,6 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Waits until a condition holds.
-pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 
