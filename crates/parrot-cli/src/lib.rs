@@ -139,6 +139,12 @@ fn start_logging(arguments: &Arguments) -> Result<Option<Writer>> {
     if let Some(reason) = ignored {
         tracing::warn!("RUST_LOG is not followed ({reason}); an example is RUST_LOG=warn,parrot_server=debug");
     }
+    if let Err(error) = parrot_log::check_time_zone() {
+        tracing::warn!(
+            "{error}, so log times are in UTC; examples are TZ=Europe/Berlin, and for a system without a time zone \
+             database TZ=CET-1CEST,M3.5.0,M10.5.0/3"
+        );
+    }
     Ok(log)
 }
 

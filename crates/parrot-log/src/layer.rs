@@ -3,12 +3,10 @@
 use std::sync::{Mutex, TryLockError};
 use std::time::SystemTime;
 
-use jiff::tz::TimeZone;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::clock::LocalClock;
-use crate::format::Format;
 use crate::record::Record;
 use crate::writer::Writer;
 
@@ -32,8 +30,6 @@ pub const MAX_PAYLOAD: usize = 32 * 1024;
 pub struct MessageLayer {
     writer: Writer,
     payload_limit: usize,
-    /// The machine's zone (TZ, /etc/localtime, or else UTC), read once.
-    zone: TimeZone,
     scratch: Mutex<Scratch>,
 }
 
@@ -46,9 +42,8 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(format: Format, zone: TimeZone) -> Scratch {
-        let clock = LocalClock::new(zone, format.time_pattern());
-        Scratch { record: Record::new(), clock, line: Vec::new() }
+    fn new(writer: &Writer) -> Scratch {
+        Scratch { record: Record::new(), clock: writer.clock(), line: Vec::new() }
     }
 }
 
@@ -56,9 +51,8 @@ impl MessageLayer {
     /// A layer whose lines show at most `payload_limit` bytes of a payload, and never more than [`MAX_PAYLOAD`].
     #[must_use]
     pub fn new(writer: Writer, payload_limit: usize) -> MessageLayer {
-        let zone = TimeZone::system();
-        let scratch = Mutex::new(Scratch::new(writer.format(), zone.clone()));
-        MessageLayer { writer, payload_limit: payload_limit.min(MAX_PAYLOAD), zone, scratch }
+        let scratch = Mutex::new(Scratch::new(&writer));
+        MessageLayer { writer, payload_limit: payload_limit.min(MAX_PAYLOAD), scratch }
     }
 
     fn line(&self, event: &Event<'_>, scratch: &mut Scratch) {
@@ -81,9 +75,7 @@ impl<S: Subscriber> Layer<S> for MessageLayer {
         match self.scratch.try_lock() {
             Ok(mut scratch) => self.line(event, &mut scratch),
             Err(TryLockError::Poisoned(scratch)) => self.line(event, &mut scratch.into_inner()),
-            Err(TryLockError::WouldBlock) => {
-                self.line(event, &mut Scratch::new(self.writer.format(), self.zone.clone()));
-            }
+            Err(TryLockError::WouldBlock) => self.line(event, &mut Scratch::new(&self.writer)),
         }
     }
 }

@@ -59,6 +59,9 @@
 //! with `...` after the closing quote (`"truncated":true`), and the byte count stays that of the message. A peer is
 //! escaped in the same way, spaces included, and cut at 256 bytes.
 //!
+//! Times are in the time zone that TZ names, or else in that of the machine. TZ is read as tzset(3) reads it. If it is
+//! not understood, times are in UTC, and [`check_time_zone`] returns an error that a program can show.
+//!
 //! # When the log cannot keep up
 //!
 //! A program never waits for its log. Lines are appended to a buffer of at most 512 KiB. While it is full, lines are
@@ -90,8 +93,10 @@ mod pipe;
 mod record;
 mod sink;
 mod writer;
+mod zone;
 
 pub use diagnostics::Diagnostics;
 pub use format::Format;
 pub use layer::{MAX_PAYLOAD, MESSAGE_TARGET, MessageLayer};
 pub use writer::{Writer, WriterStatistics};
+pub use zone::{UnknownTimeZone, check_time_zone};

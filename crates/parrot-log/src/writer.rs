@@ -18,6 +18,7 @@ use jiff::tz::TimeZone;
 use crate::clock::LocalClock;
 use crate::format::Format;
 use crate::sink::Sink;
+use crate::zone;
 
 /// The most bytes that wait for the thread. At 200,000 short lines a second they cover about 30 ms of a busy disk or
 /// processor. A buffer grows this far only when the log is behind.
@@ -99,8 +100,8 @@ impl Writer {
     }
 
     fn start(sink: Sink, format: Format) -> io::Result<Writer> {
-        let writer = Writer::without_thread(format);
-        let worker = Worker::new(Arc::clone(&writer.shared), sink, TimeZone::system());
+        let writer = Writer::without_thread(format, zone::local());
+        let worker = Worker::new(Arc::clone(&writer.shared), sink);
         let ended = SetEnded(Arc::clone(&writer.shared));
         let thread = thread::Builder::new().name("parrot-log".to_owned()).spawn(move || {
             let _ended = ended; // set after the worker has closed its file, and also if it panics
@@ -110,13 +111,18 @@ impl Writer {
         Ok(writer)
     }
 
-    fn without_thread(format: Format) -> Writer {
-        let shared = Arc::new(Shared::new(format));
+    fn without_thread(format: Format, zone: TimeZone) -> Writer {
+        let shared = Arc::new(Shared::new(format, zone));
         Writer { _last: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared }
     }
 
     pub(crate) fn format(&self) -> Format {
         self.shared.format
+    }
+
+    /// A clock that shows times as this log does.
+    pub(crate) fn clock(&self) -> LocalClock {
+        self.shared.clock()
     }
 
     /// The numbers so far.
@@ -199,6 +205,8 @@ impl Drop for SetEnded {
 #[derive(Debug)]
 struct Shared {
     format: Format,
+    /// Read at the start, because without a free descriptor its files could not be read at a gap.
+    zone: TimeZone,
     /// Held for an append or a swap, never while the thread writes, allocates in bulk or frees.
     state: Mutex<State>,
     thread: OnceLock<Thread>,
@@ -236,8 +244,12 @@ impl State {
 }
 
 impl Shared {
-    fn new(format: Format) -> Shared {
-        Shared { format, state: Mutex::default(), thread: OnceLock::new(), ended: Condvar::new() }
+    fn new(format: Format, zone: TimeZone) -> Shared {
+        Shared { format, zone, state: Mutex::default(), thread: OnceLock::new(), ended: Condvar::new() }
+    }
+
+    fn clock(&self) -> LocalClock {
+        LocalClock::new(self.zone.clone(), self.format.time_pattern())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -270,16 +282,14 @@ struct Batch {
 struct Worker {
     shared: Arc<Shared>,
     sink: Sink,
-    /// Read at the start, because without a free descriptor its files could not be read at a gap.
-    zone: TimeZone,
     batch: Batch,
     /// Dropped lines that the log does not report yet.
     unreported: u64,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, sink: Sink, zone: TimeZone) -> Worker {
-        Worker { shared, sink, zone, batch: Batch::default(), unreported: 0 }
+    fn new(shared: Arc<Shared>, sink: Sink) -> Worker {
+        Worker { shared, sink, batch: Batch::default(), unreported: 0 }
     }
 
     fn run(mut self) {
@@ -325,9 +335,8 @@ impl Worker {
     /// Writes the batch, and after it the number of lines that are missing there.
     fn write(&mut self) {
         if self.unreported > 0 {
-            let format = self.shared.format;
-            let mut clock = LocalClock::new(self.zone.clone(), format.time_pattern());
-            format.dropped(self.unreported, clock.text(SystemTime::now()), &mut self.batch.bytes);
+            let mut clock = self.shared.clock();
+            self.shared.format.dropped(self.unreported, clock.text(SystemTime::now()), &mut self.batch.bytes);
         }
         let outcome = self.sink.write(&self.batch.bytes);
         let (written, failed) = match outcome {
@@ -375,7 +384,7 @@ mod tests {
 
     #[test]
     fn nothing_is_appended_between_a_gap_and_its_report() {
-        let writer = Writer::without_thread(Format::Clf); // nothing is ever taken from it
+        let writer = Writer::without_thread(Format::Clf, TimeZone::UTC); // nothing is ever taken from it
         while writer.shared.lock().dropped == 0 {
             writer.append(&[b'x'; 100]);
         }
@@ -390,8 +399,8 @@ mod tests {
     fn a_gap_is_stamped_in_the_zone_of_the_start() {
         let (mut reader, end) = io::pipe().unwrap();
         let sink = Sink::descriptor(File::from(OwnedFd::from(end)), "a pipe");
-        let shared = Arc::new(Shared::new(Format::Clf));
-        let mut worker = Worker::new(shared, sink, TimeZone::posix("MST7").unwrap());
+        let shared = Arc::new(Shared::new(Format::Clf, TimeZone::posix("MST7").unwrap()));
+        let mut worker = Worker::new(shared, sink);
         worker.unreported = 17;
         worker.write();
         drop(worker);

@@ -1,7 +1,9 @@
 //! The log has a line for each message, whatever the message holds.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -138,6 +140,39 @@ fn sighup_reopens_the_log_file() {
     echo(&stream, b"after");
     assert!(lines(&path, 1)[0].contains("\"after\""));
     assert!(lines(&rotated, 1)[0].contains("\"before\""));
+}
+
+/// The offsets of the log's times and the warnings of a server with this TZ.
+fn offset_and_warnings(tz: &OsStr) -> (String, Vec<String>) {
+    let path = scratch("zone.log");
+    let parrot = spawn(parrot(&["--log-file"]).arg(&path).env("TZ", tz));
+    echo(&parrot.connect(), b"squawk");
+    let lines = lines(&path, 1);
+    let (_, offset) = lines[0].split_once(']').unwrap().0.rsplit_once(' ').unwrap();
+    let warnings = parrot.stderr().lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect();
+    (offset.to_owned(), warnings)
+}
+
+#[test]
+fn times_follow_every_form_of_tz() {
+    for (tz, expected) in [("", "+0000"), (":", "+0000"), ("<+0530>-5:30", "+0530"), (":ABC3", "-0300")] {
+        let (offset, warnings) = offset_and_warnings(tz.as_ref());
+        assert_eq!((offset.as_str(), warnings.as_slice()), (expected, &[][..]), "{tz:?}");
+    }
+}
+
+#[test]
+fn a_tz_that_is_not_understood_is_reported_once() {
+    for (tz, shown) in [
+        (&b"Europe/Berln"[..], r#"TZ="Europe/Berln""#),
+        (b"/usr/share/zoneinfo/Europe/Berln", r#"TZ="/usr/share/zoneinfo/Europe/Berln""#),
+        (b"CET-1CEST,M13.5.0,M10.5.0", r#"TZ="CET-1CEST,M13.5.0,M10.5.0""#),
+        (b"Europe/\xff\n", r#"TZ="Europe/\xFF\n""#),
+    ] {
+        let (offset, warnings) = offset_and_warnings(OsStr::from_bytes(tz));
+        assert_eq!((offset.as_str(), warnings.len()), ("+0000", 1), "{warnings:?}");
+        assert!(warnings[0].contains(shown) && warnings[0].contains("log times are in UTC"), "{warnings:?}");
+    }
 }
 
 #[test]
