@@ -73,13 +73,17 @@
 //! ```
 //!
 //! A program that reads the log recognizes this line by its second field, which is `-` in every line of a message, or by
-//! the key `dropped`. Lines lost to a write error are counted there too. The first error of a log is also reported as a
-//! warning with the target `parrot_log`. It goes to the global subscriber, from the writer's thread.
+//! the key `dropped`.
+//!
+//! Lines that a failed write cost are reported in the same way, in front of the first line that gets through again. A line
+//! that such a write cut short is one of them. It stays as a line of its own. The first error of a log is also reported
+//! as a warning with the target `parrot_log`. It goes to the global subscriber, from the writer's thread.
 //!
 //! # Systems
 //!
 //! The same on Linux, macOS, FreeBSD, OpenBSD, NetBSD and DragonFly. A closed pipe is an error like any other as long as
-//! SIGPIPE is ignored, which is the default in every program with a Rust `main`.
+//! SIGPIPE is ignored, which is the default in every program with a Rust `main`. The limit on a file's size
+//! (`ulimit -f`) is one as long as SIGXFSZ is blocked or ignored.
 
 // Indexing could panic on a length that a peer chose (docs/reliability.md).
 #![warn(clippy::indexing_slicing)]

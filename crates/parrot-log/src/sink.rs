@@ -1,8 +1,8 @@
 //! The open file, pipe or terminal that the writer's thread writes to, and what happens when a write fails.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -40,14 +40,16 @@ impl Sink {
     pub(crate) fn open(path: &Path) -> io::Result<Sink> {
         // The program may have changed its directory before a reopen.
         let path = std::path::absolute(path)?;
-        Ok(Sink { path: Some(path.clone()), ..Sink::descriptor(append_to(&path)?, "its file") })
+        let file = append_to(&path)?;
+        let mid_line = ends_mid_line(&file, &path);
+        Ok(Sink { path: Some(path), mid_line, ..Sink::descriptor(file, "its file") })
     }
 
     /// Reopens the log's path after the file was moved away. Keeps the old file if that fails.
     pub(crate) fn reopen(&mut self) {
         let Some(path) = &self.path else { return };
-        match append_to(path) {
-            Ok(file) => *self = Sink { path: self.path.take(), ..Sink::descriptor(file, self.name) },
+        match Sink::open(path) {
+            Ok(sink) => *self = sink,
             Err(error) => {
                 let log = path.display();
                 tracing::warn!(target: "parrot_log", %log, %error, "cannot reopen the log, which goes on in the old \
@@ -56,13 +58,17 @@ impl Sink {
         }
     }
 
-    /// Writes whole lines and waits as long as it takes. An error carries the number of bytes of `lines` that got through.
-    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), usize> {
+    /// Writes whole lines and waits as long as it takes. An error carries the number of lines that got through.
+    pub(crate) fn write(&mut self, lines: &[u8]) -> Result<(), u64> {
         // A line that an error has cut short stays a line of its own.
         if self.mid_line && !lines.is_empty() && self.write_piecewise(b"\n").is_err() {
             return Err(0);
         }
-        self.write_piecewise(lines)
+        self.write_piecewise(lines).map_err(|through| {
+            // A line without its newline got through, because the newline goes first the next time.
+            let whole = lines.iter().take(through + 1).filter(|&&byte| byte == b'\n');
+            whole.count() as u64
+        })
     }
 
     fn write_piecewise(&mut self, bytes: &[u8]) -> Result<(), usize> {
@@ -136,6 +142,17 @@ fn append_to(path: &Path) -> io::Result<File> {
             && path.metadata().is_ok_and(|file| file.file_type().is_fifo());
         if no_reader { io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads this pipe yet") } else { error }
     })
+}
+
+/// Whether a regular file ends with a part of a line, because a full disk or a crash has cut it short.
+fn ends_mid_line(file: &File, path: &Path) -> bool {
+    let last_byte = || {
+        let length = file.metadata().ok().filter(Metadata::is_file)?.len();
+        let mut byte = [0];
+        File::open(path).ok()?.read_exact_at(&mut byte, length.checked_sub(1)?).ok()?;
+        Some(byte)
+    };
+    last_byte().is_some_and(|byte| byte != *b"\n")
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub struct WriterStatistics {
     pub written: u64,
     /// Lines dropped because the log was behind, failed or was closed.
     pub dropped: u64,
-    /// Writes that failed. The lines they cost count as dropped, and a failed report of a gap costs none.
+    /// Batches of lines that could not be written in full. The lines they cost count as dropped.
     pub write_errors: u64,
 }
 
@@ -274,6 +274,8 @@ impl Shared {
 struct Batch {
     bytes: Vec<u8>,
     lines: u64,
+    /// Lines dropped after these.
+    dropped_after: u64,
     reopen: bool,
     last: bool,
 }
@@ -283,13 +285,13 @@ struct Worker {
     shared: Arc<Shared>,
     sink: Sink,
     batch: Batch,
-    /// Dropped lines that the log does not report yet.
-    unreported: u64,
+    /// Lines missing at the end of the log, which it does not report yet.
+    missing: u64,
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>, sink: Sink) -> Worker {
-        Worker { shared, sink, batch: Batch::default(), unreported: 0 }
+        Worker { shared, sink, batch: Batch::default(), missing: 0 }
     }
 
     fn run(mut self) {
@@ -318,7 +320,7 @@ impl Worker {
                     self.batch.lines = mem::take(&mut state.pending_lines);
                     self.batch.reopen = mem::take(&mut state.reopen);
                     self.batch.last = state.closed;
-                    self.unreported += mem::take(&mut state.dropped);
+                    self.batch.dropped_after = mem::take(&mut state.dropped);
                     state.lines_in_flight = self.batch.lines;
                     return;
                 }
@@ -332,28 +334,39 @@ impl Worker {
         }
     }
 
-    /// Writes the batch, and after it the number of lines that are missing there.
+    /// Writes the batch. Lines that are missing before or after it are reported in their place.
     fn write(&mut self) {
-        if self.unreported > 0 {
-            let mut clock = self.shared.clock();
-            self.shared.format.dropped(self.unreported, clock.text(SystemTime::now()), &mut self.batch.bytes);
+        let mut works = self.report_gap();
+        let mut written = 0;
+        if works {
+            (written, works) = match self.sink.write(&self.batch.bytes) {
+                Ok(()) => (self.batch.lines, true),
+                Err(through) => (through, false),
+            };
         }
-        let outcome = self.sink.write(&self.batch.bytes);
-        let (written, failed) = match outcome {
-            Ok(()) => (self.batch.lines, false),
-            Err(through) => {
-                let whole = self.batch.bytes.iter().take(through).filter(|&&byte| byte == b'\n').count();
-                (self.batch.lines.min(whole as u64), true)
-            }
-        };
         let dropped = self.batch.lines - written;
-        self.unreported = if failed { self.unreported + dropped } else { 0 };
+        self.missing += dropped + self.batch.dropped_after;
+        works = works && self.report_gap();
 
         let mut state = self.shared.lock();
         state.lines_in_flight = 0;
         state.statistics.written += written;
         state.statistics.dropped += dropped;
-        state.statistics.write_errors += u64::from(failed);
+        state.statistics.write_errors += u64::from(!works);
+    }
+
+    /// Writes the number of lines that are missing at the end of the log, if there are any. False if that fails.
+    fn report_gap(&mut self) -> bool {
+        if self.missing == 0 {
+            return true;
+        }
+        let mut line = Vec::new();
+        self.shared.format.dropped(self.missing, self.shared.clock().text(SystemTime::now()), &mut line);
+        let outcome = self.sink.write(&line);
+        if outcome != Err(0) {
+            self.missing = 0;
+        }
+        outcome.is_ok()
     }
 
     /// Lets lines accumulate, so that a busy log costs a write every few milliseconds and not one for each line.
@@ -401,7 +414,7 @@ mod tests {
         let sink = Sink::descriptor(File::from(OwnedFd::from(end)), "a pipe");
         let shared = Arc::new(Shared::new(Format::Clf, TimeZone::posix("MST7").unwrap()));
         let mut worker = Worker::new(shared, sink);
-        worker.unreported = 17;
+        worker.missing = 17;
         worker.write();
         drop(worker);
         let mut line = String::new();

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::{self, PipeReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tracing::subscriber::with_default;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use support::{Folder, PATIENCE, dropped_here, log, quoted, wait_until};
+use support::{Folder, PATIENCE, Read, dropped_here, log, quoted, read, wait_until};
 
 /// More than pipe, thread and buffer hold together.
 const TOO_MANY: u64 = 20_000;
@@ -191,6 +191,20 @@ fn an_existing_file_is_appended_to() {
 }
 
 #[test]
+fn a_line_that_a_crash_cut_short_stays_a_line_of_its_own() {
+    let folder = Folder::new("crash");
+    let path = folder.path("log");
+    fs::write(&path, "yesterday\ncut sho").unwrap();
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    writer.reopen();
+    logging(&writer, || log(b"today"));
+    let _ = writer.close(PATIENCE);
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[1], quoted(lines[2])), (3, "cut sho", "today"));
+}
+
+#[test]
 fn a_path_that_cannot_be_opened_is_an_error() {
     let error = Writer::file("/nowhere/at/all/log", Format::Clf).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -213,6 +227,41 @@ fn a_named_pipe_is_a_log_once_it_has_a_reader() {
     let mut line = [0; 100];
     let length = reader.read(&mut line).unwrap();
     assert_eq!(quoted(std::str::from_utf8(&line[..length]).unwrap()), "read");
+}
+
+#[test]
+fn a_new_reader_of_a_pipe_first_reads_what_it_missed() {
+    for format in [Format::Clf, Format::Json] {
+        let folder = Folder::new("readers");
+        let path = folder.path("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let open = || fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let first = open();
+        let writer = Writer::file(&path, format).unwrap();
+        logging(&writer, || {
+            log(b"read");
+            wait_until("the line is written", || writer.statistics().written == 1);
+            let mut lines = BufReader::new(first).lines();
+            assert_eq!(read(&lines.next().unwrap().unwrap(), format), Read::Message("read".to_owned()));
+            drop(lines);
+            log_many(100);
+            wait_until("two errors", || {
+                log(b"to nobody");
+                writer.statistics().write_errors >= 2
+            });
+            wait_until("they are dropped", || writer.statistics().dropped > 100);
+
+            let mut lines = BufReader::new(open()).lines().map(|line| read(&line.unwrap(), format));
+            log_many(1000);
+            let gap = lines.next();
+            assert!(matches!(gap, Some(Read::Gap(101..))), "{gap:?}");
+            let mut lines = lines.skip_while(|line| *line == Read::Message("to nobody".to_owned()));
+            for number in 0..1000 {
+                assert_eq!(lines.next(), Some(Read::Message(message(number))));
+            }
+        });
+        let _ = writer.close(PATIENCE);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use parrot_log::MESSAGE_TARGET;
+use parrot_log::{Format, MESSAGE_TARGET};
 pub(crate) use parrot_testkit::{PATIENCE, wait_until};
 
 /// A folder for one test, removed with it.
@@ -41,6 +41,37 @@ pub(crate) fn dropped_here(line: &str) -> Option<u64> {
         assert!(rest == "lines dropped" || rest == "line dropped", "{rest}");
         count.parse().unwrap()
     })
+}
+
+/// What a line of a log says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// A message with this payload, which needs no escapes.
+    Message(String),
+    /// This many lines are missing here.
+    Gap(u64),
+    /// A line that an error has cut short.
+    Cut,
+}
+
+pub(crate) fn read(line: &str, format: Format) -> Read {
+    let whole = match format {
+        Format::Clf => clf(line),
+        _ => serde_json::from_str(line).ok().map(|object: serde_json::Value| match object["dropped"].as_u64() {
+            Some(count) => Read::Gap(count),
+            None => Read::Message(object["payload"].as_str().unwrap().to_owned()),
+        }),
+    };
+    whole.unwrap_or(Read::Cut)
+}
+
+fn clf(line: &str) -> Option<Read> {
+    let (head, rest) = line.split_once('"')?;
+    let (text, end) = rest.split_once("\" ")?;
+    if head.starts_with("- dropped - ") {
+        return (end == "-").then(|| Read::Gap(text.split_once(" line").unwrap().0.parse().unwrap()));
+    }
+    (end == text.len().to_string()).then(|| Read::Message(text.to_owned()))
 }
 
 /// The text between the first quote and the last.

@@ -1,0 +1,124 @@
+//! A file that can grow no further. The limit on a file's size stands in for a full disk, because it cuts a write short,
+//! refuses the next one, and can be raised again by any user.
+//!
+//! These tests have a file of their own because the limit is that of the process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parrot_kqueue::{Signal, SignalGuard};
+use parrot_log::{Format, MessageLayer, Writer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use support::{Folder, PATIENCE, Read, log, read, wait_until};
+
+/// More lines than the log's buffers hold.
+const TOO_MANY: u64 = 20_000;
+
+/// The limit of this process, for one test at a time.
+struct Limit {
+    _one_test: MutexGuard<'static, ()>,
+    /// Without it SIGXFSZ would end the process.
+    _blocked: SignalGuard,
+}
+
+impl Limit {
+    fn new() -> Limit {
+        static ONE_TEST: Mutex<()> = Mutex::new(());
+        let one_test = ONE_TEST.lock().unwrap_or_else(PoisonError::into_inner);
+        Limit { _one_test: one_test, _blocked: SignalGuard::block(&[Signal::FileSize]).unwrap() }
+    }
+
+    fn set(&self, bytes: Option<u64>) {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        setrlimit(Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
+    }
+}
+
+fn logging(writer: &Writer, messages: impl FnOnce()) {
+    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)), messages);
+}
+
+/// Checks that the log accounts for this many messages, numbered from 0, and each gap stands where they are missing.
+fn check(text: &str, format: Format, messages: u64) {
+    let (mut next, mut cut) = (0, false);
+    for line in text.lines() {
+        match read(line, format) {
+            Read::Message(message) => {
+                assert_eq!((message, cut), (format!("message {next}"), false));
+                next += 1;
+            }
+            Read::Gap(count) => {
+                next += count;
+                cut = false;
+            }
+            Read::Cut => cut = true, // the gap that follows counts this line
+        }
+    }
+    assert_eq!(next, messages);
+}
+
+#[test]
+fn under_load_each_gap_stands_where_lines_are_missing() {
+    let limit = Limit::new();
+    for format in [Format::Clf, Format::Json] {
+        let folder = Folder::new("full");
+        let path = folder.path("log");
+        let writer = Writer::file(&path, format).unwrap();
+        let mut number = 0;
+        let mut log_until = |what: &str, burst: u64, condition: &dyn Fn() -> bool| {
+            wait_until(what, || {
+                (0..burst).for_each(|_| {
+                    log(format!("message {number}").as_bytes());
+                    number += 1;
+                });
+                condition()
+            });
+        };
+        logging(&writer, || {
+            for round in 0..20 {
+                let burst = if round % 5 == 4 { TOO_MANY } else { 50 };
+                limit.set(Some(fs::metadata(&path).unwrap().len() + 1000 + 777 * round));
+                let errors = writer.statistics().write_errors;
+                log_until("it is full", burst, &|| writer.statistics().write_errors >= errors + 2);
+                limit.set(None);
+                let written = writer.statistics().written;
+                log_until("it has room again", burst, &|| writer.statistics().written > written);
+            }
+        });
+        let statistics = writer.close(PATIENCE);
+        assert_eq!(statistics.written + statistics.dropped, number);
+        check(&fs::read_to_string(&path).unwrap(), format, number);
+    }
+}
+
+#[test]
+fn a_line_or_a_gap_may_be_cut_short_anywhere() {
+    let limit = Limit::new();
+    let folder = Folder::new("cut");
+    let path = folder.path("log");
+    let writer = Writer::file(&path, Format::Clf).unwrap();
+    let mut number = 0;
+    logging(&writer, || {
+        // Up to the length of a gap's line and that of a message.
+        for room in 0..=150 {
+            let length = fs::metadata(&path).unwrap().len();
+            for bytes in [Some(length), Some(length + room), None] {
+                limit.set(bytes);
+                log(format!("message {number}").as_bytes());
+                number += 1;
+                wait_until("the line is written or dropped", || {
+                    let statistics = writer.statistics();
+                    statistics.written + statistics.dropped == number
+                });
+            }
+        }
+    });
+    let _ = writer.close(PATIENCE);
+    check(&fs::read_to_string(&path).unwrap(), Format::Clf, number);
+}
