@@ -89,6 +89,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod clock;
+mod destination;
 mod diagnostics;
 mod escape;
 mod format;

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::destination::Destination;
 use crate::pipe::{same_pipe, write_at_once};
 
 /// The pause before another try if the system reports "writable" and then "would block", or cannot poll the descriptor.
@@ -23,6 +24,7 @@ pub(crate) struct Sink {
     /// What a warning calls a log that has no path.
     name: &'static str,
     path: Option<PathBuf>,
+    destination: Destination,
     /// Diagnostics go to the same pipe, and must not wait for room that the log has used up.
     shares_stderr: bool,
     mid_line: bool,
@@ -33,7 +35,8 @@ impl Sink {
     /// A log on an open descriptor. Its flags stay as they are, because they belong to everyone who shares the open file.
     pub(crate) fn descriptor(file: File, name: &'static str) -> Sink {
         let shares_stderr = same_pipe(&file, io::stderr());
-        Sink { file, name, path: None, shares_stderr, mid_line: false, warned: false }
+        let destination = Destination::of(&file);
+        Sink { file, name, path: None, destination, shares_stderr, mid_line: false, warned: false }
     }
 
     /// Opens the log at `path` for appending. A new file is readable by its owner only.
@@ -52,8 +55,12 @@ impl Sink {
             Ok(sink) => *self = sink,
             Err(error) => {
                 let log = path.display();
-                tracing::warn!(target: "parrot_log", %log, %error, "cannot reopen the log, which goes on in the old \
-                    file; check the path and send SIGHUP again");
+                let next_step = match error.kind() {
+                    io::ErrorKind::BrokenPipe => "start its reader",
+                    _ => "check the path",
+                };
+                tracing::warn!(target: "parrot_log", %log, %error, "cannot reopen the log, which stays open as it was; \
+                    {next_step} and send SIGHUP again");
             }
         }
     }
@@ -120,13 +127,10 @@ impl Sink {
         }
         self.warned = true;
         let log = self.path.as_deref().map_or_else(|| self.name.into(), |path| path.to_string_lossy());
-        let next_step = match error.kind() {
-            io::ErrorKind::BrokenPipe => "its reader has gone, so start the program again with another log",
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "its disk is full, so make room",
-            _ => "check the file, or move it away and send SIGHUP",
-        };
+        let next_step = self.destination.next_step(error.kind(), self.path.is_some());
+        let until = if self.destination.may_recover() { " until it works" } else { "" };
         tracing::warn!(target: "parrot_log", %log, %error, "cannot write the log ({next_step}); lines are dropped \
-            and counted until it works");
+            and counted{until}");
     }
 }
 
@@ -137,10 +141,12 @@ impl Sink {
 fn append_to(path: &Path) -> io::Result<File> {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nonblocking).open(path);
-    opened.map_err(|error| {
-        let no_reader = Errno::from_io_error(&error) == Some(Errno::NXIO)
-            && path.metadata().is_ok_and(|file| file.file_type().is_fifo());
-        if no_reader { io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads this pipe yet") } else { error }
+    opened.map_err(|error| match path.metadata().map(|file| file.file_type()) {
+        Ok(file) if file.is_fifo() && Errno::from_io_error(&error) == Some(Errno::NXIO) => {
+            io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads this pipe yet")
+        }
+        Ok(file) if file.is_socket() => io::Error::new(io::ErrorKind::Unsupported, "a socket has no file to open"),
+        _ => error,
     })
 }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -208,6 +209,18 @@ fn a_line_that_a_crash_cut_short_stays_a_line_of_its_own() {
 fn a_path_that_cannot_be_opened_is_an_error() {
     let error = Writer::file("/nowhere/at/all/log", Format::Clf).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_socket_is_no_file_for_a_log() {
+    let folder = Folder::new("socket");
+    let path = folder.path("socket");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let error = Writer::file(&path, Format::Clf).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (io::ErrorKind::Unsupported, "a socket has no file to open")
+    );
 }
 
 #[test]

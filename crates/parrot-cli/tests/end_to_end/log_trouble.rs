@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
 use std::thread;
@@ -126,6 +128,92 @@ fn keeps_echoing_and_warns_once(parrot: Parrot) {
     let summary = parrot.stop().unwrap();
     assert!(summary.contains("; 0 log lines written"), "{summary}");
     assert!(summary.contains(&format!(" {} dropped", MANY + 1)), "{summary}");
+}
+
+/// The warning of a server whose log does not take the first message.
+fn warning(parrot: &Parrot) -> String {
+    echo(&parrot.connect(), b"squawk");
+    parrot.line("cannot write the log").unwrap()
+}
+
+#[test]
+fn the_advice_for_a_pipe_without_a_name_is_a_new_start() {
+    let (parrot, log) = logging_to_a_pipe();
+    drop(log);
+    let warning = warning(&parrot);
+    assert!(warning.contains("(its reader has gone, so start the program again with another log)"), "{warning}");
+    assert!(!warning.contains("until it works") && warning.contains("log=stdout"), "{warning}");
+}
+
+#[test]
+fn a_named_pipe_resumes_with_its_next_reader_as_advised() {
+    let path = scratch("readers.log");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let open = || OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    for as_stdout in [false, true] {
+        let reader = open();
+        let parrot = match as_stdout {
+            true => spawn(parrot(&[]).stdout(OpenOptions::new().append(true).open(&path).unwrap())),
+            false => spawn(parrot(&["--log-file"]).arg(&path)),
+        };
+        drop(reader);
+        let warning = warning(&parrot);
+        assert!(warning.contains("(its reader has gone, so start another one)"), "{warning}");
+        assert!(warning.contains("until it works"), "{warning}");
+        if !as_stdout {
+            parrot.signal(Signal::HUP).unwrap();
+            let warning = parrot.line("cannot reopen the log").unwrap();
+            assert!(warning.contains("start its reader and send SIGHUP again"), "{warning}");
+        }
+
+        let mut lines = BufReader::new(open()).lines().map(Result::unwrap);
+        echo(&parrot.connect(), b"read again");
+        assert_eq!(gap(&lines.next().unwrap()), Some(1));
+        assert!(lines.next().unwrap().contains("\"read again\""));
+    }
+}
+
+#[test]
+fn the_advice_fits_a_socket() {
+    let (log, other_end) = UnixStream::pair().unwrap();
+    let parrot = spawn(parrot(&[]).stdout(OwnedFd::from(log)));
+    drop(other_end);
+    let warning = warning(&parrot);
+    assert!(warning.contains("(its other end has gone, so start the program again with another log)"), "{warning}");
+}
+
+#[test]
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd")))]
+fn the_advice_fits_a_terminal() {
+    skip("rustix has no ptsname for this system");
+}
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+fn the_advice_fits_a_terminal() {
+    use rustix::io::{FdFlags, fcntl_setfd};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    fcntl_setfd(&terminal, FdFlags::CLOEXEC).unwrap(); // the server would keep it open
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let log = OpenOptions::new().write(true).open(name.to_str().unwrap()).unwrap();
+    let parrot = spawn(parrot(&[]).stdout(log));
+    drop(terminal);
+    let warning = warning(&parrot);
+    assert!(warning.contains("(its terminal has gone, so start the program again with another log)"), "{warning}");
+}
+
+#[test]
+fn the_advice_fits_a_device() {
+    if !Path::new("/dev/full").exists() {
+        return skip("this system has no /dev/full");
+    }
+    let parrot = spawn(parrot(&[]).stdout(OpenOptions::new().write(true).open("/dev/full").unwrap()));
+    let warning = warning(&parrot);
+    assert!(warning.contains("(the device is full, so start the program again with another log)"), "{warning}");
 }
 
 #[test]
