@@ -1,6 +1,6 @@
 //! A log in trouble drops lines and never an echo.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use parrot_testkit::program::{Ended, run};
 use parrot_testkit::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{LOOPBACK, data, parrot, scratch, skip, spawn};
+use crate::support::{LOOPBACK, data, limited, parrot, scratch, skip, spawn};
 
 /// More lines than a pipe and the log's own buffers hold.
 const MANY: usize = 10_000;
@@ -214,6 +214,26 @@ fn the_advice_fits_a_device() {
     let parrot = spawn(parrot(&[]).stdout(OpenOptions::new().write(true).open("/dev/full").unwrap()));
     let warning = warning(&parrot);
     assert!(warning.contains("(the device is full, so start the program again with another log)"), "{warning}");
+}
+
+#[test]
+fn a_log_at_the_limit_of_its_size_goes_on_in_another_file() {
+    let (path, moved) = (scratch("limit.log"), scratch("limit.log.old"));
+    // In blocks of 512 bytes or 1 KiB, as the shell likes. This is less than the size of the log's file.
+    fs::write(&path, vec![b'\n'; 5000]).unwrap();
+    let parrot = spawn(&mut limited("-f 4", parrot(&["--log-file"]).arg(&path)));
+    let warning = warning(&parrot);
+    let advice = "(it has reached the limit on a file's size, so move it away and send SIGHUP)";
+    assert!(warning.contains(advice), "{warning}");
+
+    fs::rename(&path, &moved).unwrap();
+    parrot.signal(Signal::HUP).unwrap();
+    wait_until("the new file is there", || path.exists());
+    echo(&parrot.connect(), b"in the new file");
+    let text = || fs::read_to_string(&path).unwrap();
+    wait_until("the lines are written", || text().lines().count() == 2);
+    assert_eq!(gap(text().lines().next().unwrap()), Some(1));
+    parrot.stop().unwrap();
 }
 
 #[test]

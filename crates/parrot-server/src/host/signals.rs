@@ -11,7 +11,9 @@ use super::Target;
 /// on the systems that have it.
 ///
 /// The value keeps these signals blocked in the thread that took them and in the threads started afterwards, so that only
-/// the event queue receives them. When it is dropped, pending signals are discarded and the thread's mask is restored.
+/// the event queue receives them. SIGXFSZ is blocked with them, so that a log at the limit on a file's size (`ulimit -f`)
+/// is a failed write and not the end of the process. When the value is dropped, pending signals are discarded and the
+/// thread's mask is restored.
 ///
 /// ```no_run
 /// use parrot_server::{Config, Server, Signals};
@@ -36,7 +38,7 @@ impl Signals {
     ///
     /// When the system refuses to change the signal mask. No such case is known.
     pub fn take() -> io::Result<Signals> {
-        Ok(Signals { guard: SignalGuard::block(Signals::all())? })
+        Ok(Signals { guard: SignalGuard::block(&[Signals::all(), &[Signal::FileSize]].concat())? })
     }
 
     /// Has the queue report them, also those that came while the server was set up.
