@@ -1,5 +1,6 @@
 //! The command line: options, their values and units, and the help.
 
+use std::env;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,16 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use jiff::SignedDuration;
 use parrot_log::{Format, MAX_PAYLOAD};
+
+/// The environment variable that names the port.
+const PORT: &str = "PARROT_PORT";
+
+/// The width of the help, unless the terminal is narrower.
+const WIDTH: usize = 100;
 
 /// The part of `--help` after the options.
 const AFTER_HELP: &str = "\
@@ -30,11 +38,15 @@ second signal.";
 
 /// A TCP echo server that sends back every byte it receives.
 #[derive(Debug, Parser)]
-#[command(name = "parrot", version, max_term_width = 100, after_help = AFTER_HELP, args_override_self = true)]
+#[command(name = "parrot", version, max_term_width = WIDTH, after_help = AFTER_HELP, args_override_self = true)]
 pub(crate) struct Arguments {
     /// TCP port, 0 for any free one
-    #[arg(short, long, default_value = "1512", env = "PARROT_PORT", value_parser = port, allow_negative_numbers = true)]
+    #[arg(short, long, default_value = "1512", env = PORT, value_parser = port, allow_negative_numbers = true)]
     pub port: u16,
+
+    /// Which value of PARROT_PORT was ignored, and why.
+    #[arg(skip)]
+    pub port_ignored: Option<String>,
 
     /// IP address to listen on, may be repeated [default: 0.0.0.0 and ::]
     #[arg(short, long, value_name = "ADDR", value_parser = ip_address)]
@@ -92,9 +104,23 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses the command line. Ends the program on wrong usage and after help.
+    /// Parses the command line and the environment. Ends the program on wrong usage and after help.
     pub(crate) fn read() -> Arguments {
-        Arguments::parse().checked().unwrap_or_else(|error| error.exit())
+        let mut command = Arguments::command();
+        if env::var("COLUMNS").is_ok_and(|columns| columns == "0") {
+            command = command.term_width(WIDTH); // the terminal does not know its width
+        }
+        let ignored = env::var(PORT).ok().and_then(|set| {
+            let reason = set_by_platform(&set)?;
+            Some(format!("{PORT}={set:?} is ignored, because {reason}"))
+        });
+        if ignored.is_some() {
+            command = command.mut_arg("port", |port| port.env(None::<&str>));
+        }
+        let matches = command.get_matches();
+        let mut arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        arguments.port_ignored = ignored.filter(|_| matches.value_source("port") == Some(ValueSource::DefaultValue));
+        arguments.checked().unwrap_or_else(|error| error.exit())
     }
 
     /// Refuses options that contradict each other. An address beside the wildcard of its family would find its port taken,
@@ -142,8 +168,28 @@ impl LogFormat {
     }
 }
 
+/// The reason why this value of PARROT_PORT is not what a user wanted, if it is not.
+///
+/// Beside a service or a link named `parrot`, Kubernetes and Docker set PARROT_PORT to its address, such as
+/// `tcp://10.96.0.12:1512` (pkg/kubelet/envvars/envvars.go, daemon/links/links.go). The protocol can also be `udp` or
+/// `sctp`, and an old Kubernetes writes IPv6 without brackets. The address is never a name. Compose sets a variable to
+/// nothing if the one that it copies is not set. Any other value was written by a user, and a mistake in it is wrong usage.
+fn set_by_platform(port: &str) -> Option<&'static str> {
+    if port.trim().is_empty() {
+        return Some("it is empty");
+    }
+    let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|protocol| port.strip_prefix(protocol))?;
+    let (ip, number) = address.rsplit_once(':')?;
+    let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
+    let is_address = ip.parse::<IpAddr>().is_ok() && number.parse::<u16>().is_ok();
+    is_address.then_some("it is the address of a service named parrot, as Kubernetes and Docker set it")
+}
+
 fn port(text: &str) -> Result<u16, &'static str> {
-    text.parse().map_err(|_| "expected a number from 0 to 65535, here or in the environment variable PARROT_PORT")
+    // A file with the environment may leave the end of its line behind the number.
+    text.trim()
+        .parse()
+        .map_err(|_| "expected a number from 0 to 65535, here or in the environment variable PARROT_PORT")
 }
 
 fn backlog(text: &str) -> Result<NonZeroU32, &'static str> {

@@ -139,6 +139,9 @@ fn start_logging(arguments: &Arguments) -> Result<Option<Writer>> {
     if let Some(reason) = ignored {
         tracing::warn!("RUST_LOG is not followed ({reason}); an example is RUST_LOG=warn,parrot_server=debug");
     }
+    if let Some(ignored) = &arguments.port_ignored {
+        tracing::warn!("{ignored}; for another port than {} use --port or set it to a number", arguments.port);
+    }
     if let Err(error) = parrot_log::check_time_zone() {
         tracing::warn!(
             "{error}, so log times are in UTC; examples are TZ=Europe/Berlin, and for a system without a time zone \

@@ -39,6 +39,8 @@ fn help_says_whom_it_answers_and_what_it_logs() {
 
 #[test]
 fn help_is_as_wide_as_the_terminal() {
+    let unknown = output(bare_parrot(&["--help"]).env("COLUMNS", "0")).stdout;
+    assert_eq!(unknown, output(bare_parrot(&["--help"]).env("COLUMNS", "100")).stdout);
     for columns in [60, 80] {
         let help = output(bare_parrot(&["--help"]).env("COLUMNS", columns.to_string())).stdout;
         let widest = help.lines().map(|line| line.chars().count()).max().unwrap();
@@ -80,10 +82,64 @@ fn a_bad_port_in_the_environment_is_wrong_usage() {
         command.env("PARROT_PORT", OsStr::from_bytes(port));
         command
     };
-    for nonsense in ["70000", "-1", "squawk", ""] {
+    for nonsense in [
+        "70000",
+        "-1",
+        "squawk",
+        "1512/tcp",
+        ":1512",
+        "127.0.0.1:1512",
+        "tcp://1512",
+        "tcp://:1512",
+        "tcp://parrot:1512",
+        "tcp://10.96.0.12",
+        "tcp://10.96.0.12:70000",
+        "http://10.96.0.12:1512",
+        "tcp://10.96.0.12:1512/",
+    ] {
         fails_with(&mut with(nonsense.as_bytes()), 2, &["--port <PORT>", "PARROT_PORT"]);
     }
     fails_with(&mut with(b"15\xff12"), 2, &["invalid UTF-8"]);
+}
+
+#[test]
+fn a_port_that_the_platform_set_is_ignored_with_a_warning() {
+    for (set, reason) in [
+        ("tcp://10.96.0.12:1512", "Kubernetes and Docker"),
+        ("udp://10.96.0.12:1512", "Kubernetes and Docker"),
+        ("sctp://10.96.0.12:1512", "Kubernetes and Docker"),
+        ("tcp://[fd00::12]:1512", "Kubernetes and Docker"),
+        ("tcp://fd00::12:1512", "Kubernetes and Docker"),
+        ("", "it is empty"),
+        (" ", "it is empty"),
+    ] {
+        // The default port may be taken, but then the error is about that.
+        let mut command = bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]);
+        let mut server = Process::spawn(command.env("PARROT_PORT", set)).unwrap();
+        let warning = server.line("PARROT_PORT").unwrap();
+        for words in [" WARN ", set, "is ignored", reason] {
+            assert!(warning.contains(words), "{words:?}: {warning}");
+        }
+        server.line("127.0.0.1:1512").unwrap();
+        let _ = server.signal(Signal::TERM);
+        assert!(matches!(server.wait().unwrap().code(), Some(0 | 1)));
+        assert_eq!(server.stderr().matches("PARROT_PORT").count(), 1, "{}", server.stderr());
+    }
+}
+
+#[test]
+fn an_option_makes_the_port_of_the_platform_unimportant() {
+    let parrot = spawn(parrot(&["--log", "off"]).env("PARROT_PORT", "tcp://10.96.0.12:1512"));
+    echo(&parrot.connect(), b"squawk");
+    assert!(!parrot.stderr().contains("PARROT_PORT"), "{}", parrot.stderr());
+}
+
+#[test]
+fn a_port_in_the_environment_may_end_with_a_newline() {
+    let port = free_port().unwrap();
+    let set = format!("{port}\r\n");
+    let parrot = spawn(bare_parrot(&["--bind", "127.0.0.1", "--log", "off"]).env("PARROT_PORT", set));
+    assert_eq!(parrot.address().port(), port);
 }
 
 #[test]
