@@ -33,6 +33,9 @@ const GATHER: Duration = Duration::from_millis(10);
 /// The first size of a buffer. Buffers double, so they end exactly at the bound.
 const FIRST: usize = 4 * 1024;
 
+/// The default of Rust. RUST_MIN_STACK could ask for more than the system has.
+const STACK: usize = 2 * 1024 * 1024;
+
 /// A larger buffer is freed when the log is idle.
 const KEPT: usize = 16 * 1024;
 
@@ -103,7 +106,7 @@ impl Writer {
         let writer = Writer::without_thread(format, zone::local());
         let worker = Worker::new(Arc::clone(&writer.shared), sink);
         let ended = SetEnded(Arc::clone(&writer.shared));
-        let thread = thread::Builder::new().name("parrot-log".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("parrot-log".to_owned()).stack_size(STACK).spawn(move || {
             let _ended = ended; // set after the worker has closed its file, and also if it panics
             worker.run();
         })?;

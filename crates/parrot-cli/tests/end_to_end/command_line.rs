@@ -143,6 +143,14 @@ fn a_port_in_the_environment_may_end_with_a_newline() {
 }
 
 #[test]
+fn a_stack_size_in_the_environment_does_not_prevent_the_start() {
+    for size in ["1099511627776", "18446744073709551615", "much"] {
+        let parrot = spawn(parrot(&[]).env("RUST_MIN_STACK", size));
+        echo(&parrot.connect(), b"squawk");
+    }
+}
+
+#[test]
 fn an_argument_that_is_not_utf_8_is_wrong_usage() {
     fails_with(bare_parrot(&["--port"]).arg(OsStr::from_bytes(b"\xff")), 2, &["invalid UTF-8"]);
 }
