@@ -14,14 +14,7 @@ use std::{
 };
 
 fn main() {
-    rustix::process::setrlimit(
-        rustix::process::Resource::Nofile,
-        rustix::process::Rlimit {
-            current: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
-            ..rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        },
-    )
-    .unwrap();
+    parrot_testkit::descriptors::raise_limit();
     divan::main();
 }
 

@@ -214,10 +214,13 @@ pub(crate) fn here(difference: Difference) -> bool {
     row(difference).systems[system]
 }
 
-/// Reports that the test has nothing to check here, and why.
-pub(crate) fn skipped(difference: Difference) {
+/// The same, and if it has not, reports that the test has nothing to check here, and why.
+pub(crate) fn testable(difference: Difference) -> bool {
     let Row { what, why, .. } = row(difference);
-    eprintln!("skipped here: {what} ({why})");
+    if !here(difference) {
+        eprintln!("skipped here: {what} ({why})");
+    }
+    here(difference)
 }
 
 fn row(difference: Difference) -> &'static Row {

@@ -11,6 +11,7 @@ mod descriptors;
 mod differences;
 mod documentation;
 mod limits;
+mod modes;
 mod nesting;
 mod process;
 mod queue;

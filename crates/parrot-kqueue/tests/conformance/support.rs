@@ -1,14 +1,15 @@
 //! Waits with a deadline, and descriptors to watch.
 
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Receipts, Source, Token};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+pub(crate) use parrot_testkit::PATIENCE;
+use parrot_testkit::descriptors::raise_limit;
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::{fd::AsFd, unix::net::UnixStream},
     process::{Command, Stdio},
     sync::Once,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// The token of most registrations.
@@ -17,27 +18,19 @@ pub(crate) const B: Token = Token(0xB);
 /// The token of the waker that ends a wait of a quiet queue.
 const SENTINEL: Token = Token(usize::MAX);
 
-/// How long a test waits for an event that it expects.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A queue. The first one of the process raises the limit of descriptors.
+/// A queue. The first one of the process raises the limit of descriptors, whose default is too low for the suite: 128 on
+/// NetBSD and for root on OpenBSD, and 256 on macOS.
 pub(crate) fn queue() -> Kqueue {
     static DESCRIPTORS: Once = Once::new();
-    DESCRIPTORS.call_once(raise_limit_of_descriptors);
+    DESCRIPTORS.call_once(|| _ = raise_limit());
     Kqueue::new().unwrap()
 }
 
-/// Raises the soft limit of descriptors to the hard one. The default is too low for the suite, at 128 on NetBSD and for
-/// root on OpenBSD, and 256 on macOS, which accepts at most OPEN_MAX (setrlimit(2)).
-fn raise_limit_of_descriptors() {
-    const OPEN_MAX: u64 = 10_240;
-    let limit = getrlimit(Resource::Nofile);
-    let most = if cfg!(target_os = "macos") {
-        Some(limit.maximum.map_or(OPEN_MAX, |most| most.min(OPEN_MAX)))
-    } else {
-        limit.maximum
-    };
-    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: limit.maximum }).unwrap();
+/// A queue with this registration.
+pub(crate) fn watching(change: Change<'_>) -> Kqueue {
+    let queue = queue();
+    apply(&queue, change);
+    queue
 }
 
 pub(crate) fn apply(queue: &Kqueue, change: Change<'_>) {
@@ -54,8 +47,15 @@ pub(crate) fn refusal(queue: &Kqueue, change: Change<'_>) -> io::Error {
     queue.apply(&[change]).all().expect_err("the change should have been refused")
 }
 
+/// Expects that a change is refused with this kind of error. Returns its message.
+pub(crate) fn refused(queue: &Kqueue, change: Change<'_>, kind: ErrorKind) -> String {
+    let refusal = refusal(queue, change);
+    assert_eq!(refusal.kind(), kind, "{refusal}: {change:?}");
+    refusal.to_string()
+}
+
 pub(crate) fn assert_not_found(queue: &Kqueue, source: Source<'_>) {
-    assert_eq!(refusal(queue, Change::delete(source)).kind(), ErrorKind::NotFound, "{source:?}");
+    refused(queue, Change::delete(source), ErrorKind::NotFound);
 }
 
 /// The events of one wait that reports at least one.
@@ -81,6 +81,12 @@ pub(crate) fn one(queue: &Kqueue) -> Event {
     let events = wait(queue);
     assert_eq!(events.len(), 1, "{events:?}");
     events[0]
+}
+
+/// Expects one event with this token, and no other after it.
+pub(crate) fn assert_once(queue: &Kqueue, token: Token) {
+    assert_eq!(one(queue).token(), token);
+    assert_quiet(queue);
 }
 
 /// Waits for an event that fits, and ignores others.

@@ -29,8 +29,7 @@ fn a_use_before_the_wait_is_kept_for_it() {
     let queue = queue();
     let waker = queue.waker(A).unwrap();
     waker.wake().unwrap();
-    assert_eq!(one(&queue).token(), A);
-    assert_quiet(&queue);
+    assert_once(&queue, A);
 }
 
 #[test]
@@ -51,8 +50,7 @@ fn a_use_after_the_last_clone_was_dropped_is_still_reported() {
     let waker = queue.waker(A).unwrap();
     waker.wake().unwrap();
     drop(waker);
-    assert_eq!(one(&queue).token(), A);
-    assert_quiet(&queue);
+    assert_once(&queue, A);
 }
 
 #[test]
@@ -205,7 +203,7 @@ fn a_waker_of_another_queue_is_not_found() {
     let _own = mine.waker(A).unwrap();
     let waker = other.waker(B).unwrap();
     for change in [Change::delete(Source::User(&waker)), Change::disable(Source::User(&waker))] {
-        assert_eq!(refusal(&mine, change).kind(), ErrorKind::NotFound);
+        refused(&mine, change, ErrorKind::NotFound);
     }
     waker.wake().unwrap();
     assert_eq!(one(&other).token(), B);
