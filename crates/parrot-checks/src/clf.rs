@@ -109,7 +109,8 @@ fn cut_at(bytes: &[u8], limit: usize) -> &[u8] {
     &bytes[..bytes.len().min(limit)]
 }
 
-fn decoded(text: &str) -> Vec<u8> {
+/// Decodes a text of a log line as the documentation of parrot-log says, without its code.
+pub fn decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

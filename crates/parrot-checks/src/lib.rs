@@ -8,4 +8,4 @@
 mod clf;
 pub mod connection;
 
-pub use clf::check_log_lines;
+pub use clf::{check_log_lines, decoded};

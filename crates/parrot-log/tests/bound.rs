@@ -3,15 +3,13 @@
 
 mod support;
 
-use std::io::{self, PipeReader, Read as _};
-use std::os::fd::OwnedFd;
+use std::io::{PipeReader, Read as _};
 
-use parrot_log::{Format, MessageLayer, Writer};
+use parrot_log::Format;
+use parrot_testkit::PATIENCE;
 use proptest::prelude::*;
-use tracing::subscriber::with_default;
-use tracing_subscriber::layer::SubscriberExt as _;
 
-use support::{PATIENCE, dropped_here, log};
+use support::{dropped_here, layer, log, piped, with_default};
 
 /// Two buffers of 512 KiB, one that fills and one that the thread writes, and a pipe. A pipe holds 64 KiB on most
 /// systems, and on none as much as is allowed for here.
@@ -46,12 +44,10 @@ proptest! {
 
     #[test]
     fn buffers_are_bounded_and_every_line_is_counted(steps in prop::collection::vec(step(), 1..40)) {
-        let (mut reader, end) = io::pipe().unwrap();
+        let (mut reader, writer) = piped(Format::Clf);
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
-        let writer = Writer::descriptor(OwnedFd::from(end), Format::Clf).unwrap();
         let (mut logged, mut logged_bytes, mut read_back) = (0, 0, Vec::new());
-        let subscriber = tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 4096));
-        with_default(subscriber, || {
+        with_default(&layer(&writer, 4096), || {
             for step in &steps {
                 match *step {
                     Step::Log { messages, bytes } => {

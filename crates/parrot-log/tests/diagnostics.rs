@@ -1,7 +1,7 @@
 //! Diagnostics on a standard error that nobody reads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{PipeReader, Read as _, Write as _, pipe};
 use std::os::fd::OwnedFd;
 
 use parrot_log::Diagnostics;
@@ -11,10 +11,14 @@ use tracing_subscriber::layer::SubscriberExt as _;
 /// Less than a full pipe holds on any system. Reading this much makes room for a record on every system.
 const ROOM: usize = 8 * 1024;
 
+fn piped() -> (PipeReader, Diagnostics) {
+    let (reader, end) = pipe().unwrap();
+    (reader, Diagnostics::descriptor(OwnedFd::from(end)))
+}
+
 #[test]
 fn a_record_is_written_as_it_is() {
-    let (mut reader, end) = io::pipe().unwrap();
-    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    let (mut reader, diagnostics) = piped();
     let layer = tracing_subscriber::fmt::layer().without_time().with_ansi(false).with_writer(diagnostics.clone());
     with_default(tracing_subscriber::registry().with(layer), || {
         tracing::info!(target: "test", answer = 42, "said");
@@ -28,8 +32,7 @@ fn a_record_is_written_as_it_is() {
 
 #[test]
 fn unread_records_are_dropped_and_reported_later() {
-    let (mut reader, end) = io::pipe().unwrap();
-    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    let (mut reader, diagnostics) = piped();
     let record = format!("{}\n", "x".repeat(99));
     let mut records = 0;
     while diagnostics.dropped() < 10 {
@@ -55,8 +58,7 @@ fn unread_records_are_dropped_and_reported_later() {
 
 #[test]
 fn after_a_record_longer_than_the_pipe_a_new_line_begins() {
-    let (mut reader, end) = io::pipe().unwrap();
-    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
+    let (mut reader, diagnostics) = piped();
     (&diagnostics).write_all("x".repeat(1 << 20).as_bytes()).unwrap();
     assert_eq!(diagnostics.dropped(), 1);
     let mut text = vec![0; ROOM];
@@ -71,9 +73,8 @@ fn after_a_record_longer_than_the_pipe_a_new_line_begins() {
 
 #[test]
 fn a_closed_standard_error_is_no_error() {
-    let (reader, end) = io::pipe().unwrap();
+    let (reader, diagnostics) = piped();
     drop(reader);
-    let diagnostics = Diagnostics::descriptor(OwnedFd::from(end));
     (&diagnostics).write_all(b"to nobody\n").unwrap();
     assert_eq!(diagnostics.dropped(), 1);
 }

@@ -10,12 +10,12 @@ use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use parrot_kqueue::{Signal, SignalGuard};
-use parrot_log::{Format, MessageLayer, Writer};
+use parrot_log::{Format, Writer};
+use parrot_testkit::{PATIENCE, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::subscriber::with_default;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tempfile::tempdir;
 
-use support::{Folder, PATIENCE, Read, log, read, wait_until};
+use support::{Read, log, logging, read};
 
 /// More lines than the log's buffers hold.
 const TOO_MANY: u64 = 20_000;
@@ -38,10 +38,6 @@ impl Limit {
         let maximum = getrlimit(Resource::Fsize).maximum;
         setrlimit(Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
     }
-}
-
-fn logging(writer: &Writer, messages: impl FnOnce()) {
-    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)), messages);
 }
 
 /// Checks that the log accounts for this many messages, numbered from 0, and each gap stands where they are missing.
@@ -67,8 +63,8 @@ fn check(text: &str, format: Format, messages: u64) {
 fn under_load_each_gap_stands_where_lines_are_missing() {
     let limit = Limit::new();
     for format in [Format::Clf, Format::Json] {
-        let folder = Folder::new("full");
-        let path = folder.path("log");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("log");
         let writer = Writer::file(&path, format).unwrap();
         let mut number = 0;
         let mut log_until = |what: &str, burst: u64, condition: &dyn Fn() -> bool| {
@@ -100,8 +96,8 @@ fn under_load_each_gap_stands_where_lines_are_missing() {
 #[test]
 fn a_line_or_a_gap_may_be_cut_short_anywhere() {
     let limit = Limit::new();
-    let folder = Folder::new("cut");
-    let path = folder.path("log");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
     let writer = Writer::file(&path, Format::Clf).unwrap();
     let mut number = 0;
     logging(&writer, || {

@@ -17,9 +17,9 @@ mod support;
 fn an_idle_writer_makes_no_wake_ups() {
     use std::{fs, thread, time::Duration};
 
-    use parrot_log::{Format, MessageLayer, Writer};
-    use support::{Folder, PATIENCE, log, wait_until};
-    use tracing_subscriber::layer::SubscriberExt as _;
+    use parrot_log::{Format, Writer};
+    use parrot_testkit::{PATIENCE, wait_until};
+    use support::{layer, log};
 
     fn switches() -> u64 {
         let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
@@ -31,10 +31,9 @@ fn an_idle_writer_makes_no_wake_ups() {
         status.split_once(line).unwrap().1.lines().next().unwrap().parse().unwrap()
     }
 
-    let folder = Folder::new("idle");
-    let writer = Writer::file(folder.path("log"), Format::Clf).unwrap();
-    let layer = tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256));
-    let _default = tracing::subscriber::set_default(layer);
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Writer::file(folder.path().join("log"), Format::Clf).unwrap();
+    let _default = tracing::dispatcher::set_default(&layer(&writer, 256));
     log(b"the last for a while");
     wait_until("it is written", || writer.statistics().written == 1);
     // The thread gathers once more before it sleeps without a timeout.

@@ -4,33 +4,31 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use parrot_log::{Format, MAX_PAYLOAD, MESSAGE_TARGET, MessageLayer, Writer};
+use parrot_checks::decoded;
+use parrot_log::{Format, MAX_PAYLOAD, MESSAGE_TARGET};
+use parrot_testkit::PATIENCE;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tracing::subscriber::with_default;
-use tracing_subscriber::layer::SubscriberExt as _;
 
-use support::{Folder, PATIENCE, log, quoted, without_time};
+use support::{layer, log, logging, piped, quoted, read_to_end, with_default, without_time};
 
 /// The CLF log of what `messages` logs, with each time replaced by `time`.
-fn clf(test: &str, limit: usize, messages: impl FnOnce()) -> Vec<String> {
-    written(test, Format::Clf, limit, messages).lines().map(without_time).collect()
+fn clf(limit: usize, messages: impl FnOnce()) -> Vec<String> {
+    written(Format::Clf, limit, messages).lines().map(without_time).collect()
 }
 
-fn json(test: &str, limit: usize, messages: impl FnOnce()) -> Vec<Value> {
-    let log = written(test, Format::Json, limit, messages);
+fn json(limit: usize, messages: impl FnOnce()) -> Vec<Value> {
+    let log = written(Format::Json, limit, messages);
     log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn written(test: &str, format: Format, limit: usize, messages: impl FnOnce()) -> String {
-    let folder = Folder::new(test);
-    let path = folder.path("log");
-    let writer = Writer::file(&path, format).unwrap();
-    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), limit)), messages);
+fn written(format: Format, limit: usize, messages: impl FnOnce()) -> String {
+    let (reader, writer) = piped(format);
+    let reading = read_to_end(reader);
+    with_default(&layer(&writer, limit), messages);
     let statistics = writer.close(PATIENCE);
-    let log = std::fs::read_to_string(&path).unwrap();
+    let log = reading.join().unwrap();
     assert!(log.is_empty() || log.ends_with('\n'));
     assert_eq!(statistics.written, log.lines().count() as u64);
     assert_eq!((statistics.dropped, statistics.write_errors), (0, 0));
@@ -39,14 +37,14 @@ fn written(test: &str, format: Format, limit: usize, messages: impl FnOnce()) ->
 
 #[test]
 fn a_message_is_one_line_of_common_log_format() {
-    let lines = clf("message", 256, || log(b"Hello Parrot\n"));
+    let lines = clf(256, || log(b"Hello Parrot\n"));
     assert_eq!(lines, [r#"127.0.0.1:53422 - - [time] "Hello Parrot\n" 13"#]);
 }
 
 #[test]
 fn an_ipv6_peer_stands_in_brackets() {
     let peer: SocketAddr = "[2001:db8::1]:53422".parse().unwrap();
-    let lines = clf("ipv6", 256, || {
+    let lines = clf(256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload = &b"x"[..], bytes = 1_u64);
     });
     assert_eq!(lines, [r#"[2001:db8::1]:53422 - - [time] "x" 1"#]);
@@ -57,14 +55,14 @@ fn a_long_payload_is_cut_but_its_bytes_are_counted_in_full() {
     for (limit, expected) in
         [(13, r#""Hello Parrot\n" 13"#), (12, r#""Hello Parrot"... 13"#), (5, r#""Hello"... 13"#), (0, r#"""... 13"#)]
     {
-        let lines = clf("limit", limit, || log(b"Hello Parrot\n"));
+        let lines = clf(limit, || log(b"Hello Parrot\n"));
         assert_eq!(lines, [format!("127.0.0.1:53422 - - [time] {expected}")]);
     }
 }
 
 #[test]
 fn a_payload_shorter_than_its_message_counts_as_cut() {
-    let lines = clf("part", 256, || {
+    let lines = clf(256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = &b"Hello"[..], bytes = 13_u64);
     });
     assert_eq!(lines, [r#"p - - [time] "Hello"... 13"#]);
@@ -72,18 +70,18 @@ fn a_payload_shorter_than_its_message_counts_as_cut() {
 
 #[test]
 fn the_longest_line_fits_into_the_buffer() {
-    let lines = clf("longest", usize::MAX, || log(&[0xff; MAX_PAYLOAD + 1]));
+    let lines = clf(usize::MAX, || log(&[0xff; MAX_PAYLOAD + 1]));
     assert_eq!(
         lines,
         [format!("127.0.0.1:53422 - - [time] \"{}\"... {}", r"\xff".repeat(MAX_PAYLOAD), MAX_PAYLOAD + 1)]
     );
-    let objects = json("longest-json", usize::MAX, || log(&[b'"'; MAX_PAYLOAD + 1]));
+    let objects = json(usize::MAX, || log(&[b'"'; MAX_PAYLOAD + 1]));
     assert_eq!(objects[0]["payload"], r#"\""#.repeat(MAX_PAYLOAD));
 }
 
 #[test]
 fn payloads_may_be_text_and_fields_may_be_missing() {
-    let lines = clf("tolerant", 256, || {
+    let lines = clf(256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = "text\n", bytes = 5_u64);
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = %"shown\n", bytes = 6_i32);
         tracing::info!(target: MESSAGE_TARGET, peer = "p", payload = ?"debug");
@@ -108,7 +106,7 @@ fn payloads_may_be_text_and_fields_may_be_missing() {
 
 #[test]
 fn a_peer_cannot_break_its_line_or_forge_a_gap() {
-    let lines = clf("peer", 256, || {
+    let lines = clf(256, || {
         tracing::info!(target: MESSAGE_TARGET, peer = "- dropped\n", payload = &b""[..]);
         tracing::info!(target: MESSAGE_TARGET, peer = "x".repeat(1000), payload = &b""[..]);
     });
@@ -120,7 +118,7 @@ fn a_peer_cannot_break_its_line_or_forge_a_gap() {
 
 #[test]
 fn events_of_other_targets_are_ignored() {
-    let lines = clf("targets", 256, || {
+    let lines = clf(256, || {
         tracing::info!(peer = "p", payload = &b"x"[..], "another target");
         tracing::info!(target: "parrot::message::inner", peer = "p", payload = &b"x"[..]);
         log(b"x");
@@ -130,7 +128,7 @@ fn events_of_other_targets_are_ignored() {
 
 #[test]
 fn a_message_is_one_json_object() {
-    let objects = json("json", 5, || {
+    let objects = json(5, || {
         log(b"a\n\"\\\0");
         log(b"Hello Parrot\n");
         tracing::info!(target: MESSAGE_TARGET, "no fields");
@@ -152,16 +150,14 @@ fn a_message_is_one_json_object() {
 
 #[test]
 fn threads_that_log_at_once_do_not_mix_their_lines() {
-    let folder = Folder::new("threads");
-    let path = folder.path("log");
-    let writer = Writer::file(&path, Format::Clf).unwrap();
-    let layer = MessageLayer::new(writer.clone(), 256);
-    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+    let (reader, writer) = piped(Format::Clf);
+    let reading = read_to_end(reader);
+    let dispatch = layer(&writer, 256);
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let dispatch = dispatch.clone();
             scope.spawn(move || {
-                tracing::dispatcher::with_default(&dispatch, || {
+                with_default(&dispatch, || {
                     for message in 0..250 {
                         log(format!("{thread}.{message}").as_bytes());
                     }
@@ -170,33 +166,13 @@ fn threads_that_log_at_once_do_not_mix_their_lines() {
         }
     });
     assert_eq!(writer.close(PATIENCE).written, 1000);
-    let log = std::fs::read_to_string(&path).unwrap();
+    let log = reading.join().unwrap();
     for thread in 0..4 {
         let prefix = format!("{thread}.");
         let of_thread: Vec<&str> = log.lines().map(quoted).filter(|text| text.starts_with(&prefix)).collect();
         let logged: Vec<String> = (0..250).map(|message| format!("{thread}.{message}")).collect();
         assert_eq!(of_thread, logged);
     }
-}
-
-/// Decodes a quoted text as the documentation of the lines says.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        let (byte, length) = match (character, rest.chars().nth(1)) {
-            ('\\', Some('n')) => (b'\n', 2),
-            ('\\', Some('r')) => (b'\r', 2),
-            ('\\', Some('t')) => (b'\t', 2),
-            ('\\', Some('x')) => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
-            ('\\', Some(quoted @ ('"' | '\\'))) => (quoted as u8, 2),
-            ('\\' | '"', _) => panic!("not an escape: {rest}"),
-            (plain, _) => (plain as u8, 1),
-        };
-        bytes.push(byte);
-        rest = &rest[length..];
-    }
-    bytes
 }
 
 /// Payloads of an attacker, rich in bytes that matter to lines and terminals.
@@ -216,7 +192,7 @@ proptest! {
         payloads in prop::collection::vec(hostile(), 1..20),
         limit in 0_usize..300,
     ) {
-        let lines = clf("hostile", limit, || payloads.iter().for_each(|payload| log(payload)));
+        let lines = clf(limit, || payloads.iter().for_each(|payload| log(payload)));
         prop_assert_eq!(lines.len(), payloads.len());
         for (line, payload) in lines.iter().zip(&payloads) {
             prop_assert!(line.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", line);
@@ -229,7 +205,7 @@ proptest! {
 
     #[test]
     fn one_record_is_one_json_object_that_decodes_to_its_bytes(payloads in prop::collection::vec(hostile(), 1..20)) {
-        let objects = json("hostile-json", 300, || payloads.iter().for_each(|payload| log(payload)));
+        let objects = json(300, || payloads.iter().for_each(|payload| log(payload)));
         prop_assert_eq!(objects.len(), payloads.len());
         for (object, payload) in objects.iter().zip(&payloads) {
             prop_assert_eq!(&decoded(object["payload"].as_str().unwrap()), payload);
@@ -240,12 +216,11 @@ proptest! {
 
 #[test]
 fn a_closed_log_takes_no_more_lines() {
-    let folder = Folder::new("closed");
-    let writer = Writer::file(folder.path("log"), Format::Clf).unwrap();
-    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)), || {
+    let (reader, writer) = piped(Format::Clf);
+    logging(&writer, || {
         log(b"before");
-        assert_eq!(writer.close(Duration::from_secs(20)).written, 1);
+        assert_eq!(writer.close(PATIENCE).written, 1);
         log(b"after");
     });
-    assert_eq!(std::fs::read_to_string(folder.path("log")).unwrap().lines().count(), 1);
+    assert_eq!(read_to_end(reader).join().unwrap().lines().count(), 1);
 }

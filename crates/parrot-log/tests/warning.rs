@@ -5,16 +5,15 @@
 
 mod support;
 
-use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parrot_log::{Format, MessageLayer, Writer};
+use parrot_log::{Format, MessageLayer};
+use parrot_testkit::{PATIENCE, wait_until};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use support::{PATIENCE, log, wait_until};
+use support::{log, piped};
 
 static WARNINGS: AtomicU64 = AtomicU64::new(0);
 
@@ -31,9 +30,8 @@ impl<S: Subscriber> Layer<S> for CountWarnings {
 
 #[test]
 fn only_the_first_write_error_is_reported() {
-    let (reader, end) = io::pipe().unwrap();
+    let (reader, writer) = piped(Format::Clf);
     drop(reader);
-    let writer = Writer::descriptor(OwnedFd::from(end), Format::Clf).unwrap();
     tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)).with(CountWarnings).init();
     for errors in 1..=5 {
         log(b"to nobody");

@@ -4,29 +4,24 @@
 mod support;
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use parrot_log::{Format, MessageLayer, Writer};
+use parrot_log::{Format, Writer};
+use parrot_testkit::{PATIENCE, wait_until};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use tracing::subscriber::with_default;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tempfile::tempdir;
 
-use support::{Folder, PATIENCE, Read, dropped_here, log, quoted, read, wait_until};
+use support::{Read, dropped_here, log, logging, piped, quoted, read, read_to_end};
 
 /// More than pipe, thread and buffer hold together.
 const TOO_MANY: u64 = 20_000;
-
-fn logging(writer: &Writer, messages: impl FnOnce()) {
-    with_default(tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), 256)), messages);
-}
 
 fn log_many(count: u64) {
     (0..count).for_each(|number| log(message(number).as_bytes()));
@@ -35,19 +30,6 @@ fn log_many(count: u64) {
 /// The lengths vary, so that a line that does not fit is followed by one that would.
 fn message(number: u64) -> String {
     format!("message {number}{}", ".".repeat((number % 50) as usize))
-}
-
-fn piped(format: Format) -> (PipeReader, Writer) {
-    let (reader, end) = io::pipe().unwrap();
-    (reader, Writer::descriptor(OwnedFd::from(end), format).unwrap())
-}
-
-fn read_to_end(mut reader: PipeReader) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        text
-    })
 }
 
 #[test]
@@ -171,8 +153,8 @@ fn is_writable(pipe: &impl AsFd) -> bool {
 
 #[test]
 fn a_new_file_is_readable_by_its_owner_only() {
-    let folder = Folder::new("mode");
-    let path = folder.path("log");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
     let writer = Writer::file(&path, Format::Clf).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let _ = writer.close(PATIENCE);
@@ -180,8 +162,8 @@ fn a_new_file_is_readable_by_its_owner_only() {
 
 #[test]
 fn an_existing_file_is_appended_to() {
-    let folder = Folder::new("append");
-    let path = folder.path("log");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
     fs::write(&path, "yesterday\n").unwrap();
     let writer = Writer::file(&path, Format::Clf).unwrap();
     logging(&writer, || log(b"today"));
@@ -193,8 +175,8 @@ fn an_existing_file_is_appended_to() {
 
 #[test]
 fn a_line_that_a_crash_cut_short_stays_a_line_of_its_own() {
-    let folder = Folder::new("crash");
-    let path = folder.path("log");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
     fs::write(&path, "yesterday\ncut sho").unwrap();
     let writer = Writer::file(&path, Format::Clf).unwrap();
     writer.reopen();
@@ -213,8 +195,8 @@ fn a_path_that_cannot_be_opened_is_an_error() {
 
 #[test]
 fn a_socket_is_no_file_for_a_log() {
-    let folder = Folder::new("socket");
-    let path = folder.path("socket");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("socket");
     let _listener = UnixListener::bind(&path).unwrap();
     let error = Writer::file(&path, Format::Clf).unwrap_err();
     assert_eq!(
@@ -225,8 +207,8 @@ fn a_socket_is_no_file_for_a_log() {
 
 #[test]
 fn a_named_pipe_is_a_log_once_it_has_a_reader() {
-    let folder = Folder::new("fifo");
-    let path = folder.path("pipe");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let error = Writer::file(&path, Format::Clf).unwrap_err(); // would never end if it waited for a reader
     assert_eq!((error.kind(), error.to_string().as_str()), (io::ErrorKind::BrokenPipe, "nobody reads this pipe yet"));
@@ -245,8 +227,8 @@ fn a_named_pipe_is_a_log_once_it_has_a_reader() {
 #[test]
 fn a_new_reader_of_a_pipe_first_reads_what_it_missed() {
     for format in [Format::Clf, Format::Json] {
-        let folder = Folder::new("readers");
-        let path = folder.path("pipe");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         let open = || fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let first = open();
@@ -279,8 +261,8 @@ fn a_new_reader_of_a_pipe_first_reads_what_it_missed() {
 
 #[test]
 fn a_full_named_pipe_delays_lines_but_drops_none() {
-    let folder = Folder::new("full-fifo");
-    let path = folder.path("pipe");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let writer = Writer::file(&path, Format::Clf).unwrap();
@@ -298,8 +280,8 @@ fn a_full_named_pipe_delays_lines_but_drops_none() {
 
 #[test]
 fn after_a_reopen_lines_go_to_the_new_file() {
-    let folder = Folder::new("reopen");
-    let (path, moved) = (folder.path("log"), folder.path("log.1"));
+    let folder = tempdir().unwrap();
+    let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
     let writer = Writer::file(&path, Format::Clf).unwrap();
     logging(&writer, || {
         log(b"old");
@@ -316,8 +298,8 @@ fn after_a_reopen_lines_go_to_the_new_file() {
 
 #[test]
 fn an_idle_log_is_reopened_too() {
-    let folder = Folder::new("reopen-idle");
-    let (path, moved) = (folder.path("log"), folder.path("log.1"));
+    let folder = tempdir().unwrap();
+    let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
     let writer = Writer::file(&path, Format::Clf).unwrap();
     fs::rename(&path, &moved).unwrap();
     writer.reopen();
@@ -326,10 +308,10 @@ fn an_idle_log_is_reopened_too() {
 
 #[test]
 fn a_failed_reopen_keeps_the_old_file() {
-    let folder = Folder::new("reopen-fails");
-    let inner = folder.path("inner");
+    let folder = tempdir().unwrap();
+    let inner = folder.path().join("inner");
     fs::create_dir(&inner).unwrap();
-    let moved = folder.path("moved");
+    let moved = folder.path().join("moved");
     let writer = Writer::file(inner.join("log"), Format::Clf).unwrap();
     fs::rename(&inner, &moved).unwrap();
     writer.reopen();

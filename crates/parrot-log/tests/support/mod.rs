@@ -1,31 +1,38 @@
-//! Helpers of the tests: a folder for files, and parsing lines.
+//! Helpers of the tests: logs to write to, and parsing lines.
 #![allow(dead_code, unused_imports)]
 
+use std::io::{PipeReader, Read as _, pipe};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::thread::{JoinHandle, spawn};
 
-use parrot_log::{Format, MESSAGE_TARGET};
-pub(crate) use parrot_testkit::{PATIENCE, wait_until};
+use parrot_log::{Format, MESSAGE_TARGET, MessageLayer, Writer};
+use tracing::Dispatch;
+pub(crate) use tracing::dispatcher::with_default;
+use tracing_subscriber::layer::SubscriberExt as _;
 
-/// A folder for one test, removed with it.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(test: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("parrot-log-{test}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
+/// A log that is a pipe.
+pub(crate) fn piped(format: Format) -> (PipeReader, Writer) {
+    let (reader, end) = pipe().unwrap();
+    (reader, Writer::descriptor(OwnedFd::from(end), format).unwrap())
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+pub(crate) fn read_to_end(mut reader: PipeReader) -> JoinHandle<String> {
+    spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+/// What logs messages with payloads up to this limit.
+pub(crate) fn layer(writer: &Writer, limit: usize) -> Dispatch {
+    tracing_subscriber::registry().with(MessageLayer::new(writer.clone(), limit)).into()
+}
+
+/// Calls `messages`, whose messages go to this log.
+pub(crate) fn logging(writer: &Writer, messages: impl FnOnce()) {
+    with_default(&layer(writer, 256), messages);
 }
 
 /// Logs one message as the server does.
