@@ -28,7 +28,7 @@ fn an_empty_queue_waits_until_the_timeout() {
         let (start, timeout) = (Instant::now(), Duration::from_millis(milliseconds));
         queue.wait(&mut events, Some(timeout)).unwrap();
         assert!(events.is_empty() && start.elapsed() >= timeout, "{:?}", start.elapsed());
-        assert!(start.elapsed() < PATIENCE);
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }
 
