@@ -262,7 +262,7 @@ mod tests {
                 let run = |factor: f64| Run {
                     messages_per_second: factor * 1e5 / server.len() as f64,
                     cpu_per_message: Some(factor * server.len() as f64),
-                    latency: Latency { count: 1000, p50: 20.0, ..Latency::default() },
+                    latency: Latency { count: 1000, p50: Some(20.0), ..Latency::default() },
                     curve: vec![(0.0, 10.0), (50.0, 20.0), (99.0, 300.0)],
                     memory: Memory {
                         rest: Some(2 << 20),

@@ -47,8 +47,8 @@ fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
     };
     let ratio =
         cpu.zip(parrot).filter(|(_, parrot)| parrot.median > 0.0).map(|(own, parrot)| own.median / parrot.median);
-    let latency = |quantile: fn(&parrot_load::Latency) -> f64| {
-        shown(cell.median(|run| Some(quantile(&run.latency))), microseconds)
+    let latency = |quantile: fn(&parrot_load::Latency) -> Option<f64>| {
+        shown(cell.median(|run| quantile(&run.latency)), microseconds)
     };
     let rest = shown(cell.median(|run| run.memory.rest.map(|bytes| bytes as f64)), mebibytes);
     let peak = shown(cell.median(|run| run.memory.peak.or(run.memory.loaded).map(|bytes| bytes as f64)), mebibytes);
@@ -132,6 +132,7 @@ fn short(mark: Mark, full: bool) -> &'static str {
     match mark {
         Mark::ClientBound if full => "server and client both saturated",
         Mark::ClientBound => "client-bound",
+        Mark::NothingMeasured => "nothing measured",
         Mark::Contradiction => "contradiction: throughput times latency is not the concurrency",
         Mark::RateNotReached => "rate not reached",
         Mark::ConnectionsLost => "connections lost",

@@ -52,22 +52,26 @@ impl Latencies {
     /// The figures a report shows.
     #[must_use]
     pub fn summary(&self) -> Latency {
-        let at = |quantile: f64| self.histogram.value_at_quantile(quantile) as f64 / 1e3;
+        let measured = |nanoseconds: f64| (self.count() > 0).then_some(nanoseconds / 1e3);
+        let at = |quantile: f64| measured(self.histogram.value_at_quantile(quantile) as f64);
         Latency {
-            count: self.histogram.len(),
-            mean: self.histogram.mean() / 1e3,
+            count: self.count(),
+            mean: measured(self.histogram.mean()),
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: self.histogram.max() as f64 / 1e3,
+            max: measured(self.histogram.max() as f64),
             clipped: self.clipped,
         }
     }
 
-    /// `(percentile, microseconds)` pairs for a chart, ever denser towards 100 %.
+    /// `(percentile, microseconds)` pairs for a chart, ever denser towards 100 %. None if nothing was recorded.
     #[must_use]
     pub fn curve(&self) -> Vec<(f64, f64)> {
+        if self.count() == 0 {
+            return Vec::new();
+        }
         const SHARES: [f64; 5] = [0.0, 0.25, 0.5, 0.65, 0.8]; // of the way from one nine to the next
         let nines = (0..5).map(|nines| 1.0 - 10f64.powi(-nines));
         nines
@@ -90,36 +94,36 @@ impl Latencies {
                 writeln!(text, "{value:12.3} {quantile:2.12} {count:10}            inf")
             };
         }
-        let histogram = &self.histogram;
-        let _ = writeln!(
-            text,
-            "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]\n#[Max     = {:12.3}, Total count    = {:12}]",
-            histogram.mean() / 1e3,
-            histogram.stdev() / 1e3,
-            histogram.max() as f64 / 1e3,
-            histogram.len(),
-        );
+        let Latency { count, mean, max, .. } = self.summary();
+        if let (Some(mean), Some(max)) = (mean, max) {
+            let deviation = self.histogram.stdev() / 1e3;
+            let _ = writeln!(text, "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]");
+            let _ = write!(text, "#[Max     = {max:12.3}, ");
+        } else {
+            text.push_str("#[");
+        }
+        let _ = writeln!(text, "Total count    = {count:12}]");
         text
     }
 }
 
-/// A summary of latencies, in microseconds.
+/// A summary of latencies, in microseconds. Latencies that were never measured have no figures.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Latency {
     /// How many latencies these figures summarise.
     pub count: u64,
     /// The arithmetic mean.
-    pub mean: f64,
+    pub mean: Option<f64>,
     /// The median.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// Nine in ten were at most this long.
-    pub p90: f64,
+    pub p90: Option<f64>,
     /// 99 in a hundred were at most this long.
-    pub p99: f64,
+    pub p99: Option<f64>,
     /// 999 in a thousand were at most this long.
-    pub p999: f64,
+    pub p999: Option<f64>,
     /// The longest.
-    pub max: f64,
+    pub max: Option<f64>,
     /// How many were longer than the histogram holds (one hour).
     pub clipped: u64,
 }
@@ -136,9 +140,19 @@ mod tests {
         }
         let summary = latencies.summary();
         for (got, want) in [(summary.p50, 50_000.0), (summary.p99, 99_000.0), (summary.max, 100_000.0)] {
-            assert!((got - want).abs() / want < 0.001, "{got} for {want}");
+            assert!(got.is_some_and(|got| (got - want).abs() / want < 0.001), "{got:?} for {want}");
         }
         assert_eq!((summary.count, summary.clipped), (100_000, 0));
+    }
+
+    #[test]
+    fn nothing_measured_has_no_figures() {
+        let nothing = Latencies::default();
+        let Latency { count, mean, p50, p90, p99, p999, max, .. } = nothing.summary();
+        assert_eq!((count, [mean, p50, p90, p99, p999, max]), (0, [None; 6]));
+        assert!(nothing.curve().is_empty());
+        let text = nothing.to_hgrm();
+        assert!(text.contains("Total count    =            0") && !text.contains("Mean"), "{text}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::plan::{Close, Length, Pace, Plan};
 use crate::tally::Tally;
 
 /// Name and version of the JSON format. The version changes when a field changes its meaning or is removed.
-const SCHEMA: &str = "parrot-load/1";
+const SCHEMA: &str = "parrot-load/2";
 
 /// What a run measured. Latencies are in microseconds.
 #[derive(Debug, Serialize)]
@@ -51,8 +51,8 @@ pub struct Report {
     pub failures: Failures,
     /// CPU time of the load generator itself.
     pub client: Client,
-    /// Messages under way on average, from throughput and mean latency (Little's law).
-    pub concurrency: f64,
+    /// Messages under way on average, from throughput and mean latency (Little's law). `None` if none came back.
+    pub concurrency: Option<f64>,
     /// Reasons to doubt the figures.
     pub marks: Vec<Mark>,
     /// The latencies behind [`latency`](Report::latency), for other percentiles and charts.
@@ -200,7 +200,7 @@ impl Report {
                 busiest,
                 waited,
             },
-            concurrency: per_second * service.unwrap_or(latency).mean / 1e6,
+            concurrency: service.unwrap_or(latency).mean.map(|mean| per_second * mean / 1e6),
             marks: Vec::new(),
             latencies: all.latencies,
             cut: Duration::from_nanos(all.cut).as_secs_f64(),

@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use parrot_testkit::program::{Ended, run, unread_pipe};
-use parrot_testkit::scripted::{echo, reporting, serve};
+use parrot_testkit::scripted::{echo, reply, reporting, serve};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The port of an echo server that runs as long as the test.
@@ -81,6 +83,48 @@ fn a_file_is_overwritten_only_when_there_are_latencies() {
     assert_eq!(load(&[&echo_server(), "-n", "10", "--hdr", file]).code, Some(0));
     let after = fs::read_to_string(file).unwrap();
     assert!(after.trim_start().starts_with("Value") && !after.contains("yesterday"), "{after}");
+}
+
+/// The port of a server that answers a second after it was asked.
+fn slow_server() -> String {
+    let answer = |_, bytes: &[u8]| {
+        thread::sleep(Duration::from_secs(1));
+        bytes.to_vec()
+    };
+    serve(move |_, stream| reply(stream, answer)).port().to_string()
+}
+
+#[test]
+fn a_window_without_an_answer_fails_and_shows_no_figures() {
+    // No message of the open loop is due within its window.
+    for pace in [&["-d", "500ms"][..], &["--rate", "0.1", "--warmup", "1ms", "-d", "500ms"]] {
+        let port = slow_server();
+        let arguments = [&[port.as_str(), "--max-errors", "9"], pace].concat();
+        let Ended { code, stdout, .. } = load(&arguments);
+        assert_eq!(code, Some(1), "{pace:?}: {stdout}");
+        assert!(stdout.contains("\n  note        nothing measured"), "{stdout}");
+        let row = stdout.lines().find(|line| line.starts_with("  latency")).unwrap();
+        assert_eq!(row.split_whitespace().skip(1).collect::<Vec<_>>(), ["-"; 6], "{stdout}");
+
+        let Ended { code, stdout, .. } = load(&[&arguments[..], &["--json"]].concat());
+        assert_eq!(code, Some(1), "{pace:?}: {stdout}");
+        let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        assert!(report["marks"].as_array().unwrap().contains(&"nothing-measured".into()), "{report}");
+        assert_eq!((&report["latency"]["count"], &report["messages"]), (&0.into(), &0.into()));
+        for figure in ["mean", "p50", "p90", "p99", "p999", "max"] {
+            let shown = [&report["latency"], &report["service"]].map(|latency| latency[figure].as_f64());
+            assert_eq!(shown, [None; 2], "{figure}: {report}");
+        }
+        assert!(report["concurrency"].is_null(), "{report}");
+    }
+}
+
+#[test]
+fn latencies_are_kept_if_a_run_measures_none() {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/none.hgrm");
+    fs::write(file, "the latencies of yesterday").unwrap();
+    assert_eq!(load(&[&slow_server(), "-d", "500ms", "--hdr", file]).code, Some(1));
+    assert_eq!(fs::read_to_string(file).unwrap(), "the latencies of yesterday");
 }
 
 #[test]

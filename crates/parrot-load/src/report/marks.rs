@@ -20,6 +20,8 @@ const LATE: f64 = 1000.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
+    /// No message of the window came back, so there are no figures.
+    NothingMeasured,
     /// The load generator was the limit. It had no time left, was kept from running, or (open loop) sent messages late.
     /// The server may be capable of more.
     ClientBound,
@@ -36,6 +38,9 @@ pub enum Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Mark::NothingMeasured => {
+                "nothing measured: no message of the window came back (if nothing failed, a longer window helps)"
+            }
             Mark::ClientBound => "client-bound: the load generator was the limit, so the server may be capable of more",
             Mark::Contradiction => {
                 "contradiction: throughput times mean latency is not the concurrency, so some connections \
@@ -52,6 +57,9 @@ impl Report {
     /// The marks that apply to the figures.
     pub(super) fn doubts(&self, plan: &Plan) -> Vec<Mark> {
         let mut marks = Vec::new();
+        if self.latency.count == 0 {
+            marks.push(Mark::NothingMeasured);
+        }
         let asked = match plan.length {
             Length::Messages(total) => total.min((plan.connections * plan.pipeline) as u64) as f64,
             Length::Time(_) => (plan.connections * plan.pipeline) as f64,
@@ -65,20 +73,21 @@ impl Report {
                 // Threads that share a number of messages do not end at the same time.
                 let whole = matches!(plan.length, Length::Time(_)) || plan.threads == 1;
                 let (least, tolerance) = (self.least(plan, lost).min(asked), TOLERANCE + self.ends());
-                let differs = self.concurrency + self.between < least * (1.0 - tolerance)
-                    || self.concurrency > asked * (1.0 + tolerance);
-                if (self.messages == 0 && least > 0.0) || (whole && differs) {
+                let differs = |concurrency: f64| {
+                    concurrency + self.between < least * (1.0 - tolerance) || concurrency > asked * (1.0 + tolerance)
+                };
+                if whole && self.concurrency.is_some_and(differs) {
                     marks.push(Mark::Contradiction);
                 }
             }
             Pace::Rate(rate) => {
-                if self.lateness.is_some_and(|lateness| lateness.p99 > LATE) {
+                if self.lateness.is_some_and(|lateness| lateness.p99 > Some(LATE)) {
                     marks.push(Mark::ClientBound);
                 }
                 if self.messages_per_second < rate * KEPT {
                     marks.push(Mark::RateNotReached);
                 }
-                if self.concurrency > asked * (1.0 + TOLERANCE + self.ends()) {
+                if self.concurrency > Some(asked * (1.0 + TOLERANCE + self.ends())) {
                     marks.push(Mark::Contradiction);
                 }
             }
@@ -111,7 +120,7 @@ impl Report {
     /// way. At either end this lasts no longer than the longest answer took or was under way. A message that was under
     /// way during the whole window does not count here, because its connection did wait in vain.
     fn ends(&self) -> f64 {
-        let longest = (self.service.unwrap_or(self.latency).max / 1e6).max(self.cut);
+        let longest = self.service.unwrap_or(self.latency).max.map_or(self.cut, |max| self.cut.max(max / 1e6));
         if self.window > 0.0 { 2.0 * longest / self.window } else { f64::INFINITY }
     }
 

@@ -61,12 +61,11 @@ impl fmt::Display for Report {
             ("own delay", self.lateness.as_ref()),
             ("connecting", Some(&connecting.latency)),
         ];
-        let rows = rows.into_iter().filter_map(|(name, times)| times.map(|times| (name, times)));
-        if rows.clone().any(|(_, times)| times.count > 0) {
-            writeln!(formatter, "  {:<10}{HEADINGS}", "")?;
-        }
+        writeln!(formatter, "  {:<10}{HEADINGS}", "")?;
         for (name, times) in rows {
-            writeln!(formatter, "  {name:<10}{}", Row(times))?;
+            if let Some(times) = times {
+                writeln!(formatter, "  {name:<10}{}", Row(times))?;
+            }
         }
         if load.reconnect.is_some() {
             writeln!(formatter, "              (latency with connecting)")?;
@@ -103,17 +102,14 @@ impl fmt::Display for Report {
 /// The headings above the rows of latencies.
 const HEADINGS: &str = "      mean       P50       P90       P99     P99.9       max";
 
-/// A row of latencies, each in the unit that fits.
+/// A row of latencies, each in the unit that fits, or a dash if none was measured.
 struct Row<'a>(&'a Latency);
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Latency { count, mean, p50, p90, p99, p999, max, .. } = *self.0;
-        if count == 0 {
-            return formatter.write_str("  none measured");
-        }
+        let Latency { mean, p50, p90, p99, p999, max, .. } = *self.0;
         [mean, p50, p90, p99, p999, max]
             .into_iter()
-            .try_for_each(|time| write!(formatter, "{:>10}", microseconds(time)))
+            .try_for_each(|time| write!(formatter, "{:>10}", time.map_or("-".into(), microseconds)))
     }
 }

@@ -15,7 +15,7 @@ use parrot_load::{Close, Length, Pace, Plan};
 /// Exit code: 0 if nothing failed, 1 if something failed (see --max-errors) or nothing could be measured, 2 on wrong
 /// usage, 130 if interrupted. An interrupted run still reports what it has measured.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, args_override_self = true)]
 pub(crate) struct Arguments {
     /// The server: a port on this machine, or HOST:PORT, where HOST is an address ([::1] for IPv6) or a name
     #[arg(value_name = "ADDR", default_value = "1512")]

@@ -52,7 +52,8 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = parrot_load::run(&plan, &stop, &mut screen);
     screen.finish();
     let report = report?;
-    if let Some((mut file, path)) = hdr {
+    let nothing_measured = report.marks.contains(&Mark::NothingMeasured);
+    if let Some((mut file, path)) = hdr.filter(|_| !nothing_measured) {
         // A pipe or a device has no length.
         if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             file.set_len(0).with_context(|| refused(path))?;
@@ -64,6 +65,7 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(match failed {
         true => ExitCode::FAILURE,
         false if report.marks.contains(&Mark::StoppedEarly) => ExitCode::from(INTERRUPTED),
+        false if nothing_measured => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
 }

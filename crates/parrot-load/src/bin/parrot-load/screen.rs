@@ -93,7 +93,8 @@ impl Watch for Screen {
         }
         let Sample { latency, failures, .. } = sample;
         let rate = thousands(sample.messages_per_second);
-        let [p50, p99, max] = [latency.p50, latency.p99, latency.max].map(microseconds);
+        let times = [latency.p50, latency.p99, latency.max].map(|time| time.map_or("-".into(), microseconds));
+        let [p50, p99, max] = times;
         let came = |latencies: String| if latency.count == 0 { "nothing came back".into() } else { latencies };
         if let Some(bar) = &self.bar {
             bar.set_prefix(stage);
