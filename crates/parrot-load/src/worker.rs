@@ -297,22 +297,27 @@ impl<'a> Worker<'a> {
     /// Counts `completed` answers and begins the next messages.
     fn completed(&mut self, index: usize, completed: u64) -> io::Result<()> {
         let now = self.now();
-        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        let first = connection.answered;
+        let first = self.connections.get(index).map_or(0, |one| one.answered);
+        if now >= self.boundary {
+            // An answer after the window's end is not the window's. The messages under way keep the tick from beginning
+            // others on this connection.
+            self.tick(now)?;
+        }
+        // Unless the tick has found the answers too late and given the connection up.
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.answered == first) else {
+            return Ok(());
+        };
         connection.answered += completed;
         self.under_way -= completed;
-        if now >= self.boundary {
-            self.tick(now)?; // an answer after the window's end is not the window's
-        }
-        for message in first..first + completed {
-            let begun_at = self.begun_at(index, message);
-            self.record(index, message, begun_at, now);
-        }
         if self.plan.reconnect.is_some() {
             self.close(index, Phase::Closed);
             if self.stage == Stage::Window {
                 self.tally.between += self.now() - now;
             }
+        }
+        for message in first..first + completed {
+            let begun_at = self.begun_at(index, message);
+            self.record(index, message, begun_at, now);
         }
         // Read again, because what was done since the answer is not part of the next message's time.
         let now = self.now();
@@ -383,6 +388,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;
+    use crate::plan::Close;
     use crate::watch::Stop;
 
     #[test]
@@ -395,6 +401,38 @@ mod tests {
         worker.send_due(7_000_000)?; // eight are due by then, at once
         assert!(worker.begun_at.is_sorted_by(|one, next| one < next), "{:?}", worker.begun_at);
         assert_eq!(worker.tally.lateness.count(), 8);
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_due_at_the_windows_end_gets_a_new_connection() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let plan = Plan {
+            connections: 1,
+            pace: Pace::Rate(1000.0),
+            reconnect: Some(Close::Reset),
+            warmup: Duration::ZERO,
+            length: Length::Messages(2),
+            ..Plan::new(listener.local_addr()?)
+        };
+        let (shared, _notices) = Shared::new(&plan, &Stop::default());
+        let mut worker = Worker::new(&shared, 0)?;
+        worker.tick(0)?;
+        worker.send_due(0)?;
+        while worker.now() < 2_000_000 {
+            std::thread::yield_now(); // the second message is due after one millisecond, and the window ends after two
+        }
+        let (mut stream, mut message) = (listener.accept()?.0, [0; 12]);
+        stream.read_exact(&mut message)?;
+        stream.write_all(&message)?;
+        let mut events = Events::with_capacity(EVENTS);
+        while worker.tally.latencies.count() == 0 {
+            wait(&worker.kqueue, &mut events, Duration::from_secs(30))?;
+            for event in events.iter() {
+                worker.handle(event)?;
+            }
+        }
+        assert_eq!((worker.under_way, worker.connections[0].under_way()), (1, 1));
         Ok(())
     }
 }
