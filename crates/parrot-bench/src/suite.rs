@@ -93,7 +93,7 @@ impl Suite {
             pipeline: self.pipeline,
             threads: threads.clamp(1, self.connections),
             reconnect: self.reconnect.then_some(if several { Close::Finish } else { Close::Reset }),
-            sources: if several { SOURCES.map(Into::into).to_vec() } else { Vec::new() },
+            sources: if several { SOURCES.map(|source| (source, 0).into()).to_vec() } else { Vec::new() },
             warmup,
             length: Length::Time(window),
             ..Plan::new(target)

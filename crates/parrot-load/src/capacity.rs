@@ -30,7 +30,8 @@ impl std::error::Error for Shortage {}
 pub(crate) fn check(plan: &Plan) -> Result<(), Shortage> {
     for source in &plan.sources {
         if let Err(error) = dial::usable(*source) {
-            return Err(Shortage(format!("cannot connect from {source} ({error}): {}", alias_command(*source))));
+            let ip = source.ip();
+            return Err(Shortage(format!("cannot connect from {ip} ({error}): {}", alias_command(ip))));
         }
     }
     descriptors(raise_descriptor_limit(), plan.connections.saturating_add(plan.idle))?;
@@ -117,6 +118,7 @@ fn alias_command(source: std::net::IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     #[test]
     fn too_few_descriptors_are_refused_with_a_command() {
@@ -135,8 +137,8 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
-        let mut plan = Plan::new(std::net::SocketAddr::from(([127, 0, 0, 1], 1512)));
-        plan.sources = vec![std::net::IpAddr::from([192, 0, 2, 1])]; // TEST-NET-1, RFC 5737
+        let mut plan = Plan::new(SocketAddr::from(([127, 0, 0, 1], 1512)));
+        plan.sources = vec![SocketAddr::from(([192, 0, 2, 1], 0))]; // TEST-NET-1, RFC 5737
         let shortage = check(&plan).expect_err("not an address of this machine").to_string();
         assert!(shortage.contains("192.0.2.1"), "{shortage}");
     }

@@ -28,9 +28,11 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// Whether write readiness is registered in the queue.
     pub(crate) write_armed: bool,
+    /// The number of the target that was dialed.
+    pub(crate) target: usize,
     /// When it was dialed, in nanoseconds since the run began.
     pub(crate) dialed_at: u64,
-    /// How often dialing it failed.
+    /// How often its target was dialed.
     pub(crate) attempts: u32,
     /// Messages begun, and messages that are back in full.
     pub(crate) begun: u64,

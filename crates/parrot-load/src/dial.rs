@@ -1,30 +1,30 @@
 //! Opens connections without waiting for them, with rustix because std's connect blocks.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::plan::{Close, Plan};
 
-/// Starts to connect. The stream never blocks. It is connected once a send succeeds or [`connected`] returns true.
+/// Starts to connect to `target`. The stream never blocks. It is connected once a send succeeds or [`connected`] returns true.
 ///
 /// # Errors
 ///
 /// The system's error if it has no descriptor or no port, or if the server refused at once.
-pub(crate) fn start(plan: &Plan, connection: usize) -> io::Result<TcpStream> {
-    let family = if plan.target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+pub(crate) fn start(plan: &Plan, target: SocketAddr, connection: usize) -> io::Result<TcpStream> {
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = open(family)?;
     if !plan.sources.is_empty()
         && let Some(source) = plan.sources.get(connection % plan.sources.len())
     {
         leave_the_port_to_connect(&socket)?;
-        rustix::net::bind(&socket, &SocketAddr::new(*source, 0))?;
+        rustix::net::bind(&socket, source)?;
     }
     let stream = TcpStream::from(socket);
     stream.set_nodelay(plan.no_delay)?;
-    match rustix::net::connect(&stream, &plan.target) {
+    match rustix::net::connect(&stream, &target) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(stream),
         Err(errno) => Err(errno.into()),
     }
@@ -85,6 +85,6 @@ fn leave_the_port_to_connect(_: &std::os::fd::OwnedFd) -> io::Result<()> {
 }
 
 /// Checks that `source` is an address of this machine, as [`start`] needs it to be.
-pub(crate) fn usable(source: IpAddr) -> io::Result<()> {
-    std::net::TcpListener::bind(SocketAddr::new(source, 0)).map(drop)
+pub(crate) fn usable(source: SocketAddr) -> io::Result<()> {
+    std::net::TcpListener::bind(source).map(drop)
 }

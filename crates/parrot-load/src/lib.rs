@@ -53,6 +53,7 @@ mod run;
 mod schedule;
 mod shared;
 mod tally;
+mod targets;
 #[doc(hidden)]
 pub mod units;
 mod watch;

@@ -1,14 +1,14 @@
 //! What load to send: to which server, how much, how fast and for how long.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A load for [`run`](crate::run()) to send.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The server.
-    pub target: SocketAddr,
+    /// The addresses of the server. All connections go to the first that takes one.
+    pub targets: Vec<SocketAddr>,
     /// Connections that send messages.
     pub connections: usize,
     /// Further connections that send nothing and are expected to stay open.
@@ -29,8 +29,8 @@ pub struct Plan {
     pub length: Length,
     /// How long an answer, or opening a connection, may take before it counts as failed.
     pub timeout: Duration,
-    /// Local addresses to connect from, in rotation. If empty, the system chooses.
-    pub sources: Vec<IpAddr>,
+    /// Local addresses to connect from, in rotation, with port 0 for any port. If empty, the system chooses.
+    pub sources: Vec<SocketAddr>,
     /// Whether small messages are sent at once (`TCP_NODELAY`).
     pub no_delay: bool,
     /// How often [`Watch::interval`](crate::Watch::interval) is called. Its figures are up to a tenth of the interval
@@ -82,7 +82,7 @@ impl Plan {
     #[must_use]
     pub fn new(target: SocketAddr) -> Plan {
         Plan {
-            target,
+            targets: vec![target],
             connections: 50,
             idle: 0,
             size: 12,
@@ -112,8 +112,11 @@ impl Plan {
     pub fn check(&self) -> Result<(), Impossible> {
         let connections = self.connections.checked_add(self.idle);
         let under_way = self.connections.checked_mul(self.pipeline);
-        let families_differ = |source: &IpAddr| source.is_ipv4() != self.target.is_ipv4();
-        let wrong = if self.connections == 0 {
+        let families_differ =
+            |source: &SocketAddr| self.targets.iter().any(|target| source.is_ipv4() != target.is_ipv4());
+        let wrong = if self.targets.is_empty() {
+            "a load needs a target"
+        } else if self.connections == 0 {
             "a load needs at least one connection"
         } else if self.size == 0 {
             "a message needs at least one byte, because nothing comes back for an empty one"
@@ -179,13 +182,14 @@ mod tests {
     #[test]
     fn an_impossible_plan_is_refused_with_the_reason() {
         assert_eq!(Plan::new(SocketAddr::from(([127, 0, 0, 1], 1512))).check(), Ok(()));
+        assert!(refused(|plan| plan.targets.clear()).contains("a target"));
         assert!(refused(|plan| plan.size = 0).contains("at least one byte"));
         assert!(refused(|plan| plan.threads = 51).contains("a connection for each"));
         assert!(refused(|plan| plan.pace = Pace::Rate(f64::NAN)).contains("above 0"));
         assert!(refused(|plan| plan.pace = Pace::Rate(1e9)).contains("closed loop"));
         assert!(refused(|plan| plan.idle = usize::MAX).contains("use fewer"));
         assert!(refused(|plan| plan.interval = Some(Duration::ZERO)).contains("such as 1s"));
-        assert!(refused(|plan| plan.sources = vec![IpAddr::from([0; 16])]).contains("family"));
+        assert!(refused(|plan| plan.sources = vec![SocketAddr::from(([0; 16], 0))]).contains("family"));
         assert!(
             refused(|plan| (plan.reconnect, plan.pipeline) = (Some(Close::Reset), 2)).contains("nothing to pipeline")
         );

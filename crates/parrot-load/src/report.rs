@@ -5,6 +5,7 @@ mod marks;
 mod tests;
 mod text;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
 use crate::plan::{Close, Length, Pace, Plan};
 use crate::tally::Tally;
+use crate::targets::Targets;
 
 /// Name and version of the JSON format. The version changes when a field changes its meaning or is removed.
 const SCHEMA: &str = "parrot-load/2";
@@ -72,7 +74,7 @@ pub struct Report {
 /// The plan that was run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Load {
-    /// The server.
+    /// The address of the server, the one that took connections if there were several.
     pub target: String,
     /// `closed loop` or `open loop`.
     pub pace: &'static str,
@@ -138,7 +140,7 @@ impl Report {
         plan: &Plan,
         tallies: impl IntoIterator<Item = Tally>,
         (opened, took): (usize, Duration),
-        error: Option<String>,
+        targets: &Targets<'_>,
     ) -> Report {
         let used = Account { cpu: Some(Duration::ZERO), waited: None };
         let mut all = Tally { opened: u64::MAX, closed: Some(0), used, ..Tally::default() };
@@ -173,13 +175,13 @@ impl Report {
         let mut report = Report {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            load: Load::of(plan),
+            load: Load::of(plan, targets.next().1),
             connecting: Connecting {
                 opened,
                 open: all.open,
                 elapsed: took.as_secs_f64(),
                 latency: all.connecting.summary(),
-                error,
+                error: targets.refusal().map(ToString::to_string),
             },
             window,
             messages: all.answered,
@@ -213,13 +215,13 @@ impl Report {
 }
 
 impl Load {
-    fn of(plan: &Plan) -> Load {
+    fn of(plan: &Plan, target: SocketAddr) -> Load {
         let (pace, rate) = match plan.pace {
             Pace::Closed => ("closed loop", None),
             Pace::Rate(rate) => ("open loop", Some(rate)),
         };
         Load {
-            target: plan.target.to_string(),
+            target: target.to_string(),
             pace,
             rate,
             connections: plan.connections,
@@ -231,7 +233,7 @@ impl Load {
                 Close::Finish => "finish",
                 Close::Reset => "reset",
             }),
-            sources: plan.sources.iter().map(ToString::to_string).collect(),
+            sources: plan.sources.iter().map(source).collect(),
             no_delay: plan.no_delay,
             warmup: plan.warmup.as_secs_f64(),
             duration: match plan.length {
@@ -244,5 +246,14 @@ impl Load {
             },
             timeout: plan.timeout.as_secs_f64(),
         }
+    }
+}
+
+/// A local address, with its port only if that was asked for.
+fn source(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.port() == 0 && v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        address if address.port() == 0 => address.ip().to_string(),
+        address => address.to_string(),
     }
 }

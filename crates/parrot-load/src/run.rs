@@ -12,6 +12,7 @@ use crate::plan::{Plan, nanoseconds};
 use crate::report::Report;
 use crate::shared::{Notice, Shared};
 use crate::tally::{Live, Tally};
+use crate::targets::Targets;
 use crate::watch::{Sample, Stop, Watch};
 use crate::worker::Worker;
 
@@ -59,15 +60,20 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             None if stop.stopped() => Err(Error::Stopped),
             Some(_) if tallies.iter().any(|tally| tally.closed.is_none()) => Err(Error::Stopped),
             Some(connecting) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
-                Ok(Report::new(plan, tallies, connecting, shared.refusal().map(str::to_owned)))
+                Ok(Report::new(plan, tallies, connecting, &shared.targets))
             }
-            _ => Err(Error::Unreachable(format!(
-                "no connection to {} could be opened{}: is a server listening there?",
-                plan.target,
-                shared.refusal().map(|why| format!(" ({why})")).unwrap_or_default()
-            ))),
+            _ => Err(Error::Unreachable(unreachable(&shared.targets))),
         }
     })
+}
+
+/// Says that no target took a connection, and why.
+fn unreachable(targets: &Targets<'_>) -> String {
+    let tried: Vec<String> = targets
+        .refusals()
+        .map(|(target, why)| format!("{target}{}", why.map(|why| format!(" ({why})")).unwrap_or_default()))
+        .collect();
+    format!("no connection to {} could be opened: is a server listening there?", tried.join(" or "))
 }
 
 /// Reports that a thread is done, even if it panics. Without that the run would wait for it forever.
@@ -110,7 +116,9 @@ impl Conductor<'_> {
             return None;
         }
         self.watch.connected(open, took);
-        (open > 0 || self.shared.plan.reconnect.is_some()).then_some((open, took))
+        // With one target, connections for each message may fare better later.
+        let hopeful = self.shared.plan.targets.len() == 1 || !self.shared.targets.undecided();
+        (open > 0 || (self.shared.plan.reconnect.is_some() && hopeful)).then_some((open, took))
     }
 
     /// Reports to the watcher until the last thread is done.

@@ -1,26 +1,25 @@
 //! What the threads of a run share, and what they report to the thread that called [`run`](crate::run()).
 
-use std::fmt;
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::time::Instant;
 
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::tally::Live;
+use crate::targets::Targets;
 use crate::watch::Stop;
 
 /// What the threads of a run share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
+    pub(crate) targets: Targets<'a>,
     pub(crate) pattern: Pattern,
     /// The live figures of each thread, empty if the plan has no interval.
     pub(crate) live: Vec<Mutex<Live>>,
     started: Instant,
     stop: Stop,
     notices: mpsc::Sender<Notice>,
-    /// Why the first connection that failed to open failed.
-    refusal: OnceLock<String>,
 }
 
 /// What a thread reports to the thread that called [`run`](crate::run()).
@@ -39,8 +38,8 @@ impl<'a> Shared<'a> {
         let (notices, receiver) = mpsc::channel();
         let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
         let live = plan.interval.iter().flat_map(|_| (0..plan.threads).map(|_| Mutex::default())).collect();
-        let (started, stop, refusal) = (Instant::now(), stop.clone(), OnceLock::new());
-        (Shared { plan, pattern, live, started, stop, notices, refusal }, receiver)
+        let (targets, started, stop) = (Targets::new(&plan.targets), Instant::now(), stop.clone());
+        (Shared { plan, targets, pattern, live, started, stop, notices }, receiver)
     }
 
     /// Nanoseconds since the run began.
@@ -50,16 +49,6 @@ impl<'a> Shared<'a> {
 
     pub(crate) fn stopped(&self) -> bool {
         self.stop.stopped()
-    }
-
-    /// Keeps the reason why a connection failed to open, if it is the first.
-    pub(crate) fn could_not_connect(&self, why: &impl fmt::Display) {
-        self.refusal.get_or_init(|| why.to_string());
-    }
-
-    /// The reason that [`could_not_connect`](Shared::could_not_connect) kept.
-    pub(crate) fn refusal(&self) -> Option<&str> {
-        self.refusal.get().map(String::as_str)
     }
 
     pub(crate) fn notify(&self, notice: Notice) {

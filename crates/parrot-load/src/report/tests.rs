@@ -9,7 +9,7 @@ fn second(plan: &Plan, cpu: u64, waited: u64, counted: Tally) -> Report {
     let account = |milliseconds| Some(Duration::from_millis(milliseconds));
     let used = Account { cpu: account(cpu), waited: account(waited) };
     let tally = Tally { opened: 0, closed: Some(1_000_000_000), open: plan.kept(), used, ..counted };
-    Report::new(plan, [tally], (plan.kept(), Duration::ZERO), None)
+    Report::new(plan, [tally], (plan.kept(), Duration::ZERO), &Targets::new(&plan.targets))
 }
 
 /// `count` answers that took `each`.
@@ -98,7 +98,7 @@ fn figures_fit_80_columns_below_their_headings() {
 fn connections_are_counted_after_connecting_and_at_the_end() {
     let report = |plan: &Plan, open| {
         let tally = Tally { closed: Some(1_000_000_000), open, ..Tally::default() };
-        Report::new(plan, [tally], (plan.kept(), Duration::from_millis(1)), None)
+        Report::new(plan, [tally], (plan.kept(), Duration::from_millis(1)), &Targets::new(&plan.targets))
     };
     assert!(report(&plan(), 22).to_string().contains("connections 50 open after 0.001 s, 22 at the end\n"));
     assert!(!report(&plan(), 50).to_string().contains("at the end"));
@@ -118,13 +118,13 @@ fn a_stopped_run_is_no_contradiction() {
 
 #[test]
 fn a_load_shows_only_what_is_not_default() {
-    let load = |plan: &Plan| Load::of(plan).to_string();
+    let load = |plan: &Plan| Load::of(plan, plan.targets[0]).to_string();
     assert_eq!(load(&plan()), "closed loop: 50 connections x 12 bytes to 127.0.0.1:1512");
     let unusual = Plan {
         connections: 1000,
         reconnect: Some(Close::Finish),
         threads: 2,
-        sources: vec![Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(127, 0, 0, 2).into()],
+        sources: [[127, 0, 0, 1], [127, 0, 0, 2]].map(|source| SocketAddr::from((source, 0))).to_vec(),
         warmup: Duration::from_millis(500),
         no_delay: false,
         ..plan()

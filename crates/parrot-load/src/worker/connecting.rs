@@ -20,15 +20,25 @@ const ATTEMPTS: u32 = 3;
 
 impl Worker<'_> {
     /// Opens the connections that are to stay open and returns how many of them are.
+    ///
+    /// If there are several targets and each message has its own connection, one more is opened and closed again, because
+    /// the target must be chosen before the load begins.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let mut events = Events::with_capacity(EVENTS);
         let mut next = self.first_kept();
+        let probes = self.plan.targets.len() > 1 && self.plan.reconnect.is_some() && self.first == 0;
+        if probes {
+            self.dial(0)?;
+        }
         loop {
             while self.dialing < DIALING && next < self.connections.len() && !self.shared.stopped() {
                 self.dial(next)?;
                 next += 1;
             }
             if self.dialing == 0 || self.shared.stopped() {
+                if probes {
+                    self.close(0, Phase::Closed);
+                }
                 return Ok(self.open());
             }
             wait(&self.kqueue, &mut events, Duration::from_nanos(TICK))?;
@@ -53,11 +63,12 @@ impl Worker<'_> {
         let now = self.now();
         let (number, reconnect) = (self.first + index, self.plan.reconnect.is_some() && index < self.sending);
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        connection.dialed_at = now;
+        let (target, address) = self.shared.targets.next();
+        (connection.target, connection.dialed_at) = (target, now);
         connection.attempts += 1;
-        let stream = match dial::start(self.plan, number) {
+        let stream = match dial::start(self.plan, address, number) {
             Ok(stream) => stream,
-            Err(error) => return self.refused(index, &error),
+            Err(error) => return self.refused(index, error, Failure::Connect),
         };
         let stream = connection.stream.insert(stream);
         connection.phase = Phase::Dialing;
@@ -85,6 +96,10 @@ impl Worker<'_> {
         let Some(stream) = &connection.stream else { return Ok(()) };
         match outcome {
             Ok(false) => Ok(()),
+            Ok(true) if !self.shared.targets.choose(connection.target) => {
+                self.close(index, Phase::Closed);
+                self.dial(index)
+            }
             Ok(true) => {
                 let read = Change::add_read(stream.as_fd(), Token(index));
                 self.kqueue.apply(&[read.edge()]).all()?;
@@ -94,18 +109,22 @@ impl Worker<'_> {
                 self.tally.connecting.record(took);
                 self.flush(index)
             }
-            Err(error) => self.refused(index, &error),
+            Err(error) => self.refused(index, error, Failure::Connect),
         }
     }
 
     /// Dials again if that may help, and otherwise counts the connection as failed.
-    fn refused(&mut self, index: usize, error: &io::Error) -> io::Result<()> {
-        if self.start == 0 && self.connections.get(index).is_some_and(|one| one.attempts < ATTEMPTS) {
-            self.close(index, Phase::Closed);
-            return self.dial(index);
+    fn refused(&mut self, index: usize, error: io::Error, failure: Failure) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let spurious = self.start == 0 && failure == Failure::Connect && connection.attempts < ATTEMPTS;
+        if !spurious {
+            if !self.shared.targets.refused(connection.target, error) {
+                return self.fail(index, failure);
+            }
+            connection.attempts = 0;
         }
-        self.shared.could_not_connect(error);
-        self.fail(index, Failure::Connect)
+        self.close(index, Phase::Closed);
+        self.dial(index)
     }
 
     /// Deregisters and closes the socket of connection `index`, if it has one.
@@ -160,9 +179,11 @@ impl Worker<'_> {
             };
             if now.saturating_sub(since) > limit {
                 if connection.is_dialing() {
-                    self.shared.could_not_connect(&format!("no answer within {:?}", self.plan.timeout));
+                    let error = format!("no answer within {:?}", self.plan.timeout);
+                    self.refused(index, io::Error::new(io::ErrorKind::TimedOut, error), Failure::Timeout)?;
+                } else {
+                    self.fail(index, Failure::Timeout)?;
                 }
-                self.fail(index, Failure::Timeout)?;
             }
         }
         Ok(())

@@ -103,7 +103,7 @@ impl Arguments {
             warmup: self.warmup,
             length: self.requests.map_or(Length::Time(self.duration), Length::Messages),
             timeout: self.timeout,
-            sources: self.source.clone(),
+            sources: self.source.iter().map(|source| SocketAddr::new(*source, 0)).collect(),
             no_delay: !self.delay,
             interval: self.interval,
             ..Plan::new(address(&self.address)?)
@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_port_alone_means_this_machine() {
-        assert_eq!(plan(&["1599"]).target, SocketAddr::from(([127, 0, 0, 1], 1599)));
-        assert_eq!(plan(&["[::1]:7"]).target.to_string(), "[::1]:7");
+        assert_eq!(plan(&["1599"]).targets, [SocketAddr::from(([127, 0, 0, 1], 1599))]);
+        assert_eq!(plan(&["[::1]:7"]).targets[0].to_string(), "[::1]:7");
     }
 
     #[test]
