@@ -39,6 +39,7 @@
 //! An answer is back when it has been read and checked. While the load generator is busy with other answers, it waits
 //! in the socket, and its time goes on. [`Mark::ClientBound`] warns of that.
 
+mod advice;
 mod capacity;
 mod clock;
 mod connection;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::marks::Mark;
+use crate::advice;
 use crate::clock::Account;
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
@@ -120,6 +121,8 @@ pub struct Connecting {
     pub latency: Latency,
     /// The system's error for the first connection that could not be opened.
     pub error: Option<String>,
+    /// What to do about that error, if it shows that the server did not cause it.
+    pub advice: Option<String>,
 }
 
 /// CPU time of the load generator itself in the window.
@@ -171,17 +174,19 @@ impl Report {
         let per_second = if window > 0.0 { all.answered as f64 / window } else { 0.0 };
         let open_loop = matches!(plan.pace, Pace::Rate(_));
         let latency = all.latencies.summary();
+        let target = targets.next().1;
         let service = open_loop.then(|| all.service.summary());
         let mut report = Report {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            load: Load::of(plan, targets.next().1),
+            load: Load::of(plan, target),
             connecting: Connecting {
                 opened,
                 open: all.open,
                 elapsed: took.as_secs_f64(),
                 latency: all.connecting.summary(),
                 error: targets.refusal().map(ToString::to_string),
+                advice: targets.refusal().and_then(|error| advice::advice(plan, target, error)),
             },
             window,
             messages: all.answered,

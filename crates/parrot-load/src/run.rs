@@ -6,13 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::advice;
 use crate::capacity;
 use crate::error::Error;
 use crate::plan::{Plan, nanoseconds};
 use crate::report::Report;
 use crate::shared::{Notice, Shared};
 use crate::tally::{Live, Tally};
-use crate::targets::Targets;
 use crate::watch::{Sample, Stop, Watch};
 use crate::worker::Worker;
 
@@ -62,18 +62,9 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             Some(connecting) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
                 Ok(Report::new(plan, tallies, connecting, &shared.targets))
             }
-            _ => Err(Error::Unreachable(unreachable(&shared.targets))),
+            _ => Err(Error::Unreachable(advice::unreachable(plan, &shared.targets))),
         }
     })
-}
-
-/// Says that no target took a connection, and why.
-fn unreachable(targets: &Targets<'_>) -> String {
-    let tried: Vec<String> = targets
-        .refusals()
-        .map(|(target, why)| format!("{target}{}", why.map(|why| format!(" ({why})")).unwrap_or_default()))
-        .collect();
-    format!("no connection to {} could be opened: is a server listening there?", tried.join(" or "))
 }
 
 /// Reports that a thread is done, even if it panics. Without that the run would wait for it forever.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use parrot_load::{Close, Failures, Length, Pace, Plan, Report, Stop};
 use parrot_testkit::PATIENCE;
-use parrot_testkit::scripted::{echo, serve};
+use parrot_testkit::network::alone;
+use parrot_testkit::scripted::{echo, serve, serve_at};
 
 /// Addresses at which nobody listens. These ports belong to services that no machine runs any more.
 fn nobody() -> [SocketAddr; 2] {
@@ -98,4 +99,71 @@ fn an_error_names_every_address_that_was_tried() {
         }
         assert!(error.contains("is a server listening there?"), "{error}");
     }
+}
+
+/// A load with a connection for each message, which takes the client's 100 ports.
+fn taking_ports(targets: &[SocketAddr]) -> Plan {
+    Plan { reconnect: Some(Close::Finish), length: Length::Messages(110), ..plan(targets) }
+}
+
+#[test]
+fn ports_that_run_out_are_not_blamed_on_the_server() {
+    // Without tcp_tw_reuse a port stays in TIME_WAIT for a minute, as it does between two machines.
+    let few_ports =
+        ["echo 20000 20099 > /proc/sys/net/ipv4/ip_local_port_range", "echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse"];
+    alone(&few_ports, || {
+        let server = serve_at_port(60_000);
+        let report = run(&taking_ports(&[server]));
+        assert!(report.failures.connect > 0 && report.messages >= 90, "{report}");
+        let error = refused(&taking_ports(&[server]));
+        for text in [report.to_string(), error] {
+            assert!(text.contains("Cannot assign requested address"), "{text}");
+            assert!(text.contains("no local port is left"), "{text}");
+            for help in ["--close reset", "--source", "--keep-alive true"] {
+                assert!(text.contains(help), "{text}");
+            }
+            assert!(!text.contains("is a server listening"), "{text}");
+        }
+        // What was advised helps.
+        let source = SocketAddr::from(([127, 0, 0, 2], 0));
+        let report = run(&Plan { sources: vec![source], reconnect: Some(Close::Reset), ..taking_ports(&[server]) });
+        assert_eq!((report.failures, report.messages), (Failures::default(), 110), "{report}");
+        let error = refused(&Plan { reconnect: None, ..plan(&[server]) });
+        assert!(error.contains("--source") && !error.contains("--close"), "nothing is closed: {error}");
+    });
+}
+
+/// The address of an echo server at this port, which must be free.
+fn serve_at_port(port: u16) -> SocketAddr {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || serve_at(&listener, |_, stream| echo(stream)));
+    address
+}
+
+#[test]
+fn an_address_without_a_way_to_it_is_not_blamed_on_the_server() {
+    let routes = [
+        "ip link add here type veth peer name there && ip link set here up && ip link set there up",
+        "ip address add 192.0.2.1/24 dev here",
+        "ip route add unreachable 198.51.100.1",
+        "ip route add prohibit 198.51.100.2",
+        "ip route add blackhole 198.51.100.3",
+        "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6",
+    ];
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    alone(&routes, || {
+        for (target, source, system, advice) in [
+            ("203.0.113.1:7", None, "Network is unreachable", "no way from here to 203.0.113.1"),
+            ("198.51.100.1:7", None, "No route to host", "no way from here to 198.51.100.1"),
+            ("198.51.100.2:7", None, "Permission denied", "forbids"),
+            ("198.51.100.3:7", None, "Invalid argument", "check the route"),
+            ("192.0.2.9:7", Some(loopback), "Invalid argument", "--source 127.0.0.1"),
+            ("[::1]:7", None, "Cannot assign requested address", "no IPv6 address"),
+        ] {
+            let error = refused(&Plan { sources: source.into_iter().collect(), ..plan(&[target.parse().unwrap()]) });
+            assert!(error.contains(system) && error.contains(advice), "{error}");
+            assert!(!error.contains("is a server listening"), "{error}");
+        }
+    });
 }

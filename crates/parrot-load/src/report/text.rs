@@ -92,6 +92,9 @@ impl fmt::Display for Report {
         if let Some(error) = &connecting.error {
             write!(formatter, " (connecting: {error})")?;
         }
+        if let Some(advice) = &connecting.advice {
+            write!(formatter, "\n  note        {advice}")?;
+        }
         for mark in &self.marks {
             write!(formatter, "\n  note        {}", self.note(*mark))?;
         }
