@@ -57,10 +57,10 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "parrot-cli",
-        ours: &["parrot-server", "parrot-log"],
+        ours: &["parrot-server", "parrot-log", "parrot-values"],
         others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS, POLL]),
     },
-    Rule { name: "parrot-load", ours: &["parrot-kqueue"], others: Others::AllBut(&[LOOPS, POLL]) },
+    Rule { name: "parrot-load", ours: &["parrot-kqueue", "parrot-values"], others: Others::AllBut(&[LOOPS, POLL]) },
     Rule {
         name: "parrot-bench",
         ours: &["parrot-kqueue", "parrot-load", "parrot-testkit"],
@@ -73,6 +73,7 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL, WRITING]),
     },
     Rule { name: "parrot-testkit", ours: &[], others: Others::AllBut(&[LOOPS, POLL]) },
+    Rule { name: "parrot-values", ours: &[], others: Others::AllBut(&[LOOPS, POLL, TRACING, ARGUMENTS]) },
     Rule { name: "parrot-torture", ours: &["parrot-testkit"], others: Others::AllBut(&[]) },
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];

@@ -1,7 +1,8 @@
 //! Which address the load connects to, and what it says when it cannot connect.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,11 +10,18 @@ use std::time::Duration;
 use parrot_load::{Close, Failures, Length, Pace, Plan, Report, Stop};
 use parrot_testkit::PATIENCE;
 use parrot_testkit::network::alone;
+use parrot_testkit::program::{Ended, run as run_program};
 use parrot_testkit::scripted::{echo, serve, serve_at};
 
 /// Addresses at which nobody listens. These ports belong to services that no machine runs any more.
 fn nobody() -> [SocketAddr; 2] {
     [1, 11].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+/// How the program ends with these arguments and four connections that send 100 messages.
+fn load(arguments: &[&str]) -> Ended {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_parrot-load"));
+    run_program(program.args(["-c", "4", "-n", "100", "--warmup", "0s", "--quiet"]).args(arguments))
 }
 
 /// A short closed loop of four connections to a server with these addresses.
@@ -165,5 +173,110 @@ fn an_address_without_a_way_to_it_is_not_blamed_on_the_server() {
             assert!(error.contains(system) && error.contains(advice), "{error}");
             assert!(!error.contains("is a server listening"), "{error}");
         }
+    });
+}
+
+/// Two interfaces that are connected to each other, each with the same link-local address.
+const PAIR: [&str; 4] = [
+    "ip link add here type veth peer name there",
+    "ip link set here up && ip link set there up",
+    "ip address add fe80::7/64 dev here nodad",
+    "ip address add fe80::7/64 dev there nodad",
+];
+
+/// The number of a network interface in the network of this thread.
+fn interface(name: &str) -> u32 {
+    let output = Command::new("ip").args(["-oneline", "link", "show", name]).output().unwrap().stdout;
+    String::from_utf8(output).unwrap().split(':').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn an_address_may_have_a_zone_by_name_or_number() {
+    alone(&PAIR, || {
+        // The server is reached through one of the interfaces only.
+        let scope = interface("here");
+        let listener =
+            TcpListener::bind(std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 1512, 0, scope)).unwrap();
+        std::thread::spawn(move || serve_at(&listener, |_, stream| echo(stream)));
+        for target in ["[fe80::7%here]:1512", &format!("[fe80::7%{scope}]:1512"), "[fe80::7%25here]:1512"] {
+            for source in [&[][..], &["--source", "fe80::7%here"], &["--source", &format!("[fe80::7%{scope}]")]] {
+                let ended = load(&[&[target], source].concat());
+                assert_eq!(ended.code, Some(0), "{target} {source:?}: {ended:?}");
+                assert!(ended.stdout.contains(&format!("to [fe80::7%{scope}]:1512")), "{ended:?}");
+            }
+        }
+        let ended = load(&["[fe80::7%there]:1512"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("is a server listening there?"), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_zone_that_is_not_there_may_come_later() {
+    for target in
+        ["[fe80::1%nowhere]:1", "[fe80::1%4294967295]:1", "[fe80::1%4294967296]:1", "[fe80::1%25]:1", "[::1%no]:1"]
+    {
+        for ended in [load(&[target]), load(&["[::1]:1", "--source", target.trim_end_matches(":1")])] {
+            assert_eq!(ended.code, Some(1), "{target}: {ended:?}");
+            assert!(ended.stderr.contains("no interface"), "{target}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_zone_of_an_address_without_zones_is_left_out() {
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        return eprintln!("SKIPPED: no IPv6 on this machine");
+    };
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || serve_at(&listener, |_, stream| echo(stream)));
+    // The number of loopback is 1 on Linux and most other systems.
+    for zone in ["1", "0"].into_iter().chain(cfg!(target_os = "linux").then_some("lo")) {
+        let ended = load(&[&format!("[::1%{zone}]:{port}"), "--source", &format!("::1%{zone}")]);
+        assert_eq!(ended.code, Some(0), "{zone}: {ended:?}");
+        assert!(ended.stdout.contains(&format!("to [::1]:{port}, ")), "{zone}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_name_that_does_not_resolve_just_now_is_no_wrong_usage() {
+    // A network of its own has no name server, so the answer comes at once.
+    alone(&[], || {
+        let ended = load(&["parrot.example:1512"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("the name parrot.example could not be resolved"), "{ended:?}");
+        assert!(!ended.stderr.contains("Usage") && !ended.stderr.contains("lookup"), "{ended:?}");
+    });
+}
+
+/// The program with these arguments, where `/etc/hosts` has these lines.
+fn load_with_hosts(hosts: &str, arguments: &[&str]) -> Ended {
+    let script = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;
+    let file = format!("{}/hosts.{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    std::fs::write(&file, hosts).unwrap();
+    let mut program = Command::new("unshare");
+    program.args(["--mount", "sh", "-c", script, "sh", &file, env!("CARGO_BIN_EXE_parrot-load")]);
+    run_program(program.args(["-c", "4", "-n", "100", "--warmup", "0s", "--quiet"]).args(arguments))
+}
+
+#[test]
+fn a_name_with_several_addresses_is_tried_until_one_connects() {
+    alone(&[], || {
+        let hosts = "::1 parrot\n127.0.0.1 parrot\n127.0.0.2 parrot\n";
+        let server = serve(|_, stream| echo(stream)); // on 127.0.0.1 only
+        let target = format!("parrot:{}", server.port());
+        for arguments in [&[&*target][..], &[&*target, "-k", "false"], &[&*target, "--source", "127.0.0.9"]] {
+            let ended = load_with_hosts(hosts, arguments);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            assert!(ended.stdout.contains(&format!("to {server}")), "{ended:?}");
+        }
+        let ended = load_with_hosts(hosts, &["parrot:1"]);
+        assert_eq!(ended.code, Some(1));
+        for tried in ["[::1]:1 (", "127.0.0.1:1 (", "127.0.0.2:1 ("] {
+            assert!(ended.stderr.contains(tried), "{ended:?}");
+        }
+        let ended = load_with_hosts("127.0.0.1 parrot\n", &["parrot:1", "--source", "::1"]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains("parrot has no IPv6 address"), "{ended:?}");
     });
 }

@@ -52,9 +52,84 @@ fn the_json_report_contains_the_plan() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for wrong in [&["-c", "0"][..], &["--size", "0"], &["--rate", "1e9"], &["--idle", "18446744073709551615"], &["x"]] {
+    for wrong in [
+        &["-c", "0"][..],
+        &["--size", "0"],
+        &["--rate", "1e9"],
+        &["--idle", "18446744073709551615"],
+        &["x"],
+        &["-t", "51"],
+    ] {
         let Ended { code, stderr, .. } = run(Command::new(env!("CARGO_BIN_EXE_parrot-load")).args(wrong));
         assert_eq!(code, Some(2), "{wrong:?}: {stderr}");
+    }
+}
+
+#[test]
+fn wrong_values_are_met_with_the_right_form() {
+    let (address, duration) = ("PORT or HOST:PORT, such as 1512, localhost:1512 or [::1]:1512", "such as 5s, 1m 30s");
+    for (wrong, right) in [
+        (&["-d", "1x"][..], duration),
+        (&["-d", "5"], duration),
+        (&["-d", "-1s"], "a duration cannot be negative"),
+        (&["--warmup", "-1s"], "a duration cannot be negative"),
+        (&["--timeout", "soon"], duration),
+        (&["--interval", "-1"], duration),
+        (&["--rate", "-5"], "messages a second, a number above 0"),
+        (&["--rate", "fast"], "messages a second, a number above 0"),
+        (&["--rate", "NaN"], "messages a second, a number above 0"),
+        (&["-c", "-1"], "a whole number from 1 up"),
+        (&["-c", "0"], "a whole number from 1 up"),
+        (&["-n", "1e6"], "a whole number from 1 up"),
+        (&["-t", "two"], "a whole number from 1 up"),
+        (&["--pipeline", "0"], "a whole number from 1 up"),
+        (&["--idle", "-1"], "a whole number"),
+        (&["--max-errors", "99999999999999999999"], "too large"),
+        (&["--size", "-1"], "a size such as 256MiB"),
+        (&["--size", "12 parrots"], "a size such as 256MiB"),
+        (&["--source", "localhost"], "an IP address such as 127.0.0.1"),
+        (&["--source", "127.0.0.1:0"], "an IP address such as 127.0.0.1"),
+        (&["--source", "fe80::1"], "fe80::1%INTERFACE"),
+        (&["--source", "127.0.0.1%lo"], "only an IPv6 address has a zone"),
+        (&["--source", "::1", "127.0.0.1:1"], "family"),
+        (&["nowhere"], address),
+        (&[""], address),
+        (&["0"], "a port from 1 to 65535"),
+        (&["65536"], "a port from 1 to 65535"),
+        (&["-1"], address),
+        (&[":1512"], "the host is missing"),
+        (&["localhost:"], "a port from 1 to 65535"),
+        (&["localhost:http"], "a port from 1 to 65535"),
+        (&["localhost:+1"], "a port from 1 to 65535"),
+        (&["tcp://h:1"], "h:1 without tcp://"),
+        (&["http://h:1/path"], "h:1 without http://"),
+        (&["h:1/path"], "a port from 1 to 65535"),
+        (&["a b:1"], "no host can have the name \"a b\""),
+        (&["user@h:1"], "no host can have the name"),
+        (&["h..i:1"], "no host can have the name"),
+        (&["300.0.0.1:1"], "four numbers"),
+        (&["127.1:1"], "four numbers"),
+        (&["224.0.0.1:1"], "multicast"),
+        (&["tcp://h"], address),
+        (&["tcp:h:1"], "no host can have the name"),
+        (&["1512:"], "a port from 1 to 65535"),
+        (&["::1:1512"], "brackets"),
+        (&["::1"], "brackets"),
+        (&["fe80::1%eth0:1512"], "brackets"),
+        (&["[::1]"], "[::1]:1512"),
+        (&["[::1"], address),
+        (&["[127.0.0.1]:1"], "127.0.0.1:1 without brackets"),
+        (&["[localhost]:1"], "localhost:1 without brackets"),
+        (&["[fe80::1]:1"], "fe80::1%INTERFACE"),
+        (&["[fe80::1%]:1"], "fe80::1%INTERFACE"),
+        (&["127.0.0.1%lo:1"], "only an IPv6 address has a zone"),
+        (&["[::%lo]:1"], "no zone"),
+        (&["[::zz]:1"], address),
+        (&["[::1]x"], "[::1]:1512"),
+    ] {
+        let Ended { code, stderr, .. } = run(Command::new(env!("CARGO_BIN_EXE_parrot-load")).args(wrong));
+        assert_eq!(code, Some(2), "{wrong:?}: {stderr}");
+        assert!(stderr.contains(right), "{wrong:?}: {stderr}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod screen;
+mod target;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,11 +22,13 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let plan = arguments.plan().unwrap_or_else(|error| {
+    let ended = arguments.plan().and_then(|plan| {
         // Like the errors that clap finds itself, with the usage and exit code 2.
-        Arguments::command().error(ErrorKind::ValueValidation, format!("{error:#}")).exit()
+        let usage = |error| Arguments::command().error(ErrorKind::ValueValidation, error).exit();
+        plan.check().unwrap_or_else(usage);
+        run(plan, &arguments)
     });
-    match run(plan, &arguments) {
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // If standard error is closed, the exit code still reports the failure.
