@@ -235,7 +235,11 @@ impl Plan {
                     (at, if dice.chance(128) { Signal::Hangup } else { Signal::User1 })
                 })
                 .collect(),
-            wakes: (0..dice.pick([0, 0, 0, 2])).map(|_| dice.below(5 * MILLISECOND)).collect(),
+            // A crowd is woken between its accepts and its deadlines. It can then be stopped before the first of them.
+            wakes: (0..dice.pick([0, 0, 0, 2]))
+                .map(|_| dice.below(5 * MILLISECOND))
+                .chain((scene == Scene::Crowd).then_some(25 * MILLISECOND))
+                .collect(),
             rates,
             peers,
         }
