@@ -145,8 +145,8 @@ impl Storm<'_> {
         let mut peers = Vec::with_capacity(count);
         while peers.len() < count {
             if !peers.is_empty() && peers.len() % (WAITING / 2) == 0 {
-                // A server that prints its statistics has had a turn, and accepts 64 in one (ACCEPTS_PER_TURN of
-                // parrot-server). Where few may wait, all of these are then accepted if there are descriptors.
+                // A server that prints its statistics has had a turn, which accepts more than this (ACCEPTS_PER_TURN of
+                // parrot-server) where few may wait, if there are descriptors.
                 self.server.connections()?;
             }
             peers.push(self.connect(sockets)?);
