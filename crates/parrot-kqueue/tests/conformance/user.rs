@@ -245,20 +245,25 @@ fn a_pending_use_can_be_put_off_and_taken_back() {
     assert_can_be_taken_back(&queue, Source::User(&waker));
 }
 
+/// Uses a waker on a thread of its own. Returns after the first use.
+fn used_by_a_thread(waker: Waker) -> thread::JoinHandle<()> {
+    let (started, is_used) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        for _ in 0..20 {
+            waker.wake().unwrap();
+            let _ = started.send(());
+        }
+    });
+    is_used.recv().unwrap();
+    thread
+}
+
 #[test]
 fn a_waker_can_be_used_while_its_registration_is_deleted() {
     let queue = queue();
     for _ in 0..200 {
         let waker = queue.waker(A).unwrap();
-        let clone = waker.clone();
-        let (started, is_used) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            for _ in 0..20 {
-                clone.wake().unwrap();
-                let _ = started.send(());
-            }
-        });
-        is_used.recv().unwrap();
+        let thread = used_by_a_thread(waker.clone());
         apply(&queue, Change::delete(Source::User(&waker)));
         assert_quiet(&queue);
         thread.join().unwrap();
@@ -270,15 +275,7 @@ fn a_waker_can_be_used_while_its_registration_is_deleted() {
 fn a_waker_can_be_used_while_its_queue_is_dropped() {
     for _ in 0..200 {
         let queue = queue();
-        let waker = queue.waker(A).unwrap();
-        let (started, is_used) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            for _ in 0..20 {
-                waker.wake().unwrap();
-                let _ = started.send(());
-            }
-        });
-        is_used.recv().unwrap();
+        let thread = used_by_a_thread(queue.waker(A).unwrap());
         drop(queue);
         thread.join().unwrap();
     }
