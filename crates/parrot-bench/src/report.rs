@@ -153,7 +153,7 @@ fn method(results: &Results) -> String {
          Every run has a fresh server, and the order of the servers alternates. \
          All connections are open before the first message, unless each message has a connection of its own. \
          The load generator ({}) checks every byte that comes back, and every failure is counted and shown. \
-         CPU time is what the system accounts for the server's processes between the two ends of the window.{}</p>\n<dl>\n",
+         CPU time is what the system accounts for the server's processes between the two ends of the window.{}</p>\n",
         count(method.repeats, "run"),
         method.window,
         method.warmup,
@@ -165,29 +165,29 @@ fn method(results: &Results) -> String {
             ""
         },
     );
-    for server in &results.servers {
-        let receives =
-            if server.receives.is_empty() { String::new() } else { format!(" (receives {} at once)", server.receives) };
-        let _ =
-            writeln!(text, "<dt>{}</dt><dd>{}{}</dd>", escape(&server.name), escape(&server.about), escape(&receives));
-    }
-    for (name, why) in &results.missing {
-        let _ = writeln!(text, "<dt>{}</dt><dd>did not take part: {}</dd>", escape(name), escape(why));
-    }
-    for (name, why) in &results.skipped {
-        let _ = writeln!(text, "<dt>{}</dt><dd>was skipped: {}</dd>", escape(name), escape(why));
-    }
-    text.push_str("</dl>\n</section>\n");
-    text
+    let servers = results.servers.iter().map(|server| match &server.receives[..] {
+        "" => (&server.name, server.about.clone()),
+        receives => (&server.name, format!("{} (receives {receives} at once)", server.about)),
+    });
+    let missing = results.missing.iter().map(|(name, why)| (name, format!("did not take part: {why}")));
+    let skipped = results.skipped.iter().map(|(name, why)| (name, format!("was skipped: {why}")));
+    text.push_str(&terms(servers.chain(missing).chain(skipped)));
+    text + "</section>\n"
+}
+
+/// A list of terms, each with its description.
+fn terms(terms: impl Iterator<Item = (impl AsRef<str>, String)>) -> String {
+    let terms = terms.map(|(term, text)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(term.as_ref()), escape(&text)));
+    format!("<dl>\n{}</dl>\n", terms.collect::<String>())
 }
 
 fn environment(results: &Results) -> String {
     let environment = &results.environment;
     let list = |cores: &[usize]| cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut facts = vec![
-        ("system".to_string(), format!("{} {}", environment.system, environment.kernel)),
+    let facts = [
+        ("system", format!("{} {}", environment.system, environment.kernel)),
         (
-            "CPU".into(),
+            "CPU",
             format!(
                 "{}, {} cores{}",
                 environment.cpu,
@@ -195,23 +195,17 @@ fn environment(results: &Results) -> String {
                 if environment.virtual_machine { ", virtual machine" } else { "" }
             ),
         ),
-        ("server's cores".into(), list(&results.method.server_cores)),
-        ("client's cores".into(), list(&results.method.client_cores)),
-        ("frequency governor".into(), environment.governor.clone().unwrap_or_else(|| "unknown".into())),
-        ("descriptor limit".into(), environment.descriptors.map_or("unlimited".into(), |limit| limit.to_string())),
-        ("load average before".into(), environment.load_average.map_or("unknown".into(), |load| load.to_string())),
-        ("commit".into(), environment.commit.clone()),
-        ("build".into(), environment.build.clone()),
-        ("arguments".into(), environment.arguments.join(" ")),
+        ("server's cores", list(&results.method.server_cores)),
+        ("client's cores", list(&results.method.client_cores)),
+        ("frequency governor", environment.governor.clone().unwrap_or_else(|| "unknown".into())),
+        ("descriptor limit", environment.descriptors.map_or("unlimited".into(), |limit| limit.to_string())),
+        ("load average before", environment.load_average.map_or("unknown".into(), |load| load.to_string())),
+        ("commit", environment.commit.clone()),
+        ("build", environment.build.clone()),
+        ("arguments", environment.arguments.join(" ")),
     ];
-    facts.extend(environment.network.iter().cloned());
-    facts.extend(environment.versions.iter().cloned());
-    let mut text = String::from("<section>\n<h2>Where</h2>\n<dl>\n");
-    for (name, fact) in facts {
-        let _ = writeln!(text, "<dt>{}</dt><dd>{}</dd>", escape(&name), escape(&fact));
-    }
-    text.push_str("</dl>\n</section>\n");
-    text
+    let read = environment.network.iter().chain(&environment.versions).map(|(name, fact)| (&name[..], fact.clone()));
+    format!("<section>\n<h2>Where</h2>\n{}</section>\n", terms(facts.into_iter().chain(read)))
 }
 
 #[cfg(test)]
