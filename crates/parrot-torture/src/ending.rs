@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::ops::AddAssign;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -99,18 +98,13 @@ impl Held {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 let shown = || format!("the log {}", path.display());
-                all += Held::count(BufReader::new(File::open(&path).with_context(shown)?)).with_context(shown)?;
+                let held = Held::count(BufReader::new(File::open(&path).with_context(shown)?)).with_context(shown)?;
+                all.lines += held.lines;
+                all.missing += held.missing;
                 std::fs::remove_file(&path).with_context(shown)?;
             }
         }
         Ok(all)
-    }
-}
-
-impl AddAssign for Held {
-    fn add_assign(&mut self, other: Held) {
-        self.lines += other.lines;
-        self.missing += other.missing;
     }
 }
 
