@@ -170,11 +170,7 @@ impl Plan {
             profile,
             limits: Limits {
                 busy_poll,
-                max_connections: if scene != Scene::Crowd && dice.chance(32) {
-                    Some(dice.between((1, count)) as usize)
-                } else {
-                    None
-                },
+                max_connections: (scene != Scene::Crowd && dice.chance(32)).then(|| dice.between((1, count)) as usize),
                 max_output,
                 max_buffered: match dice.below(4) {
                     _ if scene == Scene::Waiting => dice.between((0, 3)) as usize * max_output,
@@ -223,7 +219,7 @@ impl Plan {
                 },
                 signal: dice.pick([Signal::Terminate, Signal::Interrupt]),
                 second_signal: dice.pick([Signal::Terminate, Signal::Interrupt]),
-                again_after: if dice.chance(40) { Some(dice.pick([0, MICROSECOND, 100 * MICROSECOND])) } else { None },
+                again_after: dice.chance(40).then(|| dice.pick([0, MICROSECOND, 100 * MICROSECOND])),
             },
             stopped: dice.chance(if scene == Scene::Crowd { 200 } else { 24 }).then(|| {
                 let at = if scene == Scene::Crowd { 25 * MILLISECOND } else { dice.below(5 * MILLISECOND) };

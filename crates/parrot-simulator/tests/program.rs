@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+
+use parrot_testkit::program::{Ended, run, unread_pipe};
 
 fn simulate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parrot-simulator"));
@@ -10,23 +12,16 @@ fn simulate(arguments: &[&str]) -> Command {
     command
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 #[test]
 fn reader_that_leaves_during_a_trace_is_no_error() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let Output { status, stderr, .. } = simulate(&["--replay", "0"]).stdout(writer).output().unwrap();
-    assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
+    let Ended { code, stderr, .. } = run(simulate(&["--replay", "0"]).stdout(unread_pipe()));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
 fn replay_prints_the_trace_and_the_result() {
-    let Output { status, stdout, stderr } = simulate(&["--profile", "epoll", "--replay", "0"]).output().unwrap();
-    let trace = text(&stdout);
-    assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
+    let Ended { code, stdout: trace, stderr } = run(&mut simulate(&["--profile", "epoll", "--replay", "0"]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(trace.contains(" writes "), "{trace}");
     assert!(trace.lines().last().unwrap().ends_with(", nothing broken"), "{trace}");
 }
@@ -42,9 +37,8 @@ fn interrupted_run_reports_and_starts_no_other_profile() {
         stderr.read_line(&mut begun).unwrap();
         assert!(begun.contains("seeds to run"), "{begun}");
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        let Output { status, stdout, .. } = child.wait_with_output().unwrap();
-        let report = text(&stdout);
-        assert_eq!(status.code(), Some(130), "{report}");
+        let Ended { code, stdout: report, .. } = child.wait_with_output().unwrap().into();
+        assert_eq!(code, Some(130), "{report}");
         assert!(!report.contains("epoll"), "{report}");
         let number = |text: &str| -> u64 { text.replace(',', "").parse().unwrap() };
         let run = number(report.strip_prefix("kqueue: ").unwrap().split(' ').next().unwrap());
@@ -57,9 +51,8 @@ fn interrupted_run_reports_and_starts_no_other_profile() {
 
 #[test]
 fn help_explains_exit_codes_and_output() {
-    let Output { status, stdout, .. } = simulate(&["--help"]).env("COLUMNS", "80").output().unwrap();
-    let help = text(&stdout);
-    assert_eq!(status.code(), Some(0));
+    let Ended { code, stdout: help, .. } = run(simulate(&["--help"]).env("COLUMNS", "80"));
+    assert_eq!(code, Some(0));
     for words in ["Without --profile, both profiles", "standard output", "2 on wrong", "130 if interrupted"] {
         assert!(help.contains(words), "no {words:?} in: {help}");
     }
@@ -72,9 +65,8 @@ fn wrong_usage_is_refused_with_advice() {
         (["--replay", "x"], "want a number from 0 up"),
         (["--threads", "1025"], "want a number from 1 to 1024"),
     ] {
-        let Output { status, stderr, .. } = simulate(&arguments).output().unwrap();
-        let message = text(&stderr);
-        assert_eq!(status.code(), Some(2), "{message}");
+        let Ended { code, stderr: message, .. } = run(&mut simulate(&arguments));
+        assert_eq!(code, Some(2), "{message}");
         assert!(message.contains(advice), "{message}");
     }
 }
@@ -82,9 +74,8 @@ fn wrong_usage_is_refused_with_advice() {
 #[test]
 fn too_many_seeds_are_refused_once() {
     let last = u64::MAX.to_string();
-    let Output { status, stdout, stderr } = simulate(&["--first", &last, "--seeds", "1"]).output().unwrap();
-    let message = text(&stderr);
-    assert_eq!((status.code(), text(&stdout)), (Some(2), String::new()), "{message}");
+    let Ended { code, stdout, stderr: message } = run(&mut simulate(&["--first", &last, "--seeds", "1"]));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{message}");
     assert_eq!(message.matches("error: there are too few seeds").count(), 1, "{message}");
 }
 
@@ -92,8 +83,7 @@ fn too_many_seeds_are_refused_once() {
 fn last_seeds_run_and_none_beyond_them() {
     let first = (u64::MAX - 2).to_string();
     let arguments = ["--profile", "kqueue", "--first", &first, "--seeds", "2", "--threads", "8"];
-    let Output { status, stdout, .. } = simulate(&arguments).output().unwrap();
-    let report = text(&stdout);
-    assert_eq!(status.code(), Some(0), "{report}");
+    let Ended { code, stdout: report, .. } = run(&mut simulate(&arguments));
+    assert_eq!(code, Some(0), "{report}");
     assert!(report.starts_with("kqueue: 2 seeds in "), "{report}");
 }
