@@ -7,5 +7,7 @@
 
 mod clf;
 pub mod connection;
+mod proxy_header;
 
 pub use clf::{check_log_lines, decoded};
+pub use proxy_header::{Outcome, check_proxy_header, read_header};

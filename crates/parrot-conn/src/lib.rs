@@ -41,12 +41,16 @@
 //! - After [`Connection::release`] a connection with nothing pending holds no buffer.
 //!
 //! There is no framing. A message is whatever one receive call returned.
+//!
+//! Where a load balancer sends a PROXY protocol header before the first message, a [`ProxyHeader`] reads it.
 
 // Input from outside must not be able to cause an index out of bounds: docs/reliability.md.
 #![warn(clippy::indexing_slicing)]
 
 mod buffer;
 mod connection;
+mod proxy_header;
 
 pub use buffer::{Buffer, BufferPool};
 pub use connection::{CloseReason, Connection, Interest, NoSpace};
+pub use proxy_header::{Endpoints, HeaderError, HeaderProgress, ProxyHeader};
