@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use parrot_checks::check_log_lines;
 use parrot_checks::connection::Checked;
+use parrot_checks::{check_log_lines, check_proxy_header};
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -23,4 +23,9 @@ fn every_message_of_the_corpus_is_one_line_that_decodes_back() {
 #[test]
 fn the_sequences_of_the_corpus_break_no_invariant() {
     replay("connection", Checked::play);
+}
+
+#[test]
+fn the_headers_of_the_corpus_read_alike_in_any_pieces() {
+    replay("proxy_header", check_proxy_header);
 }
