@@ -64,7 +64,8 @@ fn for_address(address: SocketAddr, kind: ErrorKind) -> Option<String> {
             "port {port} is privileged, so choose one from 1024 up with --port or start as a user who may use it"
         )),
         ErrorKind::AddrNotAvailable => Some(format!(
-            "{ip} is not an address of this machine, so choose one that {} lists or leave out --bind to listen on all",
+            "{ip} is not an address of this {}, so choose one that {} lists or leave out --bind to listen on all",
+            if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) { "interface" } else { "machine" },
             if cfg!(target_os = "linux") { "`ip address`" } else { "`ifconfig`" }
         )),
         _ => None,

@@ -1,17 +1,16 @@
 //! The command line: options, their values and units, and the help.
 
 use std::env;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use jiff::SignedDuration;
 use parrot_log::{Format, MAX_PAYLOAD};
+use parrot_values::{Address, duration, size};
 
 /// The environment variable that names the port.
 const PORT: &str = "PARROT_PORT";
@@ -48,9 +47,9 @@ pub(crate) struct Arguments {
     #[arg(skip)]
     pub port_ignored: Option<String>,
 
-    /// IP address to listen on, may be repeated [default: 0.0.0.0 and ::]
-    #[arg(short, long, value_name = "ADDR", value_parser = ip_address)]
-    pub bind: Vec<IpAddr>,
+    /// IP address to listen on, such as ::1 or fe80::1%eth0, may be repeated [default: 0.0.0.0 and ::]
+    #[arg(short, long, value_name = "ADDR", value_parser = bind_address)]
+    pub bind: Vec<Address>,
 
     /// Connections that may wait to be accepted [default: the system's limit]
     #[arg(long, value_name = "N", value_parser = backlog, allow_negative_numbers = true)]
@@ -126,8 +125,8 @@ impl Arguments {
     /// Refuses options that contradict each other. An address beside the wildcard of its family would find its port taken,
     /// and `--log off` needs no file. `-` is refused as a file because it means stdout to many programs.
     pub(crate) fn checked(self) -> Result<Arguments, clap::Error> {
-        for all in self.bind.iter().filter(|address| address.is_unspecified()) {
-            let same_family = |other: &&IpAddr| *other != all && other.is_ipv4() == all.is_ipv4();
+        for all in self.bind.iter().map(Address::ip).filter(IpAddr::is_unspecified) {
+            let same_family = |other: &&Address| other.ip() != all && other.ip().is_ipv4() == all.is_ipv4();
             if let Some(one) = self.bind.iter().find(same_family) {
                 let advice = format!("--bind {all} listens on {one} too, so leave out one of the two");
                 return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
@@ -200,30 +199,15 @@ fn max_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 up; without this option only the descriptors limit them")
 }
 
-fn ip_address(text: &str) -> Result<IpAddr, String> {
-    let address: IpAddr = text.parse().map_err(|_| {
-        "expected an IP address such as 127.0.0.1 or ::1, without brackets, port or interface".to_owned()
-    })?;
-    if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
-        return Err("nobody can connect to a multicast or broadcast address".to_owned());
-    }
-    if let IpAddr::V6(v6) = address {
-        // The IPv6 sockets accept IPv6 connections only, and a link-local address is incomplete without its interface.
-        if let Some(v4) = v6.to_ipv4_mapped() {
-            return Err(format!("this is an IPv4 address, so write {v4}"));
-        }
-        if v6.is_unicast_link_local() {
-            return Err("a link-local address belongs to an interface, which cannot be given here".to_owned());
-        }
+fn bind_address(text: &str) -> Result<Address, String> {
+    let address = parrot_values::address(text)?;
+    // The IPv6 sockets accept IPv6 connections only.
+    if let IpAddr::V6(v6) = address.ip()
+        && let Some(v4) = v6.to_ipv4_mapped()
+    {
+        return Err(format!("this is an IPv4 address, so write {v4}"));
     }
     Ok(address)
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let size: ByteSize = text.parse().map_err(|_| String::from("expected a size such as 256MiB, 1GiB or 1048576"))?;
-    // A number that is too large for `ByteSize` has become its maximum. No machine can address more than `isize::MAX`.
-    let addressable = isize::try_from(size.as_u64()).ok().and_then(|size| usize::try_from(size).ok());
-    addressable.ok_or_else(|| "this is more than the machine can address".to_owned())
 }
 
 fn log_payload(text: &str) -> Result<usize, String> {
@@ -231,11 +215,6 @@ fn log_payload(text: &str) -> Result<usize, String> {
         limit if limit > MAX_PAYLOAD => Err(format!("a line shows {MAX_PAYLOAD} bytes at most")),
         limit => Ok(limit),
     }
-}
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let duration: SignedDuration = text.parse().map_err(|_| "expected a duration such as 5s, 1m 30s or 500ms")?;
-    duration.try_into().map_err(|_| "a duration cannot be negative")
 }
 
 fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
@@ -297,7 +276,7 @@ mod tests {
     #[test]
     fn addresses_may_be_repeated_and_mixed() {
         let both = parse(&["-b", "127.0.0.1", "--bind", "::1"]).unwrap();
-        assert_eq!(both.bind, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(both.bind, ["127.0.0.1", "[::1]"].map(|text| parrot_values::address(text).unwrap()));
     }
 
     #[test]
@@ -305,26 +284,6 @@ mod tests {
         let both = parse(&["-b", "0.0.0.0", "-b", "::", "-b", "::"]).unwrap();
         assert_eq!(both.bind.len(), 3);
         assert_eq!(parse(&["-b", "0.0.0.0", "-b", "::1"]).unwrap().bind.len(), 2);
-    }
-
-    #[test]
-    fn sizes_are_read_in_binary_and_decimal_units() {
-        for (text, bytes) in [("0", 0), ("4096", 4096), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("1kB", 1000)] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "many", "-1", "1XiB", "MiB", "8EiB", "99999EiB", "99999999999999999999"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn durations_are_read_in_several_notations() {
-        for (text, milliseconds) in [("0s", 0), ("5s", 5000), ("1m 30s", 90_000), ("500ms", 500), ("PT2H", 7_200_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for text in ["", "5", "soon", "-5s", "5s ago"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 
     #[test]
@@ -343,6 +302,10 @@ mod tests {
             (&["--bind", "255.255.255.255"], "broadcast"),
             (&["--bind", "127.0.0.1", "--bind", "0.0.0.0"], "--bind 0.0.0.0 listens on 127.0.0.1 too"),
             (&["--bind", "::", "--bind", "::1"], "--bind :: listens on ::1 too"),
+            (&["--bind", "::", "--bind", "[fe80::1%2]"], "--bind :: listens on fe80::1%2 too"),
+            (&["--bind", "::%lo"], "no zone"),
+            (&["--bind", "127.0.0.1%lo"], "only an IPv6 address has a zone"),
+            (&["--bind", "[::1]:1512"], "without a port"),
             (&["--max-buffered", "lots"], "such as 256MiB"),
             (&["--max-buffered", "99999EiB"], "more than the machine can address"),
             (&["--log-payload", "32769"], "32768 bytes at most"),

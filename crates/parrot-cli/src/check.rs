@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use parrot_values::Address;
 
 use crate::arguments::Arguments;
 use crate::diagnostics::Filter;
@@ -43,13 +44,13 @@ fn check_accepted(arguments: &Arguments) {
     assert!(arguments.verbose == 0 || arguments.quiet == 0);
     assert!(arguments.max_buffered.is_none_or(|most| isize::try_from(most).is_ok()));
     assert!(arguments.log_payload <= parrot_log::MAX_PAYLOAD);
-    for address in &arguments.bind {
+    let addresses = || arguments.bind.iter().map(Address::ip);
+    for address in addresses() {
         assert!(!address.is_multicast());
-        let beside = arguments.bind.iter().filter(|other| other.is_ipv4() == address.is_ipv4() && *other != address);
+        let beside = addresses().filter(|other| other.is_ipv4() == address.is_ipv4() && *other != address);
         assert!(!address.is_unspecified() || beside.count() == 0, "a wildcard address leaves no other");
         if let IpAddr::V6(address) = address {
             assert_eq!(address.to_ipv4_mapped(), None);
-            assert!(!address.is_unicast_link_local());
         }
     }
 }

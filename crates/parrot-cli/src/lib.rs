@@ -82,8 +82,9 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
         busy_poll: arguments.busy_poll,
         ..Limits::default()
     };
+    let addresses = arguments.bind.iter().map(|address| address.at(0));
     let config = Config {
-        addresses: arguments.bind,
+        addresses: addresses.collect::<Result<_, _>>()?,
         port: arguments.port,
         backlog: arguments.backlog.map(NonZeroU32::get),
         keepalive: arguments.keepalive.0,

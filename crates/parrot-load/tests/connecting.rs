@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parrot_load::{Close, Failures, Length, Pace, Plan, Report, Stop};
 use parrot_testkit::PATIENCE;
-use parrot_testkit::network::alone;
+use parrot_testkit::network::{PAIR, alone, number_of};
 use parrot_testkit::program::{Ended, run as run_program};
 use parrot_testkit::scripted::{echo, serve, serve_at};
 
@@ -176,25 +176,11 @@ fn an_address_without_a_way_to_it_is_not_blamed_on_the_server() {
     });
 }
 
-/// Two interfaces that are connected to each other, each with the same link-local address.
-const PAIR: [&str; 4] = [
-    "ip link add here type veth peer name there",
-    "ip link set here up && ip link set there up",
-    "ip address add fe80::7/64 dev here nodad",
-    "ip address add fe80::7/64 dev there nodad",
-];
-
-/// The number of a network interface in the network of this thread.
-fn interface(name: &str) -> u32 {
-    let output = Command::new("ip").args(["-oneline", "link", "show", name]).output().unwrap().stdout;
-    String::from_utf8(output).unwrap().split(':').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn an_address_may_have_a_zone_by_name_or_number() {
     alone(&PAIR, || {
         // The server is reached through one of the interfaces only.
-        let scope = interface("here");
+        let scope = number_of("here");
         let listener =
             TcpListener::bind(std::net::SocketAddrV6::new("fe80::7".parse().unwrap(), 1512, 0, scope)).unwrap();
         std::thread::spawn(move || serve_at(&listener, |_, stream| echo(stream)));

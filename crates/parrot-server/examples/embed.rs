@@ -11,7 +11,7 @@ use parrot_server::{Config, Limits, Server};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let limits = Limits { max_connections: Some(100), ..Limits::default() };
-    let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], limits, ..Config::default() };
+    let config = Config { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], limits, ..Config::default() };
     let server = Server::bind(config)?;
     let address = server.local_addresses()[0];
     let handle = server.handle();

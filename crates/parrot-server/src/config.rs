@@ -1,6 +1,6 @@
 //! The options of a server.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The options of a [`Server`](crate::Server). Start from [`Config::default`] and change what differs.
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// use parrot_server::{Config, Limits};
 ///
 /// let config = Config {
-///     addresses: vec![Ipv6Addr::LOCALHOST.into()],
+///     addresses: vec![(Ipv6Addr::LOCALHOST, 0).into()],
 ///     limits: Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() },
 ///     ..Config::default()
 /// };
@@ -20,9 +20,11 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Addresses to listen on. A repeated one counts once. Empty (the default) means `0.0.0.0` and `::`, and then a machine
-    /// without IPv6 is no error. IPv6 sockets accept IPv6 connections only, on every system.
-    pub addresses: Vec<IpAddr>,
-    /// Port to listen on. 0 (the default) means any free port, the same for all addresses.
+    /// without IPv6 is no error. IPv6 sockets accept IPv6 connections only, on every system. A link-local address needs the
+    /// number of its interface, its scope.
+    pub addresses: Vec<SocketAddr>,
+    /// Port to listen on, for every address whose own port is 0. If this is 0 (the default) too, any free port is used, the
+    /// same for all of them.
     pub port: u16,
     /// How many connections the backlog may hold. `None` (the default) means as many as the system allows. The system reduces
     /// larger values to its own limit without an error (`net.core.somaxconn` on Linux, `kern.ipc.somaxconn` or

@@ -10,7 +10,7 @@
 //! use std::net::TcpStream;
 //! use parrot_server::{Config, Ended, Server};
 //!
-//! let config = Config { addresses: vec!["127.0.0.1".parse()?], port: 0, ..Config::default() };
+//! let config = Config { addresses: vec!["127.0.0.1:0".parse()?], ..Config::default() };
 //! let server = Server::bind(config)?;
 //! let address = server.local_addresses()[0];
 //! let handle = server.handle();

@@ -28,7 +28,7 @@ const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 /// ```
 /// use parrot_server::{Config, Ended, Server};
 ///
-/// let server = Server::bind(Config { addresses: vec!["127.0.0.1".parse()?], ..Config::default() })?;
+/// let server = Server::bind(Config { addresses: vec!["127.0.0.1:0".parse()?], ..Config::default() })?;
 /// println!("listening on {:?} with {}", server.local_addresses(), Server::queue_name());
 /// server.handle().drain(); // before the run, which therefore ends at once
 /// assert_eq!(server.run()?, Ended::Drained);

@@ -10,7 +10,7 @@ use rustix::process::{Signal, getpid, kill_process};
 fn main() {
     let signals = Signals::take().unwrap();
     kill_process(getpid(), Signal::TERM).unwrap();
-    let config = Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() };
+    let config = Config { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Config::default() };
     let server = Server::bind(config).unwrap();
     assert_eq!(server.run_with_signals(&signals, || ()).unwrap(), Ended::Drained);
 }

@@ -51,7 +51,8 @@ impl<S: tracing::Subscriber> Layer<S> for Forward {
 
 /// Runs a server under a subscriber, calls `talk` with a client, and returns the events.
 fn events(talk: impl FnOnce(&mut TcpStream, &Handle)) -> Receiver<Message> {
-    let server = Server::bind(Config { addresses: vec![Ipv4Addr::LOCALHOST.into()], ..Config::default() }).unwrap();
+    let server =
+        Server::bind(Config { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Config::default() }).unwrap();
     let (handle, address) = (server.handle(), server.local_addresses()[0]);
     let (sender, receiver) = channel();
     let subscriber = tracing_subscriber::registry().with(Forward(sender));

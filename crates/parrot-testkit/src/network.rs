@@ -24,6 +24,21 @@ pub fn alone(commands: &[&str], test: impl FnOnce() + Send) {
     }
 }
 
+/// Commands that make two interfaces, `here` and `there`, which are connected and have the same link-local address.
+pub const PAIR: [&str; 4] = [
+    "ip link add here type veth peer name there",
+    "ip link set here up && ip link set there up",
+    "ip address add fe80::7/64 dev here nodad",
+    "ip address add fe80::7/64 dev there nodad",
+];
+
+/// The number of an interface in the network of this thread.
+#[allow(clippy::unwrap_used, reason = "for tests")]
+pub fn number_of(interface: &str) -> u32 {
+    let shown = Command::new("ip").args(["-oneline", "link", "show", interface]).output().unwrap().stdout;
+    String::from_utf8(shown).unwrap().split(':').next().unwrap().parse().unwrap()
+}
+
 #[cfg(target_os = "linux")]
 fn enter() -> Result<()> {
     use nix::sched::{CloneFlags, unshare};

@@ -45,7 +45,10 @@ pub fn address(text: &str) -> Result<Address, String> {
     if zone.is_some() && v6.is_unspecified() {
         return Err(format!("{v6} stands for every interface, so it has no zone"));
     }
-    if zone == Some("") || (zone.is_none() && v6.is_unicast_link_local()) {
+    if zone.is_none() && v6.is_unicast_link_local() {
+        return Err(format!("a link-local address needs its interface, as in {v6}%INTERFACE"));
+    }
+    if zone == Some("") {
         return Err(format!("the interface is missing, as in {v6}%INTERFACE"));
     }
     if zone.is_some_and(|zone| zone.contains(|letter: char| letter.is_whitespace() || "/[]%".contains(letter))) {

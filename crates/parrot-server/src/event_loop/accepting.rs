@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_burst_is_accepted_in_one_turn() {
         let options = SocketOptions::new(None);
-        let listener = tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None, options).unwrap().remove(0);
+        let listener = tcp::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], 0, None, options).unwrap().remove(0);
         let address = listener.local_addr().unwrap();
         let host = NativeHost::new(options).unwrap();
         let mut event_loop = EventLoop::new(host, vec![listener], Limits::default(), Arc::default()).unwrap();

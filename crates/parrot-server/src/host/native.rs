@@ -247,7 +247,7 @@ mod tests {
     }
 
     pub(super) fn listen() -> TcpListener {
-        tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None, OPTIONS()).unwrap().remove(0)
+        tcp::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], 0, None, OPTIONS()).unwrap().remove(0)
     }
 
     /// Accepts the connection that a client has begun.
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn without_keepalive_a_socket_has_no_probes() {
         let options = SocketOptions::new(None);
-        let listener = tcp::listen(&[Ipv4Addr::LOCALHOST.into()], 0, None, options).unwrap().remove(0);
+        let listener = tcp::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], 0, None, options).unwrap().remove(0);
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut host = NativeHost::new(options).unwrap();
         let socket = accepted(&mut host, &listener);

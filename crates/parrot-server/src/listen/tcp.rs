@@ -1,7 +1,7 @@
 //! TCP listeners: separate sockets for IPv4 and IPv6, and one port for all.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -15,12 +15,12 @@ const PORT_ATTEMPTS: u32 = 16;
 
 /// Listens on every address, or on both wildcard addresses if there is none.
 pub(crate) fn listen(
-    addresses: &[IpAddr],
+    addresses: &[SocketAddr],
     port: u16,
     backlog: Option<u32>,
     options: SocketOptions,
 ) -> Result<Vec<TcpListener>, BindError> {
-    let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let wildcards = [(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
     let (addresses, implicit) = if addresses.is_empty() { (&wildcards[..], true) } else { (addresses, false) };
     let mut attempts = 1;
     loop {
@@ -35,27 +35,33 @@ pub(crate) fn listen(
 }
 
 fn listen_on_all(
-    addresses: &[IpAddr],
+    addresses: &[SocketAddr],
     mut port: u16,
     backlog: Option<u32>,
     options: SocketOptions,
     implicit: bool,
 ) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
-    for (index, ip) in addresses.iter().enumerate() {
+    let mut listened_on: Vec<SocketAddr> = Vec::new();
+    for mut address in addresses.iter().copied() {
+        let any_port = address.port() == 0;
+        if any_port {
+            address.set_port(port);
+        }
         // A second listener on the same address would fail, because the first one has it.
-        if addresses.iter().take(index).any(|earlier| earlier == ip) {
+        if listened_on.contains(&address) {
             continue;
         }
-        let address = SocketAddr::new(*ip, port);
         match listen_on(address, backlog, options) {
             Ok(listener) => {
-                if port == 0 {
+                if any_port {
                     port = listener.local_addr().map_err(|error| BindError::listen(address, error))?.port();
+                    address.set_port(port);
                 }
                 listeners.push(listener);
+                listened_on.push(address);
             }
-            Err(error) if implicit && ip.is_ipv6() && lacks_ipv6(&error) => {
+            Err(error) if implicit && address.is_ipv6() && lacks_ipv6(&error) => {
                 tracing::debug!(target: "parrot_server", "this machine has no IPv6: {error}");
             }
             Err(error) => return Err(BindError::listen(address, error)),
