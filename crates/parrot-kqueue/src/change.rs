@@ -1,6 +1,6 @@
 //! What a program asks of its queue.
 
-use crate::{ProcessEvents, ProcessId, Schedule, Signal, TimerId, Token, VnodeEvents, Waker, receipts::Failure};
+use crate::{ProcessEvents, ProcessId, Schedule, Signal, TimerId, Token, VnodeEvents, Waker, failure::Failure};
 use std::os::fd::BorrowedFd;
 
 /// The source of events, which is kqueue's pair of filter and identifier. It names a registration in its queue.

@@ -135,6 +135,7 @@ mod flag_set;
 mod change;
 mod event;
 mod events;
+mod failure;
 mod guard;
 mod process;
 mod queue;

@@ -15,7 +15,7 @@ mod tag;
 pub(crate) use guard::Guard;
 
 use super::table::Direction;
-use crate::{Change, Event, Filter, Receipts, Source, Token, Waker, receipts::Failure};
+use crate::{Change, Event, Filter, Receipts, Source, Token, Waker, failure::Failure};
 use descriptors::Descriptors;
 use emulated::{Emulated, Mark, Ready};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};

@@ -16,7 +16,7 @@ mod wakers;
 
 pub(crate) use guard::Guard;
 
-use crate::{Change, Event, Receipts, Source, Token, Waker, receipts::Failure};
+use crate::{Change, Event, Receipts, Source, Token, Waker, failure::Failure};
 use nix::{
     errno::Errno,
     libc,

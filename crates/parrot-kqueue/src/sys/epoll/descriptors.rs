@@ -12,7 +12,7 @@ use crate::{
     Event, Filter, Token,
     change::{Action, Addition, Mode, Wanted},
     event::Flags,
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::{
     errno::Errno,

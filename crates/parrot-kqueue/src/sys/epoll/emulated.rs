@@ -13,7 +13,7 @@ mod wakers;
 
 pub(super) use mark::{Mark, Ready};
 
-use crate::{Change, Event, Filter, Token, Waker, receipts::Failure};
+use crate::{Change, Event, Filter, Token, Waker, failure::Failure};
 use filter::EmulatedFilter;
 use nix::sys::epoll::Epoll;
 use processes::Processes;

@@ -5,7 +5,7 @@ use crate::{
     Event, Filter, ProcessEvents, Source, Token, VnodeEvents,
     change::{Mode, Wanted},
     event::Flags,
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -8,7 +8,7 @@
 mod take;
 
 use super::raw::{NOW, kqueue, nothing};
-use crate::{Change, Receipts, Signal, Source, Token, receipts::Failure};
+use crate::{Change, Receipts, Signal, Source, Token, failure::Failure};
 use nix::{
     sys::{
         event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},

@@ -1,7 +1,7 @@
 //! Processes that the system refuses to watch.
 
 use super::{filters::STATUS, raw::change_one};
-use crate::{Event, Filter, ProcessEvents, Token, change::Action, receipts::Failure};
+use crate::{Event, Filter, ProcessEvents, Token, change::Action, failure::Failure};
 use nix::{
     libc,
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},

@@ -1,6 +1,6 @@
 //! Small pieces around kqueue that nix does not have.
 
-use crate::receipts::Failure;
+use crate::failure::Failure;
 use nix::{
     errno::Errno,
     libc,

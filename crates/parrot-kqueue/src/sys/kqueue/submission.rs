@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Change, Receipts, Schedule, Source, Token,
     change::{Action, Addition, Mode, Wanted},
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::{
     errno::Errno,

@@ -1,6 +1,6 @@
 //! A timer's schedule in the units of the system.
 
-use crate::{Schedule, receipts::Failure};
+use crate::{Schedule, failure::Failure};
 use nix::sys::event::FilterFlag;
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
 //! Wakers where the system and nix have EVFILT_USER, which are macOS, FreeBSD and DragonFly.
 
 use super::raw::{Name, change_one};
-use crate::{Event, Filter, Token, Waker, change::Action, receipts::Failure, waker::Wake};
+use crate::{Event, Filter, Token, Waker, change::Action, failure::Failure, waker::Wake};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use std::{
     collections::HashMap,

@@ -3,7 +3,7 @@
 use crate::{
     Change, Event, Token,
     change::{Action, Addition, Mode},
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::sys::epoll::Epoll;
 use std::io;

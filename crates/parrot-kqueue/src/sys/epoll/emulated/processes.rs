@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Change, Event, Filter, ProcessEvents, ProcessId, Source,
     change::{Action, Addition, Wanted},
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::sys::epoll::{Epoll, EpollEvent};
 use rustix::{

@@ -7,7 +7,7 @@ use super::{
     filter::{EmulatedFilter, Held, OnFirstUse},
     mark::Mark,
 };
-use crate::{Change, Event, Filter, Signal, Source, change::Action, receipts::Failure};
+use crate::{Change, Event, Filter, Signal, Source, change::Action, failure::Failure};
 use nix::sys::{
     epoll::Epoll,
     signal::SigSet,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Change, Event, Filter, Schedule, Source, TimerId,
     change::{Action, Wanted},
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::sys::epoll::Epoll;
 use rustix::time::{

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Change, Event, Filter, Source, VnodeEvents,
     change::{Action, Addition, Wanted},
-    receipts::Failure,
+    failure::Failure,
 };
 use nix::sys::epoll::Epoll;
 use rustix::{

@@ -1,7 +1,7 @@
 //! Wakers: an eventfd each, shared by the waker's clones and the queue.
 
 use super::{filter::EmulatedFilter, mark::Mark};
-use crate::{Change, Event, Filter, Source, Token, Waker, change::Action, receipts::Failure, waker::Wake};
+use crate::{Change, Event, Filter, Source, Token, Waker, change::Action, failure::Failure, waker::Wake};
 use nix::sys::epoll::{Epoll, EpollEvent};
 use rustix::{
     event::{EventfdFlags, eventfd},
