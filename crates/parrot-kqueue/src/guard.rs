@@ -40,7 +40,7 @@ impl SignalGuard {
     /// # Errors
     ///
     /// `Unsupported` for [`Signal::User2`] on the kqueue systems. Otherwise the system's own error, in practice
-    /// `EMFILE` or `ENFILE` when descriptors have run out, of which the guard needs one.
+    /// `EMFILE` when descriptors have run out, of which the guard needs one.
     pub fn block(signals: &[Signal]) -> io::Result<SignalGuard> {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
     }

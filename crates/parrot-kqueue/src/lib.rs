@@ -91,6 +91,26 @@
 //! A queue is closed on exec. A forked child does not have its parent's kqueue. On Linux it has the same queue, and
 //! each event goes to whichever process waits first. So do not fork with a queue open, except to start a program.
 //!
+//! # Limits of the system
+//!
+//! A change can fail because of a limit of the user or of the whole system:
+//!
+//! | what | system | limit |
+//! |---|---|---|
+//! | open files | Linux | `fs.file-max` |
+//! | open files | all others | `kern.maxfiles` |
+//! | descriptors in queues | Linux | `fs.epoll.max_user_watches` |
+//! | files that are watched | Linux | `fs.inotify.max_user_watches` |
+//! | queues that watch files | Linux | `fs.inotify.max_user_instances` |
+//! | queues | FreeBSD | that of `limits -k`, unlimited by default |
+//! | timers | FreeBSD, DragonFly | `kern.kq_calloutmax`, 4,096 and 65,536 by default |
+//! | timers | NetBSD | 4,096 (`kq_calloutmax` in sys/kern/kern_event.c) |
+//! | timers | OpenBSD | 1,024 of a process (`kq_usereventsmax` in sys/kern/kern_event.c), before 7.8 4,096 in all |
+//!
+//! The error then names the limit and how to raise it. Its kind is that of the system's error, which is its
+//! [`source`](std::error::Error::source). Only the limit of open files of the process itself (`EMFILE`) is the system's
+//! plain error. A program that wants a timer for each connection should keep a heap of its own.
+//!
 //! # How it works on Linux
 //!
 //! An epoll entry belongs to a descriptor, with one mode for both directions, while a kqueue registration belongs to
@@ -120,10 +140,6 @@
 //!
 //! Timeouts are cut below 24 hours, because earlier releases of OpenBSD refuse more, and rounded up to milliseconds on
 //! Linux.
-//!
-//! The number of timers is limited. For the whole system it is 4,096 on FreeBSD (`kern.kq_calloutmax`) and NetBSD, and
-//! 65,536 on DragonFly (`kq_calloutmax` in sys/kern/kern_event.c of each). For a process it is 1,024 on OpenBSD from
-//! 7.8 (`kq_usereventsmax`). A program that wants a timer for each connection should keep a heap of its own.
 
 // Input from outside must never cause an index out of bounds.
 #![warn(clippy::indexing_slicing)]

@@ -40,10 +40,10 @@ impl Kqueue {
     ///
     /// # Errors
     ///
-    /// The system's own error, which is `EMFILE` or `ENFILE` when the program or the system has run out of descriptors.
-    /// A queue takes one descriptor, and each waker two on NetBSD and OpenBSD. On Linux a queue takes two, and later
-    /// one for the timers of each clock, one for signals, two for files, and one for each file, process and waker.
-    /// Changes that need one of these fail with the same errors.
+    /// The system's own error, which is `EMFILE` when the program has run out of descriptors, or an error that names a
+    /// [limit of the system](crate#limits-of-the-system). A queue takes one descriptor, and each waker two on NetBSD and
+    /// OpenBSD. On Linux a queue takes two, and later one for the timers of each clock, one for signals, two for files,
+    /// and one for each file, process and waker. Changes that need one of these fail with the same errors.
     pub fn new() -> io::Result<Kqueue> {
         Ok(Kqueue { queue: sys::Queue::new()? })
     }
@@ -80,10 +80,11 @@ impl Kqueue {
     ///
     /// # Errors
     ///
-    /// The system's own error when memory has run out, or descriptors. A waker takes one on Linux, two on NetBSD and
+    /// The system's own error when memory or descriptors have run out, or an error that names a
+    /// [limit of the system](crate#limits-of-the-system). A waker takes one descriptor on Linux, two on NetBSD and
     /// OpenBSD, and none elsewhere.
     pub fn waker(&self, token: Token) -> io::Result<Waker> {
-        self.queue.waker(token)
+        Ok(self.queue.waker(token)?)
     }
 
     /// How many events were dropped because they came from a descriptor that was closed while registered and lives on

@@ -59,7 +59,9 @@ impl Receipts {
     /// - `InvalidInput`: the change makes no sense, and the message names the reason.
     /// - `Unsupported`: the system does not have this, and the message names what is missing.
     ///
-    /// All others are the system's own.
+    /// All others have the kind of the system's own error. They are that error, or explain it and have it as their
+    /// [`source`](std::error::Error::source). Errors that name a [limit of the system](crate#limits-of-the-system)
+    /// explain.
     pub fn all(&self) -> io::Result<()> {
         match self.failures.first() {
             None => Ok(()),

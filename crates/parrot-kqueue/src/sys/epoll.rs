@@ -53,7 +53,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let inner = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         outer.add(&inner.0, Mark::shared(Filter::Write, 0).interest())?;
@@ -113,7 +113,7 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) fn waker(&self, token: Token) -> io::Result<Waker> {
+    pub(crate) fn waker(&self, token: Token) -> Result<Waker, Failure> {
         self.emulated.borrow_mut().waker(&self.outer, token)
     }
 

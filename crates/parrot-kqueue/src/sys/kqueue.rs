@@ -57,7 +57,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         Ok(Queue { kqueue: Arc::new(raw::kqueue()?), submission: RefCell::default(), wakers: RefCell::default() })
     }
 
@@ -114,7 +114,7 @@ impl Queue {
         Ok(())
     }
 
-    pub(crate) fn waker(&self, token: Token) -> io::Result<Waker> {
+    pub(crate) fn waker(&self, token: Token) -> Result<Waker, Failure> {
         self.wakers.borrow_mut().add(&self.kqueue, token)
     }
 

@@ -18,6 +18,8 @@ mod queue;
 mod read;
 mod signal;
 mod support;
+#[cfg(target_os = "linux")]
+mod system_limits;
 mod timer;
 mod user;
 mod vnode;

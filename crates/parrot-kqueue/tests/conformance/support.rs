@@ -3,7 +3,10 @@
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Receipts, Source, Token};
 pub(crate) use parrot_testkit::PATIENCE;
 use parrot_testkit::descriptors::raise_limit;
+#[cfg(target_os = "linux")]
+use std::process::Output;
 use std::{
+    ffi::OsStr,
     io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::{fd::AsFd, unix::net::UnixStream},
@@ -52,6 +55,11 @@ pub(crate) fn refused(queue: &Kqueue, change: Change<'_>, kind: ErrorKind) -> St
     let refusal = refusal(queue, change);
     assert_eq!(refusal.kind(), kind, "{refusal}: {change:?}");
     refusal.to_string()
+}
+
+/// The system's error behind an error that explains it.
+pub(crate) fn os_error(error: &io::Error) -> Option<i32> {
+    error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error()
 }
 
 pub(crate) fn assert_not_found(queue: &Kqueue, source: Source<'_>) {
@@ -207,18 +215,45 @@ pub(crate) fn write(descriptor: &impl AsFd) -> Change<'_> {
 ///
 /// The parent starts this binary again for that one test. A variable in the environment makes the child run the body.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
-    alone_with_input(test, b"", body);
+    alone_with(&[], test, b"", body);
 }
 
 /// The same, with a pipe with these bytes as standard input.
 pub(crate) fn alone_with_input(test: &str, input: &[u8], body: impl FnOnce()) {
-    const MARK: &str = "PARROT_KQUEUE_ALONE";
-    if std::env::var_os(MARK).is_some_and(|alone| alone == test) {
+    alone_with(&[], test, input, body);
+}
+
+/// The same, in a process that another program starts. The test is skipped if that program cannot start anything here.
+#[cfg(target_os = "linux")]
+pub(crate) fn alone_under(starter: &[&str], test: &str, body: impl FnOnce()) {
+    if !is_alone(test) {
+        let (program, arguments) = starter.split_first().unwrap();
+        let started = Command::new(program).args(arguments).arg("true").output().map_err(|error| error.to_string());
+        let refused = |ended: Output| (!ended.status.success()).then(|| String::from_utf8_lossy(&ended.stderr).into());
+        if let Some(why) = started.map_or_else(Some, refused) {
+            eprintln!("skipped: {program} does not work here: {why}");
+            return;
+        }
+    }
+    alone_with(starter, test, b"", body);
+}
+
+const ALONE: &str = "PARROT_KQUEUE_ALONE";
+
+fn is_alone(test: &str) -> bool {
+    std::env::var_os(ALONE).is_some_and(|alone| alone == test)
+}
+
+fn alone_with(starter: &[&str], test: &str, input: &[u8], body: impl FnOnce()) {
+    if is_alone(test) {
         return body();
     }
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let binary = std::env::current_exe().unwrap();
+    let mut command = starter.iter().map(OsStr::new).chain([binary.as_os_str()]);
+    let mut child = Command::new(command.next().unwrap())
+        .args(command)
         .args(["--exact", test, "--test-threads=1", "--nocapture"])
-        .env(MARK, test)
+        .env(ALONE, test)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -143,6 +143,11 @@ fn arm(set: &Epoll, descriptor: BorrowedFd<'_>, mut event: EpollEvent, known: bo
             "epoll takes at most four queues in a row and none in a circle (epoll_ctl(2)), so register with the outer \
              queue what the inner ones are to report",
         ),
+        Errno::EINVAL => Failure::Explained(
+            errno as i32,
+            "a queue cannot watch itself, and for Write it takes at most 500 descriptors of one open file, or fewer if \
+             another queue watches it (path_limits in fs/eventpoll.c)",
+        ),
         errno => errno.into(),
     })
 }

@@ -54,7 +54,7 @@ impl Emulated {
         self.filter(mark.filter).map_or(Ok(()), |filter| filter.collect(mark.index, room, list))
     }
 
-    pub(super) fn waker(&mut self, outer: &Epoll, token: Token) -> io::Result<Waker> {
+    pub(super) fn waker(&mut self, outer: &Epoll, token: Token) -> Result<Waker, Failure> {
         self.wakers.add(outer, token)
     }
 }

@@ -1,6 +1,6 @@
 //! The guard that blocks signals.
 
-use crate::{Change, Receipts, Signal, Token};
+use crate::{Change, Receipts, Signal, Token, failure::Failure};
 use nix::sys::{
     signal::SigSet,
     signalfd::{SfdFlags, SignalFd},
@@ -17,7 +17,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn block(signals: &[Signal]) -> io::Result<Self> {
+    pub(crate) fn block(signals: &[Signal]) -> Result<Self, Failure> {
         let signals = SigSet::from_iter(signals.iter().map(|signal| signal.system()));
         let before = SigSet::thread_get_mask()?;
         let own = signals.iter().filter(|&signal| !before.contains(signal)).collect();

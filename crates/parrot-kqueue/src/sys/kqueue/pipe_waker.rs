@@ -1,7 +1,7 @@
 //! Wakers where nix has no EVFILT_USER, a pipe each. (NetBSD has the filter from 10, OpenBSD from 7.8.)
 
 use super::raw::{Name, change_one};
-use crate::{Event, Filter, Token, Waker, change::Action, waker::Wake};
+use crate::{Event, Filter, Token, Waker, change::Action, failure::Failure, waker::Wake};
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use rustix::{
     io::Errno,
@@ -70,7 +70,7 @@ impl Place {
 }
 
 impl Wakers {
-    pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> io::Result<Waker> {
+    pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> Result<Waker, Failure> {
         self.drop_left();
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let pipe = Arc::new(Pipe { reader, writer, token, used: Mutex::new(false) });

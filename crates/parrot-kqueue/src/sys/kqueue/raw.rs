@@ -7,7 +7,7 @@ use nix::{
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue},
 };
 use rustix::io::FdFlags;
-use std::{io, time::Duration};
+use std::time::Duration;
 
 /// The name of a registration in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,8 +25,15 @@ impl Name {
 
 /// A kqueue that is closed on exec. Setting the flag after the fact is safe, because no child inherits a kqueue over
 /// fork.
-pub(super) fn kqueue() -> io::Result<Kqueue> {
-    let kqueue = Kqueue::new()?;
+pub(super) fn kqueue() -> Result<Kqueue, Failure> {
+    let kqueue = Kqueue::new().map_err(|errno| match errno {
+        // This is RLIMIT_KQUEUES (kern_kqueue in FreeBSD sys/kern/kern_event.c).
+        Errno::ENOMEM if cfg!(target_os = "freebsd") => Failure::Explained(
+            errno as i32,
+            "the user has as many kqueues as the limit allows, so raise it with limits -k or in login.conf(5)",
+        ),
+        errno => errno.into(),
+    })?;
     rustix::io::fcntl_setfd(&kqueue, FdFlags::CLOEXEC)?;
     Ok(kqueue)
 }

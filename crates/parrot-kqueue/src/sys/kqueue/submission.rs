@@ -271,6 +271,25 @@ fn failure(change: &KEvent, error: i32) -> Failure {
         libc::EBADF if cfg!(target_os = "netbsd") && change.filter() == Ok(EventFilter::EVFILT_WRITE) => {
             Failure::System(libc::EPIPE)
         }
-        error => Failure::System(error),
+        // This is the limit of timers, which all systems but macOS have.
+        libc::ENOMEM if change.filter() == Ok(EventFilter::EVFILT_TIMER) && !cfg!(target_vendor = "apple") => {
+            Failure::Explained(error, timers::LIMIT)
+        }
+        error => Failure::of(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_too_many_names_the_limit() {
+        let add = |filter| KEvent::new(1, filter, EvFlags::EV_ADD, FilterFlag::empty(), 1000, 0);
+        let timer = std::io::Error::from(failure(&add(EventFilter::EVFILT_TIMER), libc::ENOMEM));
+        assert_eq!(timer.to_string().contains("timers in kqueues"), !cfg!(target_vendor = "apple"), "{timer}");
+        assert_eq!(timer.kind(), std::io::ErrorKind::OutOfMemory);
+        let signal = std::io::Error::from(failure(&add(EventFilter::EVFILT_SIGNAL), libc::ENOMEM));
+        assert_eq!(signal.raw_os_error(), Some(libc::ENOMEM));
     }
 }

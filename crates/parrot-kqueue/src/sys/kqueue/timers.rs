@@ -29,6 +29,17 @@ const ABSOLUTE: Option<FilterFlag> = if cfg!(target_os = "dragonfly") {
 /// sys/kern/kern_event.c).
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
+/// The reason why a system has no memory for another timer (`filt_timerattach` in sys/kern/kern_event.c of each).
+pub(super) const LIMIT: &str = if cfg!(target_os = "netbsd") {
+    "the whole system has as many timers in kqueues as NetBSD allows (4,096, kq_calloutmax in sys/kern/kern_event.c), \
+     and only another kernel raises that, so use fewer"
+} else if cfg!(target_os = "openbsd") {
+    "there are as many timers in kqueues as OpenBSD allows (1,024 of a process, kq_usereventsmax in \
+     sys/kern/kern_event.c, and before 7.8 4,096 of the whole system), and only another kernel raises that, so use fewer"
+} else {
+    "the whole system has as many timers in kqueues as kern.kq_calloutmax allows, so raise it with sysctl"
+};
+
 /// `fflags` and `data` of a timer.
 pub(super) fn wanted(schedule: Schedule) -> Result<(FilterFlag, isize), Failure> {
     match schedule {

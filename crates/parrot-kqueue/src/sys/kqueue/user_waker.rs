@@ -80,7 +80,7 @@ pub(super) struct Wakers {
 }
 
 impl Wakers {
-    pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> io::Result<Waker> {
+    pub(super) fn add(&mut self, kqueue: &Arc<Kqueue>, token: Token) -> Result<Waker, Failure> {
         self.registrations.retain(|_, registration| registration.strong_count() > 0);
         let ident = self.next_ident;
         let uses = Mutex::default();

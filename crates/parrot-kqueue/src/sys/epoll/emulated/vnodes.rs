@@ -105,8 +105,16 @@ impl Registration {
 
 impl OnFirstUse for Vnodes {
     fn new(outer: &Epoll) -> Result<Self, Failure> {
-        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let left_over = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK);
+        let inotify = inotify.map_err(|errno| match errno {
+            // There are two limits behind this (inotify_init(2)). It is not that of the process if that lets another
+            // descriptor be made.
+            Errno::MFILE if rustix::io::fcntl_dupfd_cloexec(&left_over, 0).is_ok() => {
+                Failure::Explained(errno.raw_os_error(), INSTANCES)
+            }
+            errno => errno.into(),
+        })?;
         let interest = Mark::shared(Filter::Vnode, 0).interest();
         outer.add(&inotify, interest)?;
         outer.add(&left_over, interest)?;
@@ -226,6 +234,7 @@ impl Vnodes {
         let flags = watch_flags(stat, wanted) | inotify::WatchFlags::MASK_ADD;
         inotify::add_watch(&self.inotify, path, flags).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR => Failure::Unsupported("watching a file needs /proc on Linux, so mount it"),
+            Errno::NOSPC => Failure::Explained(errno.raw_os_error(), WATCHES),
             errno => errno.into(),
         })
     }
@@ -286,6 +295,11 @@ impl Files {
         }
     }
 }
+
+const INSTANCES: &str = "the user has as many queues that watch files as inotify allows, so raise \
+    fs.inotify.max_user_instances with sysctl (in a user namespace: user.max_inotify_instances)";
+const WATCHES: &str = "the user watches as many files as inotify allows, so raise fs.inotify.max_user_watches with \
+    sysctl (in a user namespace: user.max_inotify_watches)";
 
 /// Whether this can be watched of such a file.
 fn check(kind: FileType, wanted: VnodeEvents) -> Result<(), Failure> {

@@ -92,7 +92,7 @@ impl EmulatedFilter for Wakers {
 }
 
 impl Wakers {
-    pub(super) fn add(&mut self, outer: &Epoll, token: Token) -> io::Result<Waker> {
+    pub(super) fn add(&mut self, outer: &Epoll, token: Token) -> Result<Waker, Failure> {
         for place in &mut self.places {
             place.take_if(|place| place.is_left());
         }
