@@ -154,8 +154,8 @@ impl<'fd> Change<'fd> {
     /// Report what happens to an open file or directory. [`VnodeEvents::SUPPORTED`] is what this system reports. Linux
     /// does not report [`VnodeEvents::DELETE`] of a directory.
     ///
-    /// On Linux this needs /proc, and the queue keeps the file open with a duplicate of the descriptor. Pipes and
-    /// sockets are refused, since they are not files, and so are named pipes on Linux.
+    /// On Linux this needs /proc and the permission to read the file, and the queue keeps the file open with a duplicate
+    /// of the descriptor. Pipes and sockets are refused, since they are not files, and so are named pipes on Linux.
     pub fn add_vnode(descriptor: BorrowedFd<'fd>, wanted: VnodeEvents, token: Token) -> Self {
         Change::add(Source::Vnode(descriptor), token, Wanted::Vnode(wanted))
     }

@@ -36,6 +36,8 @@ pub(crate) enum Difference {
     /// The status of a child that ended before it was added is reported.
     EndedChildStatus,
     Revoke,
+    /// A file can be watched that the process may not read.
+    UnreadableFiles,
     /// The removal of a directory is a `DELETE`.
     DirectoryDelete,
     /// The removal of one name of several is a `DELETE`.
@@ -66,7 +68,7 @@ const SYSTEMS: [(&str, &str); 6] = [
 const ALL_BUT_LINUX: [bool; 6] = [false, true, true, true, true, true];
 const ONLY_LINUX: [bool; 6] = [true, false, false, false, false, false];
 
-static TABLE: [Row; 23] = [
+static TABLE: [Row; 24] = [
     Row {
         difference: Difference::Available,
         what: "`available` of Read and Write",
@@ -181,6 +183,12 @@ static TABLE: [Row; 23] = [
         what: "revoke of a file",
         systems: ALL_BUT_LINUX,
         why: "Linux has no revoke(2)",
+    },
+    Row {
+        difference: Difference::UnreadableFiles,
+        what: "watching an open file or directory that the process may not read (Linux: `PermissionDenied`)",
+        systems: ALL_BUT_LINUX,
+        why: "inotify_add_watch(2) asks for read permission when the watch is added, whatever the descriptor allows",
     },
     Row {
         difference: Difference::DirectoryDelete,

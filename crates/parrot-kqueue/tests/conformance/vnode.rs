@@ -354,6 +354,42 @@ fn revoke_is_accepted_or_refused() {
     }
 }
 
+/// A file, one without a name, and a directory. All were opened before the program lost the right to read them.
+#[test]
+fn a_file_that_may_not_be_read_is_watched_or_refused() {
+    alone("vnode::a_file_that_may_not_be_read_is_watched_or_refused", || {
+        let named = Named::new();
+        let (directory, nameless) = (File::open(named.directory.path()).unwrap(), tempfile::tempfile().unwrap());
+        for file in [&named.file, &nameless, &directory] {
+            file.set_permissions(fs::Permissions::from_mode(0o300)).unwrap();
+        }
+        let user = nix::unistd::geteuid();
+        if user.is_root() {
+            // Root may read everything.
+            nix::unistd::seteuid(65534.into()).unwrap();
+        }
+        let is_watched = testable(Difference::UnreadableFiles);
+        for file in [&named.file, &nameless, &directory] {
+            if is_watched {
+                apply(&named.queue, watch(file, VnodeEvents::ATTRIBUTES));
+                continue;
+            }
+            let refusal = refusal(&named.queue, watch(file, VnodeEvents::ATTRIBUTES));
+            assert!(refusal.to_string().contains("may read"), "{refusal}");
+            assert_eq!(os_error(&refusal), Some(rustix::io::Errno::ACCESS.raw_os_error()));
+            assert_eq!(refusal.kind(), ErrorKind::PermissionDenied);
+            assert_not_found(&named.queue, Source::Vnode(file.as_fd()));
+        }
+        nix::unistd::seteuid(user).unwrap();
+        for file in [&named.file, &nameless, &directory] {
+            file.set_permissions(fs::Permissions::from_mode(0o700)).unwrap();
+            if is_watched {
+                named.expect(VnodeEvents::ATTRIBUTES);
+            }
+        }
+    });
+}
+
 #[test]
 fn sockets_and_pipes_are_not_files() {
     let (near, _far) = pair();

@@ -235,6 +235,11 @@ impl Vnodes {
         inotify::add_watch(&self.inotify, path, flags).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR => Failure::Unsupported("watching a file needs /proc on Linux, so mount it"),
             Errno::NOSPC => Failure::Explained(errno.raw_os_error(), WATCHES),
+            Errno::ACCESS => Failure::Explained(
+                errno.raw_os_error(),
+                "Linux watches an open file only if the process may read it as well (inotify_add_watch(2)), so grant \
+                 read permission",
+            ),
             errno => errno.into(),
         })
     }
