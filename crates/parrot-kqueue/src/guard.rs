@@ -39,8 +39,8 @@ impl SignalGuard {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for [`Signal::User2`] on the kqueue systems. Otherwise the system's own error, in practice
-    /// `EMFILE` when descriptors have run out, of which the guard needs one.
+    /// `Unsupported` for [`Signal::User2`] on the kqueue systems, and on NetBSD before 10. Otherwise the system's own
+    /// error, in practice `EMFILE` when descriptors have run out, of which the guard needs one.
     pub fn block(signals: &[Signal]) -> io::Result<SignalGuard> {
         Ok(SignalGuard { guard: sys::Guard::block(signals)?, thread: PhantomData })
     }

@@ -136,6 +136,9 @@
 //! FreeBSD 13. The other systems are linted only. Asking for a feature that a system does not have
 //! fails with `Unsupported`, and the message names the feature.
 //!
+//! NetBSD is supported from 10 on. The kqueue of earlier releases loses events of registrations that were disabled, so
+//! [`Kqueue::new`] is `Unsupported` there.
+//!
 #![doc = include_str!("../differences.md")]
 //!
 //! Timeouts are cut below 24 hours, because earlier releases of OpenBSD refuse more, and rounded up to milliseconds on

@@ -44,6 +44,8 @@ impl Kqueue {
     /// [limit of the system](crate#limits-of-the-system). A queue takes one descriptor, and each waker two on NetBSD and
     /// OpenBSD. On Linux a queue takes two, and later one for the timers of each clock, one for signals, two for files,
     /// and one for each file, process and waker. Changes that need one of these fail with the same errors.
+    ///
+    /// NetBSD before 10 is `Unsupported`.
     pub fn new() -> io::Result<Kqueue> {
         Ok(Kqueue { queue: sys::Queue::new()? })
     }

@@ -2,6 +2,8 @@
 //!
 //! Both offer the same names: `Queue`, `Buffer` (the list that the system writes into), `Guard` and `BACKEND`.
 
+#[cfg(any(target_os = "netbsd", test))]
+mod netbsd;
 mod table;
 
 #[cfg(target_os = "linux")]

@@ -60,7 +60,7 @@ const SYSTEMS: [(&str, &str); 6] = [
     ("Linux", "linux"),
     ("macOS", "macos"),
     ("FreeBSD", "freebsd"),
-    ("NetBSD", "netbsd"),
+    ("NetBSD 10", "netbsd"),
     ("OpenBSD", "openbsd"),
     ("DragonFly", "dragonfly"),
 ];

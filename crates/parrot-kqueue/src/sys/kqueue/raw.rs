@@ -26,6 +26,8 @@ impl Name {
 /// A kqueue that is closed on exec. Setting the flag after the fact is safe, because no child inherits a kqueue over
 /// fork.
 pub(super) fn kqueue() -> Result<Kqueue, Failure> {
+    #[cfg(target_os = "netbsd")]
+    crate::sys::netbsd::check(&rustix::system::uname().release().to_string_lossy())?;
     let kqueue = Kqueue::new().map_err(|errno| match errno {
         // This is RLIMIT_KQUEUES (kern_kqueue in FreeBSD sys/kern/kern_event.c).
         Errno::ENOMEM if cfg!(target_os = "freebsd") => Failure::Explained(
