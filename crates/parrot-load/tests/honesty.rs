@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -26,13 +26,16 @@ fn honest() -> SocketAddr {
     answering(|_, bytes| bytes.to_vec())
 }
 
-/// An address at which nobody listens, and which nobody can take while the socket lives.
-fn unused_address() -> (std::os::fd::OwnedFd, SocketAddr) {
-    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let address = getsockname(&socket).unwrap().try_into().unwrap();
-    (socket, address)
+/// An address at which nobody listens, and which nobody can take while the connection lives.
+///
+/// It is that of a connection and not of a socket that is bound and does not listen, because NetBSD drops what is sent
+/// to such a socket (TCPS_CLOSED of tcp_input in sys/netinet/tcp_input.c).
+fn unused_address() -> ([TcpStream; 2], SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let near = TcpStream::connect(address).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    ([near, far], address)
 }
 
 /// A short closed loop of four connections.
@@ -181,7 +184,7 @@ fn a_closed_idle_connection_counts_as_lost_with_reconnect() {
 
 #[test]
 fn a_missing_server_is_reported_as_an_error() {
-    let (_socket, address) = unused_address();
+    let (_connection, address) = unused_address();
     for reconnect in [None, Some(Close::Finish)] {
         let plan = Plan { reconnect, length: Length::Messages(4), ..plan(address) };
         let error = parrot_load::run(&plan, &Stop::default(), &mut ()).unwrap_err().to_string();

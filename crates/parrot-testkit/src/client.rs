@@ -54,7 +54,8 @@ fn with_timeouts(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// Sends `message` and expects it back.
+/// Sends `message` and expects it back. It reads only after that, so a message longer than the 128 KiB that the server
+/// holds may find no room.
 #[track_caller]
 pub fn echo(mut stream: &TcpStream, message: &[u8]) {
     stream.write_all(message).unwrap();

@@ -7,11 +7,13 @@ use parrot_testkit::client::{expect, expect_end, fill};
 use crate::support::{data, start};
 
 #[test]
-fn megabytes_pending_at_the_half_close_all_come_back() {
+fn what_is_pending_at_the_half_close_comes_back() {
     let parrot = start(&[]);
     let stream = parrot.connect();
     let written = fill(&stream, data());
-    assert!(written > 256 << 10, "only {written} bytes are pending, too few to prove anything");
+    // More than the server's buffer, so the server has yet to receive some of it. How much more depends on the system.
+    // On NetBSD a socket holds at most 256 KiB (kern.sbmax).
+    assert!(written > 128 << 10, "only {written} bytes are pending, too few to prove anything");
     stream.shutdown(Shutdown::Write).unwrap();
     expect(&stream, &data()[..written]);
     expect_end(&stream);
