@@ -45,12 +45,13 @@ fn check_accepted(arguments: &Arguments) {
     assert!(arguments.max_buffered.is_none_or(|most| isize::try_from(most).is_ok()));
     assert!(arguments.log_payload <= parrot_log::MAX_PAYLOAD);
     let addresses = || arguments.bind.iter().map(Address::ip);
-    for address in addresses() {
+    for (address, text) in addresses().zip(arguments.bind.iter().map(Address::to_string)) {
         assert!(!address.is_multicast());
         let beside = addresses().filter(|other| other.is_ipv4() == address.is_ipv4() && *other != address);
         assert!(!address.is_unspecified() || beside.count() == 0, "a wildcard address leaves no other");
         if let IpAddr::V6(address) = address {
             assert_eq!(address.to_ipv4_mapped(), None);
+            assert!(!address.is_unicast_link_local() || text.contains('%'), "a link-local address has its interface");
         }
     }
 }

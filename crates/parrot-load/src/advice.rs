@@ -1,10 +1,11 @@
 //! What to do about a connection that could not be opened.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use rustix::io::Errno;
 
+use crate::dial;
 use crate::plan::{Close, Plan};
 use crate::targets::Targets;
 
@@ -40,8 +41,9 @@ pub(crate) fn advice(plan: &Plan, target: SocketAddr, error: &io::Error) -> Opti
     };
     Some(match errno {
         Errno::TIMEDOUT => too_slow(ip),
-        // Linux has EADDRNOTAVAIL for a connect without a port and EADDRINUSE for a bind, NetBSD has EAGAIN.
-        Errno::ADDRNOTAVAIL | Errno::ADDRINUSE | Errno::AGAIN => no_port_or_address(plan, target),
+        Errno::ADDRNOTAVAIL => no_port_or_address(plan, target),
+        // Some systems report a lack of ports in these words: Linux at a bind, NetBSD at a connect.
+        Errno::ADDRINUSE | Errno::AGAIN => no_port(plan),
         Errno::MFILE => "this process has no descriptor left: raise the limit with `ulimit -n`, or use fewer \
                          connections"
             .into(),
@@ -72,16 +74,19 @@ fn too_slow(ip: IpAddr) -> String {
 
 /// The same error stands for a lack of ports and of addresses. UDP has ports of its own, so it finds out which it is.
 fn no_port_or_address(plan: &Plan, target: SocketAddr) -> String {
-    let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let mut source = plan.sources.first().copied().unwrap_or(SocketAddr::new(any, 0));
-    source.set_port(0);
-    match UdpSocket::bind(source) {
-        Err(_) if !plan.sources.is_empty() => {
-            format!("{} is no longer an address of this machine: use another --source", source.ip())
+    let ip = target.ip();
+    match plan.sources.first().map(SocketAddr::ip) {
+        Some(source) if lacks_address(source) => {
+            format!("{source} is no longer an address of this machine: use another --source")
         }
-        Ok(socket) if socket.connect(target).is_ok() => no_port(plan),
-        _ => no_address(target.ip()),
+        // ::1 has the same address at both ends, and a machine without IPv6 has no ::1.
+        None if ip.is_loopback() && lacks_address(ip) => no_address(ip),
+        _ => no_port(plan),
     }
+}
+
+fn lacks_address(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 fn no_port(plan: &Plan) -> String {
@@ -107,8 +112,8 @@ fn refused_by_system(plan: &Plan, target: SocketAddr) -> String {
             format!("{ip} is reached through an interface, so name it behind the address: {ip}%INTERFACE")
         }
         (_, Some(source)) => {
-            let source = source.ip();
-            format!("this machine does not connect from {source} to {ip}: leave out --source {source}, or use another")
+            let (source, target) = (dial::host(source), dial::host(&target));
+            format!("this machine does not connect from {source} to {target}: leave out --source, or use another")
         }
         _ => format!("this machine does not connect to {ip}: check the route to it (`{}` shows it)", route_command(ip)),
     }
@@ -125,6 +130,8 @@ fn route_command(ip: IpAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn plan() -> Plan {

@@ -1,6 +1,7 @@
 //! Checks before the first connection whether this machine has the descriptors, ports and addresses for a plan.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -30,8 +31,14 @@ impl std::error::Error for Shortage {}
 pub(crate) fn check(plan: &Plan) -> Result<(), Shortage> {
     for source in &plan.sources {
         if let Err(error) = dial::usable(*source) {
-            let ip = source.ip();
-            return Err(Shortage(format!("cannot connect from {ip} ({error}): {}", alias_command(ip))));
+            return Err(Shortage(format!(
+                "cannot connect from {} ({error}): {}",
+                dial::host(source),
+                match source {
+                    SocketAddr::V6(v6) if v6.scope_id() != 0 => "use an address of that interface".to_owned(),
+                    source => alias_command(source.ip()),
+                }
+            )));
         }
     }
     descriptors(raise_descriptor_limit(), plan.connections.saturating_add(plan.idle))?;
@@ -118,7 +125,6 @@ fn alias_command(source: std::net::IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
 
     #[test]
     fn too_few_descriptors_are_refused_with_a_command() {

@@ -85,6 +85,15 @@ fn leave_the_port_to_connect(_: &std::os::fd::OwnedFd) -> io::Result<()> {
 }
 
 /// Checks that `source` is an address of this machine, as [`start`] needs it to be.
-pub(crate) fn usable(source: SocketAddr) -> io::Result<()> {
+pub(crate) fn usable(mut source: SocketAddr) -> io::Result<()> {
+    source.set_port(0);
     std::net::TcpListener::bind(source).map(drop)
+}
+
+/// An address without its port, but with its zone.
+pub(crate) fn host(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        address => address.ip().to_string(),
+    }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use self::marks::Mark;
 use crate::advice;
 use crate::clock::Account;
+use crate::dial;
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
 use crate::plan::{Close, Length, Pace, Plan};
@@ -238,7 +239,7 @@ impl Load {
                 Close::Finish => "finish",
                 Close::Reset => "reset",
             }),
-            sources: plan.sources.iter().map(source).collect(),
+            sources: plan.sources.iter().map(dial::host).collect(),
             no_delay: plan.no_delay,
             warmup: plan.warmup.as_secs_f64(),
             duration: match plan.length {
@@ -251,14 +252,5 @@ impl Load {
             },
             timeout: plan.timeout.as_secs_f64(),
         }
-    }
-}
-
-/// A local address, with its port only if that was asked for.
-fn source(address: &SocketAddr) -> String {
-    match address {
-        SocketAddr::V6(v6) if v6.port() == 0 && v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-        address if address.port() == 0 => address.ip().to_string(),
-        address => address.to_string(),
     }
 }

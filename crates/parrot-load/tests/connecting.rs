@@ -166,7 +166,7 @@ fn an_address_without_a_way_to_it_is_not_blamed_on_the_server() {
             ("198.51.100.1:7", None, "No route to host", "no way from here to 198.51.100.1"),
             ("198.51.100.2:7", None, "Permission denied", "forbids"),
             ("198.51.100.3:7", None, "Invalid argument", "check the route"),
-            ("192.0.2.9:7", Some(loopback), "Invalid argument", "--source 127.0.0.1"),
+            ("192.0.2.9:7", Some(loopback), "Invalid argument", "from 127.0.0.1 to 192.0.2.9: leave out --source"),
             ("[::1]:7", None, "Cannot assign requested address", "no IPv6 address"),
         ] {
             let error = refused(&Plan { sources: source.into_iter().collect(), ..plan(&[target.parse().unwrap()]) });
@@ -191,6 +191,9 @@ fn an_address_may_have_a_zone_by_name_or_number() {
                 assert!(ended.stdout.contains(&format!("to [fe80::7%{scope}]:1512")), "{ended:?}");
             }
         }
+        let ended = load(&["[fe80::7%here]:1512", "--source", "fe80::7%there"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("to fe80::7%{scope}: leave out --source")), "{ended:?}");
         let ended = load(&["[fe80::7%there]:1512"]);
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stderr.contains("is a server listening there?"), "{ended:?}");
