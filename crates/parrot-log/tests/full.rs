@@ -1,13 +1,15 @@
 //! A file that can grow no further. The limit on a file's size stands in for a full disk, because it cuts a write short,
 //! refuses the next one, and can be raised again by any user.
 //!
-//! These tests have a file of their own because the limit is that of the process.
+//! The limit is that of a process, and it also holds for a file that the test's output goes to. So each test runs in a
+//! process of its own, whose output is a pipe.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
 
+use std::env;
 use std::fs;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::Command;
 
 use parrot_kqueue::{Signal, SignalGuard};
 use parrot_log::{Format, Writer};
@@ -20,18 +22,27 @@ use support::{Read, log, logging, read};
 /// More lines than the log's buffers hold.
 const TOO_MANY: u64 = 20_000;
 
-/// The limit of this process, for one test at a time.
+/// Runs the test of this name in a process of its own.
+fn apart(name: &str, test: impl FnOnce()) {
+    const APART: &str = "PARROT_LOG_TEST_APART";
+    if env::var_os(APART).is_some() {
+        return test();
+    }
+    let mut command = Command::new(env::current_exe().unwrap());
+    let output = command.args([name, "--exact", "--nocapture"]).env(APART, "").output().unwrap();
+    let printed = [output.stdout, output.stderr].map(|printed| String::from_utf8_lossy(&printed).into_owned()).concat();
+    assert!(output.status.success() && printed.contains("1 passed"), "{}\n{printed}", output.status);
+}
+
+/// The limit of this process.
 struct Limit {
-    _one_test: MutexGuard<'static, ()>,
     /// Without it SIGXFSZ would end the process.
     _blocked: SignalGuard,
 }
 
 impl Limit {
     fn new() -> Limit {
-        static ONE_TEST: Mutex<()> = Mutex::new(());
-        let one_test = ONE_TEST.lock().unwrap_or_else(PoisonError::into_inner);
-        Limit { _one_test: one_test, _blocked: SignalGuard::block(&[Signal::FileSize]).unwrap() }
+        Limit { _blocked: SignalGuard::block(&[Signal::FileSize]).unwrap() }
     }
 
     fn set(&self, bytes: Option<u64>) {
@@ -61,6 +72,10 @@ fn check(text: &str, format: Format, messages: u64) {
 
 #[test]
 fn under_load_each_gap_stands_where_lines_are_missing() {
+    apart("under_load_each_gap_stands_where_lines_are_missing", gaps_under_load);
+}
+
+fn gaps_under_load() {
     let limit = Limit::new();
     for format in [Format::Clf, Format::Json] {
         let folder = tempdir().unwrap();
@@ -95,6 +110,10 @@ fn under_load_each_gap_stands_where_lines_are_missing() {
 
 #[test]
 fn a_line_or_a_gap_may_be_cut_short_anywhere() {
+    apart("a_line_or_a_gap_may_be_cut_short_anywhere", cuts_anywhere);
+}
+
+fn cuts_anywhere() {
     let limit = Limit::new();
     let folder = tempdir().unwrap();
     let path = folder.path().join("log");
