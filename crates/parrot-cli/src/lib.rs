@@ -19,7 +19,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytesize::ByteSize;
 use parrot_log::{Format, MessageLayer, Writer};
 use parrot_server::{Config, Ended, Limits, MemoryLimit, STATISTICS_TARGET, Server, Signals, Statistics};
 use tracing_subscriber::layer::SubscriberExt;
@@ -120,9 +119,15 @@ fn default_max_buffered() -> usize {
         return max_buffered;
     }
     let reduced = quarter.max(max_output);
-    let (reduced_to, allowed) = (ByteSize(reduced as u64), ByteSize(limit.bytes()));
+    let (reduced_to, allowed) = (mebibytes(reduced as u64), mebibytes(limit.bytes()));
     tracing::info!("replies may use {reduced_to} of the {allowed} that {limit} allows (--max-buffered changes this)");
     reduced
+}
+
+/// A number of bytes in MiB. Without floating point, because the `Display` of `ByteSize` would bring in the system's library
+/// of mathematics, and with it 350 KiB of memory.
+fn mebibytes(bytes: u64) -> String {
+    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }
 
 /// Sends diagnostics to stderr and messages to the log, if there is one.
