@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_explained_failure_has_the_error_of_the_system_as_its_source() {
+    fn an_explained_failure_has_the_system_error_as_its_source() {
         let error = io::Error::from(Failure::of(libc::ENFILE));
         assert!(error.to_string().contains("as many open files"), "{error}");
         assert_eq!(error.kind(), io::Error::from_raw_os_error(libc::ENFILE).kind());
