@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::anyhow;
-use parrot_server::BindError;
+use parrot_server::{BindError, LocalAddress};
 
 /// EMFILE of errno(2), which is this number on all supported systems.
 const TOO_MANY_OPEN_FILES: i32 = 24;
 
 /// Adds the next step to an error of binding.
 pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
-    match error.address().and_then(|address| for_address(address, error.kind())) {
+    let address = error.address().and_then(LocalAddress::socket_address);
+    match address.and_then(|address| for_address(address, error.kind())) {
         Some(advice) => with_advice(error, &advice),
         None => error.into(),
     }

@@ -13,14 +13,15 @@ mod diagnostics;
 use std::env::VarError;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use parrot_log::{Format, MessageLayer, Writer};
-use parrot_server::{Config, Ended, Limits, MemoryLimit, STATISTICS_TARGET, Server, Signals, Statistics};
+use parrot_server::{
+    Addresses, Config, Ended, Limits, Listen, Listening, MemoryLimit, STATISTICS_TARGET, Server, Signals, Statistics,
+};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -81,10 +82,8 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
         busy_poll: arguments.busy_poll,
         ..Limits::default()
     };
-    let addresses = arguments.bind.iter().map(|address| address.at(0));
     let config = Config {
-        addresses: addresses.collect::<Result<_, _>>()?,
-        port: arguments.port,
+        listen: vec![Listen::tcp(addresses(&arguments)?)],
         backlog: arguments.backlog.map(NonZeroU32::get),
         keepalive: arguments.keepalive.0,
         limits,
@@ -102,11 +101,20 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
         }
     };
     server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
-    tracing::info!("listening on {} ({})", list(server.local_addresses()), Server::queue_name());
+    tracing::info!("listening on {} ({})", list(server.listening()), Server::queue_name());
 
     let handle = server.handle();
     let ended = server.run().context("the event queue failed")?;
     Ok((ended, handle.statistics()))
+}
+
+/// The addresses of the short form, `--bind` and `--port`.
+fn addresses(arguments: &Arguments) -> Result<Addresses> {
+    if arguments.bind.is_empty() {
+        return Ok(Addresses::everywhere(arguments.port));
+    }
+    let addresses = arguments.bind.iter().map(|address| address.at(arguments.port));
+    Ok(addresses.collect::<Result<Vec<_>, _>>()?.into())
 }
 
 /// The memory for replies if the command line does not say: no more than a quarter of a limit that the process has, so that
@@ -171,7 +179,7 @@ fn interrupted(number: i32) -> ExitCode {
     u8::try_from(128 + number).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-fn list(addresses: &[SocketAddr]) -> String {
-    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    addresses.join(" and ")
+fn list(listening: &[Listening]) -> String {
+    let listening: Vec<String> = listening.iter().map(Listening::to_string).collect();
+    listening.join(" and ")
 }

@@ -4,14 +4,15 @@
 
 use std::error::Error;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 
-use parrot_server::{Config, Limits, Server};
+use parrot_server::{Config, Limits, Listen, Server};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let limits = Limits { max_connections: Some(100), ..Limits::default() };
-    let config = Config { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], limits, ..Config::default() };
+    let config =
+        Config { listen: vec![Listen::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))], limits, ..Config::default() };
     let server = Server::bind(config)?;
     let address = server.local_addresses()[0];
     let handle = server.handle();

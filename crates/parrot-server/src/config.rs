@@ -1,35 +1,36 @@
 //! The options of a server.
 
-use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::listen::Listen;
 
 /// The options of a [`Server`](crate::Server). Start from [`Config::default`] and change what differs.
 ///
 /// ```
-/// use std::net::Ipv6Addr;
 /// use std::time::Duration;
-/// use parrot_server::{Config, Limits};
+/// use parrot_server::{Addresses, Config, Limits, Listen};
 ///
 /// let config = Config {
-///     addresses: vec![(Ipv6Addr::LOCALHOST, 0).into()],
+///     listen: vec![Listen::tcp(Addresses::localhost(1512)), Listen::unix("/run/parrot.sock")],
 ///     limits: Limits { idle_timeout: Some(Duration::from_secs(60)), ..Limits::default() },
 ///     ..Config::default()
 /// };
 /// assert_eq!(config.limits.max_output, 128 * 1024);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
-    /// Addresses to listen on. A repeated one counts once. Empty (the default) means `0.0.0.0` and `::`, and then a machine
-    /// without IPv6 is no error. IPv6 sockets accept IPv6 connections only, on every system. A link-local address needs the
-    /// number of its interface, its scope.
-    pub addresses: Vec<SocketAddr>,
-    /// Port to listen on, for every address whose own port is 0. If this is 0 (the default) too, any free port is used, the
-    /// same for all of them.
-    pub port: u16,
+    /// What to listen on. Empty (the default) means TCP on all addresses with any free port, the same for all of them.
+    pub listen: Vec<Listen>,
     /// How many connections the backlog may hold. `None` (the default) means as many as the system allows. The system reduces
     /// larger values to its own limit without an error (`net.core.somaxconn` on Linux, `kern.ipc.somaxconn` or
     /// `kern.ipc.soacceptqueue` elsewhere).
     pub backlog: Option<u32>,
+    /// Whether other processes may listen on the same addresses and ports, each with a share of the connections and
+    /// datagrams. Only Linux and FreeBSD spread them, so elsewhere this is an error.
+    pub reuse_port: bool,
+    /// The permissions of the files of Unix sockets, such as `0o660`. `None` (the default) leaves them to the umask. Whoever
+    /// may write to the file can connect.
+    pub unix_mode: Option<u32>,
     /// Whether [`Server::bind`](crate::Server::bind) raises the process's soft limit of descriptors to the hard one (the
     /// default).
     pub raise_descriptor_limit: bool,
@@ -68,9 +69,10 @@ pub struct Limits {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            addresses: Vec::new(),
-            port: 0,
+            listen: Vec::new(),
             backlog: None,
+            reuse_port: false,
+            unix_mode: None,
             raise_descriptor_limit: true,
             keepalive: Some(Duration::from_secs(5 * 60)),
             limits: Limits::default(),

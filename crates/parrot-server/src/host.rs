@@ -8,10 +8,11 @@ mod signals;
 mod target;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::Signal;
+
+use crate::peer::Peer;
 
 pub use native::MESSAGE_TARGET;
 pub(crate) use native::NativeHost;
@@ -50,10 +51,10 @@ pub trait Host {
     }
 
     /// Takes the next connection from the backlog.
-    fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)>;
+    fn accept(&mut self, listener: &Self::Listener) -> io::Result<(Self::Socket, Peer)>;
 
-    /// Prepares an accepted socket for the loop.
-    fn set_up(&mut self, socket: &Self::Socket) -> io::Result<()>;
+    /// Prepares a socket that this listener has accepted.
+    fn set_up(&mut self, socket: &Self::Socket, listener: &Self::Listener) -> io::Result<()>;
 
     /// Whether connections are in the backlog. The loop asks this when it has no descriptor to accept with.
     fn has_backlog(&mut self, listener: &Self::Listener) -> io::Result<bool>;
@@ -78,7 +79,7 @@ pub trait Host {
     fn close_listener(&mut self, listener: Self::Listener);
 
     /// Passes a message to the log.
-    fn message(&mut self, peer: SocketAddr, payload: &[u8]);
+    fn message(&mut self, peer: &Peer, payload: &[u8]);
 }
 
 /// A kind of event of a listener or a socket.

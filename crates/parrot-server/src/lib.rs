@@ -8,9 +8,9 @@
 //! ```
 //! use std::io::{Read, Write};
 //! use std::net::TcpStream;
-//! use parrot_server::{Config, Ended, Server};
+//! use parrot_server::{Addresses, Config, Ended, Listen, Server};
 //!
-//! let config = Config { addresses: vec!["127.0.0.1:0".parse()?], ..Config::default() };
+//! let config = Config { listen: vec![Listen::tcp(Addresses::localhost(0))], ..Config::default() };
 //! let server = Server::bind(config)?;
 //! let address = server.local_addresses()[0];
 //! let handle = server.handle();
@@ -49,6 +49,7 @@ mod event_loop;
 mod host;
 mod listen;
 mod memory_limit;
+mod peer;
 mod server;
 mod socket_options;
 mod statistics;
@@ -58,8 +59,9 @@ pub use event_loop::Ended;
 #[doc(hidden)]
 pub use event_loop::simulation;
 pub use host::{MESSAGE_TARGET, Signals};
-pub use listen::BindError;
+pub use listen::{Addresses, BindError, Listen, Listening, LocalAddress};
 pub use memory_limit::MemoryLimit;
 pub use parrot_conn::CloseReason;
+pub use peer::Peer;
 pub use server::{Handle, Server};
 pub use statistics::{STATISTICS_TARGET, Statistics};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::{Config, Limits};
 use crate::descriptors;
 use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
-use crate::listen::{BindError, tcp};
+use crate::listen::{Addresses, BindError, Listen, ListenOptions, Listener, Listening, OpenListener};
 use crate::socket_options::SocketOptions;
 use crate::statistics::Statistics;
 
@@ -26,16 +26,18 @@ const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 /// A bound server. Connections wait in its backlog until it [runs](Server::run).
 ///
 /// ```
-/// use parrot_server::{Config, Ended, Server};
+/// use parrot_server::{Addresses, Config, Ended, Listen, Server};
 ///
-/// let server = Server::bind(Config { addresses: vec!["127.0.0.1:0".parse()?], ..Config::default() })?;
-/// println!("listening on {:?} with {}", server.local_addresses(), Server::queue_name());
+/// let listen = vec![Listen::tcp(Addresses::localhost(0))];
+/// let server = Server::bind(Config { listen, ..Config::default() })?;
+/// println!("listening on {} with {}", server.listening()[0], Server::queue_name());
 /// server.handle().drain(); // before the run, which therefore ends at once
 /// assert_eq!(server.run()?, Ended::Drained);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Server {
     event_loop: EventLoop<NativeHost>,
+    listening: Vec<Listening>,
     local_addresses: Vec<SocketAddr>,
     handle: Handle,
     connections_wanted: u64,
@@ -50,7 +52,7 @@ pub struct Handle {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("local_addresses", &self.local_addresses).finish_non_exhaustive()
+        f.debug_struct("Server").field("listening", &self.listening).finish_non_exhaustive()
     }
 }
 
@@ -59,30 +61,52 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When an address cannot be listened on, or when the event queue cannot be created, which happens mostly when
+    /// When an address or a given socket cannot be listened on, or when the event queue cannot be created, which happens mostly when
     /// descriptors run out. A server needs about eight of them beside its connections.
     pub fn bind(config: Config) -> Result<Server, BindError> {
         if config.raise_descriptor_limit {
             descriptors::raise_limit();
         }
-        let options = SocketOptions::new(config.keepalive);
-        let listeners = tcp::listen(&config.addresses, config.port, config.backlog, options)?;
-        Server::with_listeners(listeners, options, config).map_err(BindError::queue)
+        let options = ListenOptions {
+            backlog: config.backlog,
+            reuse_port: config.reuse_port,
+            unix_mode: config.unix_mode,
+            socket: SocketOptions::new(config.keepalive),
+        };
+        let listen = match config.listen {
+            listen if listen.is_empty() => vec![Listen::tcp(Addresses::everywhere(0))],
+            listen => listen,
+        };
+        let mut listeners = Vec::new();
+        for listen in listen {
+            listeners.extend(listen.open(&options)?);
+        }
+        Server::with_listeners(listeners, options.socket, config.limits).map_err(BindError::queue)
     }
 
-    fn with_listeners(listeners: Vec<TcpListener>, options: SocketOptions, config: Config) -> io::Result<Server> {
-        let local_addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    fn with_listeners(
+        listeners: Vec<OpenListener<Listener>>,
+        options: SocketOptions,
+        limits: Limits,
+    ) -> io::Result<Server> {
+        let listening: Vec<Listening> = listeners.iter().map(|open| open.listening.clone()).collect();
+        let local_addresses = listening.iter().filter_map(Listening::tcp_address).collect();
         let host = NativeHost::new(options)?;
         let waker = host.waker()?;
-        let connections_wanted = config.limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
+        let connections_wanted = limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
         let shared = Arc::new(Shared::default());
-        let idle_timeout = config.limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
-        let limits = Limits { idle_timeout, ..config.limits };
+        let idle_timeout = limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
+        let limits = Limits { idle_timeout, ..limits };
         let event_loop = EventLoop::new(host, listeners, limits, Arc::clone(&shared))?;
-        Ok(Server { event_loop, local_addresses, handle: Handle { shared, waker }, connections_wanted })
+        Ok(Server { event_loop, listening, local_addresses, handle: Handle { shared, waker }, connections_wanted })
     }
 
-    /// The addresses that the server listens on. Where port 0 was asked for, they have the port that was found.
+    /// What the server listens on. Where port 0 was asked for, the address has the port that was found.
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// The addresses of the TCP listeners among [these](Server::listening).
     pub fn local_addresses(&self) -> &[SocketAddr] {
         &self.local_addresses
     }

@@ -19,7 +19,7 @@ const QUIET: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durat
 const UNITS_PER_SECOND: u32 = if cfg!(target_os = "dragonfly") { 1000 } else { 1 };
 
 /// What every connection's socket needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SocketOptions {
     /// The quiet time before the first probe.
     keepalive: Option<Duration>,
@@ -28,6 +28,14 @@ pub(crate) struct SocketOptions {
 impl SocketOptions {
     pub(crate) fn new(keepalive: Option<Duration>) -> SocketOptions {
         SocketOptions { keepalive: keepalive.map(|quiet| quiet.clamp(*QUIET.start(), *QUIET.end())) }
+    }
+
+    /// Sets them on a listener, and what else its connections have to inherit.
+    pub(crate) fn set_on_listener(&self, listener: &impl AsFd) -> io::Result<()> {
+        // Urgent bytes are bytes of the stream (RFC 6093), so they are echoed in their place. Setting this on an accepted
+        // socket would be too late for an urgent byte that has already arrived.
+        sockopt::set_socket_oobinline(listener, true)?;
+        self.set_on(listener)
     }
 
     pub(crate) fn set_on(&self, socket: &impl AsFd) -> io::Result<()> {

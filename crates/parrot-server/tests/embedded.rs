@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parrot_server::{CloseReason, Config, Ended, Handle, Limits, Server, Statistics};
+use parrot_server::{CloseReason, Config, Ended, Handle, Limits, Listen, LocalAddress, Server, Statistics};
 use parrot_testkit::client::{self, echo, expect, is_silent, reset};
 use parrot_testkit::stream::Pattern;
 use parrot_testkit::wait_for;
@@ -21,7 +21,8 @@ struct Running {
 }
 
 fn bind(limits: Limits) -> Server {
-    let config = Config { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], limits, ..Config::default() };
+    let config =
+        Config { listen: vec![Listen::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))], limits, ..Config::default() };
     Server::bind(config).expect("a free port on loopback")
 }
 
@@ -361,27 +362,30 @@ fn a_port_of_zero_is_the_same_for_both_families() {
 fn an_address_may_have_a_port_of_its_own() {
     let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let server = Server::bind(Config { addresses: vec![any, own, any, own], ..Config::default() }).unwrap();
+    let server =
+        Server::bind(Config { listen: vec![Listen::tcp(vec![any, own, any, own])], ..Config::default() }).unwrap();
     let [free, own_again] = server.local_addresses() else { panic!("each once: {server:?}") };
     assert!(*own_again == own && free.port() != 0, "{server:?}");
-    let taken = Config { addresses: vec![any, own], port: own.port(), ..Config::default() };
-    assert_eq!(Server::bind(taken).expect_err("one server has it").address(), Some(own), "both are the same");
+    let taken = Config { listen: vec![Listen::tcp(own)], ..Config::default() };
+    let error = Server::bind(taken).expect_err("one server has it");
+    assert_eq!(error.address(), Some(&LocalAddress::Tcp(own)));
 }
 
 #[test]
 fn a_taken_port_is_named_in_the_error() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
-    let config = Config { addresses: vec![address], ..Config::default() };
+    let config = Config { listen: vec![Listen::tcp(address)], ..Config::default() };
     let error = Server::bind(config).expect_err("the port is taken");
-    assert_eq!((error.address(), error.kind()), (Some(address), ErrorKind::AddrInUse));
+    assert_eq!((error.address(), error.kind()), (Some(&LocalAddress::Tcp(address)), ErrorKind::AddrInUse));
     assert!(error.to_string().contains(&address.to_string()));
 }
 
 #[test]
 fn an_address_of_another_machine_is_an_error() {
     // RFC 5737 reserves this address for documentation.
-    let config = Config { addresses: vec!["192.0.2.1:0".parse().unwrap()], ..Config::default() };
+    let config =
+        Config { listen: vec![Listen::tcp("192.0.2.1:0".parse::<SocketAddr>().unwrap())], ..Config::default() };
     assert_eq!(Server::bind(config).expect_err("not ours").kind(), ErrorKind::AddrNotAvailable);
 }
 

@@ -3,11 +3,11 @@
 
 use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use parrot_server::{Config, Handle, MESSAGE_TARGET, Server};
+use parrot_server::{Config, Handle, Listen, MESSAGE_TARGET, Server};
 use parrot_testkit::client::{connect, echo};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -51,8 +51,11 @@ impl<S: tracing::Subscriber> Layer<S> for Forward {
 
 /// Runs a server under a subscriber, calls `talk` with a client, and returns the events.
 fn events(talk: impl FnOnce(&mut TcpStream, &Handle)) -> Receiver<Message> {
-    let server =
-        Server::bind(Config { addresses: vec![(Ipv4Addr::LOCALHOST, 0).into()], ..Config::default() }).unwrap();
+    let server = Server::bind(Config {
+        listen: vec![Listen::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))],
+        ..Config::default()
+    })
+    .unwrap();
     let (handle, address) = (server.handle(), server.local_addresses()[0]);
     let (sender, receiver) = channel();
     let subscriber = tracing_subscriber::registry().with(Forward(sender));

@@ -1,10 +1,10 @@
 //! The results of accept, receive, peek and send: faults, the state of the sockets, and bytes.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use nix::errno::Errno;
-use parrot_server::CloseReason;
+use parrot_server::{CloseReason, Peer};
 
 use crate::check::Promise;
 use crate::connection::{Socket, Stage};
@@ -16,6 +16,11 @@ use crate::time::{MICROSECOND, MILLISECOND};
 
 /// Each peer has a port of its own, from this one on.
 pub(crate) const FIRST_PORT: usize = 10_000;
+/// A loopback address with this port, which no story has enough peers and listeners to run out of.
+pub(crate) fn address_of(port: usize) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or(u16::MAX)).into()
+}
+
 /// The shortest pause of a connection for which there was no memory. An earlier call would only fail again.
 const LEAST_PAUSE: u64 = MILLISECOND;
 /// The shortest pause after accept has failed for a reason that may last, unless a connection was closed.
@@ -127,7 +132,7 @@ impl SimulatedHost {
         }
     }
 
-    pub(crate) fn try_accept(&mut self, port: usize) -> io::Result<(Socket, SocketAddr)> {
+    pub(crate) fn try_accept(&mut self, port: usize) -> io::Result<(Socket, Peer)> {
         let Some(&index) = self.ports[port].backlog.front() else {
             if self.fault(Point::AcceptInterrupted) {
                 self.tally.accept_failures += 1;
@@ -201,7 +206,7 @@ impl SimulatedHost {
             self.coverage.count(Point::DrainAccepts);
         }
         note!(self, "accept: connection {index}");
-        Ok((Socket { connection: index }, SocketAddr::from(([127, 0, 0, 1], (FIRST_PORT + index) as u16))))
+        Ok((Socket { connection: index }, Peer::Internet(address_of(FIRST_PORT + index))))
     }
 
     /// Whether this call on a connection's socket is interrupted. Now and then the following calls are, too.

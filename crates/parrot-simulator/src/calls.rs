@@ -1,14 +1,13 @@
 //! The calls that the loop makes, and the checks of whether it may make them.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use parrot_server::CloseReason;
-use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
+use parrot_server::simulation::{Event, Host, OpenListener, Pages, Target, Watch};
+use parrot_server::{CloseReason, Listening, LocalAddress, Peer};
 
-use crate::attempts::{FIRST_PORT, error};
+use crate::attempts::{FIRST_PORT, address_of, error};
 use crate::check::Promise;
 use crate::connection::{SetUp, Socket, Stage};
 use crate::coverage::Point;
@@ -23,6 +22,14 @@ use crate::time::MICROSECOND;
 pub struct Listener {
     /// The index of the listener.
     pub port: usize,
+}
+
+impl Listener {
+    /// The listener with this index, as it is when the loop begins.
+    pub(crate) fn open(port: usize) -> OpenListener<Listener> {
+        let listening = Listening { address: LocalAddress::Tcp(address_of(port + 1)), name: None };
+        OpenListener { listener: Listener { port }, listening, given: false, proxy_protocol: false }
+    }
 }
 
 impl Host for SimulatedHost {
@@ -144,7 +151,7 @@ impl Host for SimulatedHost {
         Memory::allocate(size)
     }
 
-    fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, SocketAddr)> {
+    fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, Peer)> {
         self.enter()?;
         self.check_accept_pause();
         let port = &self.ports[listener.port];
@@ -156,7 +163,7 @@ impl Host for SimulatedHost {
         self.try_accept(listener.port)
     }
 
-    fn set_up(&mut self, socket: &Socket) -> io::Result<()> {
+    fn set_up(&mut self, socket: &Socket, _: &Listener) -> io::Result<()> {
         self.enter()?;
         let index = socket.connection;
         let served = self.served();
@@ -328,7 +335,7 @@ impl Host for SimulatedHost {
         note!(self, "listener {} closed", listener.port);
     }
 
-    fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
+    fn message(&mut self, peer: &Peer, payload: &[u8]) {
         // Handing a message to the log may take a while, in which the peers go on.
         if self.plan.log_time > 0 {
             let took = self.dice.below(self.plan.log_time);
@@ -338,7 +345,10 @@ impl Host for SimulatedHost {
                 self.coverage.count(Point::LogSlow);
             }
         }
-        let index = usize::from(peer.port()).wrapping_sub(FIRST_PORT);
+        let index = match peer {
+            Peer::Internet(address) => usize::from(address.port()).wrapping_sub(FIRST_PORT),
+            Peer::Unix { .. } => usize::MAX,
+        };
         let Some(connection) = self.connections.get_mut(index) else {
             return self.broken(Promise::Log, || format!("a message is logged for {peer}, which does not exist"));
         };

@@ -48,7 +48,7 @@ impl Story {
         Memory::begin(&dice, &plan.rates);
         let shared = Arc::new(Shared::default());
         let limits = plan.limits.clone();
-        let listeners = (0..plan.listeners).map(|port| Listener { port }).collect();
+        let listeners = (0..plan.listeners).map(Listener::open).collect();
         let peers = plan.kept_peers().len() as u64;
         let host = SimulatedHost::new(plan, dice, Arc::clone(&shared), trace, planted);
         let hangups = Arc::new(AtomicU64::new(0));

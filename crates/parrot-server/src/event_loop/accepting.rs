@@ -1,13 +1,12 @@
 //! New connections: how many a turn accepts, and what each of them needs before it is served.
 
-use std::net::SocketAddr;
-
 use super::acceptor::AcceptError;
 use super::conversation::Conversation;
 use super::deadlines::Due;
 use super::serving::Watched;
 use super::state::EventLoop;
 use crate::host::Host;
+use crate::peer::Peer;
 
 /// The most connections accepted from one listener in one turn, so that a storm of them does not starve those that are
 /// open. It is more than the longest backlog that most systems allow by default (128, of which macOS and FreeBSD make 192),
@@ -29,10 +28,10 @@ impl<H: Host> EventLoop<H> {
     pub(super) fn accept(&mut self, index: usize, available: Option<u64>) -> Backlog {
         let available = available.map_or(usize::MAX, |available| usize::try_from(available).unwrap_or(usize::MAX));
         for _ in 0..available.min(ACCEPTS_PER_TURN) {
-            let Some(listener) = self.acceptor.listener(index) else { return Backlog::Empty };
-            let error = match self.means.host.accept(listener) {
+            let Some(open) = self.acceptor.listener(index) else { return Backlog::Empty };
+            let error = match self.means.host.accept(&open.listener) {
                 Ok((socket, peer)) => {
-                    if self.open(socket, peer) == Watched::Later {
+                    if self.open(index, socket, peer) == Watched::Later {
                         return Backlog::Unknown;
                     }
                     continue;
@@ -55,7 +54,7 @@ impl<H: Host> EventLoop<H> {
         Backlog::Unknown
     }
 
-    fn open(&mut self, socket: H::Socket, peer: SocketAddr) -> Watched {
+    fn open(&mut self, index: usize, socket: H::Socket, peer: Peer) -> Watched {
         if self.limits.max_connections.is_some_and(|max| self.connections.len() >= max) {
             self.means.counters().refused.add(1);
             self.means.host.close(socket);
@@ -63,7 +62,8 @@ impl<H: Host> EventLoop<H> {
         }
         // On macOS these calls fail with EINVAL when the peer has gone already (socket2#631). That ends this connection
         // only.
-        if let Err(error) = self.means.host.set_up(&socket) {
+        let Some(open) = self.acceptor.listener(index) else { return Watched::Closed };
+        if let Err(error) = self.means.host.set_up(&socket, &open.listener) {
             tracing::debug!(target: "parrot_server", %peer, %error, "cannot set up a connection");
             self.means.counters().set_up_failures.add(1);
             self.means.host.close(socket);
@@ -91,22 +91,21 @@ impl<H: Host> EventLoop<H> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpStream};
+    use std::net::TcpStream;
     use std::sync::Arc;
 
     use super::*;
     use crate::config::Limits;
     use crate::host::NativeHost;
-    use crate::listen::tcp;
-    use crate::socket_options::SocketOptions;
+    use crate::listen::{Addresses, Listen, ListenOptions};
 
     #[test]
     fn a_burst_is_accepted_in_one_turn() {
-        let options = SocketOptions::new(None);
-        let listener = tcp::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], 0, None, options).unwrap().remove(0);
-        let address = listener.local_addr().unwrap();
-        let host = NativeHost::new(options).unwrap();
-        let mut event_loop = EventLoop::new(host, vec![listener], Limits::default(), Arc::default()).unwrap();
+        let options = ListenOptions::default();
+        let listeners = Listen::tcp(Addresses::localhost(0)).open(&options).unwrap();
+        let address = listeners[0].listening.address.socket_address().unwrap();
+        let host = NativeHost::new(options.socket).unwrap();
+        let mut event_loop = EventLoop::new(host, listeners, Limits::default(), Arc::default()).unwrap();
         // Fewer than the shortest backlog that a system allows by default.
         let clients: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(address).unwrap()).collect();
         let mut most = 0;

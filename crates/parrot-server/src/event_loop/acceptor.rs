@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::shortage::{errno, is_shortage};
 use crate::host::{Host, Target, Watch};
+use crate::listen::OpenListener;
 
 /// How long accepting pauses when resources run out and no connection closes meanwhile.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -30,14 +31,14 @@ pub(super) struct Acceptor<Listener> {
 /// A listener, and whether the queue watches it. After a pause that can succeed for one listener and fail for another.
 #[derive(Debug)]
 struct Watched<Listener> {
-    listener: Listener,
+    open: OpenListener<Listener>,
     watched: bool,
 }
 
 impl<Listener> Watched<Listener> {
     fn unwatch<H: Host<Listener = Listener>>(&mut self, host: &mut H) {
         if std::mem::take(&mut self.watched)
-            && let Err(error) = host.unwatch(Watch::Accept(&self.listener))
+            && let Err(error) = host.unwatch(Watch::Accept(&self.open.listener))
         {
             tracing::debug!(target: "parrot_server", %error, "a listener was not watched");
         }
@@ -47,19 +48,19 @@ impl<Listener> Watched<Listener> {
 impl<Listener> Acceptor<Listener> {
     /// Watches the listeners.
     pub(super) fn new<H: Host<Listener = Listener>>(
-        listeners: Vec<Listener>,
+        listeners: Vec<OpenListener<Listener>>,
         host: &mut H,
     ) -> io::Result<Acceptor<Listener>> {
-        for (index, listener) in listeners.iter().enumerate() {
-            host.watch(Watch::Accept(listener), Target::Listener(index))?;
+        for (index, open) in listeners.iter().enumerate() {
+            host.watch(Watch::Accept(&open.listener), Target::Listener(index))?;
         }
-        let listeners = listeners.into_iter().map(|listener| Some(Watched { listener, watched: true })).collect();
+        let listeners = listeners.into_iter().map(|open| Some(Watched { open, watched: true })).collect();
         Ok(Acceptor { listeners, resume_at: None, last_warning: None })
     }
 
     /// The listener with this index, if it is open.
-    pub(super) fn listener(&self, index: usize) -> Option<&Listener> {
-        self.listeners.get(index)?.as_ref().map(|watched| &watched.listener)
+    pub(super) fn listener(&self, index: usize) -> Option<&OpenListener<Listener>> {
+        self.listeners.get(index)?.as_ref().map(|watched| &watched.open)
     }
 
     /// The indices of all listeners, closed ones included.
@@ -109,11 +110,11 @@ impl<Listener> Acceptor<Listener> {
             return;
         }
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let Some(Watched { listener, watched }) = listener else { continue };
+            let Some(Watched { open, watched }) = listener else { continue };
             if *watched {
                 continue;
             }
-            match host.watch(Watch::Accept(listener), Target::Listener(index)) {
+            match host.watch(Watch::Accept(&open.listener), Target::Listener(index)) {
                 Ok(()) => *watched = true,
                 Err(error) => {
                     tracing::debug!(target: "parrot_server", %error, "cannot watch a listener yet");
@@ -127,7 +128,7 @@ impl<Listener> Acceptor<Listener> {
     pub(super) fn close<H: Host<Listener = Listener>>(&mut self, index: usize, host: &mut H) {
         let Some(mut listener) = self.listeners.get_mut(index).and_then(Option::take) else { return };
         listener.unwatch(host);
-        host.close_listener(listener.listener);
+        host.close_listener(listener.open.listener);
     }
 }
 

@@ -1,7 +1,6 @@
 //! One connection's part of a turn: how a byte gets from the kernel and back.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use parrot_conn::{CloseReason, Connection, NoSpace};
@@ -11,6 +10,7 @@ use super::lists::Listed;
 use super::means::Means;
 use super::readiness::Readiness;
 use crate::host::{Host, Pages};
+use crate::peer::Peer;
 
 /// What a connection may receive each time it is served. One full buffer leaves room for others beside a fast peer, and the
 /// speed of a stream still depends on the system calls and not on the turns.
@@ -25,7 +25,7 @@ const LEAST_PER_CALL: usize = 4 * 1024;
 pub(super) struct Conversation<Socket> {
     pub(super) socket: Socket,
     pub(super) connection: Connection<Pages>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
     pub(super) readiness: Readiness,
     /// The queue reports input.
     pub(super) read_watched: bool,
@@ -81,7 +81,7 @@ enum Step {
 }
 
 impl<Socket> Conversation<Socket> {
-    pub(super) fn new(socket: Socket, peer: SocketAddr, connection: Connection<Pages>) -> Conversation<Socket> {
+    pub(super) fn new(socket: Socket, peer: Peer, connection: Connection<Pages>) -> Conversation<Socket> {
         Conversation {
             socket,
             connection,
@@ -247,7 +247,7 @@ impl<Socket> Conversation<Socket> {
         Ok(match means.host.receive(&self.socket, space) {
             Ok(0) => self.end(),
             Ok(n) => {
-                means.host.message(self.peer, space.get(..n).unwrap_or_default());
+                means.host.message(&self.peer, space.get(..n).unwrap_or_default());
                 let counters = means.counters();
                 counters.messages.add(1);
                 counters.bytes_in.add(n as u64);

@@ -59,8 +59,12 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
-    /// Accepts what can be accepted. Returns whether the listener's backlog is empty.
+    /// Accepts what can be accepted. Returns whether the listener's backlog is empty, or none of the server's business.
     fn is_drained(&mut self, index: usize) -> bool {
+        // Another process that holds a given listener serves its backlog. Closing it here resets nothing while there is one.
+        if self.acceptor.listener(index).is_none_or(|open| open.given) {
+            return true;
+        }
         if !self.acceptor.is_paused() && self.accept(index, None) == Backlog::Empty {
             return true;
         }
@@ -68,7 +72,7 @@ impl<H: Host> EventLoop<H> {
         // for a descriptor to become free.
         self.acceptor.is_paused()
             && match self.acceptor.listener(index) {
-                Some(listener) => matches!(self.means.host.has_backlog(listener), Ok(false)),
+                Some(open) => matches!(self.means.host.has_backlog(&open.listener), Ok(false)),
                 None => true,
             }
     }

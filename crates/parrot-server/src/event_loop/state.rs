@@ -15,6 +15,7 @@ use super::lists::Lists;
 use super::means::{Means, Shared};
 use crate::config::Limits;
 use crate::host::{ConnectionKey, Host};
+use crate::listen::OpenListener;
 use crate::statistics::{STATISTICS_TARGET, Statistics};
 
 /// All connections, and the order of the work on them.
@@ -75,7 +76,7 @@ impl<H: Host> EventLoop<H> {
     /// When the queue cannot watch a listener.
     pub fn new(
         mut host: H,
-        listeners: Vec<H::Listener>,
+        listeners: Vec<OpenListener<H::Listener>>,
         limits: Limits,
         shared: Arc<Shared>,
     ) -> io::Result<EventLoop<H>> {

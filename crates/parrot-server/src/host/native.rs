@@ -1,17 +1,20 @@
-//! The operating system itself: std's sockets and `parrot-kqueue`.
+//! The operating system itself: its sockets, through rustix, and its queue, through `parrot-kqueue`.
 
+mod accept;
 #[cfg(all(test, target_os = "linux"))]
 mod soft_errors;
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Waker};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::{Event, Host, Signals, Target, Watch};
+use crate::listen::{Carrier, Listener};
+use crate::peer::Peer;
 use crate::socket_options::SocketOptions;
 
 /// The target of the events that carry messages.
@@ -23,6 +26,12 @@ const EVENTS_PER_TURN: usize = 1024;
 /// XNU sends longer input in chains of this length. It returns ENOBUFS when it has no memory for the second chain, although
 /// it sends the first, which the peer would then get twice (`sosend` in bsd/kern/uipc_socket.c, `sosendmaxchain`).
 const BYTES_PER_SEND: usize = if cfg!(target_os = "macos") { 64 * 1024 } else { usize::MAX };
+
+/// A peer that has gone raises no SIGPIPE. On macOS the socket inherits SO_NOSIGPIPE from its listener instead.
+#[cfg(not(target_os = "macos"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_os = "macos")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 /// [`Host`] as it is.
 #[derive(Debug)]
@@ -64,8 +73,8 @@ impl AsFd for NativeHost {
 }
 
 impl Host for NativeHost {
-    type Listener = TcpListener;
-    type Socket = TcpStream;
+    type Listener = Listener;
+    type Socket = OwnedFd;
 
     fn now(&mut self) -> Instant {
         Instant::now()
@@ -127,11 +136,14 @@ impl Host for NativeHost {
         self.kqueue.apply(&[Change::delete(source)]).all()
     }
 
-    fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        accept(listener)
+    fn accept(&mut self, listener: &Listener) -> io::Result<(OwnedFd, Peer)> {
+        accept::accept(listener)
     }
 
-    fn set_up(&mut self, socket: &TcpStream) -> io::Result<()> {
+    fn set_up(&mut self, socket: &OwnedFd, listener: &Listener) -> io::Result<()> {
+        if listener.carrier() == Carrier::Unix {
+            return Ok(());
+        }
         let inherits = match self.inherits {
             Some(inherits) => inherits,
             None => *self.inherits.insert(self.options.are_set_on(socket)?),
@@ -139,66 +151,52 @@ impl Host for NativeHost {
         if inherits { Ok(()) } else { self.options.set_on(socket) }
     }
 
-    fn has_backlog(&mut self, listener: &TcpListener) -> io::Result<bool> {
+    fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
         polls(listener, PollFlags::IN)
     }
 
-    fn peek(&mut self, socket: &TcpStream) -> io::Result<usize> {
+    fn peek(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         // On Linux, SO_ERROR also returns errors that TCP only notes while the connection goes on, such as an ICMP error
         // (`sk_err_soft`, net/core/sock.c). An error that ends the connection is one that poll(2) reports as well.
         let may_have_failed = cfg!(not(target_os = "linux")) || polls(socket, PollFlags::ERR)?;
-        let failure = if may_have_failed { socket.take_error()? } else { None };
-        match failure {
-            Some(error) => Err(error),
-            None => socket.peek(&mut [0]),
+        if may_have_failed && let Err(error) = sockopt::socket_error(socket)? {
+            return Err(error.into());
         }
+        let (n, _) = rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK)?;
+        Ok(n)
     }
 
     #[inline]
-    fn receive(&mut self, mut socket: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
-        socket.read(space)
+    fn receive(&mut self, socket: &OwnedFd, space: &mut [u8]) -> io::Result<usize> {
+        let (n, _) = rustix::net::recv(socket, space, RecvFlags::empty())?;
+        Ok(n)
     }
 
     #[inline]
-    fn send(&mut self, mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-        // A peer that has gone raises no SIGPIPE: std sends with MSG_NOSIGNAL, and on macOS the socket inherits the
-        // listener's SO_NOSIGPIPE.
-        in_pieces(bytes, BYTES_PER_SEND, |piece| socket.write(piece))
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        in_pieces(bytes, BYTES_PER_SEND, |piece| Ok(rustix::net::send(socket, piece, NO_SIGNAL)?))
     }
 
-    fn shut_down(&mut self, socket: &TcpStream) -> io::Result<()> {
-        socket.shutdown(Shutdown::Write)
+    fn shut_down(&mut self, socket: &OwnedFd) -> io::Result<()> {
+        Ok(rustix::net::shutdown(socket, Shutdown::Write)?)
     }
 
-    fn close(&mut self, socket: TcpStream) {
+    fn close(&mut self, socket: OwnedFd) {
         drop(socket);
     }
 
-    fn close_listener(&mut self, listener: TcpListener) {
+    fn close_listener(&mut self, listener: Listener) {
         drop(listener);
     }
 
     #[inline]
-    fn message(&mut self, peer: SocketAddr, payload: &[u8]) {
-        tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload, bytes = payload.len() as u64);
+    fn message(&mut self, peer: &Peer, payload: &[u8]) {
+        let bytes = payload.len() as u64;
+        match peer.user() {
+            None => tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload, bytes),
+            Some(user) => tracing::info!(target: MESSAGE_TARGET, peer = %peer, user, payload, bytes),
+        }
     }
-}
-
-/// Takes the next connection, as a socket that does not block and is closed on exec.
-#[cfg(not(target_os = "macos"))]
-fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    use rustix::net::{SocketFlags, acceptfrom_with};
-
-    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok((TcpStream::from(socket), peer))
-}
-
-/// The same on macOS, which has no call for it. The socket inherits that it does not block (`sonewconn` in
-/// bsd/kern/uipc_socket2.c), and std sets close-on-exec.
-#[cfg(target_os = "macos")]
-fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    listener.accept()
 }
 
 /// Whether poll(2) reports this now.
@@ -231,27 +229,30 @@ fn in_pieces(bytes: &[u8], length: usize, mut send: impl FnMut(&[u8]) -> io::Res
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::io::Write as _;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use rustix::fs::{OFlags, fcntl_getfl};
     use rustix::io::{FdFlags, fcntl_getfd};
-    use rustix::net::sockopt;
 
     use super::*;
-    use crate::listen::tcp;
+    use crate::listen::{Addresses, Listen, ListenOptions};
 
-    const OPTIONS: fn() -> SocketOptions = || SocketOptions::new(Some(Duration::from_secs(600)));
-
-    pub(super) fn host() -> NativeHost {
-        NativeHost::new(OPTIONS()).unwrap()
+    fn options() -> ListenOptions {
+        ListenOptions { socket: SocketOptions::new(Some(Duration::from_secs(600))), ..ListenOptions::default() }
     }
 
-    pub(super) fn listen() -> TcpListener {
-        tcp::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], 0, None, OPTIONS()).unwrap().remove(0)
+    pub(super) fn host() -> NativeHost {
+        NativeHost::new(options().socket).unwrap()
+    }
+
+    pub(super) fn listen() -> (Listener, SocketAddr) {
+        let open = Listen::tcp(Addresses::localhost(0)).open(&options()).unwrap().remove(0);
+        (open.listener, open.listening.address.socket_address().unwrap())
     }
 
     /// Accepts the connection that a client has begun.
-    pub(super) fn accepted(host: &mut NativeHost, listener: &TcpListener) -> TcpStream {
+    pub(super) fn accepted(host: &mut NativeHost, listener: &Listener) -> OwnedFd {
         loop {
             match host.accept(listener) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
@@ -263,10 +264,10 @@ mod tests {
     #[test]
     fn an_accepted_socket_has_the_flags_that_the_loop_needs() {
         let mut host = host();
-        let listener = &listen();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (listener, address) = &listen();
+        let _client = TcpStream::connect(address).unwrap();
         let socket = accepted(&mut host, listener);
-        host.set_up(&socket).unwrap();
+        host.set_up(&socket, listener).unwrap();
         assert!(fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(sockopt::socket_keepalive(&socket).unwrap());
@@ -286,40 +287,56 @@ mod tests {
     #[test]
     fn options_that_are_not_inherited_are_set() {
         let mut host = NativeHost { inherits: Some(false), ..host() };
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = accepted(&mut host, &listener);
+        let bare = ListenOptions::default();
+        let open = Listen::tcp(Addresses::localhost(0)).open(&bare).unwrap().remove(0);
+        sockopt::set_tcp_nodelay(&open.listener, false).unwrap();
+        let _client = TcpStream::connect(open.listening.address.socket_address().unwrap()).unwrap();
+        let socket = accepted(&mut host, &open.listener);
         assert!(!sockopt::tcp_nodelay(&socket).unwrap());
-        host.set_up(&socket).unwrap();
+        host.set_up(&socket, &open.listener).unwrap();
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(sockopt::socket_keepalive(&socket).unwrap());
     }
 
     #[test]
     fn without_keepalive_a_socket_has_no_probes() {
-        let options = SocketOptions::new(None);
-        let listener = tcp::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], 0, None, options).unwrap().remove(0);
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut host = NativeHost::new(options).unwrap();
-        let socket = accepted(&mut host, &listener);
-        host.set_up(&socket).unwrap();
+        let bare = ListenOptions::default();
+        let open = Listen::tcp(Addresses::localhost(0)).open(&bare).unwrap().remove(0);
+        let _client = TcpStream::connect(open.listening.address.socket_address().unwrap()).unwrap();
+        let mut host = NativeHost::new(bare.socket).unwrap();
+        let socket = accepted(&mut host, &open.listener);
+        host.set_up(&socket, &open.listener).unwrap();
         assert!(!sockopt::socket_keepalive(&socket).unwrap());
     }
 
     #[test]
+    fn a_given_listener_is_made_fit_for_the_loop() {
+        let given = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = given.local_addr().unwrap();
+        rustix::io::fcntl_setfd(&given, FdFlags::empty()).unwrap();
+        let open = Listen::from(given).open(&options()).unwrap().remove(0);
+        assert!(open.given);
+        assert!(fcntl_getfd(&open.listener).unwrap().contains(FdFlags::CLOEXEC));
+        let mut host = host();
+        assert_eq!(host.accept(&open.listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let _client = TcpStream::connect(address).unwrap();
+        let socket = accepted(&mut host, &open.listener);
+        host.set_up(&socket, &open.listener).unwrap();
+        assert!(sockopt::tcp_nodelay(&socket).unwrap() && sockopt::socket_oobinline(&socket).unwrap());
+    }
+
+    #[test]
     fn events_of_listeners_come_first() {
-        let (mut host, listener) = (host(), listen());
-        let mut clients: Vec<TcpStream> =
-            (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
-        let sockets: Vec<TcpStream> = clients.iter().map(|_| accepted(&mut host, &listener)).collect();
+        let (mut host, (listener, address)) = (host(), listen());
+        let mut clients: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let sockets: Vec<OwnedFd> = clients.iter().map(|_| accepted(&mut host, &listener)).collect();
         let mut keys = slotmap::SlotMap::<crate::host::ConnectionKey, ()>::with_key();
         for (socket, client) in sockets.iter().zip(&mut clients) {
             host.watch(Watch::Read(socket), Target::Connection(keys.insert(()))).unwrap();
             client.write_all(b"squawk").unwrap();
         }
         host.watch(Watch::Accept(&listener), Target::Listener(0)).unwrap();
-        let _burst = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _burst = TcpStream::connect(address).unwrap();
         let mut found = Vec::new();
         while found.len() < 4 {
             found.clear();
@@ -353,7 +370,7 @@ mod tests {
 
     #[test]
     fn listener_and_queue_are_closed_on_exec() {
-        let listener = &listen();
+        let (listener, _) = &listen();
         assert!(fcntl_getfd(listener).unwrap().contains(FdFlags::CLOEXEC));
         assert!(fcntl_getfd(host()).unwrap().contains(FdFlags::CLOEXEC));
     }
@@ -361,9 +378,9 @@ mod tests {
     #[test]
     fn a_listener_has_a_backlog_until_its_connection_is_accepted() {
         let mut host = host();
-        let listener = &listen();
+        let (listener, address) = &listen();
         assert!(!host.has_backlog(listener).unwrap());
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
         while !host.has_backlog(listener).unwrap() {
             std::thread::yield_now();
         }

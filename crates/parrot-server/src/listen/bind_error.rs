@@ -3,27 +3,44 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+
+use super::LocalAddress;
 
 /// The error of [`Server::bind`](crate::Server::bind).
 #[derive(Debug)]
 pub struct BindError {
-    address: Option<SocketAddr>,
+    failed: Failed,
     source: io::Error,
 }
 
+/// What could not be done.
+#[derive(Debug)]
+enum Failed {
+    Listen(LocalAddress),
+    /// A socket that the caller gave cannot be used. The words say which.
+    Given(String),
+    Queue,
+}
+
 impl BindError {
-    pub(crate) fn listen(address: SocketAddr, source: io::Error) -> BindError {
-        BindError { address: Some(address), source }
+    pub(crate) fn listen(address: LocalAddress, source: io::Error) -> BindError {
+        BindError { failed: Failed::Listen(address), source }
+    }
+
+    pub(crate) fn given(what: impl Into<String>, source: io::Error) -> BindError {
+        BindError { failed: Failed::Given(what.into()), source }
     }
 
     pub(crate) fn queue(source: io::Error) -> BindError {
-        BindError { address: None, source }
+        BindError { failed: Failed::Queue, source }
     }
 
-    /// The address that could not be listened on, or `None` when the event queue could not be set up.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+    /// Where could not be listened, or `None` when something else failed.
+    pub fn address(&self) -> Option<&LocalAddress> {
+        match &self.failed {
+            Failed::Listen(address) => Some(address),
+            Failed::Given(_) | Failed::Queue => None,
+        }
     }
 
     /// The kind of the system's error.
@@ -34,9 +51,10 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => write!(f, "cannot listen on {address}"),
-            None => write!(f, "cannot set up the event queue"),
+        match &self.failed {
+            Failed::Listen(address) => write!(f, "cannot listen on {address}"),
+            Failed::Given(what) => write!(f, "cannot use the given {what}"),
+            Failed::Queue => f.write_str("cannot set up the event queue"),
         }
     }
 }

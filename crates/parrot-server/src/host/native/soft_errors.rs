@@ -2,12 +2,15 @@
 
 #![allow(clippy::indexing_slicing, reason = "in a test an index out of bounds is a failure")]
 
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType, ipproto, recv, sendto, socket};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrV4, SocketType, ipproto, recv, sendto, socket, sockopt,
+};
 
 use super::tests::{accepted, host, listen};
 use crate::host::Host as _;
@@ -26,9 +29,9 @@ fn a_peek_does_not_take_an_icmp_error_for_the_end() {
             return println!("skipped: raw sockets need CAP_NET_RAW ({error})");
         }
     };
-    let listener = &listen();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let ports = (listener.local_addr().unwrap().port(), client.local_addr().unwrap().port());
+    let (listener, address) = &listen();
+    let mut client = TcpStream::connect(address).unwrap();
+    let ports = (address.port(), client.local_addr().unwrap().port());
     let mut host = host();
     let connection = accepted(&mut host, listener);
 
@@ -50,7 +53,7 @@ fn a_peek_does_not_take_an_icmp_error_for_the_end() {
     client.write_all(b"squawk").unwrap();
     let deadline = Instant::now() + PATIENCE;
     let mut byte = [0];
-    while connection.peek(&mut byte).is_err() {
+    while recv(&connection, &mut byte, RecvFlags::PEEK).is_err() {
         assert!(Instant::now() < deadline, "the bytes have not come");
         std::thread::yield_now();
     }
@@ -59,13 +62,13 @@ fn a_peek_does_not_take_an_icmp_error_for_the_end() {
 
     let noted = loop {
         assert_eq!(host.peek(&connection).unwrap(), 1);
-        if let Some(noted) = connection.take_error().unwrap() {
+        if let Err(noted) = sockopt::socket_error(&connection).unwrap() {
             break noted;
         }
         assert!(Instant::now() < deadline, "the ICMP error has not come");
         std::thread::yield_now();
     };
-    assert_eq!(noted.kind(), ErrorKind::HostUnreachable);
+    assert_eq!(noted, Errno::HOSTUNREACH);
 }
 
 /// RFC 792: type 3, code 1, and the head of the packet that caused it.
