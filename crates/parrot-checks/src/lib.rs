@@ -8,6 +8,8 @@
 mod clf;
 pub mod connection;
 mod proxy_header;
+mod template;
 
 pub use clf::{check_log_lines, decoded};
 pub use proxy_header::{Outcome, check_proxy_header, read_header};
+pub use template::{Values, check_identity, check_template, check_text};

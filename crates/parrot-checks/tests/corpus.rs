@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use parrot_checks::connection::Checked;
-use parrot_checks::{check_log_lines, check_proxy_header};
+use parrot_checks::{check_log_lines, check_proxy_header, check_template};
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -28,4 +28,9 @@ fn the_sequences_of_the_corpus_break_no_invariant() {
 #[test]
 fn the_headers_of_the_corpus_read_alike_in_any_pieces() {
     replay("proxy_header", check_proxy_header);
+}
+
+#[test]
+fn the_templates_of_the_corpus_are_what_their_model_says() {
+    replay("template", check_template);
 }

@@ -42,7 +42,8 @@
 //!
 //! There is no framing. A message is whatever one receive call returned.
 //!
-//! Where a load balancer sends a PROXY protocol header before the first message, a [`ProxyHeader`] reads it.
+//! Where a load balancer sends a PROXY protocol header before the first message, a [`ProxyHeader`] reads it. Where a peer
+//! is to learn who answers, a [`Template`] writes the greeting of a stream or the prefix of each message.
 
 // Input from outside must not be able to cause an index out of bounds: docs/reliability.md.
 #![warn(clippy::indexing_slicing)]
@@ -50,7 +51,9 @@
 mod buffer;
 mod connection;
 mod proxy_header;
+mod template;
 
 pub use buffer::{Buffer, BufferPool};
 pub use connection::{CloseReason, Connection, Interest, NoSpace};
 pub use proxy_header::{Endpoints, HeaderError, HeaderProgress, ProxyHeader};
+pub use template::{Endpoint, Facts, Lookup, Template, TemplateError};
