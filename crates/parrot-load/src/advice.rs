@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::dial;
 use crate::plan::{Close, Plan};
+use crate::target::Target;
 use crate::targets::Targets;
 
 /// The error of a run for which no target took a connection.
@@ -29,12 +30,54 @@ pub(crate) fn unreachable(plan: &Plan, targets: &Targets<'_>) -> String {
 /// Whether an error says that no server listens.
 fn is_of_server(error: &io::Error) -> bool {
     let refusals = [Errno::CONNREFUSED, Errno::CONNRESET, Errno::CONNABORTED];
-    // An error without a number is a connection to itself, or a timeout.
+    // An error without a number is a connection to itself, a timeout, or one of the load generator's own.
     Errno::from_io_error(error).map_or(error.kind() == io::ErrorKind::Other, |errno| refusals.contains(&errno))
 }
 
 /// The next step if it is not the server that keeps connections to `target` from opening, as far as the error shows that.
-pub(crate) fn advice(plan: &Plan, target: SocketAddr, error: &io::Error) -> Option<String> {
+pub(crate) fn advice(plan: &Plan, target: &Target, error: &io::Error) -> Option<String> {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Some("leave out --skip-greeting if the server sends no line first".to_owned());
+    }
+    match target {
+        Target::Tcp(address) => advice_on_ip(plan, *address, error),
+        Target::Unix(_) => advice_on_unix(error),
+    }
+}
+
+fn advice_on_unix(error: &io::Error) -> Option<String> {
+    Some(match Errno::from_io_error(error) {
+        None if error.kind() == io::ErrorKind::TimedOut => {
+            "the server accepts too slowly, so its backlog stays full: wait longer with --timeout".to_owned()
+        }
+        Some(Errno::NOENT | Errno::NOTDIR) => "is a server listening there?".to_owned(),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "the permissions of the socket or its directories keep this user out: run as a user whom they let in"
+                .to_owned()
+        }
+        Some(Errno::PROTOTYPE) => "it is no stream socket, and only these are spoken to".to_owned(),
+        Some(Errno::NOTSOCK) => "it is no socket: is a server listening there?".to_owned(),
+        Some(errno) => return lack_of_resources(errno),
+        None => return None,
+    })
+}
+
+/// What to do if the process or the machine has too little of something that every socket needs.
+fn lack_of_resources(errno: Errno) -> Option<String> {
+    Some(match errno {
+        Errno::MFILE => "this process has no descriptor left: raise the limit with `ulimit -n`, or use fewer \
+                         connections"
+            .into(),
+        Errno::NFILE => format!(
+            "this machine has no descriptor left: end other programs, or raise its limit (sysctl {})",
+            if cfg!(target_os = "linux") { "fs.file-max" } else { "kern.maxfiles" }
+        ),
+        Errno::NOBUFS | Errno::NOMEM => "this machine has no memory left for sockets: use fewer connections".into(),
+        _ => return None,
+    })
+}
+
+fn advice_on_ip(plan: &Plan, target: SocketAddr, error: &io::Error) -> Option<String> {
     let ip = target.ip();
     let Some(errno) = Errno::from_io_error(error) else {
         return (error.kind() == io::ErrorKind::TimedOut).then(|| too_slow(ip));
@@ -44,14 +87,6 @@ pub(crate) fn advice(plan: &Plan, target: SocketAddr, error: &io::Error) -> Opti
         Errno::ADDRNOTAVAIL => no_port_or_address(plan, target),
         // Some systems report a lack of ports in these words: Linux at a bind, NetBSD at a connect.
         Errno::ADDRINUSE | Errno::AGAIN => no_port(plan),
-        Errno::MFILE => "this process has no descriptor left: raise the limit with `ulimit -n`, or use fewer \
-                         connections"
-            .into(),
-        Errno::NFILE => format!(
-            "this machine has no descriptor left: end other programs, or raise its limit (sysctl {})",
-            if cfg!(target_os = "linux") { "fs.file-max" } else { "kern.maxfiles" }
-        ),
-        Errno::NOBUFS | Errno::NOMEM => "this machine has no memory left for sockets: use fewer connections".into(),
         Errno::PERM | Errno::ACCESS => {
             format!("a firewall, a route or a sandbox of this machine forbids connections to {ip}: allow them there")
         }
@@ -61,7 +96,7 @@ pub(crate) fn advice(plan: &Plan, target: SocketAddr, error: &io::Error) -> Opti
         ),
         Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT => no_address(ip),
         Errno::INVAL => refused_by_system(plan, target),
-        _ => return None,
+        errno => return lack_of_resources(errno),
     })
 }
 
@@ -189,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_link_local_target_needs_its_interface() {
-        let targets = vec!["[fe80::1]:7".parse().expect("an address")];
+        let targets = vec!["[fe80::1]:7".parse::<SocketAddr>().expect("an address").into()];
         assert!(error(&Plan { targets, ..plan() }, Errno::INVAL).contains("fe80::1%INTERFACE"));
     }
 }

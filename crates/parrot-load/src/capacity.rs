@@ -42,6 +42,9 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Shortage> {
         }
     }
     descriptors(raise_descriptor_limit(), plan.connections.saturating_add(plan.idle))?;
+    if plan.targets.iter().all(|target| target.ip().is_none()) {
+        return Ok(()); // a Unix socket has no ports
+    }
     ports(port_range(), plan.sources.len().max(1), plan.kept())
 }
 

@@ -1,6 +1,6 @@
 //! One connection of the load. It tracks what was sent and checks what comes back.
 
-use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 
 use crate::failure::Failure;
 use crate::pattern::{Pattern, Position};
@@ -11,9 +11,11 @@ pub(crate) enum Phase {
     /// No socket: not opened yet, or closed and ready to be opened again.
     #[default]
     Closed,
-    /// Connecting.
+    /// Connecting, or waiting for room in a server's backlog. Then it has no socket.
     Dialing,
-    /// Connected.
+    /// Connected, and the server's greeting is not complete.
+    Greeting,
+    /// Connected, and ready for messages.
     Open,
     /// Failed, and no longer used.
     Dead,
@@ -24,7 +26,7 @@ pub(crate) enum Phase {
 /// Invariant: `answered <= begun`, and `filled < size` of a message.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    pub(crate) stream: Option<TcpStream>,
+    pub(crate) stream: Option<OwnedFd>,
     pub(crate) phase: Phase,
     /// Whether write readiness is registered in the queue.
     pub(crate) write_armed: bool,
@@ -45,9 +47,14 @@ pub(crate) struct Connection {
     due: usize,
     /// Bytes of the next answer that are back.
     filled: usize,
+    /// Bytes of the greeting so far.
+    greeting: usize,
     sending: Position,
     receiving: Position,
 }
+
+/// The longest greeting, with its LF.
+const LONGEST_GREETING: usize = 4096;
 
 impl Connection {
     pub(crate) fn new(connection: usize) -> Connection {
@@ -55,8 +62,9 @@ impl Connection {
         Connection { sending: start, receiving: start, ..Connection::default() }
     }
 
-    pub(crate) fn is_dialing(&self) -> bool {
-        self.phase == Phase::Dialing
+    /// Whether it is being opened.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.phase, Phase::Dialing | Phase::Greeting)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -91,6 +99,16 @@ impl Connection {
         self.unsent > 0
     }
 
+    /// Checks what came before the first message and returns whether it completes the greeting.
+    pub(crate) fn greeted(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        self.greeting += bytes.len();
+        match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(end) if end + 1 < bytes.len() => Err(Failure::Unasked),
+            _ if self.greeting > LONGEST_GREETING => Err(Failure::Greeting),
+            end => Ok(end.is_some()),
+        }
+    }
+
     /// Checks what came back and returns how many answers it completed. They are not counted as answered yet.
     pub(crate) fn received(&mut self, bytes: &[u8], pattern: &Pattern, size: usize) -> Result<u64, Failure> {
         if bytes.len() > self.due {
@@ -108,11 +126,11 @@ impl Connection {
     }
 
     /// Gives up what is under way, moves to `phase` and returns the socket.
-    pub(crate) fn reset(&mut self, phase: Phase) -> Option<TcpStream> {
+    pub(crate) fn reset(&mut self, phase: Phase) -> Option<OwnedFd> {
         self.phase = phase;
         self.write_armed = false;
         self.answered = self.begun;
-        (self.unsent, self.due, self.filled) = (0, 0, 0);
+        (self.unsent, self.due, self.filled, self.greeting) = (0, 0, 0, 0);
         self.receiving = self.sending;
         self.stream.take()
     }
@@ -160,6 +178,18 @@ mod tests {
         let (mut connection, mut bytes) = sending(&pattern, 1);
         bytes.extend_from_within(..);
         assert_eq!(connection.received(&bytes, &pattern, SIZE), Err(Failure::Unasked));
+    }
+
+    #[test]
+    fn a_greeting_is_one_line_of_bounded_length() {
+        let longest = [vec![b'x'; LONGEST_GREETING - 1], vec![b'\n']].concat();
+        for cut in [1, 2, 4095, 4096] {
+            let mut connection = Connection::new(5);
+            let complete = longest.chunks(cut).map(|piece| connection.greeted(piece).expect("a greeting"));
+            assert_eq!(complete.filter(|complete| *complete).count(), 1, "in pieces of {cut}");
+        }
+        assert_eq!(Connection::new(5).greeted(&[b'x'; LONGEST_GREETING + 1]), Err(Failure::Greeting));
+        assert_eq!(Connection::new(5).greeted(b"hello\nand more"), Err(Failure::Unasked));
     }
 
     #[test]

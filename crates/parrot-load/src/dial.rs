@@ -1,33 +1,65 @@
 //! Opens connections without waiting for them, with rustix because std's connect blocks.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::SocketAddr as UnixAddress;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, connect, getpeername, getsockname, sockopt};
 
 use crate::plan::{Close, Plan};
+use crate::target::{Target, abstract_name};
 
 /// Starts to connect to `target`. The stream never blocks. It is connected once a send succeeds or [`connected`] returns true.
 ///
 /// # Errors
 ///
-/// The system's error if it has no descriptor or no port, or if the server refused at once.
-pub(crate) fn start(plan: &Plan, target: SocketAddr, connection: usize) -> io::Result<TcpStream> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = open(family)?;
+/// The system's error if it has no descriptor or no port, or if the server refused at once. A server on a Unix socket
+/// that has no room for another connection [`is_full`].
+pub(crate) fn start(plan: &Plan, target: &Target, connection: usize) -> io::Result<OwnedFd> {
+    match target {
+        Target::Tcp(address) => start_tcp(plan, address, connection),
+        Target::Unix(address) => start_unix(address),
+    }
+}
+
+fn start_tcp(plan: &Plan, address: &SocketAddr, connection: usize) -> io::Result<OwnedFd> {
+    let stream = open(if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 })?;
     if !plan.sources.is_empty()
         && let Some(source) = plan.sources.get(connection % plan.sources.len())
     {
-        leave_the_port_to_connect(&socket)?;
-        rustix::net::bind(&socket, source)?;
+        leave_the_port_to_connect(&stream)?;
+        rustix::net::bind(&stream, source)?;
     }
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(plan.no_delay)?;
-    match rustix::net::connect(&stream, &target) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(stream),
+    sockopt::set_tcp_nodelay(&stream, plan.no_delay)?;
+    match connect(&stream, address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(stream),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// A Unix socket is connected at once or not at all.
+fn start_unix(address: &UnixAddress) -> io::Result<OwnedFd> {
+    let address = match (address.as_pathname(), abstract_name(address)) {
+        (Some(path), _) => SocketAddrUnix::new(path)?,
+        #[cfg(target_os = "linux")]
+        (None, Some(name)) => SocketAddrUnix::new_abstract_name(name)?,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let stream = open(AddressFamily::UNIX)?;
+    connect(&stream, &address)?;
+    Ok(stream)
+}
+
+/// Whether `error` says that a server on a Unix socket has no room in its backlog, so that dialing again may help.
+///
+/// Linux returns EAGAIN (connect(2)). The other systems return ECONNREFUSED, as if nobody listened (`unp_connectat` in
+/// FreeBSD's sys/kern/uipc_usrreq.c), so there it counts only if the server has taken a connection before.
+pub(crate) fn is_full(target: &Target, error: &io::Error, taken_before: bool) -> bool {
+    let refused = !cfg!(target_os = "linux") && taken_before && error.kind() == io::ErrorKind::ConnectionRefused;
+    matches!(target, Target::Unix(_)) && (refused || error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Whether a stream from [`start`] is connected by now.
@@ -35,21 +67,38 @@ pub(crate) fn start(plan: &Plan, target: SocketAddr, connection: usize) -> io::R
 /// # Errors
 ///
 /// The reason why it never will be.
-pub(crate) fn connected(stream: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
+pub(crate) fn connected(target: &Target, stream: &OwnedFd) -> io::Result<bool> {
+    if let Target::Unix(_) = target {
+        return Ok(true);
     }
-    match (stream.peer_addr(), stream.local_addr()) {
+    sockopt::socket_error(stream)??;
+    match (getpeername(stream), getsockname(stream)) {
         // A client whose own port is the one it connects to reaches itself (TCP's simultaneous open).
-        (Ok(peer), Ok(local)) if peer == local => Err(io::Error::other("connected to itself")),
-        (Ok(_), _) => Ok(true),
-        (Err(error), _) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-        (Err(error), _) => Err(error),
+        (Ok(Some(peer)), Ok(local)) if peer == local => Err(io::Error::other("connected to itself")),
+        (Ok(Some(_)), _) => Ok(true),
+        (Err(Errno::NOTCONN), _) => Ok(false),
+        (peer, _) => Err(peer.err().unwrap_or(Errno::NOTCONN).into()),
     }
 }
 
+/// The connection's own address and the server's, which a Unix socket does not have.
+pub(crate) fn addresses(stream: &OwnedFd) -> Option<(SocketAddr, SocketAddr)> {
+    let own = SocketAddr::try_from(getsockname(stream).ok()?).ok()?;
+    let server = SocketAddr::try_from(getpeername(stream).ok()??).ok()?;
+    Some((own, server))
+}
+
+/// Sends without SIGPIPE, and returns how many bytes the socket took. On macOS the socket has an option for that.
+pub(crate) fn send(stream: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    #[cfg(not(target_vendor = "apple"))]
+    const FLAGS: SendFlags = SendFlags::NOSIGNAL;
+    #[cfg(target_vendor = "apple")]
+    const FLAGS: SendFlags = SendFlags::empty();
+    rustix::net::send(stream, bytes, FLAGS)
+}
+
 /// Closes a connection as the plan says.
-pub(crate) fn close(stream: TcpStream, how: Close) {
+pub(crate) fn close(stream: OwnedFd, how: Close) {
     if how == Close::Reset {
         // If the system refuses, the connection is closed in the orderly way instead, which does no harm.
         let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
@@ -58,29 +107,30 @@ pub(crate) fn close(stream: TcpStream, how: Close) {
 }
 
 #[cfg(not(target_vendor = "apple"))]
-fn open(family: AddressFamily) -> io::Result<std::os::fd::OwnedFd> {
+fn open(family: AddressFamily) -> io::Result<OwnedFd> {
     use rustix::net::SocketFlags;
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
 }
 
 /// macOS has no flags on socket(2).
 #[cfg(target_vendor = "apple")]
-fn open(family: AddressFamily) -> io::Result<std::os::fd::OwnedFd> {
+fn open(family: AddressFamily) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
+    sockopt::set_socket_nosigpipe(&socket, true)?;
     Ok(socket)
 }
 
 /// On Linux a bind to port 0 takes a port that no other destination can share, unless this option leaves the choice to
 /// connect (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
 #[cfg(target_os = "linux")]
-fn leave_the_port_to_connect(socket: &std::os::fd::OwnedFd) -> io::Result<()> {
+fn leave_the_port_to_connect(socket: &OwnedFd) -> io::Result<()> {
     Ok(nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn leave_the_port_to_connect(_: &std::os::fd::OwnedFd) -> io::Result<()> {
+fn leave_the_port_to_connect(_: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 

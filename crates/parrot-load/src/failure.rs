@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Mismatch,
     /// More bytes came back than were sent.
     Unasked,
+    /// The server did not send the line first that was to be skipped, or too long a one.
+    Greeting,
     /// The server ended the stream while an answer was due, or closed a connection that was to stay open.
     Closed,
     /// The server reset the connection.
@@ -32,6 +34,8 @@ pub struct Failures {
     pub mismatch: u64,
     /// Connections on which more bytes came back than were sent.
     pub unasked: u64,
+    /// Connections on which no line came first, or none that ended within 4,096 bytes, if one was to be skipped.
+    pub greeting: u64,
     /// Streams that ended too early.
     pub closed: u64,
     /// Resets.
@@ -49,6 +53,7 @@ impl Failures {
             Failure::Connect => &mut self.connect,
             Failure::Mismatch => &mut self.mismatch,
             Failure::Unasked => &mut self.unasked,
+            Failure::Greeting => &mut self.greeting,
             Failure::Closed => &mut self.closed,
             Failure::Reset => &mut self.reset,
             Failure::Timeout => &mut self.timeout,
@@ -61,6 +66,7 @@ impl Failures {
         self.connect += other.connect;
         self.mismatch += other.mismatch;
         self.unasked += other.unasked;
+        self.greeting += other.greeting;
         self.closed += other.closed;
         self.reset += other.reset;
         self.timeout += other.timeout;
@@ -73,11 +79,12 @@ impl Failures {
         self.by_kind().iter().map(|(_, count)| count).sum()
     }
 
-    fn by_kind(&self) -> [(&'static str, u64); 7] {
+    fn by_kind(&self) -> [(&'static str, u64); 8] {
         [
             ("could not connect", self.connect),
             ("with wrong bytes", self.mismatch),
             ("with extra bytes", self.unasked),
+            ("without a greeting", self.greeting),
             ("closed too early", self.closed),
             ("reset", self.reset),
             ("timed out", self.timeout),

@@ -4,11 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::proxy::ProxyVersion;
+use crate::target::Target;
+
 /// A load for [`run`](crate::run()) to send.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The addresses of the server. All connections go to the first that takes one.
-    pub targets: Vec<SocketAddr>,
+    pub targets: Vec<Target>,
     /// Connections that send messages.
     pub connections: usize,
     /// Further connections that send nothing and are expected to stay open.
@@ -31,8 +34,12 @@ pub struct Plan {
     pub timeout: Duration,
     /// Local addresses to connect from, in rotation, with port 0 for any port. If empty, the system chooses.
     pub sources: Vec<SocketAddr>,
-    /// Whether small messages are sent at once (`TCP_NODELAY`).
+    /// Whether small messages are sent at once over TCP (`TCP_NODELAY`).
     pub no_delay: bool,
+    /// The header of the PROXY protocol that is sent first on every connection, with the connection's own addresses.
+    pub proxy: Option<ProxyVersion>,
+    /// Whether the server sends a line first on every connection. It is read, up to its LF, before messages are sent.
+    pub skip_greeting: bool,
     /// How often [`Watch::interval`](crate::Watch::interval) is called. Its figures are up to a tenth of the interval
     /// old, or a millisecond if that is more.
     pub interval: Option<Duration>,
@@ -80,9 +87,9 @@ pub enum Close {
 impl Plan {
     /// A closed loop of 50 connections and 12-byte messages to `target`, for ten seconds after a warm-up of one second.
     #[must_use]
-    pub fn new(target: SocketAddr) -> Plan {
+    pub fn new(target: impl Into<Target>) -> Plan {
         Plan {
-            targets: vec![target],
+            targets: vec![target.into()],
             connections: 50,
             idle: 0,
             size: 12,
@@ -95,6 +102,8 @@ impl Plan {
             timeout: Duration::from_secs(10),
             sources: Vec::new(),
             no_delay: true,
+            proxy: None,
+            skip_greeting: false,
             interval: None,
         }
     }
@@ -112,8 +121,11 @@ impl Plan {
     pub fn check(&self) -> Result<(), Impossible> {
         let connections = self.connections.checked_add(self.idle);
         let under_way = self.connections.checked_mul(self.pipeline);
-        let families_differ =
-            |source: &SocketAddr| self.targets.iter().any(|target| source.is_ipv4() != target.is_ipv4());
+        let differs = |source: &SocketAddr| {
+            let families_differ = |target: &Target| target.ip().is_some_and(|to| source.is_ipv4() != to.is_ipv4());
+            self.targets.iter().any(families_differ)
+        };
+        let unix = self.targets.iter().any(|target| matches!(target, Target::Unix(_)));
         let wrong = if self.targets.is_empty() {
             "a load needs a target"
         } else if self.connections == 0 {
@@ -139,8 +151,12 @@ impl Plan {
         } else if matches!(self.pace, Pace::Rate(rate) if rate > FASTEST) {
             "no machine sends more than 10,000,000 messages a second: use a lower rate, or the closed loop (no rate), \
              which sends as fast as the server answers"
-        } else if self.sources.iter().any(families_differ) {
+        } else if self.sources.iter().any(differs) {
             "a source address must be of the target's family (both IPv4 or both IPv6)"
+        } else if unix && !self.sources.is_empty() {
+            "a connection to a Unix socket has no source address"
+        } else if unix && !self.no_delay {
+            "only TCP collects small messages"
         } else if self.timeout.is_zero() {
             "a timeout of 0 would fail every message"
         } else if self.interval == Some(Duration::ZERO) {
@@ -190,6 +206,12 @@ mod tests {
         assert!(refused(|plan| plan.idle = usize::MAX).contains("use fewer"));
         assert!(refused(|plan| plan.interval = Some(Duration::ZERO)).contains("such as 1s"));
         assert!(refused(|plan| plan.sources = vec![SocketAddr::from(([0; 16], 0))]).contains("family"));
+        let unix = std::os::unix::net::SocketAddr::from_pathname("parrot.sock").unwrap();
+        let source = SocketAddr::from(([127, 0, 0, 1], 0));
+        assert!(
+            refused(|plan| (plan.targets, plan.sources) = (vec![unix.clone().into()], vec![source])).contains("Unix")
+        );
+        assert!(refused(|plan| (plan.targets, plan.no_delay) = (vec![unix.into()], false)).contains("only TCP"));
         assert!(
             refused(|plan| (plan.reconnect, plan.pipeline) = (Some(Close::Reset), 2)).contains("nothing to pipeline")
         );

@@ -5,7 +5,6 @@ mod marks;
 mod tests;
 mod text;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,7 +16,9 @@ use crate::dial;
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
 use crate::plan::{Close, Length, Pace, Plan};
+use crate::proxy::ProxyVersion;
 use crate::tally::Tally;
+use crate::target::Target;
 use crate::targets::Targets;
 
 /// Name and version of the JSON format. The version changes when a field changes its meaning or is removed.
@@ -76,7 +77,8 @@ pub struct Report {
 /// The plan that was run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Load {
-    /// The address of the server, the one that took connections if there were several.
+    /// The address of the server, the one that took connections if there were several. A Unix socket's begins with
+    /// `unix:`.
     pub target: String,
     /// `closed loop` or `open loop`.
     pub pace: &'static str,
@@ -96,8 +98,12 @@ pub struct Load {
     pub reconnect: Option<&'static str>,
     /// Local addresses that the connections came from.
     pub sources: Vec<String>,
-    /// Whether small messages were sent at once (`TCP_NODELAY`).
+    /// Whether small messages were sent at once over TCP (`TCP_NODELAY`).
     pub no_delay: bool,
+    /// The version of the PROXY header that was sent first on every connection.
+    pub proxy: Option<u8>,
+    /// Whether a line of the server was read first on every connection.
+    pub skip_greeting: bool,
     /// Seconds of warm-up before the window.
     pub warmup: f64,
     /// Seconds that the window was to last, unless it was for a number of messages.
@@ -120,6 +126,8 @@ pub struct Connecting {
     pub elapsed: f64,
     /// How long each connection took to open.
     pub latency: Latency,
+    /// Greetings that were skipped, one for each connection that was opened.
+    pub greetings: u64,
     /// The system's error for the first connection that could not be opened.
     pub error: Option<String>,
     /// What to do about that error, if it shows that the server did not cause it.
@@ -158,6 +166,7 @@ impl Report {
             all.service.add(&tally.service);
             all.lateness.add(&tally.lateness);
             all.connecting.add(&tally.connecting);
+            all.greetings += tally.greetings;
             all.cut = all.cut.max(tally.cut);
             all.between += tally.between;
             all.stopped |= tally.stopped;
@@ -186,6 +195,7 @@ impl Report {
                 open: all.open,
                 elapsed: took.as_secs_f64(),
                 latency: all.connecting.summary(),
+                greetings: all.greetings,
                 error: targets.refusal().map(ToString::to_string),
                 advice: targets.refusal().and_then(|error| advice::advice(plan, target, error)),
             },
@@ -221,7 +231,7 @@ impl Report {
 }
 
 impl Load {
-    fn of(plan: &Plan, target: SocketAddr) -> Load {
+    fn of(plan: &Plan, target: &Target) -> Load {
         let (pace, rate) = match plan.pace {
             Pace::Closed => ("closed loop", None),
             Pace::Rate(rate) => ("open loop", Some(rate)),
@@ -241,6 +251,11 @@ impl Load {
             }),
             sources: plan.sources.iter().map(dial::host).collect(),
             no_delay: plan.no_delay,
+            proxy: plan.proxy.map(|version| match version {
+                ProxyVersion::V1 => 1,
+                ProxyVersion::V2 => 2,
+            }),
+            skip_greeting: plan.skip_greeting,
             warmup: plan.warmup.as_secs_f64(),
             duration: match plan.length {
                 Length::Time(time) => Some(time.as_secs_f64()),

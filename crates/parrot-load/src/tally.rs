@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) failures: Failures,
     /// How long each connection took to open.
     pub(crate) connecting: Latencies,
+    /// Greetings that were skipped.
+    pub(crate) greetings: u64,
     /// The window, in nanoseconds since the run began. `closed` is `None` if the run was stopped before it opened.
     pub(crate) opened: u64,
     pub(crate) closed: Option<u64>,

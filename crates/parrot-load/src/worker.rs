@@ -7,16 +7,19 @@
 mod connecting;
 mod stages;
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Token};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use self::stages::{Stage, tick};
 use crate::clock::Account;
 use crate::connection::{Connection, Phase};
+use crate::dial;
 use crate::failure::Failure;
 use crate::latency::Latencies;
 use crate::plan::{Length, Pace, Plan, nanoseconds};
@@ -59,7 +62,9 @@ pub(crate) struct Worker<'a> {
     quota: u64,
     budget: u64,
     under_way: u64,
-    dialing: usize,
+    /// Connections that are being opened, and those of them that wait for room in the server's backlog.
+    opening: usize,
+    waiting: Vec<usize>,
     /// Connections that can still send.
     alive: usize,
     /// The thread's account when the window opened.
@@ -107,7 +112,8 @@ impl<'a> Worker<'a> {
             quota,
             budget: u64::MAX,
             under_way: 0,
-            dialing: 0,
+            opening: 0,
+            waiting: Vec::new(),
             alive: sending,
             before: Account::default(),
             fresh: Latencies::default(),
@@ -140,6 +146,7 @@ impl<'a> Worker<'a> {
                 self.tick(now)?;
             }
             self.send_due(now)?;
+            self.dial_waiting()?;
         }
         // An answer that the server sends twice may arrive late, so look once more.
         wait(&self.kqueue, &mut events, Duration::ZERO)?;
@@ -152,7 +159,7 @@ impl<'a> Worker<'a> {
     /// How long to wait for events.
     fn patience(&self) -> Duration {
         let now = self.now();
-        let tick = self.boundary.saturating_sub(now);
+        let tick = self.patience_for_backlog(self.boundary.saturating_sub(now));
         let Some(schedule) = self.schedule.filter(|_| self.stage < Stage::Drain) else {
             return Duration::from_nanos(tick);
         };
@@ -166,6 +173,8 @@ impl<'a> Worker<'a> {
         let Some(connection) = self.connections.get(index) else { return Ok(()) };
         match (connection.phase, event.filter()) {
             (Phase::Dialing, _) => self.try_dialed(index),
+            (Phase::Greeting, Filter::Write) => Ok(()),
+            (Phase::Greeting, _) => self.receive_greeting(index),
             (Phase::Open, Filter::Write) => self.flush(index),
             (Phase::Open, _) => self.receive(index, event.is_eof()),
             (Phase::Closed | Phase::Dead, _) => Ok(()),
@@ -253,11 +262,11 @@ impl<'a> Worker<'a> {
     fn flush(&mut self, index: usize) -> io::Result<()> {
         let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_open()) else { return Ok(()) };
         while connection.has_unsent() {
-            let Some(mut stream) = connection.stream.as_ref() else { return Ok(()) };
-            match stream.write(connection.to_send(&self.shared.pattern)) {
+            let Some(stream) = connection.stream.as_ref() else { return Ok(()) };
+            match dial::send(stream, connection.to_send(&self.shared.pattern)) {
                 Ok(count) => connection.sent(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
                     if !connection.write_armed {
                         let write = Change::add_write(stream.as_fd(), Token(index));
                         self.kqueue.apply(&[write.edge()]).all()?;
@@ -265,7 +274,7 @@ impl<'a> Worker<'a> {
                     }
                     return Ok(());
                 }
-                Err(error) => return self.fail(index, kind(&error)),
+                Err(errno) => return self.fail(index, kind(errno)),
             }
         }
         Ok(())
@@ -274,13 +283,13 @@ impl<'a> Worker<'a> {
     fn receive(&mut self, index: usize, eof: bool) -> io::Result<()> {
         loop {
             let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_open()) else { return Ok(()) };
-            let Some(mut stream) = connection.stream.as_ref() else { return Ok(()) };
-            let count = match stream.read(&mut self.buffer) {
-                Ok(0) => return self.fail(index, Failure::Closed),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return self.fail(index, kind(&error)),
+            let Some(stream) = connection.stream.as_ref() else { return Ok(()) };
+            let count = match recv(stream, &mut self.buffer[..], RecvFlags::empty()) {
+                Ok((0, _)) => return self.fail(index, Failure::Closed),
+                Ok((count, _)) => count,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(errno) => return self.fail(index, kind(errno)),
             };
             let bytes = self.buffer.get(..count).unwrap_or_default();
             match connection.received(bytes, &self.shared.pattern, self.plan.size) {
@@ -376,15 +385,16 @@ fn wait(kqueue: &Kqueue, events: &mut Events, patience: Duration) -> io::Result<
     }
 }
 
-fn kind(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Failure::Reset,
+fn kind(errno: Errno) -> Failure {
+    match errno {
+        Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE => Failure::Reset,
         _ => Failure::System,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;

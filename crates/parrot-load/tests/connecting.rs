@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parrot_load::{Close, Failures, Length, Pace, Plan, Report, Stop};
+use parrot_load::{Close, Failures, Length, Pace, Plan, Report, Stop, Target};
 use parrot_testkit::PATIENCE;
 use parrot_testkit::network::{PAIR, alone, number_of};
 use parrot_testkit::program::{Ended, run as run_program};
@@ -27,7 +27,7 @@ fn load(arguments: &[&str]) -> Ended {
 /// A short closed loop of four connections to a server with these addresses.
 fn plan(targets: &[SocketAddr]) -> Plan {
     Plan {
-        targets: targets.to_vec(),
+        targets: targets.iter().copied().map(Target::from).collect(),
         connections: 4,
         warmup: Duration::ZERO,
         length: Length::Messages(200),

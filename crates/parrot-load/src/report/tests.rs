@@ -118,7 +118,7 @@ fn a_stopped_run_is_no_contradiction() {
 
 #[test]
 fn a_load_shows_only_what_is_not_default() {
-    let load = |plan: &Plan| Load::of(plan, plan.targets[0]).to_string();
+    let load = |plan: &Plan| Load::of(plan, &plan.targets[0]).to_string();
     assert_eq!(load(&plan()), "closed loop: 50 connections x 12 bytes to 127.0.0.1:1512");
     let unusual = Plan {
         connections: 1000,

@@ -35,6 +35,9 @@ impl fmt::Display for Load {
         if !self.no_delay {
             write!(formatter, ", small messages collected by the system")?;
         }
+        if let Some(version) = self.proxy {
+            write!(formatter, ", PROXY header of version {version}")?;
+        }
         Ok(())
     }
 }
@@ -77,6 +80,9 @@ impl fmt::Display for Report {
                 write!(formatter, ", {open} at the end")?;
             }
             writeln!(formatter)?;
+        }
+        if load.skip_greeting {
+            writeln!(formatter, "  greetings   {} skipped", thousands(connecting.greetings as f64))?;
         }
         if let (Some(cpu), Some(busiest)) = (client.cpu_per_message, client.busiest) {
             write!(formatter, "  own CPU     {cpu:.2} µs/message, busiest thread {:.0} %", busiest * 100.0)?;

@@ -5,18 +5,23 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use parrot_kqueue::{Change, Events, Source, Token};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 
 use super::stages::{Stage, TICK};
-use super::{EVENTS, Worker, wait};
+use super::{EVENTS, Worker, kind, wait};
 use crate::connection::Phase;
-use crate::dial;
 use crate::failure::Failure;
 use crate::plan::{Close, nanoseconds};
+use crate::target::Target;
+use crate::{dial, proxy};
 
 /// Connections that one thread opens at once, below the smallest backlog that systems allow by default (128).
 const DIALING: usize = 100;
 /// How often a connection is dialed before it counts as failed. Some systems refuse one spuriously (libuv#2503).
 const ATTEMPTS: u32 = 3;
+/// How long to wait before dialing a server again that has no room in its backlog, in nanoseconds.
+const BACKLOG: u64 = 1_000_000;
 
 impl Worker<'_> {
     /// Opens the connections that are to stay open and returns how many of them are.
@@ -31,20 +36,21 @@ impl Worker<'_> {
             self.dial(0)?;
         }
         loop {
-            while self.dialing < DIALING && next < self.connections.len() && !self.shared.stopped() {
+            while self.opening < DIALING && next < self.connections.len() && !self.shared.stopped() {
                 self.dial(next)?;
                 next += 1;
             }
-            if self.dialing == 0 || self.shared.stopped() {
+            if self.opening == 0 || self.shared.stopped() {
                 if probes {
                     self.close(0, Phase::Closed);
                 }
                 return Ok(self.open());
             }
-            wait(&self.kqueue, &mut events, Duration::from_nanos(TICK))?;
+            wait(&self.kqueue, &mut events, Duration::from_nanos(self.patience_for_backlog(TICK)))?;
             for event in events.iter() {
                 self.handle(event)?;
             }
+            self.dial_waiting()?;
             self.fail_slow(self.now())?;
         }
     }
@@ -61,20 +67,51 @@ impl Worker<'_> {
 
     pub(super) fn dial(&mut self, index: usize) -> io::Result<()> {
         let now = self.now();
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        connection.dialed_at = now;
+        connection.attempts += 1;
+        connection.phase = Phase::Dialing;
+        self.opening += 1;
+        self.start_dialing(index)
+    }
+
+    /// Dials connections that wait for room in the server's backlog, until it is full again.
+    pub(super) fn dial_waiting(&mut self) -> io::Result<()> {
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        while self.waiting.is_empty()
+            && let Some(index) = waiting.next()
+        {
+            // One that has timed out may have been given up since, or dialed again.
+            if self.connections.get(index).is_some_and(|one| one.phase == Phase::Dialing && one.stream.is_none()) {
+                self.start_dialing(index)?;
+            }
+        }
+        self.waiting.extend(waiting);
+        Ok(())
+    }
+
+    /// How long to wait for events, if it is no more than `nanoseconds`.
+    pub(super) fn patience_for_backlog(&self, nanoseconds: u64) -> u64 {
+        if self.waiting.is_empty() { nanoseconds } else { nanoseconds.min(BACKLOG) }
+    }
+
+    fn start_dialing(&mut self, index: usize) -> io::Result<()> {
         let (number, reconnect) = (self.first + index, self.plan.reconnect.is_some() && index < self.sending);
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        let (target, address) = self.shared.targets.next();
-        (connection.target, connection.dialed_at) = (target, now);
-        connection.attempts += 1;
-        let stream = match dial::start(self.plan, address, number) {
+        let target;
+        (connection.target, target) = self.shared.targets.next();
+        let stream = match dial::start(self.plan, target, number) {
             Ok(stream) => stream,
+            Err(error) if dial::is_full(target, &error, !self.shared.targets.undecided()) => {
+                self.waiting.push(index);
+                return Ok(());
+            }
             Err(error) => return self.refused(index, error, Failure::Connect),
         };
         let stream = connection.stream.insert(stream);
-        connection.phase = Phase::Dialing;
-        self.dialing += 1;
         // On loopback a connection is usually open by now, and its message need not wait for an event.
-        let outcome = if reconnect { dial::connected(stream) } else { Ok(false) };
+        let now = reconnect || matches!(target, Target::Unix(_));
+        let outcome = if now { dial::connected(target, stream) } else { Ok(false) };
         if matches!(outcome, Ok(false)) {
             let write = Change::add_write(stream.as_fd(), Token(index));
             connection.write_armed = true;
@@ -85,14 +122,17 @@ impl Worker<'_> {
 
     /// Checks whether a connection that is being opened is open.
     pub(super) fn try_dialed(&mut self, index: usize) -> io::Result<()> {
-        let Some(stream) = self.connections.get(index).and_then(|one| one.stream.as_ref()) else { return Ok(()) };
-        let outcome = dial::connected(stream);
+        let Some(connection) = self.connections.get(index) else { return Ok(()) };
+        let Some(stream) = connection.stream.as_ref() else { return Ok(()) };
+        let outcome = dial::connected(self.shared.targets.at(connection.target), stream);
         self.dialed(index, outcome)
     }
 
     /// Acts on the outcome of dialing, which can be read only once because that clears the socket's error.
     fn dialed(&mut self, index: usize, outcome: io::Result<bool>) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(index).filter(|one| one.is_dialing()) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(index).filter(|one| one.phase == Phase::Dialing) else {
+            return Ok(());
+        };
         let Some(stream) = &connection.stream else { return Ok(()) };
         match outcome {
             Ok(false) => Ok(()),
@@ -103,14 +143,54 @@ impl Worker<'_> {
             Ok(true) => {
                 let read = Change::add_read(stream.as_fd(), Token(index));
                 self.kqueue.apply(&[read.edge()]).all()?;
-                connection.phase = Phase::Open;
-                self.dialing -= 1;
+                connection.phase = Phase::Greeting;
                 let took = self.shared.now() - connection.dialed_at;
                 self.tally.connecting.record(took);
-                self.flush(index)
+                if let Some(version) = self.plan.proxy {
+                    let header = proxy::header(version, dial::addresses(stream));
+                    // A new connection has room for it.
+                    match dial::send(stream, &header) {
+                        Ok(sent) if sent == header.len() => {}
+                        sent => return self.fail(index, sent.err().map_or(Failure::System, kind)),
+                    }
+                }
+                if self.plan.skip_greeting { Ok(()) } else { self.opened(index) }
             }
             Err(error) => self.refused(index, error, Failure::Connect),
         }
+    }
+
+    /// Reads past the line that the server sends first.
+    pub(super) fn receive_greeting(&mut self, index: usize) -> io::Result<()> {
+        loop {
+            let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+            let Some(stream) = connection.stream.as_ref().filter(|_| connection.phase == Phase::Greeting) else {
+                return Ok(());
+            };
+            let (error, failure) = match recv(stream, &mut self.buffer[..], RecvFlags::empty()) {
+                Ok((0, _)) => (no_greeting(), Failure::Greeting),
+                Ok((count, _)) => match connection.greeted(self.buffer.get(..count).unwrap_or_default()) {
+                    Ok(false) => continue,
+                    Ok(true) => {
+                        self.tally.greetings += 1;
+                        return self.opened(index);
+                    }
+                    Err(failure) => (no_greeting(), failure),
+                },
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(errno) => (errno.into(), kind(errno)),
+            };
+            return self.refused(index, error, failure);
+        }
+    }
+
+    /// Begins to use a connection that is ready for messages.
+    fn opened(&mut self, index: usize) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        connection.phase = Phase::Open;
+        self.opening -= 1;
+        self.flush(index)
     }
 
     /// Dials again if that may help, and otherwise counts the connection as failed.
@@ -130,8 +210,8 @@ impl Worker<'_> {
     /// Deregisters and closes the socket of connection `index`, if it has one.
     pub(super) fn close(&mut self, index: usize, phase: Phase) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let (dialing, write_armed) = (connection.is_dialing(), connection.write_armed);
-        self.dialing -= usize::from(dialing);
+        let (dialing, write_armed) = (connection.phase == Phase::Dialing, connection.write_armed);
+        self.opening -= usize::from(connection.is_opening());
         let Some(stream) = connection.reset(phase) else { return };
         // A registration that is already gone is as good as deleted, so errors do not matter.
         if !dialing {
@@ -173,19 +253,26 @@ impl Worker<'_> {
         for index in 0..self.connections.len() {
             let Some(connection) = self.connections.get(index) else { break };
             let since = match connection.phase {
-                Phase::Dialing => connection.dialed_at,
+                Phase::Dialing | Phase::Greeting => connection.dialed_at,
                 Phase::Open if connection.under_way() > 0 => self.begun_at(index, connection.answered),
                 _ => continue,
             };
             if now.saturating_sub(since) > limit {
-                if connection.is_dialing() {
-                    let error = format!("no answer within {:?}", self.plan.timeout);
-                    self.refused(index, io::Error::new(io::ErrorKind::TimedOut, error), Failure::Timeout)?;
-                } else {
-                    self.fail(index, Failure::Timeout)?;
+                match connection.phase {
+                    Phase::Dialing => {
+                        let error = format!("no answer within {:?}", self.plan.timeout);
+                        self.refused(index, io::Error::new(io::ErrorKind::TimedOut, error), Failure::Timeout)?;
+                    }
+                    Phase::Greeting => self.refused(index, no_greeting(), Failure::Greeting)?,
+                    _ => self.fail(index, Failure::Timeout)?,
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The error of a server that did not send the line that was to be skipped.
+fn no_greeting() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "no greeting came first")
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use parrot_load::{Close, Length, Pace, Plan};
+use parrot_load::{Close, Length, Pace, Plan, ProxyVersion};
 use parrot_values::{Address, NoInterface, address, count, duration, size};
 
-use crate::target::{Target, target};
+use crate::target::{Server, server};
 
 /// Sends messages to an echo server, checks every byte that comes back, and reports how fast the server was.
 ///
@@ -17,9 +17,10 @@ use crate::target::{Target, target};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, args_override_self = true, allow_negative_numbers = true)]
 pub(crate) struct Arguments {
-    /// The server: a port on this machine, or HOST:PORT, where HOST is a name or an address ([::1], [fe80::1%eth0])
-    #[arg(value_name = "ADDR", default_value = "1512", value_parser = target)]
-    target: Target,
+    /// The server: a port on this machine, HOST:PORT, where HOST is a name or an address ([::1], [fe80::1%eth0]), or
+    /// unix:PATH
+    #[arg(value_name = "ADDR", default_value = "1512", value_parser = server)]
+    server: Server,
     /// Connections that send
     #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = count::<usize>(1))]
     connections: usize,
@@ -27,7 +28,8 @@ pub(crate) struct Arguments {
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = count::<u64>(1))]
     requests: Option<u64>,
     /// Measure for this long
-    #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true)]
+    #[arg(short, long, visible_short_alias = 'z', value_name = "DURATION", default_value = "10s")]
+    #[arg(value_parser = duration, allow_hyphen_values = true)]
     duration: Duration,
     /// Send for this long before measuring
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
@@ -62,6 +64,12 @@ pub(crate) struct Arguments {
     /// Let the system collect small messages before it sends them (leaves TCP_NODELAY off)
     #[arg(long)]
     delay: bool,
+    /// Send a PROXY protocol header first on every connection, with the connection's own addresses
+    #[arg(long, value_enum, value_name = "VERSION")]
+    proxy_protocol: Option<Proxy>,
+    /// Read past one line that the server sends first on every connection, and count such lines
+    #[arg(long)]
+    skip_greeting: bool,
     /// Failures and unsent messages that are allowed before the exit code becomes 1
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count::<u64>(0))]
     pub(crate) max_errors: u64,
@@ -85,6 +93,12 @@ enum Ending {
     Reset,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Proxy {
+    V1,
+    V2,
+}
+
 impl Arguments {
     /// The plan that the arguments describe. Whether it is possible remains to be checked.
     ///
@@ -94,7 +108,7 @@ impl Arguments {
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let sources: Vec<SocketAddr> =
             self.source.iter().map(|source| source.at(0)).collect::<Result<_, NoInterface>>()?;
-        let targets = self.target.addresses(&sources)?;
+        let targets = self.server.targets(&sources)?;
         let close = match self.close {
             Ending::Finish => Close::Finish,
             Ending::Reset => Close::Reset,
@@ -113,6 +127,11 @@ impl Arguments {
             length: self.requests.map_or(Length::Time(self.duration), Length::Messages),
             timeout: self.timeout,
             no_delay: !self.delay,
+            proxy: self.proxy_protocol.map(|version| match version {
+                Proxy::V1 => ProxyVersion::V1,
+                Proxy::V2 => ProxyVersion::V2,
+            }),
+            skip_greeting: self.skip_greeting,
             interval: self.interval,
         })
     }
@@ -139,6 +158,11 @@ mod tests {
         let plan = plan(&["--size", "64KiB", "-d", "1m 30s", "--warmup", "0s"]);
         assert_eq!((plan.size, plan.warmup), (65_536, Duration::ZERO));
         assert_eq!(plan.length, Length::Time(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn the_duration_is_known_as_oha_names_it() {
+        assert_eq!(plan(&["-z", "30s"]).length, Length::Time(Duration::from_secs(30)));
     }
 
     #[test]

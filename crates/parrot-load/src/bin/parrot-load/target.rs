@@ -2,31 +2,43 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-use anyhow::{Result, anyhow, ensure};
-use parrot_values::Address;
+use anyhow::{Context, Result, anyhow, ensure};
+use parrot_load::Target;
+use parrot_values::{Address, Endpoint, UnixPlace, endpoint};
 
 /// How a server is named.
-const FORM: &str = "expected PORT or HOST:PORT, such as 1512, localhost:1512 or [::1]:1512";
+const FORM: &str = "expected PORT or HOST:PORT, such as 1512, localhost:1512 or [::1]:1512, or unix:PATH";
 
-/// A server: a host and a port.
+/// A server on the command line.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
-    host: Host,
-    port: u16,
+pub(crate) enum Server {
+    Tcp(Host, u16),
+    Unix(UnixPlace),
 }
 
 #[derive(Debug, Clone)]
-enum Host {
+pub(crate) enum Host {
     Address(Address),
     Name(String),
 }
 
-/// Reads `PORT` or `HOST:PORT`. A port alone is one of 127.0.0.1, because `localhost` may be ::1 first (node#40537).
-pub(crate) fn target(text: &str) -> Result<Target, String> {
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let server = rest.split('/').next().unwrap_or_default();
-        return target(server).and(Err(format!("write {server} without {scheme}://")));
+/// Reads `PORT` or `HOST:PORT`, with or without `tcp:` before it, or `unix:PATH`.
+pub(crate) fn server(text: &str) -> Result<Server, String> {
+    if text.starts_with("unix:")
+        && let Endpoint::Unix(place) = endpoint(text)?
+    {
+        return Ok(Server::Unix(place));
     }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let named = rest.split('/').next().unwrap_or_default();
+        return server(named).and(Err(format!("write {named} without {scheme}://")));
+    }
+    let (host, port) = host_and_port(text.strip_prefix("tcp:").unwrap_or(text))?;
+    Ok(Server::Tcp(host, port))
+}
+
+/// A port alone is one of 127.0.0.1, because `localhost` may be ::1 first (node#40537).
+fn host_and_port(text: &str) -> Result<(Host, u16), String> {
     let (host, number) = if is_number(text) {
         ("127.0.0.1", text)
     } else if let Some(bracketed) = text.strip_prefix('[') {
@@ -46,13 +58,15 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
         (host, number)
     };
     let port = port(number)?;
-    Ok(Target { host: read_host(host)?, port })
+    Ok((read_host(host)?, port))
 }
 
 fn read_host(host: &str) -> Result<Host, String> {
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     if host.contains('%') || is_ipv6(host) || host.parse::<Ipv4Addr>().is_ok() {
         parrot_values::address(host).map(Host::Address)
+    } else if host == "*" {
+        Err("a server listens at *, and a client needs one of its addresses, such as localhost".to_owned())
     } else if host.is_empty() {
         Err(format!("the host is missing: {FORM}"))
     } else if is_number(last) {
@@ -90,37 +104,47 @@ fn port(text: &str) -> Result<u16, &'static str> {
     port.filter(|port| *port != 0).ok_or("expected a port from 1 to 65535, as in 1512 or localhost:1512")
 }
 
-impl Target {
+impl Server {
     /// The addresses of the server, those of the sources' family if there are sources.
     ///
     /// # Errors
     ///
     /// What may be otherwise next time: no interface of an address's zone, or no address of a name.
-    pub(crate) fn addresses(&self, sources: &[SocketAddr]) -> Result<Vec<SocketAddr>> {
-        let name = match &self.host {
-            Host::Address(address) => return Ok(vec![address.at(self.port)?]),
-            Host::Name(name) => name,
-        };
-        let resolved = (name.as_str(), self.port).to_socket_addrs().map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.strip_prefix("failed to lookup address information: ").unwrap_or(&reason).to_owned();
-            anyhow!("the name {name} could not be resolved ({reason}): check its spelling and the name server")
-        })?;
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in resolved {
-            // The system lists an address again for each protocol or line of a file.
-            if !addresses.contains(&address) && sources.iter().all(|source| source.is_ipv4() == address.is_ipv4()) {
-                addresses.push(address);
+    pub(crate) fn targets(&self, sources: &[SocketAddr]) -> Result<Vec<Target>> {
+        match self {
+            Server::Tcp(host, port) => Ok(addresses(host, *port, sources)?.into_iter().map(Target::Tcp).collect()),
+            Server::Unix(place) => {
+                let address = place.address().with_context(|| format!("no socket can be at unix:{place}"))?;
+                Ok(vec![address.into()])
             }
         }
-        let family = match sources.first().map(SocketAddr::ip) {
-            Some(IpAddr::V4(_)) => "IPv4 ",
-            Some(IpAddr::V6(_)) => "IPv6 ",
-            None => "",
-        };
-        ensure!(!addresses.is_empty(), "the name {name} has no {family}address");
-        Ok(addresses)
     }
+}
+
+fn addresses(host: &Host, port: u16, sources: &[SocketAddr]) -> Result<Vec<SocketAddr>> {
+    let name = match host {
+        Host::Address(address) => return Ok(vec![address.at(port)?]),
+        Host::Name(name) => name,
+    };
+    let resolved = (name.as_str(), port).to_socket_addrs().map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.strip_prefix("failed to lookup address information: ").unwrap_or(&reason).to_owned();
+        anyhow!("the name {name} could not be resolved ({reason}): check its spelling and the name server")
+    })?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in resolved {
+        // The system lists an address again for each protocol or line of a file.
+        if !addresses.contains(&address) && sources.iter().all(|source| source.is_ipv4() == address.is_ipv4()) {
+            addresses.push(address);
+        }
+    }
+    let family = match sources.first().map(SocketAddr::ip) {
+        Some(IpAddr::V4(_)) => "IPv4 ",
+        Some(IpAddr::V6(_)) => "IPv6 ",
+        None => "",
+    };
+    ensure!(!addresses.is_empty(), "the name {name} has no {family}address");
+    Ok(addresses)
 }
 
 #[cfg(test)]
@@ -128,11 +152,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_alone_means_this_machine() {
-        for (text, address) in
-            [("1599", "127.0.0.1:1599"), ("[::1]:7", "[::1]:7"), ("10.0.0.1:65535", "10.0.0.1:65535")]
-        {
-            assert_eq!(target(text).unwrap().addresses(&[]).unwrap(), [address.parse().unwrap()]);
+    fn servers_are_named_by_what_they_listen_on() {
+        for (text, target) in [
+            ("1599", "127.0.0.1:1599"),
+            ("[::1]:7", "[::1]:7"),
+            ("10.0.0.1:65535", "10.0.0.1:65535"),
+            ("tcp:10.0.0.1:7", "10.0.0.1:7"),
+            ("tcp:7", "127.0.0.1:7"),
+            ("unix:/tmp/a,b:7", "unix:/tmp/a,b:7"),
+        ] {
+            let targets = server(text).unwrap().targets(&[]).unwrap();
+            assert_eq!(targets.iter().map(ToString::to_string).collect::<Vec<_>>(), [target]);
         }
     }
 
