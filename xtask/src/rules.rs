@@ -49,10 +49,11 @@ const RULES: &[Rule] = &[
         ours: &["parrot-conn", "parrot-log"],
         others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS, POLL]),
     },
+    Rule { name: "parrot-udp", ours: &[], others: Others::AllBut(&[LOOPS, POLL, WRITING, TRACING, ARGUMENTS]) },
     Rule { name: "parrot-log", ours: &[], others: Others::AllBut(&[SOCKETS, LOOPS, ARGUMENTS]) },
     Rule {
         name: "parrot-server",
-        ours: &["parrot-kqueue", "parrot-conn"],
+        ours: &["parrot-kqueue", "parrot-conn", "parrot-udp"],
         others: Others::AllBut(&[LOOPS, WRITING, ARGUMENTS]),
     },
     Rule {

@@ -1,0 +1,203 @@
+//! A UDP socket whose replies leave from the address that was asked.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{SockaddrIn, SockaddrIn6};
+
+use crate::batch::{Batch, Entry};
+use crate::calls::{self, Family};
+use crate::{Destination, options};
+
+/// A bound UDP socket that receives and replies in batches.
+///
+/// Several threads may use several of them, and one may move to another thread.
+#[derive(Debug)]
+pub struct DatagramSocket {
+    socket: UdpSocket,
+    local: SocketAddr,
+    /// Where every datagram was sent to, if the socket is bound to one address. The system is asked otherwise.
+    only: Option<Destination>,
+    drops: options::Drops,
+    calls: calls::Calls,
+}
+
+/// What became of the replies to a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replied {
+    /// Datagrams that the system took.
+    pub sent: usize,
+    /// Payload bytes of these.
+    pub bytes: u64,
+    /// Datagrams that it did not take.
+    pub dropped: usize,
+}
+
+/// Whether the replies of a socket that is bound to `address` leave from the address that was asked.
+///
+/// They always do for a socket with an address of its own. For an unspecified address, which stands for all addresses
+/// of the system, they do on Linux, macOS, FreeBSD and NetBSD. OpenBSD and DragonFly do so with IPv4 only. There the
+/// source of an IPv6 reply is the address that the route suggests.
+#[must_use]
+pub fn replies_from_destination(address: IpAddr) -> bool {
+    !address.is_unspecified() || address.is_ipv4() || calls::SETS_IPV6_SOURCE
+}
+
+impl DatagramSocket {
+    /// Takes over a socket that is bound.
+    ///
+    /// Makes it non-blocking, asks for the destination of each datagram unless the socket is bound to one address, and
+    /// lets replies of any length leave. The crate's documentation has the options for each system.
+    ///
+    /// # Errors
+    ///
+    /// The socket is not bound, or the system refuses an option.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        if local.port() == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the UDP socket is not bound"));
+        }
+        socket.set_nonblocking(true)?;
+        let only = (!local.ip().is_unspecified()).then(|| Destination::new(local.ip(), scope(local)));
+        options::set(&socket, local, only.is_none())?;
+        let drops = options::Drops::new(&socket);
+        Ok(Self { socket, local, only, drops, calls: calls::Calls::new() })
+    }
+
+    /// The address that the socket is bound to.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How many datagrams the system has dropped since the last call, or since `new`. Most did not fit into the socket's
+    /// receive buffer, and a few had a wrong checksum. `None` if the system does not count them for each socket, which
+    /// only Linux does (SO_MEMINFO, since 4.12).
+    pub fn take_drops(&mut self) -> Option<u32> {
+        self.drops.take(&self.socket)
+    }
+
+    /// Replaces the datagrams in `batch` by those that have arrived, as many as fit, and returns their number.
+    ///
+    /// A datagram whose destination should be known and is not is marked as refused, since its reply could come from the
+    /// wrong address.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if nothing has arrived. An error that an ICMP message caused is reported once, and only for a socket
+    /// that somebody connected (udp(7)). It concerns no datagram in particular, and the next call goes on. The batch is
+    /// empty after every error.
+    pub fn receive(&mut self, batch: &mut Batch) -> io::Result<usize> {
+        batch.clear();
+        match self.local {
+            SocketAddr::V4(_) => self.calls.receive::<SockaddrIn>(&self.socket, self.only, batch)?,
+            SocketAddr::V6(_) => self.calls.receive::<SockaddrIn6>(&self.socket, self.only, batch)?,
+        }
+        Ok(batch.len())
+    }
+
+    /// Sends every datagram that is not refused back to its source, from the address that it was sent to.
+    ///
+    /// The order is kept among datagrams with the same destination. What the system does not take is dropped and
+    /// counted, and nothing is kept for later. When the send buffer is full, the rest is dropped without trying.
+    pub fn reply(&mut self, batch: &Batch) -> Replied {
+        match self.local {
+            SocketAddr::V4(_) => self.reply_as::<SockaddrIn>(batch),
+            SocketAddr::V6(_) => self.reply_as::<SockaddrIn6>(batch),
+        }
+    }
+
+    /// The source of replies is the same for a whole call, so there is a call for each destination. Nearly always there
+    /// is one only.
+    fn reply_as<S: Family>(&mut self, batch: &Batch) -> Replied {
+        let mut replied = Replied::default();
+        let mut waiting = 0_u64;
+        for (index, entry) in batch.entries().iter().enumerate() {
+            waiting |= u64::from(!entry.refused) << index;
+        }
+        while waiting != 0 {
+            let source = batch.entries().get(waiting.trailing_zeros() as usize).and_then(|entry| self.source_of(entry));
+            let mut group = Group::<S>::new();
+            for (index, (entry, datagram)) in batch.entries().iter().zip(batch.iter()).enumerate() {
+                if waiting & (1 << index) == 0 || self.source_of(entry) != source {
+                    continue;
+                }
+                waiting &= !(1 << index);
+                match S::from_address(entry.source) {
+                    Some(address) => group.push(address, datagram.payload()),
+                    None => replied.dropped += 1,
+                }
+            }
+            self.send(&group, source, &mut replied);
+        }
+        replied
+    }
+
+    /// What to give the system as the source of a reply, or `None` if the socket's own address will do.
+    fn source_of(&self, entry: &Entry) -> Option<(IpAddr, u32)> {
+        let source = entry.destination?.reply_source();
+        (self.only.is_none() && !source.0.is_unspecified()).then_some(source)
+    }
+
+    fn send<S: Family>(&mut self, group: &Group<'_, S>, source: Option<(IpAddr, u32)>, replied: &mut Replied) {
+        let mut done = 0;
+        while let (Some(slices @ [_, ..]), Some(addresses)) =
+            (group.slices.get(done..group.length), group.addresses.get(done..group.length))
+        {
+            match self.calls.send(&self.socket, slices, addresses, source) {
+                Ok(sent) => {
+                    replied.sent += sent;
+                    replied.bytes += slices.iter().take(sent).map(|[slice]| slice.len() as u64).sum::<u64>();
+                    // The system takes one datagram or fails. Anything else must not turn into an endless loop.
+                    done += sent.max(1);
+                }
+                Err(Errno::EAGAIN) => {
+                    replied.dropped += slices.len();
+                    return;
+                }
+                Err(_) => {
+                    replied.dropped += 1;
+                    done += 1;
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for DatagramSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
+    }
+}
+
+/// Replies with the same source, as the system takes them.
+struct Group<'a, S> {
+    slices: [[IoSlice<'a>; 1]; Batch::CAPACITY],
+    addresses: [Option<S>; Batch::CAPACITY],
+    length: usize,
+}
+
+impl<'a, S: Family> Group<'a, S> {
+    fn new() -> Self {
+        Self { slices: [[IoSlice::new(&[])]; Batch::CAPACITY], addresses: [None; Batch::CAPACITY], length: 0 }
+    }
+
+    fn push(&mut self, address: S, payload: &'a [u8]) {
+        if let (Some(slice), Some(place)) = (self.slices.get_mut(self.length), self.addresses.get_mut(self.length)) {
+            *slice = [IoSlice::new(payload)];
+            *place = Some(address);
+            self.length += 1;
+        }
+    }
+}
+
+const _: () = assert!(Batch::CAPACITY <= u64::BITS as usize, "a bit for each datagram of a batch");
