@@ -7,9 +7,13 @@
 
 mod clf;
 pub mod connection;
+mod datagram;
 mod proxy_header;
+mod rate_limit;
 mod template;
 
 pub use clf::{check_log_lines, decoded};
+pub use datagram::{check_datagram, check_rules};
 pub use proxy_header::{Outcome, check_proxy_header, read_header};
+pub use rate_limit::{Request, check_rate_limit, check_requests};
 pub use template::{Values, check_identity, check_template, check_text};

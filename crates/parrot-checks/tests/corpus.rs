@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use parrot_checks::connection::Checked;
-use parrot_checks::{check_log_lines, check_proxy_header, check_template};
+use parrot_checks::{check_datagram, check_log_lines, check_proxy_header, check_rate_limit, check_template};
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
@@ -33,4 +33,14 @@ fn the_headers_of_the_corpus_read_alike_in_any_pieces() {
 #[test]
 fn the_templates_of_the_corpus_are_what_their_model_says() {
     replay("template", check_template);
+}
+
+#[test]
+fn the_datagrams_of_the_corpus_are_refused_by_the_rules() {
+    replay("datagram", check_datagram);
+}
+
+#[test]
+fn the_traffic_of_the_corpus_stays_within_its_bound() {
+    replay("rate_limit", check_rate_limit);
 }

@@ -44,16 +44,23 @@
 //!
 //! Where a load balancer sends a PROXY protocol header before the first message, a [`ProxyHeader`] reads it. Where a peer
 //! is to learn who answers, a [`Template`] writes the greeting of a stream or the prefix of each message.
+//!
+//! Datagrams need no connection. [`DatagramRules`] decide which of them are answered at all, and a [`RateLimit`] bounds
+//! the answers to each network.
 
 // Input from outside must not be able to cause an index out of bounds: docs/reliability.md.
 #![warn(clippy::indexing_slicing)]
 
 mod buffer;
 mod connection;
+mod datagram;
 mod proxy_header;
+mod rate_limit;
 mod template;
 
 pub use buffer::{Buffer, BufferPool};
 pub use connection::{CloseReason, Connection, Interest, NoSpace};
+pub use datagram::{Datagram, DatagramRules, Refusal};
 pub use proxy_header::{Endpoints, HeaderError, HeaderProgress, ProxyHeader};
+pub use rate_limit::RateLimit;
 pub use template::{Endpoint, Facts, Lookup, Template, TemplateError};
