@@ -59,7 +59,7 @@ pub use event_loop::Ended;
 #[doc(hidden)]
 pub use event_loop::simulation;
 pub use host::{MESSAGE_TARGET, Signals};
-pub use listen::{Addresses, BindError, Listen, Listening, LocalAddress};
+pub use listen::{Activation, ActivationError, Addresses, BindError, Descriptor, Listen, Listening, LocalAddress};
 pub use memory_limit::MemoryLimit;
 pub use parrot_conn::CloseReason;
 pub use peer::Peer;

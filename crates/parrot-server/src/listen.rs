@@ -1,5 +1,6 @@
 //! What a server listens on: addresses and paths, or sockets that somebody else has opened.
 
+mod activation;
 mod address;
 mod bind_error;
 mod given;
@@ -14,6 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+pub use activation::{Activation, ActivationError, Descriptor};
 pub use address::{Addresses, LocalAddress};
 pub use bind_error::BindError;
 pub(crate) use listener::{Carrier, ListenOptions, Listener};
@@ -33,8 +35,9 @@ pub(crate) use listener::{Carrier, ListenOptions, Listener};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A given socket may be shared with other processes, as under socket activation. So the server never shuts it down, and
-/// when it drains it closes the socket and leaves the connections in its backlog to whoever holds the socket too.
+/// A given socket may be shared with other processes, as under [socket activation](Listen::from_environment). So the
+/// server never shuts it down, and when it drains it closes the socket and leaves the connections in its backlog to
+/// whoever holds the socket too.
 #[derive(Debug)]
 pub struct Listen {
     place: Place,

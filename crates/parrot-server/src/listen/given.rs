@@ -42,7 +42,8 @@ fn check(socket: &impl AsFd) -> io::Result<()> {
     Ok(sockets::set_flags(socket)?)
 }
 
-fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
+/// Whether a stream socket listens.
+pub(super) fn is_listening(socket: &impl AsFd) -> io::Result<bool> {
     // macOS declares SO_ACCEPTCONN but does not implement it: getsockopt(2). There a socket that does not listen fails at
     // its first accept.
     #[cfg(target_os = "macos")]
