@@ -57,12 +57,18 @@ impl<H: Host> EventLoop<H> {
             conversation.drain();
             self.lists.push_unfinished(key, &mut conversation.listed);
         }
+        // Another process that holds a given listener serves its backlog. Closing it here resets nothing while there is one.
+        // It is closed before the turn's next event, which may be a connection to it.
+        for index in self.acceptor.indices() {
+            if self.acceptor.listener(index).is_some_and(|open| open.given) {
+                self.acceptor.close(index, &mut self.means.host);
+            }
+        }
     }
 
-    /// Accepts what can be accepted. Returns whether the listener's backlog is empty, or none of the server's business.
+    /// Accepts what can be accepted. Returns whether the listener's backlog is empty.
     fn is_drained(&mut self, index: usize) -> bool {
-        // Another process that holds a given listener serves its backlog. Closing it here resets nothing while there is one.
-        if self.acceptor.listener(index).is_none_or(|open| open.given) {
+        if self.acceptor.listener(index).is_none() {
             return true;
         }
         if !self.acceptor.is_paused() && self.accept(index, None) == Backlog::Empty {
@@ -95,5 +101,31 @@ impl<H: Host> EventLoop<H> {
             true => ControlFlow::Break(Ended::Drained),
             false => ControlFlow::Continue(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use crate::config::Limits;
+    use crate::event_loop::EventLoop;
+    use crate::host::NativeHost;
+    use crate::listen::{Listen, ListenOptions};
+
+    #[test]
+    fn a_drain_leaves_the_next_event_of_a_given_listener() {
+        let options = ListenOptions::default();
+        let given = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listeners = Listen::from(given.try_clone().unwrap()).open(&options).unwrap();
+        let host = NativeHost::new(options.socket).unwrap();
+        let mut event_loop = EventLoop::new(host, listeners, Limits::default(), Arc::default()).unwrap();
+        let client = TcpStream::connect(given.local_addr().unwrap()).unwrap();
+        event_loop.start_drain();
+        event_loop.accept(0, None);
+        assert_eq!(event_loop.snapshot().connections, 0);
+        given.set_nonblocking(false).unwrap();
+        assert_eq!(given.accept().unwrap().1, client.local_addr().unwrap());
     }
 }
