@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::anyhow;
-use parrot_server::{BindError, LocalAddress};
+use parrot_server::{ActivationError, BindError, LocalAddress};
 
 /// EMFILE of errno(2), which is this number on all supported systems.
 const TOO_MANY_OPEN_FILES: i32 = 24;
@@ -17,6 +17,25 @@ pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
         Some(advice) => with_advice(error, &advice),
         None => error.into(),
     }
+}
+
+/// Adds the next step to an error of the sockets that a service manager has passed.
+pub(crate) fn cannot_activate(error: ActivationError) -> anyhow::Error {
+    let advice = match error {
+        ActivationError::NoProcess => {
+            "set LISTEN_PID to the process id of parrot, as in `LISTEN_PID=$$ exec parrot`, or unset LISTEN_FDS"
+        }
+        ActivationError::Connection(_) => "use Accept=no in the socket unit, because parrot accepts connections itself",
+        ActivationError::Unfit(..) => "parrot serves ListenStream= with an IP address, a port or a path",
+        _ => "a service manager sets them as sd_listen_fds(3) says; unset LISTEN_FDS to start without one",
+    };
+    with_advice(anyhow::Error::new(error).context("cannot use the sockets that were passed"), advice)
+}
+
+/// Adds the next step to an error of writing the file of `--ready-file`.
+pub(crate) fn cannot_write_ready_file(error: io::Error, path: &Path) -> anyhow::Error {
+    let error = anyhow::Error::new(error).context(format!("cannot write {}", path.display()));
+    with_advice(error, "choose another file with --ready-file, or leave it out")
 }
 
 /// Adds the next step to an error of opening the log.

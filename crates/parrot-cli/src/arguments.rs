@@ -26,6 +26,9 @@ connect. With --log-payload 0 the log shows no byte of a message, and with --log
 Replies that a peer does not read stay in memory, up to --max-buffered in all. When that is used up, other peers wait. \
 --idle-timeout disconnects peers that never read.
 
+Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --bind and --port, if \
+they are on the command line, add to them.
+
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 
 SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends parrot \
@@ -42,6 +45,10 @@ pub(crate) struct Arguments {
     /// TCP port, 0 for any free one
     #[arg(short, long, default_value = "1512", env = PORT, value_parser = port, allow_negative_numbers = true)]
     pub port: u16,
+
+    /// Whether the command line has --port.
+    #[arg(skip)]
+    pub port_given: bool,
 
     /// Which value of PARROT_PORT was ignored, and why.
     #[arg(skip)]
@@ -93,6 +100,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true)]
     pub log_payload: usize,
 
+    /// Once it listens, write the addresses to this file as JSON, and remove it at the end
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+
     /// Print more on stderr (RUST_LOG, if set, overrides -v and -q)
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
@@ -118,6 +129,7 @@ impl Arguments {
         }
         let matches = command.get_matches();
         let mut arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        arguments.port_given = matches.value_source("port") == Some(ValueSource::CommandLine);
         arguments.port_ignored = ignored.filter(|_| matches.value_source("port") == Some(ValueSource::DefaultValue));
         arguments.checked().unwrap_or_else(|error| error.exit())
     }
@@ -134,6 +146,10 @@ impl Arguments {
         }
         if self.log_file.as_deref() == Some(Path::new("-")) {
             let advice = "leave out --log-file to log to stdout, or write ./- for a file of that name";
+            return Err(Arguments::command().error(ErrorKind::InvalidValue, advice));
+        }
+        if self.ready_file.as_deref() == Some(Path::new("-")) {
+            let advice = "write ./- for a --ready-file of that name; the addresses are on stderr in any case";
             return Err(Arguments::command().error(ErrorKind::InvalidValue, advice));
         }
         if self.log == LogFormat::Off && self.log_file.is_some() {
@@ -314,6 +330,7 @@ mod tests {
             (&["--drain-timeout", "5"], "such as 5s"),
             (&["--max-buffered", "-1"], "such as 256MiB"),
             (&["--log-file", "-"], "./-"),
+            (&["--ready-file", "-"], "./-"),
             (&["--log", "off", "--log-file", "log"], "--log off writes no log"),
             (&["--log", "xml"], "clf"),
             (&["--max-connections", "0"], "from 1 up"),

@@ -9,6 +9,7 @@ mod advice;
 mod arguments;
 mod check;
 mod diagnostics;
+mod ready_file;
 
 use std::env::VarError;
 use std::io::{self, Write};
@@ -20,13 +21,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use parrot_log::{Format, MessageLayer, Writer};
 use parrot_server::{
-    Addresses, Config, Ended, Limits, Listen, Listening, MemoryLimit, STATISTICS_TARGET, Server, Signals, Statistics,
+    Activation, Addresses, Config, Ended, Limits, Listen, Listening, MemoryLimit, STATISTICS_TARGET, Server, Signals,
+    Statistics,
 };
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::Arguments;
 use crate::diagnostics::Filter;
+use crate::ready_file::ReadyFile;
 
 #[doc(hidden)]
 pub use crate::check::check_command_line;
@@ -37,13 +40,15 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs the command to its end. No other thread may be running when it is called.
 #[doc(hidden)]
 pub fn run() -> ExitCode {
+    // Before the program opens a descriptor of its own.
+    let activation = Listen::from_environment();
     // Signals are blocked for this thread and those it starts later.
     let signals = Signals::take();
     let arguments = Arguments::read();
     // Dropping this would unblock the signals, and one that arrives while the log closes would end the process with the
     // wrong code.
     let signals = signals.map(ManuallyDrop::new).context("cannot block signals");
-    match signals.and_then(|signals| serve(arguments, &signals)) {
+    match signals.and_then(|signals| serve(arguments, &signals, activation.map_err(advice::cannot_activate)?)) {
         Ok(code) => code,
         Err(error) => {
             // eprintln! would panic when stderr is a pipe that nobody reads.
@@ -53,9 +58,15 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
+fn serve(arguments: Arguments, signals: &Signals, activation: Activation) -> Result<ExitCode> {
     let log = start_logging(&arguments)?;
-    let outcome = echo(arguments, signals, log.clone());
+    if let Some(process) = activation.meant_for {
+        tracing::warn!(
+            "LISTEN_FDS is ignored, because LISTEN_PID={process} is another process (a script passes the sockets on \
+             with `exec parrot`)"
+        );
+    }
+    let outcome = echo(arguments, signals, activation.sockets, log.clone());
     // The log is also closed after a failure, because its last lines may show the cause.
     let timeout = if matches!(outcome, Ok((Ended::Signal(_), _))) { Duration::ZERO } else { LOG_TIMEOUT };
     let log = log.map(|log| log.close(timeout));
@@ -73,7 +84,12 @@ fn serve(arguments: Arguments, signals: &Signals) -> Result<ExitCode> {
 }
 
 /// Listens and serves until the server ends. Returns how it ended, with the final statistics.
-fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<(Ended, Statistics)> {
+fn echo(
+    arguments: Arguments,
+    signals: &Signals,
+    sockets: Vec<Listen>,
+    log: Option<Writer>,
+) -> Result<(Ended, Statistics)> {
     let limits = Limits {
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
         max_buffered: arguments.max_buffered.unwrap_or_else(default_max_buffered),
@@ -83,7 +99,7 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
         ..Limits::default()
     };
     let config = Config {
-        listen: vec![Listen::tcp(addresses(&arguments)?)],
+        listen: listen(&arguments, sockets)?,
         backlog: arguments.backlog.map(NonZeroU32::get),
         keepalive: arguments.keepalive.0,
         limits,
@@ -101,11 +117,20 @@ fn echo(arguments: Arguments, signals: &Signals, log: Option<Writer>) -> Result<
         }
     };
     server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
+    let _ready_file = arguments.ready_file.map(|path| ReadyFile::write(path, server.listening())).transpose()?;
     tracing::info!("listening on {} ({})", list(server.listening()), Server::queue_name());
 
     let handle = server.handle();
     let ended = server.run().context("the event queue failed")?;
     Ok((ended, handle.statistics()))
+}
+
+/// Sockets that were passed replace the default addresses, and addresses on the command line add to them.
+fn listen(arguments: &Arguments, mut sockets: Vec<Listen>) -> Result<Vec<Listen>> {
+    if sockets.is_empty() || arguments.port_given || !arguments.bind.is_empty() {
+        sockets.push(Listen::tcp(addresses(arguments)?));
+    }
+    Ok(sockets)
 }
 
 /// The addresses of the short form, `--bind` and `--port`.

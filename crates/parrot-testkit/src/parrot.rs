@@ -27,7 +27,10 @@ pub struct Parrot {
 
 /// The command without input and output, and without the environment variables that the server reads.
 pub fn isolated(mut command: Command) -> Command {
-    command.env_remove("RUST_LOG").env_remove("PARROT_PORT").stdin(Stdio::null()).stdout(Stdio::null());
+    for variable in ["RUST_LOG", "PARROT_PORT", "LISTEN_FDS"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 

@@ -1,6 +1,7 @@
 //! The binary over real sockets, with one file for each topic and `support` for what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod activation;
 mod command_line;
 mod descriptors;
 mod drain;
@@ -17,6 +18,7 @@ mod log;
 mod log_trouble;
 mod many_connections;
 mod memory;
+mod ready_file;
 mod reset;
 mod signals;
 mod slow_readers;

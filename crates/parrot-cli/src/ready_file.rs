@@ -1,0 +1,163 @@
+//! The file of `--ready-file`, which says where the server listens for as long as it runs.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::Result;
+use parrot_server::{Listening, LocalAddress};
+use serde::Serialize;
+
+use crate::advice;
+
+/// A file with the addresses as JSON. Dropping it removes the file, unless another server has replaced it.
+#[derive(Debug)]
+pub(crate) struct ReadyFile {
+    path: PathBuf,
+    contents: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Contents<'a> {
+    pid: u32,
+    listeners: Vec<Listener<'a>>,
+}
+
+#[derive(Serialize, Default)]
+struct Listener<'a> {
+    transport: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    abstract_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+impl ReadyFile {
+    /// Writes the file whole, so that a reader finds either nothing or everything.
+    pub(crate) fn write(path: PathBuf, listening: &[Listening]) -> Result<ReadyFile> {
+        let contents = contents(listening).map_err(io::Error::from);
+        let written = contents.and_then(|contents| replace(&path, &contents).map(|()| contents));
+        match written {
+            Ok(contents) => Ok(ReadyFile { path, contents }),
+            Err(error) => Err(advice::cannot_write_ready_file(error, &path)),
+        }
+    }
+
+    /// Whether the file is still the one that was written. Its number of the process makes it differ from that of any
+    /// other server.
+    fn is_ours(&self) -> bool {
+        is_regular(&self.path) && fs::read(&self.path).is_ok_and(|found| found == self.contents)
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        if self.is_ours()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn contents(listening: &[Listening]) -> serde_json::Result<Vec<u8>> {
+    let contents = Contents { pid: process::id(), listeners: listening.iter().map(listener).collect() };
+    let mut json = serde_json::to_vec(&contents)?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+fn listener(listening: &Listening) -> Listener<'_> {
+    let address = &listening.address;
+    let mut listener =
+        Listener { transport: address.transport(), name: listening.name.as_deref(), ..Listener::default() };
+    match address {
+        LocalAddress::Unix(path) => listener.path = Some(path.display().to_string()),
+        LocalAddress::UnixAbstract(name) => listener.abstract_name = Some(name.escape_ascii().to_string()),
+        address => {
+            let address = address.socket_address();
+            listener.address = address.map(|address| address.to_string());
+            listener.host = address.map(host);
+            listener.port = address.map(|address| address.port());
+        }
+    }
+    listener
+}
+
+/// The address without its port, and with its zone.
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => address.ip().to_string(),
+    }
+}
+
+/// Writes another file in the same directory, and renames it. What is not a regular file stays, because a rename would
+/// replace even `/dev/null`.
+fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() && !is_regular(path) {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "it exists and is not a regular file"));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "a file name is missing"));
+    };
+    let temporary = path.with_file_name(format!(".{}.{}", name.display(), process::id()));
+    // One that a process with the same number has left behind.
+    let _ = fs::remove_file(&temporary);
+    let written = File::create_new(&temporary)
+        .and_then(|mut file| file.write_all(contents))
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn is_regular(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_listener_has_its_form() {
+        let at = |address, name: Option<&str>| Listening { address, name: name.map(str::to_owned) };
+        let tcp = |address: &str| LocalAddress::Tcp(address.parse().unwrap());
+        for (listening, json) in [
+            (
+                at(tcp("127.0.0.1:1512"), Some("web")),
+                r#"{"transport":"tcp","address":"127.0.0.1:1512","host":"127.0.0.1","port":1512,"name":"web"}"#,
+            ),
+            (
+                at(tcp("[fe80::1%2]:7"), None),
+                r#"{"transport":"tcp","address":"[fe80::1%2]:7","host":"fe80::1%2","port":7}"#,
+            ),
+            (
+                at(LocalAddress::Udp("[::]:7".parse().unwrap()), None),
+                r#"{"transport":"udp","address":"[::]:7","host":"::","port":7}"#,
+            ),
+            (
+                at(LocalAddress::Unix("/tmp/\"parrot\".sock".into()), None),
+                r#"{"transport":"unix","path":"/tmp/\"parrot\".sock"}"#,
+            ),
+            (
+                at(LocalAddress::UnixAbstract(b"parrot".to_vec()), None),
+                r#"{"transport":"unix","abstract_name":"parrot"}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&listener(&listening)).unwrap(), json);
+        }
+    }
+}
