@@ -1,12 +1,15 @@
-//! The values that Parrot's programs read from a command line: durations, sizes, counts, addresses and endpoints.
+//! The values that Parrot's programs read from a command line: durations, sizes, counts, addresses, networks and
+//! endpoints.
 //!
 //! Each function reads the text alone, so its error is wrong usage and shows the right form. Whether an interface is there
 //! can change, so [`Address::at`] and [`Host::addresses`] ask the system for it afterwards.
 
 mod address;
 mod endpoint;
+mod network;
 mod quantity;
 
 pub use address::{Address, NoInterface, address};
 pub use endpoint::{Endpoint, Host, UnixPlace, endpoint, listener};
+pub use network::network;
 pub use quantity::{count, duration, size};
