@@ -43,6 +43,7 @@ mod advice;
 mod capacity;
 mod clock;
 mod connection;
+mod course;
 mod dial;
 mod error;
 mod failure;

@@ -9,34 +9,30 @@ mod stages;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use parrot_kqueue::{Change, Event, Events, Filter, Kqueue, Token};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use self::stages::{Stage, tick};
-use crate::clock::Account;
 use crate::connection::{Connection, Phase};
+use crate::course::{Course, Stage, share};
 use crate::dial;
 use crate::failure::Failure;
-use crate::latency::Latencies;
-use crate::plan::{Length, Pace, Plan, nanoseconds};
-use crate::schedule::Schedule;
+use crate::plan::Plan;
 use crate::shared::Shared;
-use crate::tally::{Live, Tally};
+use crate::tally::Tally;
 
 /// Messages of a timetable that are begun between two looks at the clock.
 const LOOK: u64 = 1024;
 /// Events taken from the queue at once.
-const EVENTS: usize = 1024;
+pub(crate) const EVENTS: usize = 1024;
 
-/// One thread's connections and counts.
+/// One thread's connections.
 pub(crate) struct Worker<'a> {
     plan: &'a Plan,
     shared: &'a Shared<'a>,
-    live: Option<&'a Mutex<Live>>,
+    course: Course<'a>,
     kqueue: Kqueue,
     /// The connections that send, then the idle ones.
     connections: Vec<Connection>,
@@ -46,78 +42,32 @@ pub(crate) struct Worker<'a> {
     buffer: Vec<u8>,
     /// When each message under way was begun, in `pipeline` places for each connection.
     begun_at: Vec<u64>,
-    schedule: Option<Schedule>,
-    /// Number of the timetable's next message.
-    next: u64,
-    /// When sending began. Like all times here it is in nanoseconds since the run began.
-    start: u64,
-    warmup_ends: u64,
-    stage: Stage,
-    /// Time between two calls of [`tick`](Worker::tick).
-    tick: u64,
-    /// When the next one is due.
-    boundary: u64,
-    window_ends: u64,
-    /// Messages that this thread is to measure, and how many of them it may still begin.
-    quota: u64,
-    budget: u64,
-    under_way: u64,
     /// Connections that are being opened, and those of them that wait for room in the server's backlog.
     opening: usize,
     waiting: Vec<usize>,
     /// Connections that can still send.
     alive: usize,
-    /// The thread's account when the window opened.
-    before: Account,
-    /// Latencies for the next live figures.
-    fresh: Latencies,
-    tally: Tally,
 }
 
 impl<'a> Worker<'a> {
     /// The worker for thread number `thread` of the plan.
     pub(crate) fn new(shared: &'a Shared<'a>, thread: usize) -> io::Result<Worker<'a>> {
         let plan = shared.plan;
-        // The first threads take one more of what cannot be divided evenly.
-        let (share, rest) = (plan.connections / plan.threads, plan.connections % plan.threads);
-        let (sending, first) = (share + usize::from(thread < rest), share * thread + rest.min(thread));
-        let idle = plan.idle / plan.threads + usize::from(thread < plan.idle % plan.threads);
-        let (number, threads) = (thread as u64, plan.threads as u64);
-        let quota = match plan.length {
-            Length::Messages(total) => total / threads + u64::from(number < total % threads),
-            Length::Time(_) => u64::MAX,
-        };
-        let schedule = match plan.pace {
-            Pace::Closed => None,
-            Pace::Rate(rate) => Some(Schedule::new(rate, thread, plan.threads, sending)),
-        };
+        let (sending, first) = share(plan.connections, thread, plan.threads);
+        let (idle, _) = share(plan.idle, thread, plan.threads);
         Ok(Worker {
             plan,
             shared,
-            live: shared.live.get(thread),
+            course: Course::new(shared, thread, sending),
             kqueue: Kqueue::new()?,
             connections: (first..first + sending).chain(std::iter::repeat_n(0, idle)).map(Connection::new).collect(),
             sending,
             first,
             buffer: vec![0; (plan.size * plan.pipeline).clamp(16 << 10, 1 << 20) + 1],
             begun_at: vec![0; sending * plan.pipeline],
-            schedule,
-            next: 0,
-            start: 0,
-            warmup_ends: 0,
-            stage: Stage::Warmup,
-            tick: tick(plan.interval),
-            boundary: 0,
-            window_ends: u64::MAX,
-            quota,
-            budget: u64::MAX,
-            under_way: 0,
             opening: 0,
             waiting: Vec::new(),
             alive: sending,
-            before: Account::default(),
-            fresh: Latencies::default(),
-            tally: Tally::default(),
         })
     }
 
@@ -125,47 +75,40 @@ impl<'a> Worker<'a> {
         self.shared.now()
     }
 
+    /// Whether no connection is left to send on.
+    fn hopeless(&self) -> bool {
+        self.alive == 0 && self.plan.reconnect.is_none()
+    }
+
     /// Runs the warm-up, which begins at `start`, the window and the drain.
     pub(crate) fn run(mut self, start: u64) -> io::Result<Tally> {
         let mut events = Events::with_capacity(EVENTS);
-        self.start = start;
-        self.warmup_ends = start.saturating_add(nanoseconds(self.plan.warmup));
+        self.course.begin(start);
         self.tick(self.now())?;
-        if self.schedule.is_none() {
+        if self.course.schedule.is_none() {
             for index in 0..self.sending {
                 self.begin(index, self.plan.pipeline as u64, self.now())?;
             }
         }
-        while self.stage != Stage::Done {
-            wait(&self.kqueue, &mut events, self.patience())?;
+        while self.course.stage != Stage::Done {
+            let patience = self.patience_for_backlog(self.course.patience());
+            wait(&self.kqueue, &mut events, patience)?;
             for event in events.iter() {
                 self.handle(event)?;
             }
             let now = self.now();
-            if now >= self.boundary {
+            if now >= self.course.boundary {
                 self.tick(now)?;
             }
             self.send_due(now)?;
             self.dial_waiting()?;
         }
         // An answer that the server sends twice may arrive late, so look once more.
-        wait(&self.kqueue, &mut events, Duration::ZERO)?;
+        wait(&self.kqueue, &mut events, 0)?;
         for event in events.iter() {
             self.handle(event)?;
         }
-        Ok(self.tally)
-    }
-
-    /// How long to wait for events.
-    fn patience(&self) -> Duration {
-        let now = self.now();
-        let tick = self.patience_for_backlog(self.boundary.saturating_sub(now));
-        let Some(schedule) = self.schedule.filter(|_| self.stage < Stage::Drain) else {
-            return Duration::from_nanos(tick);
-        };
-        // Systems round a wait up to a millisecond, so the last millisecond before a message is due is spent polling.
-        let due = self.due(schedule, self.next).saturating_sub(now + 1_000_000);
-        Duration::from_nanos(tick.min(due))
+        Ok(self.course.tally)
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
@@ -192,7 +135,7 @@ impl<'a> Worker<'a> {
 
     /// Begins up to `count` messages on connection `index`, within the window's budget.
     fn begin(&mut self, index: usize, count: u64, now: u64) -> io::Result<()> {
-        let count = count.min(self.budget);
+        let count = count.min(self.course.budget);
         let usable = |one: &&mut Connection| one.phase != Phase::Dead && count > 0;
         let Some(connection) = self.connections.get_mut(index).filter(usable) else { return Ok(()) };
         let first = connection.begun;
@@ -204,46 +147,29 @@ impl<'a> Worker<'a> {
                 *begun_at = now;
             }
         }
-        self.budget -= count;
-        self.under_way += count;
+        self.course.budget -= count;
+        self.course.under_way += count;
         if closed { self.dial(index) } else { self.flush(index) }
-    }
-
-    /// When the timetable's message `number` is due.
-    fn due(&self, schedule: Schedule, number: u64) -> u64 {
-        self.start.saturating_add(schedule.due(number))
     }
 
     /// Open loop: begins every message that is due by `now`, or records it as owed.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
-        let Some(schedule) = self.schedule else { return Ok(()) };
-        let first = self.next;
-        loop {
-            let due = self.due(schedule, self.next);
-            if due > now || due >= self.window_ends {
-                return Ok(());
-            }
+        for begun in 0.. {
             // A timetable that is too fast to be kept always has another message due. Answers, the window's end and a
             // stop come first.
-            let begun = self.next - first;
-            if begun > 0 && begun.is_multiple_of(LOOK) && self.now() >= self.boundary {
-                return Ok(());
+            if begun > 0 && u64::is_multiple_of(begun, LOOK) && self.now() >= self.course.boundary {
+                break;
             }
-            let index = schedule.connection(self.next);
-            self.next += 1;
-            let counts = self.counts(due);
-            // Read for each message, because the last of a burst leaves later than the first.
-            let sent_at = self.now();
-            let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-            if counts {
-                self.tally.lateness.record(sent_at.saturating_sub(due));
-                self.tally.unsent += u64::from(connection.phase == Phase::Dead);
-            }
+            let Some(due) = self.course.take_due(now) else { break };
+            let Some(connection) = self.connections.get_mut(due.index) else { break };
             if connection.phase != Phase::Dead {
                 connection.owed += 1;
-                self.begin_owed(index, sent_at)?;
+                self.begin_owed(due.index, due.now)?;
+            } else if due.counts {
+                self.course.tally.unsent += 1;
             }
         }
+        Ok(())
     }
 
     /// Open loop: begins what is owed on connection `index`, as far as its pipeline has room.
@@ -252,11 +178,6 @@ impl<'a> Worker<'a> {
         let count = connection.owed.min((self.plan.pipeline as u64).saturating_sub(connection.under_way()));
         connection.owed -= count;
         self.begin(index, count, now)
-    }
-
-    /// Whether a message that was due at `due` belongs to the window.
-    fn counts(&self, due: u64) -> bool {
-        due >= self.warmup_ends && due < self.window_ends
     }
 
     fn flush(&mut self, index: usize) -> io::Result<()> {
@@ -307,7 +228,7 @@ impl<'a> Worker<'a> {
     fn completed(&mut self, index: usize, completed: u64) -> io::Result<()> {
         let now = self.now();
         let first = self.connections.get(index).map_or(0, |one| one.answered);
-        if now >= self.boundary {
+        if now >= self.course.boundary {
             // An answer after the window's end is not the window's. The messages under way keep the tick from beginning
             // others on this connection.
             self.tick(now)?;
@@ -317,69 +238,49 @@ impl<'a> Worker<'a> {
             return Ok(());
         };
         connection.answered += completed;
-        self.under_way -= completed;
+        self.course.under_way -= completed;
         if self.plan.reconnect.is_some() {
             self.close(index, Phase::Closed);
-            if self.stage == Stage::Window {
-                self.tally.between += self.now() - now;
+            if self.course.stage == Stage::Window {
+                self.course.tally.between += self.now() - now;
             }
         }
         for message in first..first + completed {
             let begun_at = self.begun_at(index, message);
-            self.record(index, message, begun_at, now);
+            self.course.record(self.course.since(index, message, begun_at), begun_at, now);
         }
+        self.course.tick_if_full(self.hopeless());
         // Read again, because what was done since the answer is not part of the next message's time.
         let now = self.now();
-        if self.schedule.is_some() {
+        if self.course.schedule.is_some() {
             self.begin_owed(index, now)
-        } else if self.stage < Stage::Drain {
+        } else if self.course.stage < Stage::Drain {
             self.begin(index, completed, now)
         } else {
             Ok(())
         }
     }
 
-    fn record(&mut self, index: usize, message: u64, begun_at: u64, now: u64) {
-        let in_window = self.stage == Stage::Window && self.tally.answered < self.quota;
-        let since = match self.schedule {
-            None => begun_at,
-            Some(schedule) => self.start.saturating_add(schedule.due_on(index, message)),
-        };
-        let latency = now.saturating_sub(since);
-        if let Some(closed) = self.tally.closed.filter(|_| since >= self.tally.opened) {
-            self.tally.cut = self.tally.cut.max(closed.saturating_sub(since));
-        }
-        self.tally.answered += u64::from(in_window);
-        if self.schedule.is_none() && in_window {
-            self.tally.latencies.record(latency);
-        } else if self.schedule.is_some() && self.counts(since) {
-            self.tally.latencies.record(latency);
-            self.tally.service.record(now.saturating_sub(begun_at));
-        }
-        if self.live.is_some() {
-            self.fresh.record(latency);
-        }
-        self.tick_if_full();
-    }
-
     /// Open loop: records messages that never came back with the time they have taken so far. Leaving them out would
     /// hide a stall.
     fn charge_unanswered(&mut self, index: usize, now: u64) {
-        let (Some(schedule), Some(connection)) = (self.schedule, self.connections.get_mut(index)) else { return };
+        let Some(connection) = self.connections.get_mut(index).filter(|_| self.course.schedule.is_some()) else {
+            return;
+        };
         // The next connection for a message sends what is owed.
         let given_up = if self.plan.reconnect.is_some() { 0 } else { std::mem::take(&mut connection.owed) };
         for message in connection.answered..connection.begun + given_up {
-            let due = self.start.saturating_add(schedule.due_on(index, message));
-            if self.counts(due) {
-                self.tally.latencies.record(now.saturating_sub(due));
+            let due = self.course.since(index, message, 0);
+            if self.course.counts(due) {
+                self.course.tally.latencies.record(now.saturating_sub(due));
             }
         }
     }
 }
 
-/// Waits for events. A signal ends the wait early, without an error.
-fn wait(kqueue: &Kqueue, events: &mut Events, patience: Duration) -> io::Result<()> {
-    match kqueue.wait(events, Some(patience)) {
+/// Waits for events for at most `patience` nanoseconds. A signal ends the wait early, without an error.
+pub(crate) fn wait(kqueue: &Kqueue, events: &mut Events, patience: u64) -> io::Result<()> {
+    match kqueue.wait(events, Some(Duration::from_nanos(patience))) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         other => other,
     }
@@ -398,7 +299,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;
-    use crate::plan::Close;
+    use crate::plan::{Close, Length, Pace, nanoseconds};
     use crate::watch::Stop;
 
     #[test]
@@ -410,7 +311,7 @@ mod tests {
         assert_eq!(worker.connect()?, 8);
         worker.send_due(7_000_000)?; // eight are due by then, at once
         assert!(worker.begun_at.is_sorted_by(|one, next| one < next), "{:?}", worker.begun_at);
-        assert_eq!(worker.tally.lateness.count(), 8);
+        assert_eq!(worker.course.tally.lateness.count(), 8);
         Ok(())
     }
 
@@ -436,13 +337,13 @@ mod tests {
         stream.read_exact(&mut message)?;
         stream.write_all(&message)?;
         let mut events = Events::with_capacity(EVENTS);
-        while worker.tally.latencies.count() == 0 {
-            wait(&worker.kqueue, &mut events, Duration::from_secs(30))?;
+        while worker.course.tally.latencies.count() == 0 {
+            wait(&worker.kqueue, &mut events, nanoseconds(Duration::from_secs(30)))?;
             for event in events.iter() {
                 worker.handle(event)?;
             }
         }
-        assert_eq!((worker.under_way, worker.connections[0].under_way()), (1, 1));
+        assert_eq!((worker.course.under_way, worker.connections[0].under_way()), (1, 1));
         Ok(())
     }
 }

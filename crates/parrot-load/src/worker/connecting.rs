@@ -2,15 +2,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use parrot_kqueue::{Change, Events, Source, Token};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::stages::{Stage, TICK};
 use super::{EVENTS, Worker, kind, wait};
 use crate::connection::Phase;
+use crate::course::{Stage, TICK};
 use crate::failure::Failure;
 use crate::plan::{Close, nanoseconds};
 use crate::target::Target;
@@ -46,7 +45,7 @@ impl Worker<'_> {
                 }
                 return Ok(self.open());
             }
-            wait(&self.kqueue, &mut events, Duration::from_nanos(self.patience_for_backlog(TICK)))?;
+            wait(&self.kqueue, &mut events, self.patience_for_backlog(TICK))?;
             for event in events.iter() {
                 self.handle(event)?;
             }
@@ -145,7 +144,7 @@ impl Worker<'_> {
                 self.kqueue.apply(&[read.edge()]).all()?;
                 connection.phase = Phase::Greeting;
                 let took = self.shared.now() - connection.dialed_at;
-                self.tally.connecting.record(took);
+                self.course.tally.connecting.record(took);
                 if let Some(version) = self.plan.proxy {
                     let header = proxy::header(version, dial::addresses(stream));
                     // A new connection has room for it.
@@ -172,7 +171,7 @@ impl Worker<'_> {
                 Ok((count, _)) => match connection.greeted(self.buffer.get(..count).unwrap_or_default()) {
                     Ok(false) => continue,
                     Ok(true) => {
-                        self.tally.greetings += 1;
+                        self.course.tally.greetings += 1;
                         return self.opened(index);
                     }
                     Err(failure) => (no_greeting(), failure),
@@ -196,7 +195,7 @@ impl Worker<'_> {
     /// Dials again if that may help, and otherwise counts the connection as failed.
     fn refused(&mut self, index: usize, error: io::Error, failure: Failure) -> io::Result<()> {
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        let spurious = self.start == 0 && failure == Failure::Connect && connection.attempts < ATTEMPTS;
+        let spurious = !self.course.has_begun() && failure == Failure::Connect && connection.attempts < ATTEMPTS;
         if !spurious {
             if !self.shared.targets.refused(connection.target, error) {
                 return self.fail(index, failure);
@@ -229,13 +228,13 @@ impl Worker<'_> {
         let sends = index < self.sending;
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
         let lost = connection.under_way();
-        self.tally.failures.count(failure);
+        self.course.tally.failures.count(failure);
         if sends {
             self.charge_unanswered(index, now);
         }
-        self.under_way -= lost;
-        if self.stage == Stage::Window {
-            self.tally.lost += lost;
+        self.course.under_way -= lost;
+        if self.course.stage == Stage::Window {
+            self.course.tally.lost += lost;
         }
         // With a connection for each message the next one may fare better. The tick dials it.
         let reusable = sends && self.plan.reconnect.is_some();
@@ -243,7 +242,7 @@ impl Worker<'_> {
         if sends && !reusable {
             self.alive -= 1;
         }
-        self.tick_if_full();
+        self.course.tick_if_full(self.hopeless());
         Ok(())
     }
 

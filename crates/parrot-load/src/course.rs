@@ -1,0 +1,302 @@
+//! The course of one thread's run, whatever it sends: its stages, its timetable and its counts.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::clock::Account;
+use crate::latency::Latencies;
+use crate::plan::{Length, Pace, Plan, nanoseconds};
+use crate::schedule::Schedule;
+use crate::shared::{Notice, Shared};
+use crate::tally::{Live, Tally};
+
+/// Longest time between two ticks, in nanoseconds.
+pub(crate) const TICK: u64 = 100_000_000;
+/// Shortest time between two ticks, in nanoseconds.
+const SHORTEST_TICK: u64 = TICK / 100;
+
+/// The stage of a run that a thread is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Stage {
+    Warmup,
+    Window,
+    Drain,
+    Done,
+}
+
+/// The course of one thread's run. Its worker ticks at every [`boundary`](Course::boundary), and between two ticks it
+/// looks at nothing but events and the timetable.
+///
+/// All times are in nanoseconds since the run began.
+pub(crate) struct Course<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) shared: &'a Shared<'a>,
+    live: Option<&'a Mutex<Live>>,
+    pub(crate) schedule: Option<Schedule>,
+    /// Number of the timetable's next message.
+    next: u64,
+    /// When sending began, 0 before that.
+    start: u64,
+    warmup_ends: u64,
+    pub(crate) stage: Stage,
+    /// Time between two ticks.
+    tick: u64,
+    /// When the next one is due.
+    pub(crate) boundary: u64,
+    window_ends: u64,
+    /// Messages that this thread is to measure, and how many of them it may still begin.
+    quota: u64,
+    pub(crate) budget: u64,
+    pub(crate) under_way: u64,
+    /// The thread's account when the window opened.
+    before: Account,
+    /// Latencies for the next live figures.
+    fresh: Latencies,
+    pub(crate) tally: Tally,
+}
+
+/// A message of the timetable.
+pub(crate) struct Due {
+    /// The number of the connection that it belongs to, among those of the thread.
+    pub(crate) index: usize,
+    /// Whether it belongs to the window.
+    pub(crate) counts: bool,
+    /// The time.
+    pub(crate) now: u64,
+}
+
+impl<'a> Course<'a> {
+    /// The course of thread number `thread`, which sends on `sending` connections.
+    pub(crate) fn new(shared: &'a Shared<'a>, thread: usize, sending: usize) -> Course<'a> {
+        let plan = shared.plan;
+        let (number, threads) = (thread as u64, plan.threads as u64);
+        let quota = match plan.length {
+            Length::Messages(total) => total / threads + u64::from(number < total % threads),
+            Length::Time(_) => u64::MAX,
+        };
+        let schedule = match plan.pace {
+            Pace::Closed => None,
+            Pace::Rate(rate) => Some(Schedule::new(rate, thread, plan.threads, sending)),
+        };
+        Course {
+            plan,
+            shared,
+            live: shared.live.get(thread),
+            schedule,
+            next: 0,
+            start: 0,
+            warmup_ends: 0,
+            stage: Stage::Warmup,
+            tick: tick(plan.interval),
+            boundary: 0,
+            window_ends: u64::MAX,
+            quota,
+            budget: u64::MAX,
+            under_way: 0,
+            before: Account::default(),
+            fresh: Latencies::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
+    /// Begins the warm-up at `start`.
+    pub(crate) fn begin(&mut self, start: u64) {
+        self.start = start;
+        self.warmup_ends = start.saturating_add(nanoseconds(self.plan.warmup));
+    }
+
+    /// Whether sending has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.start > 0
+    }
+
+    /// How long to wait for events, in nanoseconds.
+    pub(crate) fn patience(&self) -> u64 {
+        let now = self.now();
+        let tick = self.boundary.saturating_sub(now);
+        match self.next_due().filter(|_| self.stage < Stage::Drain) {
+            // Systems round a wait up to a millisecond, so the last millisecond before a message is due is spent polling.
+            Some(due) => tick.min(due.saturating_sub(now + 1_000_000)),
+            None => tick,
+        }
+    }
+
+    /// Open loop: when the timetable's next message is due.
+    fn next_due(&self) -> Option<u64> {
+        self.schedule.map(|schedule| self.start.saturating_add(schedule.due(self.next)))
+    }
+
+    /// Open loop: the next message if it is due by `now` and within the window. Records how late it is.
+    pub(crate) fn take_due(&mut self, now: u64) -> Option<Due> {
+        let (schedule, due) = (self.schedule?, self.next_due()?);
+        if due > now || due >= self.window_ends {
+            return None;
+        }
+        let index = schedule.connection(self.next);
+        self.next += 1;
+        let counts = self.counts(due);
+        // Read for each message, because the last of a burst leaves later than the first.
+        let now = self.now();
+        if counts {
+            self.tally.lateness.record(now.saturating_sub(due));
+        }
+        Some(Due { index, counts, now })
+    }
+
+    /// When the time of message `message` of connection `index` began, if it was begun at `begun_at`: in an open loop,
+    /// when it was due.
+    pub(crate) fn since(&self, index: usize, message: u64, begun_at: u64) -> u64 {
+        self.schedule.map_or(begun_at, |schedule| self.start.saturating_add(schedule.due_on(index, message)))
+    }
+
+    /// Whether a message that was due, or begun, at `time` belongs to the window.
+    pub(crate) fn counts(&self, time: u64) -> bool {
+        time >= self.warmup_ends && time < self.window_ends
+    }
+
+    /// Records an answer at `now` to a message that was begun at `begun_at` and whose time began at `since`.
+    pub(crate) fn record(&mut self, since: u64, begun_at: u64, now: u64) {
+        let in_window = self.stage == Stage::Window && self.tally.answered < self.quota;
+        let latency = now.saturating_sub(since);
+        if let Some(closed) = self.tally.closed.filter(|_| since >= self.tally.opened) {
+            self.tally.cut = self.tally.cut.max(closed.saturating_sub(since));
+        }
+        self.tally.answered += u64::from(in_window);
+        if self.schedule.is_none() && in_window {
+            self.tally.latencies.record(latency);
+        } else if self.schedule.is_some() && self.counts(since) {
+            self.tally.latencies.record(latency);
+            self.tally.service.record(now.saturating_sub(begun_at));
+        }
+        if self.live.is_some() {
+            self.fresh.record(latency);
+        }
+    }
+
+    /// Opens the window if the warm-up has ended. False if the run was stopped before that, so that nothing is measured.
+    pub(crate) fn goes_on(&mut self, now: u64) -> bool {
+        if self.stage == Stage::Warmup && self.shared.stopped() {
+            self.stage = Stage::Done;
+        } else if self.stage == Stage::Warmup && now >= self.warmup_ends {
+            self.open_window(now);
+        }
+        self.stage != Stage::Done
+    }
+
+    fn open_window(&mut self, now: u64) {
+        self.stage = Stage::Window;
+        self.tally.opened = now;
+        self.window_ends = match (self.plan.length, self.plan.pace) {
+            (Length::Time(time), _) => self.warmup_ends.saturating_add(nanoseconds(time)),
+            (Length::Messages(total), Pace::Rate(rate)) => {
+                self.warmup_ends.saturating_add((total as f64 / rate * 1e9) as u64)
+            }
+            (Length::Messages(_), Pace::Closed) => u64::MAX,
+        };
+        if self.schedule.is_none() {
+            self.budget = self.quota.saturating_sub(self.under_way);
+        }
+        self.before = Account::of_thread();
+    }
+
+    /// Whether the window has to close now, because it is over, full or stopped. `hopeless` says that nothing is left to
+    /// send on.
+    pub(crate) fn has_to_close(&mut self, now: u64, hopeless: bool) -> bool {
+        let complete = now >= self.window_ends || self.is_full(hopeless);
+        if self.stage != Stage::Window || !(complete || self.shared.stopped()) {
+            return false;
+        }
+        self.tally.stopped = !complete;
+        true
+    }
+
+    /// Closes the window, with this many connections open.
+    pub(crate) fn close_window(&mut self, now: u64, open: usize) {
+        self.stage = Stage::Drain;
+        self.window_ends = self.window_ends.min(now);
+        self.tally.closed = Some(now);
+        self.tally.used = Account::of_thread().since(self.before);
+        self.tally.open = open;
+        self.shared.notify(Notice::WindowClosed(now));
+    }
+
+    /// Whether the drain has taken longer than `patience`. That of a stopped run ends at once.
+    pub(crate) fn has_drained_for(&self, now: u64, patience: Duration) -> bool {
+        let patience = if self.shared.stopped() { Duration::ZERO } else { patience };
+        self.tally.closed.is_some_and(|closed| now > closed.saturating_add(nanoseconds(patience)))
+    }
+
+    /// Whether messages of the timetable are still to be begun.
+    pub(crate) fn has_more(&self) -> bool {
+        self.next_due().is_some_and(|due| due < self.window_ends)
+    }
+
+    /// How many messages of the timetable will never be begun.
+    pub(crate) fn left_over(&self) -> u64 {
+        let all = self.schedule.map_or(0, |schedule| schedule.due_within(self.window_ends - self.start));
+        all.saturating_sub(self.next)
+    }
+
+    /// Closed loop: whether all messages to measure are back or lost, or nothing is left to send them on.
+    fn is_full(&self, hopeless: bool) -> bool {
+        self.schedule.is_none() && (self.tally.answered + self.tally.lost >= self.quota || hopeless)
+    }
+
+    /// Makes this turn tick if the window is full. Until the next tick it would have nothing under way.
+    pub(crate) fn tick_if_full(&mut self, hopeless: bool) {
+        if self.is_full(hopeless) {
+            self.boundary = 0;
+        }
+    }
+
+    /// Hands over live figures at the end of a tick, and decides when the next one is due.
+    pub(crate) fn end_tick(&mut self, now: u64) {
+        if let Some(mut live) = self.live.and_then(|live| live.lock().ok()) {
+            live.latencies.add(&self.fresh);
+            live.failures = self.tally.failures.total();
+            self.fresh.clear();
+        }
+        let next = now + self.tick;
+        self.boundary = match self.stage {
+            Stage::Warmup => next.min(self.warmup_ends),
+            Stage::Window => next.min(self.window_ends),
+            // The drain only waits for the last answers, so it can end soon.
+            Stage::Drain | Stage::Done => now + SHORTEST_TICK,
+        };
+    }
+}
+
+/// What thread number `thread` has of `all`, and how many the threads before it have. The first threads take one more of
+/// what cannot be divided evenly.
+pub(crate) fn share(all: usize, thread: usize, threads: usize) -> (usize, usize) {
+    let (share, rest) = (all / threads, all % threads);
+    (share + usize::from(thread < rest), share * thread + rest.min(thread))
+}
+
+/// Time between two ticks. Live figures are handed over at a tick and sampled at the end of an interval, so ten ticks
+/// per interval make a figure wrong by a tenth at most.
+fn tick(interval: Option<Duration>) -> u64 {
+    interval.map_or(TICK, |interval| (nanoseconds(interval) / 10).clamp(SHORTEST_TICK, TICK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_has_ten_ticks_within_bounds() {
+        let ticks = |milliseconds| tick(Some(Duration::from_millis(milliseconds))) / 1_000_000;
+        assert_eq!([1, 100, 200, 1000, 10_000].map(ticks), [1, 10, 20, 100, 100]);
+        assert_eq!(tick(None), TICK);
+    }
+
+    #[test]
+    fn threads_share_all_connections() {
+        assert_eq!([0, 1, 2].map(|thread| share(8, thread, 3)), [(3, 0), (3, 3), (2, 6)]);
+        assert_eq!([0, 1, 2].map(|thread| share(1, thread, 3)), [(1, 0), (0, 1), (0, 1)]);
+    }
+}
