@@ -20,11 +20,11 @@ pub(crate) fn unreachable(plan: &Plan, targets: &Targets<'_>) -> String {
         Some((target, Some(error))) if !is_of_server(error) => advice(plan, target, error),
         _ => Some("is a server listening there?".to_owned()),
     };
-    format!(
-        "no connection to {} could be opened{}",
-        tried.join(" or "),
-        next.map_or(String::new(), |next| format!(": {next}"))
-    )
+    let (tried, next) = (tried.join(" or "), next.map_or(String::new(), |next| format!(": {next}")));
+    if plan.is_udp() {
+        return format!("no datagram came back from {tried}{next}");
+    }
+    format!("no connection to {tried} could be opened{next}")
 }
 
 /// Whether an error says that no server listens.
@@ -41,7 +41,19 @@ pub(crate) fn advice(plan: &Plan, target: &Target, error: &io::Error) -> Option<
     }
     match target {
         Target::Tcp(address) => advice_on_ip(plan, *address, error),
+        Target::Udp(address) => advice_on_udp(plan, *address, error),
         Target::Unix(_) => advice_on_unix(error),
+    }
+}
+
+fn advice_on_udp(plan: &Plan, target: SocketAddr, error: &io::Error) -> Option<String> {
+    match Errno::from_io_error(error) {
+        None if error.kind() == io::ErrorKind::TimedOut => Some(format!(
+            "is a server listening there? A firewall may drop datagrams as well, and a server may refuse those of {} bytes",
+            plan.size
+        )),
+        Some(Errno::MSGSIZE) => Some("this machine sends no datagrams of this size: use a smaller --size".to_owned()),
+        _ => advice_on_ip(plan, target, error),
     }
 }
 
@@ -126,6 +138,9 @@ fn lacks_address(ip: IpAddr) -> bool {
 
 fn no_port(plan: &Plan) -> String {
     let sources = "add --source ADDRESS, since each address has ports of its own";
+    if plan.is_udp() {
+        return format!("no local port is left: {sources}, or use fewer sockets (--connections)");
+    }
     let help = match plan.reconnect {
         Some(Close::Finish) => format!(
             "use --close reset, which frees the port at once, or {sources}, or keep connections open (--keep-alive true)"

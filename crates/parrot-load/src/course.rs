@@ -99,6 +99,11 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Makes ticks come at least this often, in nanoseconds, but not more often than once a millisecond.
+    pub(crate) fn tick_within(&mut self, most: u64) {
+        self.tick = self.tick.min(most).max(SHORTEST_TICK);
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.shared.now()
     }
@@ -177,6 +182,16 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Records at `now` that a datagram was lost that was sent at `sent_at` and whose time began at `since`.
+    pub(crate) fn lose(&mut self, since: u64, sent_at: u64, now: u64) {
+        self.tally.datagrams.lost += u64::from(self.counts(since));
+        self.tally.lost += u64::from(self.stage == Stage::Window);
+        if self.stage >= Stage::Window {
+            let closed = self.tally.closed.unwrap_or(now);
+            self.tally.between += closed.saturating_sub(sent_at.max(self.tally.opened));
+        }
+    }
+
     /// Opens the window if the warm-up has ended. False if the run was stopped before that, so that nothing is measured.
     pub(crate) fn goes_on(&mut self, now: u64) -> bool {
         if self.stage == Stage::Warmup && self.shared.stopped() {
@@ -224,9 +239,8 @@ impl<'a> Course<'a> {
         self.shared.notify(Notice::WindowClosed(now));
     }
 
-    /// Whether the drain has taken longer than `patience`. That of a stopped run ends at once.
+    /// Whether the drain has taken longer than `patience`.
     pub(crate) fn has_drained_for(&self, now: u64, patience: Duration) -> bool {
-        let patience = if self.shared.stopped() { Duration::ZERO } else { patience };
         self.tally.closed.is_some_and(|closed| now > closed.saturating_add(nanoseconds(patience)))
     }
 
@@ -235,10 +249,12 @@ impl<'a> Course<'a> {
         self.next_due().is_some_and(|due| due < self.window_ends)
     }
 
-    /// How many messages of the timetable will never be begun.
-    pub(crate) fn left_over(&self) -> u64 {
+    /// Gives up the messages of the timetable that are still to be begun, and returns how many they are.
+    pub(crate) fn give_up_rest(&mut self) -> u64 {
         let all = self.schedule.map_or(0, |schedule| schedule.due_within(self.window_ends - self.start));
-        all.saturating_sub(self.next)
+        let rest = all.saturating_sub(self.next);
+        self.next += rest;
+        rest
     }
 
     /// Closed loop: whether all messages to measure are back or lost, or nothing is left to send them on.
@@ -258,6 +274,7 @@ impl<'a> Course<'a> {
         if let Some(mut live) = self.live.and_then(|live| live.lock().ok()) {
             live.latencies.add(&self.fresh);
             live.failures = self.tally.failures.total();
+            live.lost = self.tally.datagrams.lost;
             self.fresh.clear();
         }
         let next = now + self.tick;

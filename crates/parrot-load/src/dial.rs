@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::time::Duration;
@@ -21,15 +22,14 @@ use crate::target::{Target, abstract_name};
 pub(crate) fn start(plan: &Plan, target: &Target, connection: usize) -> io::Result<OwnedFd> {
     match target {
         Target::Tcp(address) => start_tcp(plan, address, connection),
+        Target::Udp(address) => start_udp(plan, address, connection),
         Target::Unix(address) => start_unix(address),
     }
 }
 
 fn start_tcp(plan: &Plan, address: &SocketAddr, connection: usize) -> io::Result<OwnedFd> {
-    let stream = open(if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 })?;
-    if !plan.sources.is_empty()
-        && let Some(source) = plan.sources.get(connection % plan.sources.len())
-    {
+    let stream = open(family(address), SocketType::STREAM)?;
+    if let Some(source) = source(plan, connection) {
         leave_the_port_to_connect(&stream)?;
         rustix::net::bind(&stream, source)?;
     }
@@ -40,6 +40,37 @@ fn start_tcp(plan: &Plan, address: &SocketAddr, connection: usize) -> io::Result
     }
 }
 
+/// A UDP socket is connected at once. Then it receives from the server only, and the system reports that nobody listens.
+fn start_udp(plan: &Plan, address: &SocketAddr, connection: usize) -> io::Result<OwnedFd> {
+    /// More than any datagram, which is more than macOS and the BSDs let a socket send by default.
+    const SENDING: usize = 128 * 1024;
+    /// Most answers of a burst, and if the system does not allow that, at least the longest datagram.
+    const RECEIVING: [usize; 2] = [4 << 20, SENDING];
+
+    let socket = open(family(address), SocketType::DGRAM)?;
+    if let Some(source) = source(plan, connection) {
+        rustix::net::bind(&socket, source)?;
+    }
+    if sockopt::socket_send_buffer_size(&socket)? < SENDING {
+        let _ = sockopt::set_socket_send_buffer_size(&socket, SENDING);
+    }
+    let _ = RECEIVING.iter().try_for_each(|size| match sockopt::set_socket_recv_buffer_size(&socket, *size) {
+        Ok(()) => ControlFlow::Break(()),
+        Err(_) => ControlFlow::Continue(()),
+    });
+    connect(&socket, address)?;
+    Ok(socket)
+}
+
+fn family(address: &SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
+}
+
+/// The address to connect from, unless the system is to choose it.
+fn source(plan: &Plan, connection: usize) -> Option<&SocketAddr> {
+    plan.sources.get(connection.checked_rem(plan.sources.len())?)
+}
+
 /// A Unix socket is connected at once or not at all.
 fn start_unix(address: &UnixAddress) -> io::Result<OwnedFd> {
     let address = match (address.as_pathname(), abstract_name(address)) {
@@ -48,7 +79,7 @@ fn start_unix(address: &UnixAddress) -> io::Result<OwnedFd> {
         (None, Some(name)) => SocketAddrUnix::new_abstract_name(name)?,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    let stream = open(AddressFamily::UNIX)?;
+    let stream = open(AddressFamily::UNIX, SocketType::STREAM)?;
     connect(&stream, &address)?;
     Ok(stream)
 }
@@ -107,15 +138,15 @@ pub(crate) fn close(stream: OwnedFd, how: Close) {
 }
 
 #[cfg(not(target_vendor = "apple"))]
-fn open(family: AddressFamily) -> io::Result<OwnedFd> {
+fn open(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
     use rustix::net::SocketFlags;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
+    Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
 }
 
 /// macOS has no flags on socket(2).
 #[cfg(target_vendor = "apple")]
-fn open(family: AddressFamily) -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+fn open(family: AddressFamily, kind: SocketType) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket(family, kind, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     sockopt::set_socket_nosigpipe(&socket, true)?;
@@ -134,6 +165,30 @@ fn leave_the_port_to_connect(_: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// How many datagrams a UDP socket had no room for, if the system counts them.
+#[cfg(target_os = "linux")]
+pub(crate) fn overflowed(socket: &OwnedFd) -> Option<u64> {
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+
+    sockopt_impl!(
+        /// Numbers about a socket's memory (`SK_MEMINFO_VARS` in include/uapi/linux/sock_diag.h).
+        MemoryInfo,
+        GetOnly,
+        libc::SOL_SOCKET,
+        libc::SO_MEMINFO,
+        [u32; 9]
+    );
+    /// The place of the drops among them, `SK_MEMINFO_DROPS`.
+    const DROPS: usize = 8;
+
+    nix::sys::socket::getsockopt(socket, MemoryInfo).ok()?.get(DROPS).map(|drops| u64::from(*drops))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn overflowed(_: &OwnedFd) -> Option<u64> {
+    None
+}
+
 /// Checks that `source` is an address of this machine, as [`start`] needs it to be.
 pub(crate) fn usable(mut source: SocketAddr) -> io::Result<()> {
     source.set_port(0);
@@ -145,5 +200,27 @@ pub(crate) fn host(address: &SocketAddr) -> String {
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         address => address.ip().to_string(),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn datagrams_without_room_are_counted() -> io::Result<()> {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let socket = start(&Plan::new(Target::Udp(server.local_addr()?)), &Target::Udp(server.local_addr()?), 0)?;
+        let client = SocketAddr::try_from(getsockname(&socket)?)?;
+        server.send_to(b"one", client)?;
+        assert_eq!(overflowed(&socket), Some(0));
+        // More than the socket asks for, and Linux gives twice that at most.
+        for _ in 0..2000 {
+            server.send_to(&[0; 10_000], client)?;
+        }
+        assert!(overflowed(&socket) > Some(0));
+        Ok(())
     }
 }

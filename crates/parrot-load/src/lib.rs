@@ -38,12 +38,19 @@
 //!
 //! An answer is back when it has been read and checked. While the load generator is busy with other answers, it waits
 //! in the socket, and its time goes on. [`Mark::ClientBound`] warns of that.
+//!
+//! # Datagrams
+//!
+//! A load on a [`Target::Udp`] sends datagrams, each with a number. Those that are lost, late, doubled or overtaken are
+//! told apart, and [`Report::datagrams`] has their counts. They are no failures, but a datagram that is not as it was sent
+//! is one. UDP has no connections, so a datagram is sent before the load, to learn whether anybody answers.
 
 mod advice;
 mod capacity;
 mod clock;
 mod connection;
 mod course;
+mod datagrams;
 mod dial;
 mod error;
 mod failure;
@@ -69,7 +76,7 @@ pub use failure::Failures;
 pub use latency::{Latencies, Latency};
 pub use plan::{Close, Impossible, Length, Pace, Plan};
 pub use proxy::ProxyVersion;
-pub use report::{Client, Connecting, Load, Mark, Report};
+pub use report::{Client, Connecting, Datagrams, Load, Mark, Report};
 pub use run::run;
 pub use target::Target;
 pub use watch::{Sample, Stop, Watch};

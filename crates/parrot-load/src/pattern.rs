@@ -73,6 +73,11 @@ impl Position {
         Position(((connection % PERIOD) * STRIDE % PERIOD) as u32)
     }
 
+    /// Where datagram `number` of socket number `socket` begins. The next one begins one byte later.
+    pub(crate) fn of_datagram(socket: usize, number: u64) -> Position {
+        Position::start_of(socket).after((number % PERIOD as u64) as usize)
+    }
+
     /// The place `bytes` further on.
     pub(crate) fn after(self, bytes: usize) -> Position {
         Position(((self.0 as usize + bytes) % PERIOD) as u32)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::datagrams::LEAST;
 use crate::proxy::ProxyVersion;
 use crate::target::Target;
 
@@ -12,13 +13,15 @@ use crate::target::Target;
 pub struct Plan {
     /// The addresses of the server. All connections go to the first that takes one.
     pub targets: Vec<Target>,
-    /// Connections that send messages.
+    /// Connections that send messages. With UDP these are sockets.
     pub connections: usize,
     /// Further connections that send nothing and are expected to stay open.
     pub idle: usize,
-    /// Bytes in a message.
+    /// Bytes in a message. A datagram has at least 12, for its number and bytes to check it by, and no more than fit into
+    /// a packet, 65,507 with IPv4 and 65,527 with IPv6.
     pub size: usize,
-    /// Messages a connection may have under way at once.
+    /// Messages a connection may have under way at once. An open loop over UDP sends what is due, however many are under
+    /// way.
     pub pipeline: usize,
     /// Threads that share the connections.
     pub threads: usize,
@@ -30,8 +33,11 @@ pub struct Plan {
     pub warmup: Duration,
     /// How long to measure.
     pub length: Length,
-    /// How long an answer, or opening a connection, may take before it counts as failed.
+    /// How long an answer, or opening a connection, may take before it counts as failed. A load over UDP has
+    /// [`datagram_timeout`](Plan::datagram_timeout) instead.
     pub timeout: Duration,
+    /// How long the answer to a datagram may take before the datagram counts as lost.
+    pub datagram_timeout: Duration,
     /// Local addresses to connect from, in rotation, with port 0 for any port. If empty, the system chooses.
     pub sources: Vec<SocketAddr>,
     /// Whether small messages are sent at once over TCP (`TCP_NODELAY`).
@@ -100,12 +106,19 @@ impl Plan {
             warmup: WARMUP,
             length: Length::Time(Duration::from_secs(10)),
             timeout: Duration::from_secs(10),
+            datagram_timeout: Duration::from_secs(1),
             sources: Vec::new(),
             no_delay: true,
             proxy: None,
             skip_greeting: false,
             interval: None,
         }
+    }
+
+    /// Whether the load consists of datagrams. Otherwise it goes through streams.
+    #[must_use]
+    pub fn is_udp(&self) -> bool {
+        self.targets.iter().any(Target::is_udp)
     }
 
     /// Connections that are to stay open for all of the run.
@@ -162,6 +175,38 @@ impl Plan {
         } else if self.interval == Some(Duration::ZERO) {
             "an interval of 0 would print without end: use one such as 1s"
         } else {
+            return self.check_datagrams();
+        };
+        Err(Impossible(wrong))
+    }
+
+    /// Checks what holds for UDP only.
+    fn check_datagrams(&self) -> Result<(), Impossible> {
+        if !self.is_udp() {
+            return Ok(());
+        }
+        let longest =
+            if self.targets.iter().filter_map(Target::ip).any(|address| address.is_ipv4()) { 65_507 } else { 65_527 };
+        let rate = if let Pace::Rate(rate) = self.pace { rate } else { 0.0 };
+        let wrong = if !self.targets.iter().all(Target::is_udp) {
+            "a load goes to streams or to UDP, and not to both"
+        } else if self.size < LEAST {
+            "a datagram needs at least 12 bytes, for its number and bytes to check it by"
+        } else if self.size > longest {
+            "a datagram has at most 65,507 bytes with IPv4, and 65,527 with IPv6"
+        } else if self.reconnect.is_some() {
+            "UDP has no connections, so there is none to open for each message"
+        } else if self.idle > 0 {
+            "UDP has no connections, so a server does not see idle ones"
+        } else if self.proxy.is_some() || self.skip_greeting {
+            "UDP has no connections, so nothing comes first on them, neither a PROXY header nor a greeting"
+        } else if !self.no_delay {
+            "only TCP collects small messages"
+        } else if self.datagram_timeout.is_zero() {
+            "a timeout of 0 would lose every datagram"
+        } else if rate * self.datagram_timeout.as_secs_f64() > MOST as f64 {
+            "more than 134 million datagrams under way at once: use a shorter timeout or a lower rate"
+        } else {
             return Ok(());
         };
         Err(Impossible(wrong))
@@ -212,6 +257,15 @@ mod tests {
             refused(|plan| (plan.targets, plan.sources) = (vec![unix.clone().into()], vec![source])).contains("Unix")
         );
         assert!(refused(|plan| (plan.targets, plan.no_delay) = (vec![unix.into()], false)).contains("only TCP"));
+        let udp = || vec![Target::Udp(SocketAddr::from(([127, 0, 0, 1], 1512)))];
+        assert!(refused(|plan| (plan.targets, plan.size) = (udp(), 11)).contains("at least 12"));
+        assert!(refused(|plan| (plan.targets, plan.size) = (udp(), 65_508)).contains("at most 65,507"));
+        assert!(refused(|plan| (plan.targets, plan.idle) = (udp(), 1)).contains("idle"));
+        assert!(refused(|plan| (plan.targets, plan.skip_greeting) = (udp(), true)).contains("greeting"));
+        assert!(
+            refused(|plan| (plan.targets, plan.reconnect) = (udp(), Some(Close::Reset))).contains("for each message")
+        );
+        assert!(refused(|plan| plan.targets.extend(udp())).contains("not to both"));
         assert!(
             refused(|plan| (plan.reconnect, plan.pipeline) = (Some(Close::Reset), 2)).contains("nothing to pipeline")
         );

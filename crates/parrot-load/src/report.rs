@@ -17,7 +17,7 @@ use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
 use crate::plan::{Close, Length, Pace, Plan};
 use crate::proxy::ProxyVersion;
-use crate::tally::Tally;
+use crate::tally::{self, Tally};
 use crate::target::Target;
 use crate::targets::Targets;
 
@@ -52,6 +52,8 @@ pub struct Report {
     pub lateness: Option<Latency>,
     /// Open loop: messages never sent, because their connection had failed or the timetable was too fast to be kept.
     pub unsent: u64,
+    /// What became of the datagrams, if the load consisted of them.
+    pub datagrams: Option<Datagrams>,
     /// Failures of the whole run, by kind.
     pub failures: Failures,
     /// CPU time of the load generator itself.
@@ -77,14 +79,16 @@ pub struct Report {
 /// The plan that was run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Load {
-    /// The address of the server, the one that took connections if there were several. A Unix socket's begins with
-    /// `unix:`.
+    /// The address of the server, the one that took connections if there were several. It begins with `udp:` or `unix:`
+    /// if it is not one of TCP.
     pub target: String,
+    /// `tcp`, `udp` or `unix`.
+    pub protocol: &'static str,
     /// `closed loop` or `open loop`.
     pub pace: &'static str,
     /// Messages a second asked for, in an open loop.
     pub rate: Option<f64>,
-    /// Connections that sent.
+    /// Connections that sent. With UDP these were sockets.
     pub connections: usize,
     /// Connections that only stayed open.
     pub idle: usize,
@@ -110,8 +114,29 @@ pub struct Load {
     pub duration: Option<f64>,
     /// Messages that the window was for, unless it was to last for a time.
     pub requests: Option<u64>,
-    /// Seconds that an answer, or opening a connection, was allowed to take.
+    /// Seconds that an answer, or opening a connection, was allowed to take. With UDP it is the time after which a
+    /// datagram counted as lost.
     pub timeout: f64,
+}
+
+/// What became of the datagrams of a load over UDP. Answers with wrong bytes are [`Failures`].
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Datagrams {
+    /// Datagrams that were sent in the window (closed loop) or due in it (open loop).
+    pub sent: u64,
+    /// Those of them that no answer came to within the timeout.
+    pub lost: u64,
+    /// The same in percent, 0 if none was sent.
+    pub lost_percent: f64,
+    /// Answers that came after the timeout. Their datagrams are lost nevertheless.
+    pub late: u64,
+    /// Further answers to datagrams that had one.
+    pub duplicates: u64,
+    /// Answers that came after the answer to a later datagram of their socket.
+    pub reordered: u64,
+    /// Answers that were lost because the load generator's sockets had no room for them, in the whole run. Only Linux
+    /// counts them.
+    pub overflowed: Option<u64>,
 }
 
 /// How connecting went.
@@ -124,7 +149,7 @@ pub struct Connecting {
     pub open: usize,
     /// Seconds that connecting took.
     pub elapsed: f64,
-    /// How long each connection took to open.
+    /// How long each connection took to open. With UDP, how long the first answer took.
     pub latency: Latency,
     /// Greetings that were skipped, one for each connection that was opened.
     pub greetings: u64,
@@ -167,6 +192,7 @@ impl Report {
             all.lateness.add(&tally.lateness);
             all.connecting.add(&tally.connecting);
             all.greetings += tally.greetings;
+            all.datagrams.add(&tally.datagrams);
             all.cut = all.cut.max(tally.cut);
             all.between += tally.between;
             all.stopped |= tally.stopped;
@@ -207,6 +233,7 @@ impl Report {
             service,
             lateness: open_loop.then(|| all.lateness.summary()),
             unsent: all.unsent,
+            datagrams: plan.is_udp().then(|| Datagrams::of(&all.datagrams)),
             failures: all.failures,
             client: Client {
                 cpu: all.used.cpu.map(|cpu| cpu.as_secs_f64()),
@@ -238,6 +265,7 @@ impl Load {
         };
         Load {
             target: target.to_string(),
+            protocol: target.protocol(),
             pace,
             rate,
             connections: plan.connections,
@@ -265,7 +293,15 @@ impl Load {
                 Length::Time(_) => None,
                 Length::Messages(messages) => Some(messages),
             },
-            timeout: plan.timeout.as_secs_f64(),
+            timeout: if plan.is_udp() { plan.datagram_timeout } else { plan.timeout }.as_secs_f64(),
         }
+    }
+}
+
+impl Datagrams {
+    fn of(counts: &tally::Datagrams) -> Datagrams {
+        let tally::Datagrams { sent, lost, late, duplicates, reordered, overflowed } = *counts;
+        let lost_percent = if sent > 0 { 100.0 * lost as f64 / sent as f64 } else { 0.0 };
+        Datagrams { sent, lost, lost_percent, late, duplicates, reordered, overflowed }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::advice;
 use crate::capacity;
+use crate::datagrams::DatagramWorker;
 use crate::error::Error;
 use crate::plan::{Plan, nanoseconds};
 use crate::report::Report;
@@ -79,6 +80,11 @@ impl Drop for Done<'_> {
 /// One thread's part in the run; `None` if the run ended before it began to send.
 fn work(shared: &Shared<'_>, number: usize, begin: &mpsc::Receiver<u64>) -> io::Result<Option<Tally>> {
     let _done = Done(shared);
+    if shared.plan.is_udp() {
+        let mut worker = DatagramWorker::new(shared, number)?;
+        shared.notify(Notice::Connected(worker.connect()?));
+        return begin.recv().ok().map(|start| worker.run(start)).transpose();
+    }
     let mut worker = Worker::new(shared, number)?;
     shared.notify(Notice::Connected(worker.connect()?));
     begin.recv().ok().map(|start| worker.run(start)).transpose()
@@ -149,6 +155,7 @@ impl Conductor<'_> {
             let Ok(mut live) = live.lock() else { continue };
             all.latencies.add(&live.latencies);
             all.failures += live.failures;
+            all.lost += live.lost;
             live.latencies.clear();
         }
         self.watch.interval(&Sample {
@@ -157,6 +164,7 @@ impl Conductor<'_> {
             messages_per_second: all.latencies.count() as f64 / Duration::from_nanos(since.max(1)).as_secs_f64(),
             latency: all.latencies.summary(),
             failures: all.failures,
+            lost: all.lost,
         });
     }
 }

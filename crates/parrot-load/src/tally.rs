@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) failures: Failures,
     /// How long each connection took to open.
     pub(crate) connecting: Latencies,
+    /// What became of the datagrams of the window.
+    pub(crate) datagrams: Datagrams,
     /// Greetings that were skipped.
     pub(crate) greetings: u64,
     /// The window, in nanoseconds since the run began. `closed` is `None` if the run was stopped before it opened.
@@ -35,12 +37,27 @@ pub(crate) struct Tally {
     /// The longest time, in nanoseconds, that a message had been under way when the window closed, of those that were
     /// begun in the window and answered after it.
     pub(crate) cut: u64,
-    /// Nanoseconds of the window that were spent closing connections after their one message.
+    /// Nanoseconds of the window that were spent closing connections after their one message, or waiting for datagrams
+    /// that were lost.
     pub(crate) between: u64,
     /// The thread's account of the window.
     pub(crate) used: Account,
     /// Connections still open when the window closed, of those that were to stay open.
     pub(crate) open: usize,
+}
+
+impl Datagrams {
+    /// Adds another thread's counts to these.
+    pub(crate) fn add(&mut self, other: &Datagrams) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.duplicates += other.duplicates;
+        self.reordered += other.reordered;
+        if let Some(overflowed) = other.overflowed {
+            *self.overflowed.get_or_insert_default() += overflowed;
+        }
+    }
 }
 
 impl Tally {
@@ -51,9 +68,25 @@ impl Tally {
     }
 }
 
+/// What became of datagrams.
+#[derive(Debug, Default)]
+pub(crate) struct Datagrams {
+    /// Those that were sent in the window (closed loop) or due in it (open loop), and those of them that were lost.
+    pub(crate) sent: u64,
+    pub(crate) lost: u64,
+    /// Answers since the window opened that came after their timeout, again, or after that to a later datagram.
+    pub(crate) late: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) reordered: u64,
+    /// Answers for which this machine's sockets had no room, in the whole run. `None` if the system does not count them.
+    pub(crate) overflowed: Option<u64>,
+}
+
 /// A thread's figures for the current interval. The reader clears the latencies.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) latencies: Latencies,
     pub(crate) failures: u64,
+    /// Datagrams lost so far.
+    pub(crate) lost: u64,
 }

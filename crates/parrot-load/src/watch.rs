@@ -50,4 +50,6 @@ pub struct Sample {
     pub latency: Latency,
     /// Failures since the run began.
     pub failures: u64,
+    /// Datagrams lost since the window opened.
+    pub lost: u64,
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use parrot_testkit::program::{Ended, run, unread_pipe};
-use parrot_testkit::scripted::{echo, reply, reporting, serve};
+use parrot_testkit::scripted::{echo, reply, reporting, serve, serve_datagrams};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The port of an echo server that runs as long as the test.
@@ -45,6 +45,7 @@ fn the_json_report_contains_the_plan() {
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     let load = &report["load"];
     assert_eq!(load["requests"], 10);
+    assert_eq!((&load["protocol"], &report["datagrams"]), (&"tcp".into(), &serde_json::Value::Null));
     assert_eq!((&load["duration"], &load["no_delay"]), (&serde_json::Value::Null, &false.into()));
     assert_eq!((load["timeout"].as_f64(), load["warmup"].as_f64()), (Some(7.0), Some(0.0)));
     assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
@@ -117,6 +118,17 @@ fn wrong_values_are_met_with_the_right_form() {
         (&["unix:"], "the path is missing"),
         (&["unix:parrot.sock", "--source", "127.0.0.1"], "has no source address"),
         (&["unix:parrot.sock", "--delay"], "only TCP"),
+        (&["-u", "tcp:7"], "--udp contradicts"),
+        (&["-u", "unix:parrot.sock"], "--udp contradicts"),
+        (&["udp:"], "udp:HOST:PORT"),
+        (&["udp:*:7"], "a client needs one of its addresses"),
+        (&["udp:7", "--size", "11"], "at least 12 bytes"),
+        (&["udp:7", "--size", "64KiB"], "at most 65,507 bytes"),
+        (&["udp:7", "--idle", "1"], "idle"),
+        (&["udp:7", "-k", "false"], "no connections"),
+        (&["udp:7", "--proxy-protocol", "v2"], "neither a PROXY header"),
+        (&["udp:7", "--datagram-timeout", "0s"], "would lose every datagram"),
+        (&["--max-loss", "101"], "a share from 0 to 100"),
         (&["--proxy-protocol", "3"], "v1, v2"),
         (&["1512:"], "a port from 1 to 65535"),
         (&["::1:1512"], "brackets"),
@@ -206,6 +218,36 @@ fn latencies_are_kept_if_a_run_measures_none() {
     fs::write(file, "the latencies of yesterday").unwrap();
     assert_eq!(load(&[&slow_server(), "-d", "500ms", "--hdr", file]).code, Some(1));
     assert_eq!(fs::read_to_string(file).unwrap(), "the latencies of yesterday");
+}
+
+#[test]
+fn losses_fail_a_run_only_if_they_are_more_than_allowed() {
+    let server = serve_datagrams(|number, datagram| match number {
+        7 => Vec::new(),
+        _ => vec![datagram.to_vec()],
+    });
+    let arguments = ["-u", &server.to_string(), "-n", "100", "--datagram-timeout", "100ms", "--json"];
+    for (more, lost, code) in [(&["--max-loss", "1%"][..], 1, 0), (&["--max-loss", "0"], 0, 0)] {
+        let Ended { code: ended, stdout, stderr } = load(&[&arguments[..], more].concat());
+        assert_eq!(ended, Some(code), "{stderr}{stdout}");
+        let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        let datagrams = &report["datagrams"];
+        assert_eq!((&datagrams["sent"], &datagrams["lost"]), (&100.into(), &lost.into()), "{report}");
+        assert_eq!(datagrams["lost_percent"].as_f64(), Some(f64::from(lost)), "{report}");
+        assert_eq!((&report["load"]["protocol"], report["load"]["timeout"].as_f64()), (&"udp".into(), Some(0.1)));
+    }
+    let lossy = serve_datagrams(|number, datagram| match number {
+        7 => Vec::new(),
+        _ => vec![datagram.to_vec()],
+    });
+    let arguments = ["-u", &lossy.to_string(), "-n", "100", "--datagram-timeout", "100ms", "--max-loss", "0.9"];
+    let Ended { code, stdout, stderr } = load(&arguments);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(
+        stdout.contains("datagrams   100 sent, 1 lost (1.000 %)") && stdout.contains("failures    none"),
+        "{stdout}"
+    );
+    assert!(stderr.contains("2 sockets open"), "{stderr}");
 }
 
 #[test]

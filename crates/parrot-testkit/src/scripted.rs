@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests")]
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -55,4 +55,28 @@ pub fn reporting() -> (SocketAddr, Receiver<()>) {
         })
     });
     (address, receives)
+}
+
+/// A UDP server on a free port of the IPv4 loopback address. It answers each datagram with what `answers` makes of it,
+/// which gets it with the number of datagrams before it.
+pub fn serve_datagrams(answers: impl FnMut(u64, &[u8]) -> Vec<Vec<u8>> + Send + 'static) -> SocketAddr {
+    serve_datagrams_at(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), answers)
+}
+
+/// The same at this socket.
+pub fn serve_datagrams_at(
+    socket: UdpSocket,
+    mut answers: impl FnMut(u64, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
+) -> SocketAddr {
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut space = vec![0; 65_536];
+        for number in 0.. {
+            let Ok((length, peer)) = socket.recv_from(&mut space) else { continue };
+            for answer in answers(number, &space[..length]) {
+                let _ = socket.send_to(&answer, peer); // the client may be gone
+            }
+        }
+    });
+    address
 }

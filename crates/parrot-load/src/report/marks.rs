@@ -22,8 +22,8 @@ const LATE: f64 = 1000.0;
 pub enum Mark {
     /// No message of the window came back, so there are no figures.
     NothingMeasured,
-    /// The load generator was the limit. It had no time left, was kept from running, or (open loop) sent messages late.
-    /// The server may be capable of more.
+    /// The load generator was the limit. It had no time left, was kept from running, sent messages late (open loop), or
+    /// had no room for answers (UDP). The server may be capable of more.
     ClientBound,
     /// Throughput and mean latency do not fit the concurrency of the plan, so some connections waited in vain.
     Contradiction,
@@ -67,7 +67,7 @@ impl Report {
         let lost = plan.kept().saturating_sub(self.connecting.open);
         match plan.pace {
             Pace::Closed => {
-                if busy(self.client.busiest, self.client.waited) >= BUSY {
+                if busy(self.client.busiest, self.client.waited) >= BUSY || self.has_overflowed() {
                     marks.push(Mark::ClientBound);
                 }
                 // Threads that share a number of messages do not end at the same time.
@@ -81,13 +81,14 @@ impl Report {
                 }
             }
             Pace::Rate(rate) => {
-                if self.lateness.is_some_and(|lateness| lateness.p99 > Some(LATE)) {
+                if self.is_late() || self.has_overflowed() {
                     marks.push(Mark::ClientBound);
                 }
                 if self.messages_per_second < rate * KEPT {
                     marks.push(Mark::RateNotReached);
                 }
-                if self.concurrency > Some(asked * (1.0 + TOLERANCE + self.ends())) {
+                // Datagrams do not wait for others, so any number of them may be under way.
+                if self.concurrency > Some(asked * (1.0 + TOLERANCE + self.ends())) && !plan.is_udp() {
                     marks.push(Mark::Contradiction);
                 }
             }
@@ -99,6 +100,16 @@ impl Report {
             marks.push(Mark::StoppedEarly);
         }
         marks
+    }
+
+    /// Open loop: whether the load generator sent too many messages late.
+    fn is_late(&self) -> bool {
+        self.lateness.is_some_and(|lateness| lateness.p99 > Some(LATE))
+    }
+
+    /// Whether answers were lost because the load generator had no room for them.
+    fn has_overflowed(&self) -> bool {
+        self.datagrams.is_some_and(|datagrams| datagrams.overflowed > Some(0))
     }
 
     /// The least number of messages under way in a closed loop. Connections that failed are left out, because their
@@ -120,20 +131,25 @@ impl Report {
     /// way. At either end this lasts no longer than the longest answer took or was under way. A message that was under
     /// way during the whole window does not count here, because its connection did wait in vain.
     fn ends(&self) -> f64 {
-        let longest = self.service.unwrap_or(self.latency).max.map_or(self.cut, |max| self.cut.max(max / 1e6));
+        let answered = self.service.unwrap_or(self.latency).max.map_or(self.cut, |max| self.cut.max(max / 1e6));
+        let lost = if self.datagrams.is_some_and(|datagrams| datagrams.lost > 0) { self.load.timeout } else { 0.0 };
+        let longest = answered.max(lost);
         if self.window > 0.0 { 2.0 * longest / self.window } else { f64::INFINITY }
     }
 
     /// A mark in words, with its cause if it can have several.
     pub(super) fn note(&self, mark: Mark) -> String {
-        let cause = match (mark, self.lateness, self.client.busiest) {
-            (Mark::ClientBound, Some(_), _) => {
+        let cause = match mark {
+            Mark::ClientBound if self.has_overflowed() => {
+                "the load generator had no room for answers, so some of the losses are its own"
+            }
+            Mark::ClientBound if self.lateness.is_some() => {
                 "the load generator sent messages late, so the latencies are its own as well as the server's"
             }
-            (Mark::ClientBound, None, Some(busiest)) if busiest >= BUSY => {
+            Mark::ClientBound if self.client.busiest >= Some(BUSY) => {
                 "the load generator had no time left, so the server may be capable of more"
             }
-            (Mark::ClientBound, None, _) => {
+            Mark::ClientBound => {
                 "other programs kept the load generator from running, so the server may be capable of more"
             }
             _ => return mark.to_string(),

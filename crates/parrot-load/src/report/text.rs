@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Load, Report};
+use super::{Datagrams, Load, Report};
 use crate::latency::Latency;
 use crate::plan::WARMUP;
 use crate::units::{microseconds, thousands};
@@ -12,7 +12,8 @@ impl fmt::Display for Load {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Load { pace, target, .. } = self;
         let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
-        write!(formatter, "{pace}: {connections} connections x {size} bytes to {target}")?;
+        let what = if self.protocol == "udp" { "sockets" } else { "connections" };
+        write!(formatter, "{pace}: {connections} {what} x {size} bytes to {target}")?;
         if let Some(close) = self.reconnect {
             let ended = if close == "reset" { "closed by a reset" } else { "closed in the orderly way" };
             write!(formatter, ", a new one for each message, {ended}")?;
@@ -58,11 +59,12 @@ impl fmt::Display for Report {
         if let Some(rate) = load.rate {
             writeln!(formatter, "  asked for   {} messages/s", few(rate))?;
         }
+        let udp = self.datagrams.is_some();
         let rows = [
             ("latency", Some(latency)),
             ("from send", self.service.as_ref()),
             ("own delay", self.lateness.as_ref()),
-            ("connecting", Some(&connecting.latency)),
+            (if udp { "probing" } else { "connecting" }, Some(&connecting.latency)),
         ];
         writeln!(formatter, "  {:<10}{HEADINGS}", "")?;
         for (name, times) in rows {
@@ -75,7 +77,8 @@ impl fmt::Display for Report {
         }
         if load.reconnect.is_none() || load.idle > 0 {
             let [opened, open] = [connecting.opened, connecting.open].map(|count| thousands(count as f64));
-            write!(formatter, "  connections {opened} open after {:.3} s", connecting.elapsed)?;
+            let what = if udp { "sockets" } else { "connections" };
+            write!(formatter, "  {what:<11} {opened} open after {:.3} s", connecting.elapsed)?;
             if open != opened {
                 write!(formatter, ", {open} at the end")?;
             }
@@ -91,6 +94,9 @@ impl fmt::Display for Report {
             }
             writeln!(formatter)?;
         }
+        if let Some(datagrams) = &self.datagrams {
+            writeln!(formatter, "  datagrams   {datagrams}")?;
+        }
         if self.unsent > 0 {
             writeln!(formatter, "  never sent  {}", thousands(self.unsent as f64))?;
         }
@@ -105,6 +111,28 @@ impl fmt::Display for Report {
             write!(formatter, "\n  note        {}", self.note(*mark))?;
         }
         Ok(())
+    }
+}
+
+/// How many were sent and lost, and what else happened to some of them.
+impl fmt::Display for Datagrams {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [sent, lost] = [self.sent, self.lost].map(|count| thousands(count as f64));
+        let percent = match self.lost_percent {
+            little if little > 0.0 && little < 0.001 => "less than 0.001".to_owned(),
+            percent => format!("{percent:.3}"),
+        };
+        write!(formatter, "{sent} sent, {lost} lost ({percent} %)")?;
+        let others = [
+            (self.late, "late"),
+            (self.duplicates, "duplicates"),
+            (self.reordered, "out of order"),
+            (self.overflowed.unwrap_or(0), "dropped here"),
+        ];
+        let others: Vec<String> = (others.iter().filter(|(count, _)| *count > 0))
+            .map(|(count, kind)| format!("{} {kind}", thousands(*count as f64)))
+            .collect();
+        if others.is_empty() { Ok(()) } else { write!(formatter, "\n  answers     {}", others.join(", ")) }
     }
 }
 

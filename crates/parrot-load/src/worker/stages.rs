@@ -46,16 +46,16 @@ impl Worker<'_> {
     fn end_drain(&mut self, now: u64) -> io::Result<()> {
         let owed = self.course.has_more() || self.connections.iter().any(|one| one.owed > 0);
         // A stopped run does not wait for messages under way, and does not count them as failed.
-        let too_long = self.course.has_drained_for(now, self.plan.timeout);
-        if too_long && !self.shared.stopped() {
+        let (too_long, stopped) = (self.course.has_drained_for(now, self.plan.timeout), self.shared.stopped());
+        if too_long && !stopped {
             for index in 0..self.sending {
                 if self.connections.get(index).is_some_and(|one| one.under_way() > 0 || one.owed > 0) {
                     self.fail(index, Failure::Timeout)?;
                 }
             }
-            self.course.tally.unsent += self.course.left_over();
+            self.course.tally.unsent += self.course.give_up_rest();
         }
-        if too_long || (self.course.under_way == 0 && !owed) {
+        if too_long || stopped || (self.course.under_way == 0 && !owed) {
             self.course.stage = Stage::Done;
         }
         Ok(())

@@ -17,14 +17,17 @@ use crate::target::{Server, server};
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, args_override_self = true, allow_negative_numbers = true)]
 pub(crate) struct Arguments {
-    /// The server: a port on this machine, HOST:PORT, where HOST is a name or an address ([::1], [fe80::1%eth0]), or
-    /// unix:PATH
+    /// The server: PORT on this machine, HOST:PORT or udp:HOST:PORT, where HOST is a name or an address ([::1],
+    /// [fe80::1%eth0]), or unix:PATH
     #[arg(value_name = "ADDR", default_value = "1512", value_parser = server)]
     server: Server,
+    /// Send datagrams, to a port of UDP
+    #[arg(short, long)]
+    udp: bool,
     /// Connections that send
     #[arg(short, long, value_name = "N", default_value_t = 50, value_parser = count::<usize>(1))]
     connections: usize,
-    /// Measure until N messages have been answered, instead of for a duration
+    /// Measure until N messages have been answered (or datagrams lost), instead of for a duration
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = count::<u64>(1))]
     requests: Option<u64>,
     /// Measure for this long
@@ -34,7 +37,7 @@ pub(crate) struct Arguments {
     /// Send for this long before measuring
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
     warmup: Duration,
-    /// Bytes in a message (12, 64KiB, 1MiB)
+    /// Bytes in a message (12, 64KiB, 1MiB). UDP takes from 12 to 65507
     #[arg(short, long, value_name = "SIZE", default_value = "12", value_parser = size)]
     size: usize,
     /// Messages under way at once on a connection
@@ -61,6 +64,9 @@ pub(crate) struct Arguments {
     /// How long an answer, or opening a connection, may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, allow_hyphen_values = true)]
     timeout: Duration,
+    /// UDP: how long the answer to a datagram may take before the datagram counts as lost
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
+    datagram_timeout: Duration,
     /// Let the system collect small messages before it sends them (leaves TCP_NODELAY off)
     #[arg(long)]
     delay: bool,
@@ -73,6 +79,9 @@ pub(crate) struct Arguments {
     /// Failures and unsent messages that are allowed before the exit code becomes 1
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count::<u64>(0))]
     pub(crate) max_errors: u64,
+    /// UDP: the share of datagrams, in percent, that may be lost before the exit code becomes 1
+    #[arg(long, value_name = "PERCENT", default_value = "100", value_parser = percent)]
+    pub(crate) max_loss: f64,
     /// Print a line on standard error this often [default: 1s without a terminal, unless --quiet or --json]
     #[arg(short, long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) interval: Option<Duration>,
@@ -100,6 +109,20 @@ enum Proxy {
 }
 
 impl Arguments {
+    /// Checks that the arguments do not contradict each other.
+    ///
+    /// # Errors
+    ///
+    /// The contradiction, which is wrong usage.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let contradicts = self.udp && !self.server.may_be_udp();
+        if contradicts {
+            Err("--udp contradicts the server's tcp: or unix:, so leave out one of the two")
+        } else {
+            Ok(())
+        }
+    }
+
     /// The plan that the arguments describe. Whether it is possible remains to be checked.
     ///
     /// # Errors
@@ -108,7 +131,7 @@ impl Arguments {
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         let sources: Vec<SocketAddr> =
             self.source.iter().map(|source| source.at(0)).collect::<Result<_, NoInterface>>()?;
-        let targets = self.server.targets(&sources)?;
+        let targets = self.server.targets(self.udp, &sources)?;
         let close = match self.close {
             Ending::Finish => Close::Finish,
             Ending::Reset => Close::Reset,
@@ -126,6 +149,7 @@ impl Arguments {
             warmup: self.warmup,
             length: self.requests.map_or(Length::Time(self.duration), Length::Messages),
             timeout: self.timeout,
+            datagram_timeout: self.datagram_timeout,
             no_delay: !self.delay,
             proxy: self.proxy_protocol.map(|version| match version {
                 Proxy::V1 => ProxyVersion::V1,
@@ -142,6 +166,12 @@ fn rate(text: &str) -> Result<f64, &'static str> {
     let rate: Option<f64> = text.parse().ok();
     let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
     rate.ok_or("expected messages a second, a number above 0 such as 20000 or 0.5")
+}
+
+/// Reads a share in percent.
+fn percent(text: &str) -> Result<f64, &'static str> {
+    let percent: Option<f64> = text.strip_suffix('%').unwrap_or(text).trim_end().parse().ok();
+    percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or("expected a share from 0 to 100, such as 0.5")
 }
 
 #[cfg(test)]
@@ -163,6 +193,23 @@ mod tests {
     #[test]
     fn the_duration_is_known_as_oha_names_it() {
         assert_eq!(plan(&["-z", "30s"]).length, Length::Time(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn udp_is_asked_for_as_iperf3_does_or_by_the_server() {
+        for arguments in [&["-u", "7"][..], &["--udp", "udp:7"], &["udp:127.0.0.1:7"], &["udp:7"]] {
+            let plan = plan(arguments);
+            assert!(plan.is_udp() && plan.targets[0].to_string() == "udp:127.0.0.1:7", "{arguments:?}");
+        }
+        assert!(!plan(&["7"]).is_udp());
+    }
+
+    #[test]
+    fn shares_are_read_with_and_without_a_sign() {
+        assert_eq!([percent("0"), percent("0.5%"), percent("100 %")], [Ok(0.0), Ok(0.5), Ok(100.0)]);
+        for text in ["", "%", "-1", "101", "NaN", "few"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod arguments;
 mod screen;
 mod target;
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -22,10 +23,11 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // Like the errors that clap finds itself, with the usage and exit code 2.
+    let usage = |error: &dyn Display| Arguments::command().error(ErrorKind::ValueValidation, error).exit();
+    arguments.check().unwrap_or_else(|error| usage(&error));
     let ended = arguments.plan().and_then(|plan| {
-        // Like the errors that clap finds itself, with the usage and exit code 2.
-        let usage = |error| Arguments::command().error(ErrorKind::ValueValidation, error).exit();
-        plan.check().unwrap_or_else(usage);
+        plan.check().unwrap_or_else(|error| usage(&error));
         run(plan, &arguments)
     });
     match ended {
@@ -64,7 +66,8 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
         file.write_all(report.latencies.to_hgrm().as_bytes()).with_context(|| refused(path))?;
     }
     print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
-    let failed = report.failures.total() + report.unsent > arguments.max_errors;
+    let lost = report.datagrams.map_or(0.0, |datagrams| datagrams.lost_percent);
+    let failed = report.failures.total() + report.unsent > arguments.max_errors || lost > arguments.max_loss;
     Ok(match failed {
         true => ExitCode::FAILURE,
         false if report.marks.contains(&Mark::StoppedEarly) => ExitCode::from(INTERRUPTED),

@@ -21,6 +21,8 @@ pub(crate) struct Screen {
     lines: bool,
     warmup: Duration,
     length: Length,
+    /// Whether the load consists of datagrams, which may be lost.
+    udp: bool,
     /// Answers within the window so far.
     answered: u64,
 }
@@ -39,7 +41,7 @@ impl Screen {
             bar.tick(); // connecting may take a while, and nothing else draws the bar until it has ended
             bar
         });
-        Screen { bar, lines, warmup: plan.warmup, length: plan.length, answered: 0 }
+        Screen { bar, lines, warmup: plan.warmup, length: plan.length, udp: plan.is_udp(), answered: 0 }
     }
 
     /// How often the run is to report.
@@ -74,7 +76,8 @@ impl Watch for Screen {
     fn connected(&mut self, open: usize, took: Duration) {
         // If none opened, the error that follows says why.
         if open > 0 {
-            self.line(format_args!("{} connections open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
+            let what = if self.udp { "sockets" } else { "connections" };
+            self.line(format_args!("{} {what} open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
         }
     }
 
@@ -95,17 +98,18 @@ impl Watch for Screen {
         let rate = thousands(sample.messages_per_second);
         let times = [latency.p50, latency.p99, latency.max].map(|time| time.map_or("-".into(), microseconds));
         let [p50, p99, max] = times;
+        let lost = if self.udp { format!("lost {}  ", sample.lost) } else { String::new() };
         let came = |latencies: String| if latency.count == 0 { "nothing came back".into() } else { latencies };
         if let Some(bar) = &self.bar {
             bar.set_prefix(stage);
             bar.set_position((self.share(sample).min(1.0) * 1000.0) as u64);
             // Short enough for 80 columns. The template cuts off what does not fit.
             let latencies = came(format!("P50 {p50}  P99 {p99}"));
-            bar.set_message(format!("{rate}/s  {latencies}  failures {failures}"));
+            bar.set_message(format!("{rate}/s  {latencies}  {lost}failures {failures}"));
         }
         let latencies = came(format!("P50 {p50}  P99 {p99}  max {max}"));
         self.line(format_args!(
-            "{:7.1} s  {stage:9}  {rate:>9} messages/s  {latencies}  failures {failures}",
+            "{:7.1} s  {stage:9}  {rate:>9} messages/s  {latencies}  {lost}failures {failures}",
             sample.elapsed.as_secs_f64()
         ));
     }

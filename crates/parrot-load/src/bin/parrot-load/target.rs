@@ -7,13 +7,21 @@ use parrot_load::Target;
 use parrot_values::{Address, Endpoint, UnixPlace, endpoint};
 
 /// How a server is named.
-const FORM: &str = "expected PORT or HOST:PORT, such as 1512, localhost:1512 or [::1]:1512, or unix:PATH";
+const FORM: &str =
+    "expected PORT or HOST:PORT, such as 1512, localhost:1512 or [::1]:1512, or udp:HOST:PORT or unix:PATH";
 
 /// A server on the command line.
 #[derive(Debug, Clone)]
 pub(crate) enum Server {
-    Tcp(Host, u16),
+    /// A port, and its protocol if that was said.
+    Port(Host, u16, Option<Protocol>),
     Unix(UnixPlace),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
 }
 
 #[derive(Debug, Clone)]
@@ -22,7 +30,7 @@ pub(crate) enum Host {
     Name(String),
 }
 
-/// Reads `PORT` or `HOST:PORT`, with or without `tcp:` before it, or `unix:PATH`.
+/// Reads `PORT` or `HOST:PORT`, with or without `tcp:` or `udp:` before it, or `unix:PATH`.
 pub(crate) fn server(text: &str) -> Result<Server, String> {
     if text.starts_with("unix:")
         && let Endpoint::Unix(place) = endpoint(text)?
@@ -33,8 +41,13 @@ pub(crate) fn server(text: &str) -> Result<Server, String> {
         let named = rest.split('/').next().unwrap_or_default();
         return server(named).and(Err(format!("write {named} without {scheme}://")));
     }
-    let (host, port) = host_and_port(text.strip_prefix("tcp:").unwrap_or(text))?;
-    Ok(Server::Tcp(host, port))
+    let (rest, protocol) = match text.split_once(':') {
+        Some(("tcp", rest)) => (rest, Some(Protocol::Tcp)),
+        Some(("udp", rest)) => (rest, Some(Protocol::Udp)),
+        _ => (text, None),
+    };
+    let (host, port) = host_and_port(rest)?;
+    Ok(Server::Port(host, port, protocol))
 }
 
 /// A port alone is one of 127.0.0.1, because `localhost` may be ::1 first (node#40537).
@@ -105,14 +118,27 @@ fn port(text: &str) -> Result<u16, &'static str> {
 }
 
 impl Server {
-    /// The addresses of the server, those of the sources' family if there are sources.
+    /// Whether a load on this server may consist of datagrams.
+    pub(crate) fn may_be_udp(&self) -> bool {
+        matches!(self, Server::Port(_, _, None | Some(Protocol::Udp)))
+    }
+
+    /// The addresses of the server, those of the sources' family if there are sources. With `udp`, a port whose protocol
+    /// was not said is one of UDP.
     ///
     /// # Errors
     ///
     /// What may be otherwise next time: no interface of an address's zone, or no address of a name.
-    pub(crate) fn targets(&self, sources: &[SocketAddr]) -> Result<Vec<Target>> {
+    pub(crate) fn targets(&self, udp: bool, sources: &[SocketAddr]) -> Result<Vec<Target>> {
         match self {
-            Server::Tcp(host, port) => Ok(addresses(host, *port, sources)?.into_iter().map(Target::Tcp).collect()),
+            Server::Port(host, port, protocol) => {
+                let addresses = addresses(host, *port, sources)?.into_iter();
+                Ok(match protocol {
+                    Some(Protocol::Udp) => addresses.map(Target::Udp).collect(),
+                    None if udp => addresses.map(Target::Udp).collect(),
+                    _ => addresses.map(Target::Tcp).collect(),
+                })
+            }
             Server::Unix(place) => {
                 let address = place.address().with_context(|| format!("no socket can be at unix:{place}"))?;
                 Ok(vec![address.into()])
@@ -159,9 +185,11 @@ mod tests {
             ("10.0.0.1:65535", "10.0.0.1:65535"),
             ("tcp:10.0.0.1:7", "10.0.0.1:7"),
             ("tcp:7", "127.0.0.1:7"),
+            ("udp:7", "udp:127.0.0.1:7"),
+            ("udp:[::1]:7", "udp:[::1]:7"),
             ("unix:/tmp/a,b:7", "unix:/tmp/a,b:7"),
         ] {
-            let targets = server(text).unwrap().targets(&[]).unwrap();
+            let targets = server(text).unwrap().targets(false, &[]).unwrap();
             assert_eq!(targets.iter().map(ToString::to_string).collect::<Vec<_>>(), [target]);
         }
     }
