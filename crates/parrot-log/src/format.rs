@@ -44,7 +44,9 @@ impl Format {
 
 fn clf_message(record: &Record, time: &str, line: &mut Vec<u8>) {
     line.extend_from_slice(record.peer().unwrap_or(b"-"));
-    line.extend_from_slice(b" - - [");
+    line.extend_from_slice(b" - ");
+    push_number(record.user(), "-", line);
+    line.extend_from_slice(b" [");
     line.extend_from_slice(time.as_bytes());
     line.extend_from_slice(b"] ");
     match record.payload() {
@@ -66,6 +68,10 @@ fn clf_message(record: &Record, time: &str, line: &mut Vec<u8>) {
 fn json_message(record: &Record, time: &str, line: &mut Vec<u8>) {
     line.extend_from_slice(b"{\"peer\":");
     push_json_text(record.peer(), line);
+    if let Some(user) = record.user() {
+        line.extend_from_slice(b",\"user\":");
+        push_number(Some(user), "null", line);
+    }
     line.extend_from_slice(b",\"time\":\"");
     line.extend_from_slice(time.as_bytes());
     line.extend_from_slice(b"\",\"payload\":");

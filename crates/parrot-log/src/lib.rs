@@ -36,15 +36,18 @@
 //! | `peer` | text or `Display` (`%address`) | `-`, in JSON `null` |
 //! | `payload` | bytes (`&[u8]`), or text, or `Debug` | `-`, in JSON `null` |
 //! | `bytes` | a number | the length of the payload, or without one `-`, in JSON `null` |
+//! | `user` | a number, that of the user behind the peer | `-`, in JSON no field |
 //!
 //! # The lines
 //!
-//! [`Format::Clf`] is extended Common Log Format: the peer, two dashes, local time with its offset, the payload in
-//! quotes, the bytes of the message.
+//! [`Format::Clf`] is extended Common Log Format: the peer, a dash, the user's number or a dash, local time with its
+//! offset, the payload in quotes, the bytes of the message. The user is a number and not a name, because a look-up of the
+//! name can ask a directory service and wait for it.
 //!
 //! ```text
 //! 127.0.0.1:53422 - - [02/Jan/2006:15:04:05 -0700] "Hello Parrot\n" 13
 //! [2001:db8::1]:53422 - - [02/Jan/2006:15:04:05 -0700] "a long paylo"... 2048
+//! unix - 1000 [02/Jan/2006:15:04:05 -0700] "Hello Parrot\n" 13
 //! ```
 //!
 //! [`Format::Json`] is one object per line, with the payload as the same text:

@@ -18,6 +18,7 @@ pub(crate) struct Record {
     has_peer: bool,
     has_payload: bool,
     bytes: Option<u64>,
+    user: Option<u64>,
 }
 
 impl Record {
@@ -29,6 +30,7 @@ impl Record {
             has_peer: false,
             has_payload: false,
             bytes: None,
+            user: None,
         }
     }
 
@@ -40,6 +42,7 @@ impl Record {
         self.has_peer = false;
         self.has_payload = false;
         self.bytes = None;
+        self.user = None;
     }
 
     /// The escaped peer, ASCII without spaces.
@@ -55,6 +58,11 @@ impl Record {
     /// The length of the message, however much of it is shown.
     pub(crate) fn bytes(&self) -> Option<u64> {
         self.bytes.or_else(|| self.has_payload.then(|| self.payload.seen()))
+    }
+
+    /// The number of the user behind the peer.
+    pub(crate) fn user(&self) -> Option<u64> {
+        self.user
     }
 
     /// Whether the payload is not shown in full.
@@ -97,10 +105,10 @@ impl Visit for Record {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "bytes" {
-            self.bytes = Some(value);
-        } else {
-            self.record_debug(field, &value);
+        match field.name() {
+            "bytes" => self.bytes = Some(value),
+            "user" => self.user = Some(value),
+            _ => self.record_debug(field, &value),
         }
     }
 

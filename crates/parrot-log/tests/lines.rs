@@ -51,6 +51,13 @@ fn an_ipv6_peer_stands_in_brackets() {
 }
 
 #[test]
+fn the_user_behind_a_peer_has_the_third_place() {
+    let record = || tracing::info!(target: MESSAGE_TARGET, peer = "unix", user = 1000_u32, payload = &b"x"[..]);
+    assert_eq!(clf(256, record), [r#"unix - 1000 [time] "x" 1"#]);
+    assert_eq!(json(256, record)[0]["user"], 1000);
+}
+
+#[test]
 fn a_long_payload_is_cut_but_its_bytes_are_counted_in_full() {
     for (limit, expected) in
         [(13, r#""Hello Parrot\n" 13"#), (12, r#""Hello Parrot"... 13"#), (5, r#""Hello"... 13"#), (0, r#"""... 13"#)]
