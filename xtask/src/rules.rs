@@ -70,7 +70,7 @@ const RULES: &[Rule] = &[
     Rule { name: "parrot-rivals", ours: &[], others: Others::AllBut(&[]) },
     Rule {
         name: "parrot-simulator",
-        ours: &["parrot-server", "parrot-kqueue"],
+        ours: &["parrot-server", "parrot-kqueue", "parrot-udp"],
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL, WRITING]),
     },
     Rule { name: "parrot-testkit", ours: &[], others: Others::AllBut(&[LOOPS, POLL]) },

@@ -66,17 +66,23 @@ pub enum CloseReason {
     DrainTimeout,
     /// A system call on this connection failed.
     Failed,
+    /// The connection did not begin with a valid PROXY protocol header.
+    HeaderRefused,
+    /// The PROXY protocol header was not complete in time.
+    HeaderTimeout,
 }
 
 impl CloseReason {
     /// Every reason, in declaration order.
-    pub const ALL: [CloseReason; 6] = [
+    pub const ALL: [CloseReason; 8] = [
         CloseReason::PeerFinished,
         CloseReason::Reset,
         CloseReason::IdleTimeout,
         CloseReason::Drained,
         CloseReason::DrainTimeout,
         CloseReason::Failed,
+        CloseReason::HeaderRefused,
+        CloseReason::HeaderTimeout,
     ];
 
     /// The reason as a few lower-case words.
@@ -88,6 +94,8 @@ impl CloseReason {
             CloseReason::Drained => "drained",
             CloseReason::DrainTimeout => "drain timeout",
             CloseReason::Failed => "failed",
+            CloseReason::HeaderRefused => "PROXY header refused",
+            CloseReason::HeaderTimeout => "PROXY header timeout",
         }
     }
 }

@@ -1,8 +1,13 @@
 //! The options of a server.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use parrot_conn::Template;
+
 use crate::listen::Listen;
+use crate::peer::Peer;
 
 /// The options of a [`Server`](crate::Server). Start from [`Config::default`] and change what differs.
 ///
@@ -42,6 +47,62 @@ pub struct Config {
     pub keepalive: Option<Duration>,
     /// What connections may take up.
     pub limits: Limits,
+    /// What holds for the listeners [with PROXY protocol](Listen::with_proxy_protocol).
+    pub proxy: ProxyProtocol,
+    /// What the server sends beside the echo.
+    pub replies: Replies,
+    /// Which datagrams are answered.
+    pub udp: UdpRules,
+}
+
+/// What holds for the connections that begin with a PROXY protocol header.
+///
+/// A load balancer sends the header to report the client's address, which the log and the events then show. A connection
+/// is closed if its header is not valid or does not come in time. A header is never echoed. The rules are those of
+/// `doc/proxy-protocol.txt` in HAProxy's repository, as [`ProxyHeader`](parrot_conn::ProxyHeader) lists them.
+#[derive(Debug, Clone)]
+pub struct ProxyProtocol {
+    /// How long a header may take to arrive. Three seconds by default.
+    pub timeout: Duration,
+    /// Who may send a header. Connections from other addresses are closed at once, because their headers would be forged.
+    /// Empty (the default) means everybody. Peers of Unix sockets may always send one, because the permissions of the
+    /// socket's file say who may connect.
+    pub from: Vec<IpNet>,
+}
+
+/// What a server sends beside the echo, so that a client learns who has answered. Nothing by default.
+#[derive(Debug, Clone, Default)]
+pub struct Replies {
+    /// Sent first on every stream connection.
+    pub greeting: Option<Template>,
+    /// Sent before each message, and at the start of each datagram.
+    pub prefix: Option<Template>,
+}
+
+/// The part of the options that the loop works with.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What connections may take up.
+    pub limits: Limits,
+    /// What holds for connections with PROXY headers.
+    pub proxy: ProxyProtocol,
+    /// What is sent beside the echo.
+    pub replies: Replies,
+    /// Which datagrams are answered.
+    pub udp: UdpRules,
+}
+
+/// Which datagrams are answered.
+///
+/// The source of a datagram can be forged, and two services that answer each other would never stop. So a datagram from
+/// certain ports and addresses is [refused](crate::Refusal), and `rate` bounds what a forged source can be sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UdpRules {
+    /// Whether datagrams from ports below 1024 and from 2049 are answered, where services are that may answer in turn.
+    pub answer_low_ports: bool,
+    /// The most answers in a second to the addresses of one network, which is a /24 of IPv4 or a /56 of IPv6. `None` (the
+    /// default) means no bound.
+    pub rate: Option<NonZeroU32>,
 }
 
 /// How much memory and time a server's connections may take.
@@ -76,7 +137,40 @@ impl Default for Config {
             raise_descriptor_limit: true,
             keepalive: Some(Duration::from_secs(5 * 60)),
             limits: Limits::default(),
+            proxy: ProxyProtocol::default(),
+            replies: Replies::default(),
+            udp: UdpRules::default(),
         }
+    }
+}
+
+impl Default for ProxyProtocol {
+    fn default() -> ProxyProtocol {
+        ProxyProtocol { timeout: Duration::from_secs(3), from: Vec::new() }
+    }
+}
+
+impl ProxyProtocol {
+    /// Whether this peer may send a header.
+    pub(crate) fn permits(&self, peer: &Peer) -> bool {
+        match peer {
+            Peer::Internet(address) => {
+                self.from.is_empty() || self.from.iter().any(|from| from.contains(&address.ip()))
+            }
+            Peer::Unix { .. } => true,
+        }
+    }
+}
+
+impl Replies {
+    /// Whether a server echoes and sends nothing else.
+    pub(crate) fn are_plain(&self) -> bool {
+        self.greeting.is_none() && self.prefix.is_none()
+    }
+
+    /// Whether a text shows the address that the peer has connected to.
+    pub(crate) fn use_local(&self) -> bool {
+        [&self.greeting, &self.prefix].into_iter().flatten().any(Template::uses_local)
     }
 }
 

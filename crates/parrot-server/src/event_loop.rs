@@ -6,8 +6,10 @@
 mod accepting;
 mod acceptor;
 mod conversation;
+mod datagrams;
 mod deadlines;
 mod drain;
+mod extras;
 mod idle;
 mod lists;
 mod means;
@@ -90,6 +92,7 @@ impl<H: Host> EventLoop<H> {
             Event::Readable { target: Target::Listener(index), available, .. } => {
                 self.accept(index, available);
             }
+            Event::Readable { target: Target::Datagrams(index), .. } => self.datagrams.serve(index, &mut self.means),
             Event::Signal { signal, count } => return self.handle_signal(signal, count),
             Event::Wake => {
                 if self.means.shared.drain_wanted.load(Ordering::Acquire) {
@@ -112,7 +115,8 @@ impl<H: Host> EventLoop<H> {
             return Some(Duration::ZERO);
         }
         let deadline = self.deadlines.next_wanted(|due| self.connections.contains_key(due.connection()));
-        let next = [deadline, self.acceptor.next_deadline(), self.drain_deadline()].into_iter().flatten().min();
+        let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.drain_deadline()];
+        let next = others.into_iter().chain([deadline]).flatten().min();
         next.map(|due| due.saturating_duration_since(now))
     }
 }

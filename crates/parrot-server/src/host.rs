@@ -8,9 +8,11 @@ mod signals;
 mod target;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::Signal;
+use parrot_udp::{Batch, Replied};
 
 use crate::peer::Peer;
 
@@ -26,6 +28,8 @@ pub trait Host {
     type Listener;
     /// An accepted connection.
     type Socket;
+    /// A socket for datagrams.
+    type DatagramSocket;
 
     /// The time now. It never goes back.
     fn now(&mut self) -> Instant;
@@ -38,8 +42,7 @@ pub trait Host {
     /// not fill the backlog while others are served.
     fn next_event(&mut self) -> Option<Event>;
 
-    /// Asks for events of one kind. [`Watch::Accept`] and [`Watch::Write`] are level-triggered, [`Watch::Read`] is
-    /// edge-triggered.
+    /// Asks for events of one kind. [`Watch::Read`] is edge-triggered, the others are level-triggered.
     fn watch(&mut self, what: Watch<'_, Self>, target: Target) -> io::Result<()>;
 
     /// Ends what [`watch`](Host::watch) began. The loop always does so before it closes the descriptor.
@@ -56,12 +59,15 @@ pub trait Host {
     /// Prepares a socket that this listener has accepted.
     fn set_up(&mut self, socket: &Self::Socket, listener: &Self::Listener) -> io::Result<()>;
 
+    /// The address that the peer has connected to, if it is one of IP.
+    fn local_address(&mut self, socket: &Self::Socket) -> io::Result<SocketAddr>;
+
     /// Whether connections are in the backlog. The loop asks this when it has no descriptor to accept with.
     fn has_backlog(&mut self, listener: &Self::Listener) -> io::Result<bool>;
 
-    /// What [`receive`](Host::receive) would return, without receiving: 0 at the end of the peer's stream, 1 if there are
-    /// bytes. A socket error comes before either.
-    fn peek(&mut self, socket: &Self::Socket) -> io::Result<usize>;
+    /// What [`receive`](Host::receive) would return, without receiving. A socket error comes before bytes and the end of the
+    /// peer's stream.
+    fn peek(&mut self, socket: &Self::Socket, space: &mut [u8]) -> io::Result<usize>;
 
     /// Receives into `space`, which is never empty. 0 is the end of the peer's stream.
     fn receive(&mut self, socket: &Self::Socket, space: &mut [u8]) -> io::Result<usize>;
@@ -78,6 +84,19 @@ pub trait Host {
     /// Closes a listener. Connections in its backlog are reset.
     fn close_listener(&mut self, listener: Self::Listener);
 
+    /// Replaces the datagrams in the batch by those that have arrived, as many as fit. Fails with `WouldBlock` if there are
+    /// none.
+    fn receive_datagrams(&mut self, socket: &mut Self::DatagramSocket, batch: &mut Batch) -> io::Result<usize>;
+
+    /// Sends every datagram in the batch that is not refused back to its source. What the system does not take is dropped.
+    fn reply_datagrams(&mut self, socket: &mut Self::DatagramSocket, batch: &Batch) -> Replied;
+
+    /// How many datagrams the system has dropped on their way in since the last call. 0 on systems that do not count them.
+    fn dropped_datagrams(&mut self, socket: &mut Self::DatagramSocket) -> u64;
+
+    /// Closes a socket for datagrams.
+    fn close_datagrams(&mut self, socket: Self::DatagramSocket);
+
     /// Passes a message to the log.
     fn message(&mut self, peer: &Peer, payload: &[u8]);
 }
@@ -87,6 +106,8 @@ pub trait Host {
 pub enum Watch<'a, H: Host + ?Sized> {
     /// A connection can be accepted.
     Accept(&'a H::Listener),
+    /// Datagrams have arrived.
+    Datagrams(&'a H::DatagramSocket),
     /// Bytes have arrived, or the peer has finished, or the socket has failed.
     Read(&'a H::Socket),
     /// There is room for bytes to send, or the socket has failed.

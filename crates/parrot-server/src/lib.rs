@@ -48,20 +48,26 @@ mod descriptors;
 mod event_loop;
 mod host;
 mod listen;
+mod lookup;
 mod memory_limit;
 mod peer;
 mod server;
 mod socket_options;
 mod statistics;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, ProxyProtocol, Replies, UdpRules};
 pub use event_loop::Ended;
 #[doc(hidden)]
 pub use event_loop::simulation;
 pub use host::{MESSAGE_TARGET, Signals};
+<<<<<<< HEAD
 pub use listen::{Activation, ActivationError, Addresses, BindError, Descriptor, Listen, Listening, LocalAddress};
+=======
+pub use listen::{Addresses, BindError, Listen, Listening, LocalAddress};
+pub use lookup::lookup;
+>>>>>>> 07d7406 (server: UDP, PROXY headers, greetings and prefixes)
 pub use memory_limit::MemoryLimit;
-pub use parrot_conn::CloseReason;
+pub use parrot_conn::{CloseReason, Lookup, Refusal, Template, TemplateError};
 pub use peer::Peer;
 pub use server::{Handle, Server};
 pub use statistics::{STATISTICS_TARGET, Statistics};

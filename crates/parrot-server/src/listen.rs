@@ -8,14 +8,22 @@ mod listener;
 mod socket_file;
 mod sockets;
 mod tcp;
+mod udp;
 mod unix;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+<<<<<<< HEAD
 pub use activation::{Activation, ActivationError, Descriptor};
+=======
+use parrot_udp::DatagramSocket;
+
+pub(crate) use address::local_ip;
+>>>>>>> 07d7406 (server: UDP, PROXY headers, greetings and prefixes)
 pub use address::{Addresses, LocalAddress};
 pub use bind_error::BindError;
 pub(crate) use listener::{Carrier, ListenOptions, Listener};
@@ -31,7 +39,7 @@ pub(crate) use listener::{Carrier, ListenOptions, Listener};
 /// let listen = vec![Listen::from(given).named("web"), Listen::tcp(Addresses::localhost(0))];
 /// let server = Server::bind(Config { listen, ..Config::default() })?;
 /// assert_eq!(server.local_addresses()[0], address);
-/// assert_eq!(server.listening()[0].to_string(), format!("{address} (web)"));
+/// assert_eq!(server.listening()[0].to_string(), format!("{address} as web"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -49,10 +57,12 @@ pub struct Listen {
 #[derive(Debug)]
 enum Place {
     Tcp(Addresses),
+    Udp(Addresses),
     Unix(PathBuf),
     #[cfg(target_os = "linux")]
     UnixAbstract(Vec<u8>),
     GivenTcp(TcpListener),
+    GivenUdp(UdpSocket),
     GivenUnix(UnixListener),
 }
 
@@ -61,15 +71,37 @@ enum Place {
 pub struct OpenListener<Listener> {
     /// The listener.
     pub listener: Listener,
-    /// Its name and address, as they are shown.
-    pub listening: Listening,
+    /// Its name, or else its address, for the replies.
+    pub label: Arc<str>,
     /// It was opened by somebody else, who may hold it too.
     pub given: bool,
     /// Each connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
 }
 
-/// An open listener or UDP socket, as it is shown. `Display` gives its address and, behind it in parentheses, its name.
+/// A UDP socket that is open.
+#[derive(Debug)]
+pub struct OpenDatagramSocket<Socket> {
+    /// The socket.
+    pub socket: Socket,
+    /// Its port.
+    pub port: u16,
+    /// Its name, or else its address, for the replies.
+    pub label: Arc<str>,
+    /// It was opened by somebody else, who may hold it too.
+    pub given: bool,
+}
+
+/// All that a server has opened.
+#[derive(Debug)]
+pub struct Opened<Listener, DatagramSocket> {
+    /// The listeners.
+    pub listeners: Vec<OpenListener<Listener>>,
+    /// The UDP sockets.
+    pub datagrams: Vec<OpenDatagramSocket<DatagramSocket>>,
+}
+
+/// An open listener or UDP socket, as it is shown. `Display` gives its address and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
     /// Where it listens.
@@ -82,6 +114,13 @@ impl Listen {
     /// TCP on these addresses. IPv6 sockets accept IPv6 connections only, on every system.
     pub fn tcp(addresses: impl Into<Addresses>) -> Listen {
         Listen::at(Place::Tcp(addresses.into()))
+    }
+
+    /// UDP on these addresses. Each datagram goes back to its source from the address that it was sent to, unless the
+    /// [rules](crate::UdpRules) refuse it. On OpenBSD and DragonFly, [`Addresses::everywhere`] is an error, because nix
+    /// cannot choose the source of an IPv6 datagram there.
+    pub fn udp(addresses: impl Into<Addresses>) -> Listen {
+        Listen::at(Place::Udp(addresses.into()))
     }
 
     /// A Unix stream socket with this path. The file of a server that has gone is replaced. If a server listens there, that
@@ -114,11 +153,21 @@ impl Listen {
         self
     }
 
-    /// Opens what is to be listened on.
-    pub(crate) fn open(self, options: &ListenOptions) -> Result<Vec<OpenListener<Listener>>, BindError> {
+    /// Opens what is to be listened on, and returns how each of it is shown.
+    pub(crate) fn open(
+        self,
+        options: &ListenOptions,
+        opened: &mut Opened<Listener, DatagramSocket>,
+    ) -> Result<Vec<Listening>, BindError> {
         let Listen { place, name, proxy_protocol } = self;
-        let given = matches!(place, Place::GivenTcp(_) | Place::GivenUnix(_));
+        let given = matches!(place, Place::GivenTcp(_) | Place::GivenUdp(_) | Place::GivenUnix(_));
+        let listening = |address| Listening { address, name: name.clone() };
         let listeners = match place {
+            Place::Udp(_) | Place::GivenUdp(_) if proxy_protocol => return Err(BindError::proxied_datagrams()),
+            Place::Udp(addresses) => {
+                return Ok(opened.add_datagrams(udp::open(&addresses, options)?, given, listening));
+            }
+            Place::GivenUdp(socket) => return Ok(opened.add_datagrams(vec![udp::take(socket)?], given, listening)),
             Place::Tcp(addresses) => tcp::listen(&addresses, options)?,
             Place::Unix(path) => vec![unix::listen_at(path, options)?],
             #[cfg(target_os = "linux")]
@@ -126,15 +175,50 @@ impl Listen {
             Place::GivenTcp(listener) => vec![given::tcp(listener, options)?],
             Place::GivenUnix(listener) => vec![given::unix(listener)?],
         };
-        let open = |(listener, address)| {
-            let listening = Listening { address, name: name.clone() };
-            OpenListener { listener, listening, given, proxy_protocol }
-        };
-        Ok(listeners.into_iter().map(open).collect())
+        Ok(opened.add_listeners(listeners, given, proxy_protocol, listening))
+    }
+}
+
+impl Opened<Listener, DatagramSocket> {
+    fn add_listeners(
+        &mut self,
+        listeners: Vec<(Listener, LocalAddress)>,
+        given: bool,
+        proxy_protocol: bool,
+        listening: impl Fn(LocalAddress) -> Listening,
+    ) -> Vec<Listening> {
+        let mut shown = Vec::new();
+        for (listener, address) in listeners {
+            let listening = listening(address);
+            self.listeners.push(OpenListener { listener, label: listening.label().into(), given, proxy_protocol });
+            shown.push(listening);
+        }
+        shown
+    }
+
+    fn add_datagrams(
+        &mut self,
+        sockets: Vec<(DatagramSocket, LocalAddress)>,
+        given: bool,
+        listening: impl Fn(LocalAddress) -> Listening,
+    ) -> Vec<Listening> {
+        let mut shown = Vec::new();
+        for (socket, address) in sockets {
+            let listening = listening(address);
+            let port = socket.local_address().port();
+            self.datagrams.push(OpenDatagramSocket { socket, port, label: listening.label().into(), given });
+            shown.push(listening);
+        }
+        shown
     }
 }
 
 impl Listening {
+    /// The name, or the address if it has none.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.address.to_string())
+    }
+
     pub(crate) fn tcp_address(&self) -> Option<SocketAddr> {
         match self.address {
             LocalAddress::Tcp(address) => Some(address),
@@ -150,6 +234,13 @@ impl From<TcpListener> for Listen {
     }
 }
 
+impl From<UdpSocket> for Listen {
+    /// A UDP socket that the caller has bound.
+    fn from(socket: UdpSocket) -> Listen {
+        Listen::at(Place::GivenUdp(socket))
+    }
+}
+
 impl From<UnixListener> for Listen {
     /// A listener that the caller has opened. Its file stays at the end.
     fn from(listener: UnixListener) -> Listen {
@@ -160,7 +251,7 @@ impl From<UnixListener> for Listen {
 impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "{} ({name})", self.address),
+            Some(name) => write!(f, "{} as {name}", self.address),
             None => self.address.fmt(f),
         }
     }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parrot_conn::Template;
 use parrot_kqueue::Waker;
+use parrot_udp::DatagramSocket;
 
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Settings};
 use crate::descriptors;
 use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
-use crate::listen::{Addresses, BindError, Listen, ListenOptions, Listener, Listening, OpenListener};
+use crate::listen::{Addresses, BindError, Listen, ListenOptions, Listener, Listening, Opened};
 use crate::socket_options::SocketOptions;
 use crate::statistics::Statistics;
 
@@ -61,11 +63,15 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When an address or a given socket cannot be listened on, or when the event queue cannot be created, which happens mostly when
+    /// When an address or a given socket cannot be listened on, when a prefix leaves no room for a message, or when the event queue cannot be created, which happens mostly when
     /// descriptors run out. A server needs about eight of them beside its connections.
     pub fn bind(config: Config) -> Result<Server, BindError> {
         if config.raise_descriptor_limit {
             descriptors::raise_limit();
+        }
+        let longest = config.replies.prefix.as_ref().map_or(0, Template::longest);
+        if longest >= config.limits.max_output {
+            return Err(BindError::prefix(longest, config.limits.max_output));
         }
         let options = ListenOptions {
             backlog: config.backlog,
@@ -77,27 +83,30 @@ impl Server {
             listen if listen.is_empty() => vec![Listen::tcp(Addresses::everywhere(0))],
             listen => listen,
         };
-        let mut listeners = Vec::new();
+        let mut opened = Opened { listeners: Vec::new(), datagrams: Vec::new() };
+        let mut listening = Vec::new();
         for listen in listen {
-            listeners.extend(listen.open(&options)?);
+            listening.extend(listen.open(&options, &mut opened)?);
         }
-        Server::with_listeners(listeners, options.socket, config.limits).map_err(BindError::queue)
+        let Config { limits, proxy, replies, udp, .. } = config;
+        let idle_timeout = limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
+        let limits = Limits { idle_timeout, ..limits };
+        let settings = Settings { limits, proxy, replies, udp };
+        Server::over(listening, opened, options.socket, settings).map_err(BindError::queue)
     }
 
-    fn with_listeners(
-        listeners: Vec<OpenListener<Listener>>,
+    fn over(
+        listening: Vec<Listening>,
+        opened: Opened<Listener, DatagramSocket>,
         options: SocketOptions,
-        limits: Limits,
+        settings: Settings,
     ) -> io::Result<Server> {
-        let listening: Vec<Listening> = listeners.iter().map(|open| open.listening.clone()).collect();
         let local_addresses = listening.iter().filter_map(Listening::tcp_address).collect();
         let host = NativeHost::new(options)?;
         let waker = host.waker()?;
-        let connections_wanted = limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
+        let connections_wanted = settings.limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
         let shared = Arc::new(Shared::default());
-        let idle_timeout = limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
-        let limits = Limits { idle_timeout, ..limits };
-        let event_loop = EventLoop::new(host, listeners, limits, Arc::clone(&shared))?;
+        let event_loop = EventLoop::new(host, opened, settings, Arc::clone(&shared))?;
         Ok(Server { event_loop, listening, local_addresses, handle: Handle { shared, waker }, connections_wanted })
     }
 

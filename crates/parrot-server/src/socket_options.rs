@@ -38,6 +38,17 @@ impl SocketOptions {
         self.set_on(listener)
     }
 
+    /// Sets what an accepted Unix socket needs.
+    pub(crate) fn set_on_unix(&self, socket: &impl AsFd) -> io::Result<()> {
+        // Linux has urgent bytes here too since 5.15, and decides at the receive whether they are in their place
+        // (`manage_oob` in net/unix/af_unix.c).
+        #[cfg(target_os = "linux")]
+        sockopt::set_socket_oobinline(socket, true)?;
+        #[cfg(not(target_os = "linux"))]
+        let _ = socket;
+        Ok(())
+    }
+
     pub(crate) fn set_on(&self, socket: &impl AsFd) -> io::Result<()> {
         // Nagle's algorithm would hold an echo back until the peer acknowledges the last one: RFC 896, RFC 1122 section
         // 4.2.3.4.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use parrot_conn::CloseReason;
+use parrot_conn::{CloseReason, Refusal};
 
 /// The target of the event that answers SIGUSR1 (and SIGINFO on the systems that have it).
 pub const STATISTICS_TARGET: &str = "parrot::statistics";
@@ -35,6 +35,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)+
             /// Connections closed, by reason.
             pub closed: [Counter; CloseReason::ALL.len()],
+            /// Datagrams that were not answered, by reason.
+            pub refused_datagrams: [Counter; Refusal::ALL.len()],
         }
 
         /// What a server has done so far: a snapshot of its counters, each read by itself. `Display` prints one line,
@@ -55,11 +57,12 @@ macro_rules! counters {
             pub connections: u64,
             $($(#[$doc])* pub $name: u64,)+
             closed: [u64; CloseReason::ALL.len()],
+            refused_datagrams: [u64; Refusal::ALL.len()],
         }
 
         impl Counters {
             /// All counters as they are now.
-            #[expect(clippy::indexing_slicing, reason = "the two arrays have the same length")]
+            #[expect(clippy::indexing_slicing, reason = "the arrays have the same lengths")]
             pub fn snapshot(&self) -> Statistics {
                 // Closed connections are read first, so that one that opens and ends meanwhile cannot make more closed
                 // than accepted.
@@ -69,6 +72,7 @@ macro_rules! counters {
                     connections: accepted.saturating_sub(closed.iter().sum()),
                     $($name: self.$name.get(),)+
                     closed,
+                    refused_datagrams: std::array::from_fn(|i| self.refused_datagrams[i].get()),
                 }
             }
         }
@@ -80,6 +84,8 @@ counters! {
     accepted,
     /// Connections above the limit, which were accepted and closed at once.
     refused,
+    /// Connections closed at once because their peer may not send a PROXY header.
+    untrusted,
     /// Accepted connections that could not be set up, because the peer had gone or a system call failed.
     set_up_failures,
     /// Times that accept failed for another reason than resources running out, mostly because the peer had gone.
@@ -94,6 +100,14 @@ counters! {
     bytes_out,
     /// Bytes received in a drain after the write side was shut down, which are not sent back.
     bytes_discarded,
+    /// Datagrams sent back.
+    datagrams_sent,
+    /// Datagrams that were not sent back, because the system did not take the reply.
+    datagrams_dropped,
+    /// Datagrams that the system has dropped on their way in, where it counts them (Linux).
+    datagrams_lost,
+    /// Times that datagrams could not be received for another reason than that there were none.
+    datagram_failures,
     /// Times that the system had no memory to serve a connection, which was then tried again later.
     retries,
     /// Turns of the loop.
@@ -101,6 +115,12 @@ counters! {
 }
 
 impl Counters {
+    pub(crate) fn refused_datagram(&self, refusal: Refusal) {
+        if let Some(counter) = self.refused_datagrams.get(refusal as usize) {
+            counter.add(1);
+        }
+    }
+
     pub(crate) fn closed(&self, reason: CloseReason) {
         if let Some(counter) = self.closed.get(reason as usize) {
             counter.add(1);
@@ -113,6 +133,11 @@ impl Statistics {
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.closed.get(reason as usize).copied().unwrap_or_default()
     }
+
+    /// Datagrams that were not answered for this reason.
+    pub fn refused_datagrams(&self, refusal: Refusal) -> u64 {
+        self.refused_datagrams.get(refusal as usize).copied().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Statistics {
@@ -122,14 +147,22 @@ impl fmt::Display for Statistics {
         write!(f, "{messages} messages, {bytes_in} bytes in, {bytes_out} bytes out")?;
         let closed = CloseReason::ALL.map(|reason| (reason.as_str(), self.closed(reason)));
         let errors = [
+            ("not permitted to send a PROXY header", self.untrusted),
             ("not set up", self.set_up_failures),
             ("accept failures", self.accept_failures),
             ("accept pauses", self.accept_pauses),
             ("retries", self.retries),
             ("bytes discarded in the drain", self.bytes_discarded),
+            ("datagrams dropped on their way out", self.datagrams_dropped),
+            ("datagrams dropped by the system", self.datagrams_lost),
+            ("failed to receive datagrams", self.datagram_failures),
         ];
         for (name, count) in closed.into_iter().chain(errors).filter(|(_, count)| *count > 0) {
             write!(f, "; {count} {name}")?;
+        }
+        let refusals = Refusal::ALL.map(|refusal| (refusal, self.refused_datagrams(refusal)));
+        for (refusal, count) in refusals.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "; {count} datagrams refused ({refusal})")?;
         }
         Ok(())
     }

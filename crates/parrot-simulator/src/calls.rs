@@ -1,11 +1,14 @@
 //! The calls that the loop makes, and the checks of whether it may make them.
 
+use std::convert::Infallible;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use parrot_server::simulation::{Event, Host, OpenListener, Pages, Target, Watch};
-use parrot_server::{CloseReason, Listening, LocalAddress, Peer};
+use parrot_server::{CloseReason, Peer};
+use parrot_udp::{Batch, Replied};
 
 use crate::attempts::{FIRST_PORT, address_of, error};
 use crate::check::Promise;
@@ -27,14 +30,15 @@ pub struct Listener {
 impl Listener {
     /// The listener with this index, as it is when the loop begins.
     pub(crate) fn open(port: usize) -> OpenListener<Listener> {
-        let listening = Listening { address: LocalAddress::Tcp(address_of(port + 1)), name: None };
-        OpenListener { listener: Listener { port }, listening, given: false, proxy_protocol: false }
+        let label = address_of(port + 1).to_string().into();
+        OpenListener { listener: Listener { port }, label, given: false, proxy_protocol: false }
     }
 }
 
 impl Host for SimulatedHost {
     type Listener = Listener;
     type Socket = Socket;
+    type DatagramSocket = Infallible;
 
     fn now(&mut self) -> Instant {
         if std::mem::take(&mut self.awoken) {
@@ -55,6 +59,7 @@ impl Host for SimulatedHost {
         let by_close = self.last_call_closed;
         self.enter()?;
         match what {
+            Watch::Datagrams(socket) => match *socket {},
             Watch::Accept(listener) => {
                 // A close before the first of these calls is the reason for all of them.
                 self.last_call_closed = by_close;
@@ -110,6 +115,7 @@ impl Host for SimulatedHost {
         self.enter()?;
         // A failure says that the queue has no such registration, so it is removed all the same.
         let (was, fault) = match what {
+            Watch::Datagrams(socket) => match *socket {},
             Watch::Accept(listener) => {
                 let draining = self.drain_deadline.is_some();
                 let port = &mut self.ports[listener.port];
@@ -182,6 +188,10 @@ impl Host for SimulatedHost {
         Ok(())
     }
 
+    fn local_address(&mut self, _: &Socket) -> io::Result<SocketAddr> {
+        Ok(address_of(1))
+    }
+
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
         self.enter()?;
         if self.drain_deadline.is_none() {
@@ -195,7 +205,7 @@ impl Host for SimulatedHost {
         Ok(!port.seen_empty)
     }
 
-    fn peek(&mut self, socket: &Socket) -> io::Result<usize> {
+    fn peek(&mut self, socket: &Socket, _: &mut [u8]) -> io::Result<usize> {
         let index = socket.connection;
         // The loop also peeks at an idle connection, whose input may not have been reported.
         let idle = self.is_idle(&self.connections[index]) && !self.connections[index].hinted;
@@ -333,6 +343,22 @@ impl Host for SimulatedHost {
         }
         self.work += 1;
         note!(self, "listener {} closed", listener.port);
+    }
+
+    fn receive_datagrams(&mut self, socket: &mut Infallible, _: &mut Batch) -> io::Result<usize> {
+        match *socket {}
+    }
+
+    fn reply_datagrams(&mut self, socket: &mut Infallible, _: &Batch) -> Replied {
+        match *socket {}
+    }
+
+    fn dropped_datagrams(&mut self, socket: &mut Infallible) -> u64 {
+        match *socket {}
+    }
+
+    fn close_datagrams(&mut self, socket: Infallible) {
+        match socket {}
     }
 
     fn message(&mut self, peer: &Peer, payload: &[u8]) {

@@ -21,8 +21,14 @@ const SUMMARY: &str = "drained: ";
 #[derive(Debug)]
 pub struct Parrot {
     process: Process,
-    address: SocketAddr,
-    addresses: Vec<SocketAddr>,
+    listening: Listening,
+}
+
+/// What a banner names.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Listening {
+    tcp: Vec<SocketAddr>,
+    udp: Vec<SocketAddr>,
 }
 
 /// The command without input and output, and without the environment variables that the server reads.
@@ -42,35 +48,45 @@ impl Parrot {
 
     /// Waits until the banner of a server that was just started says where it listens.
     pub fn when_listening(mut process: Process) -> Result<Parrot> {
-        let addresses = wait_for("the server listens", || {
+        let listening = wait_for("the server listens", || {
             let ended = process.ended()?;
             let stderr = process.stderr();
-            if let Some(addresses) = listening(&stderr) {
-                return Ok(Some(addresses?));
+            if let Some(listening) = listening(&stderr) {
+                return Ok(Some(listening?));
             }
             match ended {
                 Some(status) => bail!("the server ended at its start ({status}): {stderr}"),
                 None => Ok(None),
             }
         })?;
-        let address = *addresses.first().context("a banner has an address")?;
-        Ok(Parrot { process, address, addresses })
+        Ok(Parrot { process, listening })
     }
 
-    /// The first address it listens on.
+    /// The first address of its TCP listeners.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has none.
+    #[track_caller]
+    #[allow(clippy::expect_used, reason = "for tests")]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        *self.listening.tcp.first().expect("the server has a TCP listener")
     }
 
-    /// All addresses it listens on.
+    /// All addresses of its TCP listeners.
     pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+        &self.listening.tcp
+    }
+
+    /// The addresses of its UDP sockets.
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.listening.udp
     }
 
     /// Connects to its first address. Calls on the connection fail after [`PATIENCE`](crate::PATIENCE).
     #[track_caller]
     pub fn connect(&self) -> TcpStream {
-        client::connect(self.address)
+        client::connect(self.address())
     }
 
     /// Sends SIGTERM and waits for the summary.
@@ -127,12 +143,26 @@ pub fn number(line: &str, words: &str) -> Result<u64> {
     number.with_context(|| format!("no number of {words} in: {line}"))
 }
 
-/// The addresses in the banner, once it is there.
-fn listening(stderr: &str) -> Option<Result<Vec<SocketAddr>>> {
+/// What the banner names, once it is there.
+fn listening(stderr: &str) -> Option<Result<Listening>> {
     let (_, banner) = stderr.split_once("listening on ")?;
-    let (addresses, _) = banner.split_once(" (")?;
-    let parse = |address: &str| address.parse().with_context(|| format!("no address: {address}"));
-    Some(addresses.split(" and ").map(parse).collect())
+    let (banner, _) = banner.split_once('\n')?;
+    let (places, _) = banner.rsplit_once(" (")?;
+    Some(read_places(places))
+}
+
+fn read_places(places: &str) -> Result<Listening> {
+    let mut listening = Listening::default();
+    for place in places.split(", ").flat_map(|places| places.split(" and ")) {
+        let place = place.split(" as ").next().unwrap_or(place);
+        let parse = |address: &str| address.parse().with_context(|| format!("no address: {place}"));
+        match place.split_once(':') {
+            Some(("udp", address)) => listening.udp.push(parse(address)?),
+            Some(("unix", _)) => {}
+            _ => listening.tcp.push(parse(place)?),
+        }
+    }
+    Ok(listening)
 }
 
 #[cfg(test)]
@@ -142,8 +172,12 @@ mod tests {
     #[test]
     fn the_banner_names_every_address() {
         let banner = "INFO listening on 0.0.0.0:1512 and [::]:1512 (kqueue)\n";
-        let addresses = ["0.0.0.0:1512", "[::]:1512"].map(|address| address.parse().unwrap());
-        assert_eq!(listening(banner).unwrap().unwrap(), addresses);
+        let tcp = ["0.0.0.0:1512", "[::]:1512"].map(|address| address.parse().unwrap()).to_vec();
+        assert_eq!(listening(banner).unwrap().unwrap(), Listening { tcp, udp: Vec::new() });
+
+        let banner = "INFO listening on 127.0.0.1:1 as web, udp:[::1]:2 and unix:/tmp/parrot.sock (kqueue)\n";
+        let (tcp, udp) = (vec!["127.0.0.1:1".parse().unwrap()], vec!["[::1]:2".parse().unwrap()]);
+        assert_eq!(listening(banner).unwrap().unwrap(), Listening { tcp, udp });
         assert!(listening("INFO listening on 0.0.0.0:15").is_none());
     }
 

@@ -3,6 +3,7 @@
 use super::acceptor::AcceptError;
 use super::conversation::Conversation;
 use super::deadlines::Due;
+use super::extras::Extras;
 use super::serving::Watched;
 use super::state::EventLoop;
 use crate::host::Host;
@@ -55,6 +56,7 @@ impl<H: Host> EventLoop<H> {
     }
 
     fn open(&mut self, index: usize, socket: H::Socket, peer: Peer) -> Watched {
+        let Some(open) = self.acceptor.listener(index) else { return Watched::Closed };
         if self.limits.max_connections.is_some_and(|max| self.connections.len() >= max) {
             self.means.counters().refused.add(1);
             self.means.host.close(socket);
@@ -62,7 +64,12 @@ impl<H: Host> EventLoop<H> {
         }
         // On macOS these calls fail with EINVAL when the peer has gone already (socket2#631). That ends this connection
         // only.
-        let Some(open) = self.acceptor.listener(index) else { return Watched::Closed };
+        if open.proxy_protocol && !self.proxy.permits(&peer) {
+            tracing::debug!(target: "parrot_server", %peer, "refused: it may not send a PROXY header");
+            self.means.counters().untrusted.add(1);
+            self.means.host.close(socket);
+            return Watched::Closed;
+        }
         if let Err(error) = self.means.host.set_up(&socket, &open.listener) {
             tracing::debug!(target: "parrot_server", %peer, %error, "cannot set up a connection");
             self.means.counters().set_up_failures.add(1);
@@ -70,8 +77,10 @@ impl<H: Host> EventLoop<H> {
             return Watched::Closed;
         }
         let connection = self.means.pool.connection(self.means.now);
-        let key = self.connections.insert(Conversation::new(socket, peer, connection));
         self.means.counters().accepted.add(1);
+        let number = self.means.counters().accepted.get();
+        let extras = Extras::new(open.proxy_protocol, &self.replies, &open.label, number);
+        let key = self.connections.insert(Conversation::new(socket, peer, connection, extras));
         let watched = self.watch_input(key);
         let draining = self.is_draining();
         let Some(conversation) = self.connections.get_mut(key) else { return watched };
@@ -81,8 +90,17 @@ impl<H: Host> EventLoop<H> {
         {
             self.deadlines.push(due, Due::Idle(key));
         }
+        if conversation.awaits_header() {
+            if let Some(due) = self.means.now.checked_add(self.proxy.timeout) {
+                self.deadlines.push(due, Due::Header(key));
+            }
+        } else {
+            conversation.introduce(&mut self.means.host);
+        }
         if draining {
             conversation.drain();
+        }
+        if draining || conversation.readiness.is_readable() {
             self.lists.push_unfinished(key, &mut conversation.listed);
         }
         watched
@@ -95,17 +113,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Limits;
+    use crate::config::Settings;
     use crate::host::NativeHost;
-    use crate::listen::{Addresses, Listen, ListenOptions};
+    use crate::listen::{Addresses, Listen, ListenOptions, Opened};
 
     #[test]
     fn a_burst_is_accepted_in_one_turn() {
         let options = ListenOptions::default();
-        let listeners = Listen::tcp(Addresses::localhost(0)).open(&options).unwrap();
-        let address = listeners[0].listening.address.socket_address().unwrap();
+        let mut opened = Opened { listeners: Vec::new(), datagrams: Vec::new() };
+        let listening = Listen::tcp(Addresses::localhost(0)).open(&options, &mut opened).unwrap();
+        let address = listening[0].address.socket_address().unwrap();
         let host = NativeHost::new(options.socket).unwrap();
-        let mut event_loop = EventLoop::new(host, listeners, Limits::default(), Arc::default()).unwrap();
+        let mut event_loop = EventLoop::new(host, opened, Settings::default(), Arc::default()).unwrap();
         // Fewer than the shortest backlog that a system allows by default.
         let clients: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(address).unwrap()).collect();
         let mut most = 0;

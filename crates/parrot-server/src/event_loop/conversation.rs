@@ -6,6 +6,7 @@ use std::time::Instant;
 use parrot_conn::{CloseReason, Connection, NoSpace};
 use rustix::io::Errno;
 
+use super::extras::Extras;
 use super::lists::Listed;
 use super::means::Means;
 use super::readiness::Readiness;
@@ -34,6 +35,8 @@ pub(super) struct Conversation<Socket> {
     pub(super) listed: Listed,
     /// The system has no memory for this connection, so it is not served before this time.
     pub(super) paused_until: Option<Instant>,
+    /// What it has besides its echo. Plain connections have none.
+    pub(super) extras: Option<Box<Extras>>,
 }
 
 /// What receiving ahead led to.
@@ -72,7 +75,7 @@ pub(super) enum Look {
 }
 
 /// What one send or receive call led to.
-enum Step {
+pub(super) enum Step {
     Moved(usize),
     Blocked,
     Interrupted,
@@ -81,16 +84,25 @@ enum Step {
 }
 
 impl<Socket> Conversation<Socket> {
-    pub(super) fn new(socket: Socket, peer: Peer, connection: Connection<Pages>) -> Conversation<Socket> {
+    pub(super) fn new(
+        socket: Socket,
+        peer: Peer,
+        connection: Connection<Pages>,
+        extras: Option<Box<Extras>>,
+    ) -> Conversation<Socket> {
         Conversation {
             socket,
             connection,
             peer,
-            readiness: Readiness::default(),
+            readiness: match peer {
+                Peer::Internet(_) => Readiness::default(),
+                Peer::Unix { .. } => Readiness::of_unix_socket(),
+            },
             read_watched: false,
             write_watched: false,
             listed: Listed::default(),
             paused_until: None,
+            extras,
         }
     }
 
@@ -173,7 +185,7 @@ impl<Socket> Conversation<Socket> {
         means: &mut Means<H>,
         may_borrow: bool,
     ) -> Result<Step, NoSpace> {
-        let received = match may_borrow || !self.connection.to_send().is_empty() {
+        let received = match may_borrow || !self.connection.to_send().is_empty() || self.awaits_header() {
             true => self.receive(means),
             false => Err(NoSpace::PoolEmpty),
         };
@@ -196,7 +208,7 @@ impl<Socket> Conversation<Socket> {
 
     /// `None` if bytes have arrived.
     fn peek<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Option<Step> {
-        match host.peek(&self.socket) {
+        match host.peek(&self.socket, &mut [0]) {
             Ok(0) => Some(self.end()),
             Ok(_) => None,
             Err(error) => Some(self.not_received(&error)),
@@ -226,13 +238,13 @@ impl<Socket> Conversation<Socket> {
         }
     }
 
-    fn end(&mut self) -> Step {
+    pub(super) fn end(&mut self) -> Step {
         self.readiness.ended();
         self.connection.received_end();
         Step::Moved(0)
     }
 
-    fn not_received(&mut self, error: &io::Error) -> Step {
+    pub(super) fn not_received(&mut self, error: &io::Error) -> Step {
         let step = self.failed(error);
         if matches!(step, Step::Blocked) {
             self.readiness.emptied();
@@ -242,11 +254,29 @@ impl<Socket> Conversation<Socket> {
     }
 
     fn receive<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Result<Step, NoSpace> {
+        match self.extras {
+            None => self.receive_behind(&[], means),
+            Some(_) => self.receive_with_extras(means),
+        }
+    }
+
+    /// Receives a message behind a prefix, which is sent back with it.
+    #[inline]
+    pub(super) fn receive_behind<H: Host<Socket = Socket>>(
+        &mut self,
+        prefix: &[u8],
+        means: &mut Means<H>,
+    ) -> Result<Step, NoSpace> {
         let space = self.connection.receive_space(&mut means.pool)?;
+        let (front, space) = space.split_at_mut_checked(prefix.len()).ok_or(NoSpace::OutputFull)?;
         let room = space.len();
+        if room == 0 {
+            return Err(NoSpace::OutputFull);
+        }
         Ok(match means.host.receive(&self.socket, space) {
             Ok(0) => self.end(),
             Ok(n) => {
+                front.copy_from_slice(prefix);
                 means.host.message(&self.peer, space.get(..n).unwrap_or_default());
                 let counters = means.counters();
                 counters.messages.add(1);
@@ -254,7 +284,7 @@ impl<Socket> Conversation<Socket> {
                 if self.connection.discards_input() {
                     counters.bytes_discarded.add(n as u64);
                 }
-                self.connection.received(n, means.now);
+                self.connection.received(prefix.len() + n, means.now);
                 if self.readiness.received(n, room) {
                     self.connection.input_emptied();
                 }

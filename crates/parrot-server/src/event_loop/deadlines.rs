@@ -13,6 +13,8 @@ use crate::host::ConnectionKey;
 pub(super) enum Due {
     /// The system may have memory for the connection again.
     Retry(ConnectionKey),
+    /// The connection's PROXY header may still be incomplete.
+    Header(ConnectionKey),
     /// The connection may have been idle for too long.
     Idle(ConnectionKey),
 }
@@ -20,7 +22,7 @@ pub(super) enum Due {
 impl Due {
     pub(super) fn connection(self) -> ConnectionKey {
         match self {
-            Due::Idle(key) | Due::Retry(key) => key,
+            Due::Idle(key) | Due::Header(key) | Due::Retry(key) => key,
         }
     }
 }

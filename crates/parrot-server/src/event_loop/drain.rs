@@ -42,10 +42,11 @@ impl<H: Host> EventLoop<H> {
     }
 
     fn report_statistics(&mut self) {
+        self.datagrams.check(&mut self.means);
         (self.hooks.statistics)(&self.means.counters().snapshot());
     }
 
-    /// From here on only the backlog is accepted, and every connection ends at its next pause.
+    /// From here on only the backlog is accepted, and every connection ends at its next pause. UDP is over at once.
     pub(super) fn start_drain(&mut self) {
         if self.is_draining() {
             return;
@@ -53,6 +54,7 @@ impl<H: Host> EventLoop<H> {
         let until = self.means.now.checked_add(self.limits.drain_timeout);
         self.phase = Phase::Draining { until, signalled: false };
         self.lists.stop_waiting();
+        self.datagrams.close(&mut self.means);
         for (key, conversation) in &mut self.connections {
             conversation.drain();
             self.lists.push_unfinished(key, &mut conversation.listed);

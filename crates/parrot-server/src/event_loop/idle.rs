@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use parrot_conn::Connection;
+use parrot_conn::{CloseReason, Connection};
 
-use super::conversation::{Look, Served};
+use super::conversation::{Conversation, Look, Served};
 use super::deadlines::Due;
 use super::lists::LEFTOVERS_PER_TURN;
 use super::serving::{Borrow, Watched};
@@ -61,6 +61,20 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
+    /// Closes a connection whose PROXY header is not complete. After the process was stopped, the rest of it may be in the
+    /// socket without an event, so the connection is served first.
+    fn handle_header_timeout(&mut self, key: ConnectionKey) {
+        let Some(conversation) = self.connections.get_mut(key).filter(|conversation| conversation.awaits_header())
+        else {
+            return;
+        };
+        conversation.readiness.suspect_input();
+        self.serve(key, Borrow::InTurn);
+        if self.connections.get(key).is_some_and(Conversation::awaits_header) {
+            self.close(key, CloseReason::HeaderTimeout);
+        }
+    }
+
     /// Calls are stamped with the time at which their turn began. If the turn has taken long since, because the process was
     /// stopped or a call was slow, connections that were active in it count as active until now.
     pub(super) fn extend_activity(&mut self) {
@@ -90,9 +104,13 @@ impl<H: Host> EventLoop<H> {
                     conversation.readiness.report_writable();
                     self.serve(key, Borrow::InTurn);
                 }
+                (Due::Header(_), _) => self.handle_header_timeout(key),
                 (Due::Idle(_), Some(idle)) => self.handle_idle(key, idle),
                 (Due::Idle(_), None) => {}
             }
+        }
+        if self.datagrams.next_deadline().is_some_and(|due| due <= self.means.now) {
+            self.datagrams.check(&mut self.means);
         }
         if self.acceptor.next_deadline().is_some_and(|due| due <= self.means.now) {
             self.acceptor.resume(self.means.now, &mut self.means.host);

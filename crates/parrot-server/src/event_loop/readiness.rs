@@ -9,16 +9,25 @@
 pub(super) struct Readiness {
     readable: bool,
     read_on: bool,
+    /// A receive can come short anywhere in the stream, so that only "would block" shows that the socket is empty.
+    stops_anywhere: bool,
     /// Bytes that the queue has counted and no receive has returned yet. 0 on systems that do not count.
     unread: u32,
     blocked: bool,
 }
 
 impl Readiness {
+    /// The readiness of a Unix socket. A receive stops at a message that carried descriptors or urgent data, although more
+    /// has arrived (`unix_stream_read_generic` in net/unix/af_unix.c, `soreceive_generic` in FreeBSD's
+    /// sys/kern/uipc_socket.c).
+    pub(super) fn of_unix_socket() -> Readiness {
+        Readiness { stops_anywhere: true, ..Readiness::default() }
+    }
+
     /// The queue reports bytes, an end or an error. See [`Event::Readable`](crate::host::Event::Readable).
     pub(super) fn report_readable(&mut self, read_on: bool, available: Option<u64>) {
         self.readable = true;
-        self.read_on |= read_on;
+        self.read_on |= read_on | self.stops_anywhere;
         self.unread = available.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
@@ -154,6 +163,17 @@ mod tests {
         readiness.suspect_input();
         assert!(readiness.is_readable());
         assert!(!readiness.received(5, 10));
+    }
+
+    #[test]
+    fn a_short_receive_proves_nothing_of_a_unix_socket() {
+        let mut readiness = Readiness::of_unix_socket();
+        readiness.report_readable(false, None);
+        assert!(!readiness.received(5, 10));
+        readiness.emptied();
+        assert!(!readiness.is_readable());
+        readiness.report_readable(false, None);
+        assert!(!readiness.received(5, 10), "nor later");
     }
 
     #[test]

@@ -10,19 +10,23 @@ use slotmap::SlotMap;
 
 use super::acceptor::Acceptor;
 use super::conversation::Conversation;
+use super::datagrams::Datagrams;
 use super::deadlines::Deadlines;
 use super::lists::Lists;
 use super::means::{Means, Shared};
-use crate::config::Limits;
+use crate::config::{Limits, ProxyProtocol, Replies, Settings};
 use crate::host::{ConnectionKey, Host};
-use crate::listen::OpenListener;
+use crate::listen::Opened;
 use crate::statistics::{STATISTICS_TARGET, Statistics};
 
 /// All connections, and the order of the work on them.
 pub struct EventLoop<H: Host> {
     pub(super) means: Means<H>,
     pub(super) limits: Limits,
+    pub(super) proxy: ProxyProtocol,
+    pub(super) replies: Arc<Replies>,
     pub(super) acceptor: Acceptor<H::Listener>,
+    pub(super) datagrams: Datagrams<H::DatagramSocket>,
     pub(super) connections: SlotMap<ConnectionKey, Conversation<H::Socket>>,
     pub(super) lists: Lists,
     pub(super) deadlines: Deadlines,
@@ -69,24 +73,30 @@ impl<H: Host> fmt::Debug for EventLoop<H> {
 }
 
 impl<H: Host> EventLoop<H> {
-    /// A loop over these listeners.
+    /// A loop over these listeners and UDP sockets.
     ///
     /// # Errors
     ///
-    /// When the queue cannot watch a listener.
+    /// When the queue cannot watch one of them.
     pub fn new(
         mut host: H,
-        listeners: Vec<OpenListener<H::Listener>>,
-        limits: Limits,
+        opened: Opened<H::Listener, H::DatagramSocket>,
+        settings: Settings,
         shared: Arc<Shared>,
     ) -> io::Result<EventLoop<H>> {
-        let acceptor = Acceptor::new(listeners, &mut host)?;
+        let Settings { limits, proxy, replies, udp } = settings;
+        let replies = Arc::new(replies);
+        let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), &mut host)?;
+        let acceptor = Acceptor::new(opened.listeners, &mut host)?;
         let now = host.now();
         let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
         Ok(EventLoop {
             means: Means { host, pool, shared, now },
             limits,
+            proxy,
+            replies,
             acceptor,
+            datagrams,
             connections: SlotMap::with_key(),
             lists: Lists::new(),
             deadlines: Deadlines::new(),

@@ -5,15 +5,17 @@ mod accept;
 mod soft_errors;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Waker};
+use parrot_udp::{Batch, DatagramSocket, Replied};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::{Event, Host, Signals, Target, Watch};
-use crate::listen::{Carrier, Listener};
+use crate::listen::{Carrier, Listener, local_ip};
 use crate::peer::Peer;
 use crate::socket_options::SocketOptions;
 
@@ -75,6 +77,7 @@ impl AsFd for NativeHost {
 impl Host for NativeHost {
     type Listener = Listener;
     type Socket = OwnedFd;
+    type DatagramSocket = DatagramSocket;
 
     fn now(&mut self) -> Instant {
         Instant::now()
@@ -121,6 +124,7 @@ impl Host for NativeHost {
         let token = target.into();
         let change = match what {
             Watch::Accept(listener) => Change::add_read(listener.as_fd(), token),
+            Watch::Datagrams(socket) => Change::add_read(socket.as_fd(), token),
             Watch::Read(socket) => Change::add_read(socket.as_fd(), token).edge(),
             Watch::Write(socket) => Change::add_write(socket.as_fd(), token),
         };
@@ -130,6 +134,7 @@ impl Host for NativeHost {
     fn unwatch(&mut self, what: Watch<'_, Self>) -> io::Result<()> {
         let source = match what {
             Watch::Accept(listener) => Source::Read(listener.as_fd()),
+            Watch::Datagrams(socket) => Source::Read(socket.as_fd()),
             Watch::Read(socket) => Source::Read(socket.as_fd()),
             Watch::Write(socket) => Source::Write(socket.as_fd()),
         };
@@ -142,7 +147,7 @@ impl Host for NativeHost {
 
     fn set_up(&mut self, socket: &OwnedFd, listener: &Listener) -> io::Result<()> {
         if listener.carrier() == Carrier::Unix {
-            return Ok(());
+            return self.options.set_on_unix(socket);
         }
         let inherits = match self.inherits {
             Some(inherits) => inherits,
@@ -151,18 +156,22 @@ impl Host for NativeHost {
         if inherits { Ok(()) } else { self.options.set_on(socket) }
     }
 
+    fn local_address(&mut self, socket: &OwnedFd) -> io::Result<SocketAddr> {
+        local_ip(socket)
+    }
+
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
         polls(listener, PollFlags::IN)
     }
 
-    fn peek(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+    fn peek(&mut self, socket: &OwnedFd, space: &mut [u8]) -> io::Result<usize> {
         // On Linux, SO_ERROR also returns errors that TCP only notes while the connection goes on, such as an ICMP error
         // (`sk_err_soft`, net/core/sock.c). An error that ends the connection is one that poll(2) reports as well.
         let may_have_failed = cfg!(not(target_os = "linux")) || polls(socket, PollFlags::ERR)?;
         if may_have_failed && let Err(error) = sockopt::socket_error(socket)? {
             return Err(error.into());
         }
-        let (n, _) = rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK)?;
+        let (n, _) = rustix::net::recv(socket, space, RecvFlags::PEEK)?;
         Ok(n)
     }
 
@@ -187,6 +196,22 @@ impl Host for NativeHost {
 
     fn close_listener(&mut self, listener: Listener) {
         drop(listener);
+    }
+
+    fn receive_datagrams(&mut self, socket: &mut DatagramSocket, batch: &mut Batch) -> io::Result<usize> {
+        socket.receive(batch)
+    }
+
+    fn reply_datagrams(&mut self, socket: &mut DatagramSocket, batch: &Batch) -> Replied {
+        socket.reply(batch)
+    }
+
+    fn dropped_datagrams(&mut self, socket: &mut DatagramSocket) -> u64 {
+        socket.take_drops().map_or(0, u64::from)
+    }
+
+    fn close_datagrams(&mut self, socket: DatagramSocket) {
+        drop(socket);
     }
 
     #[inline]
@@ -236,7 +261,7 @@ mod tests {
     use rustix::io::{FdFlags, fcntl_getfd};
 
     use super::*;
-    use crate::listen::{Addresses, Listen, ListenOptions};
+    use crate::listen::{Addresses, Listen, ListenOptions, Opened};
 
     fn options() -> ListenOptions {
         ListenOptions { socket: SocketOptions::new(Some(Duration::from_secs(600))), ..ListenOptions::default() }
@@ -246,9 +271,14 @@ mod tests {
         NativeHost::new(options().socket).unwrap()
     }
 
+    fn open(listen: Listen, options: &ListenOptions) -> (Listener, SocketAddr) {
+        let mut opened = Opened { listeners: Vec::new(), datagrams: Vec::new() };
+        let listening = listen.open(options, &mut opened).unwrap();
+        (opened.listeners.remove(0).listener, listening[0].address.socket_address().unwrap())
+    }
+
     pub(super) fn listen() -> (Listener, SocketAddr) {
-        let open = Listen::tcp(Addresses::localhost(0)).open(&options()).unwrap().remove(0);
-        (open.listener, open.listening.address.socket_address().unwrap())
+        open(Listen::tcp(Addresses::localhost(0)), &options())
     }
 
     /// Accepts the connection that a client has begun.
@@ -288,12 +318,12 @@ mod tests {
     fn options_that_are_not_inherited_are_set() {
         let mut host = NativeHost { inherits: Some(false), ..host() };
         let bare = ListenOptions::default();
-        let open = Listen::tcp(Addresses::localhost(0)).open(&bare).unwrap().remove(0);
-        sockopt::set_tcp_nodelay(&open.listener, false).unwrap();
-        let _client = TcpStream::connect(open.listening.address.socket_address().unwrap()).unwrap();
-        let socket = accepted(&mut host, &open.listener);
+        let (listener, address) = &open(Listen::tcp(Addresses::localhost(0)), &bare);
+        sockopt::set_tcp_nodelay(listener, false).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        let socket = accepted(&mut host, listener);
         assert!(!sockopt::tcp_nodelay(&socket).unwrap());
-        host.set_up(&socket, &open.listener).unwrap();
+        host.set_up(&socket, listener).unwrap();
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(sockopt::socket_keepalive(&socket).unwrap());
     }
@@ -301,27 +331,25 @@ mod tests {
     #[test]
     fn without_keepalive_a_socket_has_no_probes() {
         let bare = ListenOptions::default();
-        let open = Listen::tcp(Addresses::localhost(0)).open(&bare).unwrap().remove(0);
-        let _client = TcpStream::connect(open.listening.address.socket_address().unwrap()).unwrap();
+        let (listener, address) = &open(Listen::tcp(Addresses::localhost(0)), &bare);
+        let _client = TcpStream::connect(address).unwrap();
         let mut host = NativeHost::new(bare.socket).unwrap();
-        let socket = accepted(&mut host, &open.listener);
-        host.set_up(&socket, &open.listener).unwrap();
+        let socket = accepted(&mut host, listener);
+        host.set_up(&socket, listener).unwrap();
         assert!(!sockopt::socket_keepalive(&socket).unwrap());
     }
 
     #[test]
     fn a_given_listener_is_made_fit_for_the_loop() {
         let given = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = given.local_addr().unwrap();
         rustix::io::fcntl_setfd(&given, FdFlags::empty()).unwrap();
-        let open = Listen::from(given).open(&options()).unwrap().remove(0);
-        assert!(open.given);
-        assert!(fcntl_getfd(&open.listener).unwrap().contains(FdFlags::CLOEXEC));
+        let (listener, address) = &open(Listen::from(given), &options());
+        assert!(fcntl_getfd(listener).unwrap().contains(FdFlags::CLOEXEC));
         let mut host = host();
-        assert_eq!(host.accept(&open.listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(host.accept(listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let _client = TcpStream::connect(address).unwrap();
-        let socket = accepted(&mut host, &open.listener);
-        host.set_up(&socket, &open.listener).unwrap();
+        let socket = accepted(&mut host, listener);
+        host.set_up(&socket, listener).unwrap();
         assert!(sockopt::tcp_nodelay(&socket).unwrap() && sockopt::socket_oobinline(&socket).unwrap());
     }
 

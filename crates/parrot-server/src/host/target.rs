@@ -13,6 +13,8 @@ new_key_type! {
 pub enum Target {
     /// The listener with this index.
     Listener(usize),
+    /// The UDP socket with this index.
+    Datagrams(usize),
     /// The signal with this index in [`Signals::all`](super::Signals).
     Signal(usize),
     /// The waker that other threads hold.
@@ -22,7 +24,8 @@ pub enum Target {
 }
 
 /// A connection's generation is in the upper half of its token and is never 0, so everything else has the numbers of
-/// the lower half: first the listeners, then the signals, then the waker.
+/// the lower half: first the listeners, then the UDP sockets, then the signals, then the waker.
+const FIRST_DATAGRAMS: usize = 1 << 30;
 const FIRST_SIGNAL: usize = 1 << 31;
 const WAKE: usize = u32::MAX as usize;
 
@@ -32,6 +35,7 @@ impl From<Target> for Token {
         const { assert!(usize::BITS >= u64::BITS, "a token holds a slot and a generation of 32 bits each") };
         Token(match target {
             Target::Listener(index) => index,
+            Target::Datagrams(index) => FIRST_DATAGRAMS + index,
             Target::Signal(index) => FIRST_SIGNAL + index,
             Target::Wake => WAKE,
             Target::Connection(key) => key.data().as_ffi() as usize,
@@ -43,7 +47,8 @@ impl From<Token> for Target {
     #[inline]
     fn from(Token(number): Token) -> Target {
         match number {
-            ..FIRST_SIGNAL => Target::Listener(number),
+            ..FIRST_DATAGRAMS => Target::Listener(number),
+            FIRST_DATAGRAMS..FIRST_SIGNAL => Target::Datagrams(number - FIRST_DATAGRAMS),
             FIRST_SIGNAL..WAKE => Target::Signal(number - FIRST_SIGNAL),
             WAKE => Target::Wake,
             _ => Target::Connection(KeyData::from_ffi(number as u64).into()),
@@ -64,8 +69,9 @@ mod tests {
         connections.remove(first);
         let second = connections.insert(());
         let connections = [first, second].map(Target::Connection);
-        let others = [Target::Listener(0), Target::Listener(7), Target::Signal(0), Target::Signal(4), Target::Wake];
-        for target in others.into_iter().chain(connections) {
+        let others = [Target::Listener(0), Target::Listener(7), Target::Datagrams(0), Target::Datagrams(7)];
+        let others = others.into_iter().chain([Target::Signal(0), Target::Signal(4), Target::Wake]);
+        for target in others.chain(connections) {
             assert_eq!(Target::from(Token::from(target)), target);
         }
     }

@@ -18,7 +18,8 @@ pub struct BindError {
 enum Failed {
     Listen(LocalAddress),
     /// A socket that the caller gave cannot be used. The words say which.
-    Given(String),
+    Given(&'static str),
+    Prefix,
     Queue,
 }
 
@@ -27,8 +28,19 @@ impl BindError {
         BindError { failed: Failed::Listen(address), source }
     }
 
-    pub(crate) fn given(what: impl Into<String>, source: io::Error) -> BindError {
-        BindError { failed: Failed::Given(what.into()), source }
+    pub(crate) fn given(what: &'static str, source: io::Error) -> BindError {
+        BindError { failed: Failed::Given(what), source }
+    }
+
+    pub(crate) fn proxied_datagrams() -> BindError {
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "datagrams have no PROXY header");
+        BindError::given("listener with PROXY protocol", reason)
+    }
+
+    /// A prefix that leaves no room for a message in its buffer.
+    pub(crate) fn prefix(longest: usize, buffer: usize) -> BindError {
+        let reason = format!("it can have {longest} bytes, and a buffer for both has {buffer}");
+        BindError { failed: Failed::Prefix, source: io::Error::new(io::ErrorKind::InvalidInput, reason) }
     }
 
     pub(crate) fn queue(source: io::Error) -> BindError {
@@ -39,7 +51,7 @@ impl BindError {
     pub fn address(&self) -> Option<&LocalAddress> {
         match &self.failed {
             Failed::Listen(address) => Some(address),
-            Failed::Given(_) | Failed::Queue => None,
+            Failed::Given(_) | Failed::Prefix | Failed::Queue => None,
         }
     }
 
@@ -54,6 +66,7 @@ impl fmt::Display for BindError {
         match &self.failed {
             Failed::Listen(address) => write!(f, "cannot listen on {address}"),
             Failed::Given(what) => write!(f, "cannot use the given {what}"),
+            Failed::Prefix => f.write_str("the prefix leaves no room for a message"),
             Failed::Queue => f.write_str("cannot set up the event queue"),
         }
     }

@@ -61,7 +61,7 @@ fn a_peek_does_not_take_an_icmp_error_for_the_end() {
     sendto(&icmp, &host_unreachable(ports, first), SendFlags::empty(), &to).unwrap();
 
     let noted = loop {
-        assert_eq!(host.peek(&connection).unwrap(), 1);
+        assert_eq!(host.peek(&connection, &mut [0]).unwrap(), 1);
         if let Err(noted) = sockopt::socket_error(&connection).unwrap() {
             break noted;
         }

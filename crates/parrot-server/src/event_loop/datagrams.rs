@@ -1,0 +1,211 @@
+//! Datagrams: each that the rules permit goes back whole, within a share of the turn. Nothing is kept for later.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parrot_conn::{Datagram, DatagramRules, Endpoint, Facts, RateLimit, Refusal, Template};
+use parrot_udp::Batch;
+
+use super::means::Means;
+use crate::config::{Replies, UdpRules};
+use crate::host::{Host, Target, Watch};
+use crate::listen::OpenDatagramSocket;
+use crate::peer::Peer;
+
+/// What a socket may receive in a turn, so that neither datagrams nor connections starve the other. It is about as much as
+/// all connections with events may have in a turn.
+const BATCHES_PER_TURN: usize = 8;
+const BYTES_PER_TURN: usize = 512 * 1024;
+
+/// How soon the system's own drops are counted. Asking costs a call, so it is not done with each batch.
+const DROPS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a socket is left alone after an error, which could otherwise come back at once and for ever.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The UDP sockets, and what they share.
+#[derive(Debug)]
+pub(super) struct Datagrams<Socket> {
+    /// In the order of [`Target::Datagrams`]. `None` once closed.
+    sockets: Vec<Option<Watched<Socket>>>,
+    /// There is none without a socket, because it takes memory.
+    batch: Option<Batch>,
+    answers: Answers,
+    /// When to count drops and to watch again what was left alone.
+    check_at: Option<Instant>,
+}
+
+/// Which datagrams are answered, and with which prefix.
+#[derive(Debug)]
+struct Answers {
+    rules: DatagramRules,
+    rate: Option<RateLimit>,
+    replies: Arc<Replies>,
+    /// The prefix of the last datagram, for its memory.
+    prefix: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Watched<Socket> {
+    open: OpenDatagramSocket<Socket>,
+    watched: bool,
+}
+
+impl<Socket> Watched<Socket> {
+    fn unwatch<H: Host<DatagramSocket = Socket>>(&mut self, host: &mut H) {
+        if std::mem::take(&mut self.watched)
+            && let Err(error) = host.unwatch(Watch::Datagrams(&self.open.socket))
+        {
+            tracing::debug!(target: "parrot_server", %error, "a UDP socket was not watched");
+        }
+    }
+}
+
+impl<Socket> Datagrams<Socket> {
+    /// Watches the sockets.
+    pub(super) fn new<H: Host<DatagramSocket = Socket>>(
+        sockets: Vec<OpenDatagramSocket<Socket>>,
+        udp: UdpRules,
+        replies: Arc<Replies>,
+        host: &mut H,
+    ) -> io::Result<Datagrams<Socket>> {
+        for (index, open) in sockets.iter().enumerate() {
+            host.watch(Watch::Datagrams(&open.socket), Target::Datagrams(index))?;
+        }
+        let own_ports = sockets.iter().map(|open| open.port).collect();
+        let rules = DatagramRules { own_ports, answer_low_ports: udp.answer_low_ports };
+        let rate = udp.rate.map(|rate| RateLimit::new(rate, host.now()));
+        let headroom = replies.prefix.as_ref().map_or(0, Template::longest);
+        let batch = (!sockets.is_empty()).then(|| Batch::with_headroom(headroom));
+        let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true })).collect();
+        let answers = Answers { rules, rate, replies, prefix: Vec::new() };
+        Ok(Datagrams { sockets, batch, answers, check_at: None })
+    }
+
+    /// When [`check`](Datagrams::check) is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.check_at
+    }
+
+    /// Receives what has arrived, as far as the share of a turn reaches, and replies.
+    pub(super) fn serve<H: Host<DatagramSocket = Socket>>(&mut self, index: usize, means: &mut Means<H>) {
+        let Some(Some(watched)) = self.sockets.get_mut(index) else { return };
+        let Some(batch) = &mut self.batch else { return };
+        self.check_at.get_or_insert(means.now + DROPS_INTERVAL);
+        let mut bytes = 0;
+        for _ in 0..BATCHES_PER_TURN {
+            match means.host.receive_datagrams(&mut watched.open.socket, batch) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::debug!(target: "parrot_server", %error, "cannot receive datagrams for the moment");
+                    means.counters().datagram_failures.add(1);
+                    watched.unwatch(&mut means.host);
+                    self.check_at = Some(means.now + PAUSE);
+                    return;
+                }
+            }
+            bytes += self.answers.prepare(batch, &watched.open, means);
+            let replied = means.host.reply_datagrams(&mut watched.open.socket, batch);
+            let counters = means.counters();
+            counters.bytes_out.add(replied.bytes);
+            counters.datagrams_sent.add(replied.sent as u64);
+            counters.datagrams_dropped.add(replied.dropped as u64);
+            if batch.len() < Batch::CAPACITY || bytes >= BYTES_PER_TURN {
+                return;
+            }
+        }
+    }
+
+    /// Counts what the system has dropped, and watches again what was left alone.
+    pub(super) fn check<H: Host<DatagramSocket = Socket>>(&mut self, means: &mut Means<H>) {
+        self.check_at = None;
+        for (index, watched) in self.sockets.iter_mut().enumerate() {
+            let Some(watched) = watched else { continue };
+            let dropped = means.host.dropped_datagrams(&mut watched.open.socket);
+            means.counters().datagrams_lost.add(dropped);
+            if !watched.watched {
+                match means.host.watch(Watch::Datagrams(&watched.open.socket), Target::Datagrams(index)) {
+                    Ok(()) => watched.watched = true,
+                    Err(error) => {
+                        tracing::debug!(target: "parrot_server", %error, "cannot watch a UDP socket yet");
+                        self.check_at = Some(means.now + PAUSE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves all sockets a last time and closes them. What is in a given socket is left to its other holders.
+    pub(super) fn close<H: Host<DatagramSocket = Socket>>(&mut self, means: &mut Means<H>) {
+        for index in 0..self.sockets.len() {
+            if matches!(self.sockets.get(index), Some(Some(watched)) if !watched.open.given) {
+                self.serve(index, means);
+            }
+        }
+        self.check(means);
+        for watched in &mut self.sockets {
+            if let Some(mut watched) = watched.take() {
+                watched.unwatch(&mut means.host);
+                means.host.close_datagrams(watched.open.socket);
+            }
+        }
+        (self.batch, self.check_at) = (None, None);
+    }
+}
+
+impl Answers {
+    /// Refuses the datagrams in a batch that the rules do not permit, and counts, logs and prefixes the others. Returns how
+    /// many bytes those have.
+    fn prepare<H: Host>(
+        &mut self,
+        batch: &mut Batch,
+        open: &OpenDatagramSocket<H::DatagramSocket>,
+        means: &mut Means<H>,
+    ) -> usize {
+        let (mut messages, mut bytes) = (0, 0);
+        for mut datagram in batch.iter_mut() {
+            let received = datagram.get();
+            // The system did not say where the reply has to come from.
+            if received.is_refused() {
+                means.counters().datagrams_dropped.add(1);
+                continue;
+            }
+            if let Err(refusal) = self.permit(&received, means.now) {
+                means.counters().refused_datagram(refusal);
+                datagram.refuse();
+                continue;
+            }
+            let (source, destination, payload) = (received.source(), received.destination(), received.payload());
+            (messages, bytes) = (messages + 1, bytes + payload.len());
+            means.host.message(&Peer::Internet(source), payload);
+            if let Some(template) = &self.replies.prefix {
+                let local = destination.map(|to| SocketAddr::new(to.address(), open.port));
+                let (local, peer) = (local.map(Endpoint::Ip), Endpoint::Ip(source));
+                self.prefix.clear();
+                template.render(&Facts { listener: &open.label, local, peer, connection: None }, &mut self.prefix);
+                // The headroom has space for the longest.
+                if datagram.prepend(&self.prefix).is_err() {
+                    datagram.refuse();
+                }
+            }
+        }
+        means.counters().messages.add(messages);
+        means.counters().bytes_in.add(bytes as u64);
+        bytes
+    }
+
+    fn permit(&mut self, received: &parrot_udp::Datagram<'_>, now: Instant) -> Result<(), Refusal> {
+        let destination = received.destination();
+        let sent_to_many = destination.is_some_and(|to| to.is_multicast() || to.is_broadcast());
+        let destination = destination.map(|to| to.address());
+        self.rules.check(&Datagram { source: received.source(), destination, sent_to_many })?;
+        match &mut self.rate {
+            Some(rate) => rate.take(received.source().ip(), now),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What a connection can have besides its echo: a PROXY protocol header in front, a greeting, and a prefix of each message.
+//!
+//! A plain connection has none of these, and its receives do not come here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parrot_conn::{CloseReason, Endpoint, Endpoints, Facts, HeaderProgress, NoSpace, ProxyHeader, Template};
+
+use super::conversation::{Conversation, Step};
+use super::means::Means;
+use crate::config::Replies;
+use crate::host::Host;
+use crate::peer::Peer;
+
+/// How many bytes of a header one call looks at. Longer ones take several.
+const HEADER_BYTES_PER_CALL: usize = 256;
+
+/// What is left of the opening of a connection, and its prefix.
+#[derive(Debug)]
+pub(super) struct Extras {
+    /// The header, until it is complete.
+    header: Option<ProxyHeader>,
+    /// Whether a byte of it has arrived.
+    header_begun: bool,
+    /// The destination that a header reported.
+    destination: Option<SocketAddr>,
+    replies: Arc<Replies>,
+    /// The name of the listener, for the replies.
+    listener: Arc<str>,
+    /// The number of the connection.
+    number: u64,
+    greeting: Vec<u8>,
+    /// How many bytes of the greeting are on their way.
+    greeted: usize,
+    prefix: Vec<u8>,
+}
+
+impl Extras {
+    /// The extras of a connection, or `None` if it has none. They are complete after [`Conversation::introduce`].
+    pub(super) fn new(
+        proxy_protocol: bool,
+        replies: &Arc<Replies>,
+        listener: &Arc<str>,
+        number: u64,
+    ) -> Option<Box<Extras>> {
+        if !proxy_protocol && replies.are_plain() {
+            return None;
+        }
+        Some(Box::new(Extras {
+            header: proxy_protocol.then(ProxyHeader::new),
+            header_begun: false,
+            destination: None,
+            replies: Arc::clone(replies),
+            listener: Arc::clone(listener),
+            number,
+            greeting: Vec::new(),
+            greeted: 0,
+            prefix: Vec::new(),
+        }))
+    }
+
+    /// Whether nothing is left of them, so that the connection is a plain one from here on.
+    fn are_done(&self) -> bool {
+        self.header.is_none() && self.greeted == self.greeting.len() && self.prefix.is_empty()
+    }
+
+    /// Writes the replies of this connection, whose peer is known now.
+    fn render(&mut self, peer: Peer, local: Option<SocketAddr>) {
+        let facts = Facts {
+            listener: &self.listener,
+            local: local
+                .map(Endpoint::Ip)
+                .or(matches!(peer, Peer::Unix { .. }).then_some(Endpoint::Named(&self.listener))),
+            peer: match peer {
+                Peer::Internet(address) => Endpoint::Ip(address),
+                Peer::Unix { .. } => Endpoint::Named("unix"),
+            },
+            connection: Some(self.number),
+        };
+        let render = |template: &Option<Template>, text: &mut Vec<u8>| {
+            if let Some(template) = template {
+                template.render(&facts, text);
+            }
+        };
+        render(&self.replies.greeting, &mut self.greeting);
+        render(&self.replies.prefix, &mut self.prefix);
+    }
+}
+
+impl<Socket> Conversation<Socket> {
+    /// Whether the connection's PROXY header is not complete yet. Reading it needs no buffer.
+    pub(super) fn awaits_header(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.header.is_some())
+    }
+
+    /// Prepares the greeting and the prefix of a connection whose peer is known. A greeting is sent without waiting for a
+    /// message, so the connection then has to be served.
+    pub(super) fn introduce<H: Host<Socket = Socket>>(&mut self, host: &mut H) {
+        let Some(extras) = &mut self.extras else { return };
+        let wanted = extras.replies.use_local() && matches!(self.peer, Peer::Internet(_));
+        // Without its local address a greeting still says the rest.
+        let local = extras.destination.or_else(|| if wanted { host.local_address(&self.socket).ok() } else { None });
+        extras.render(self.peer, local);
+        if !extras.greeting.is_empty() {
+            self.readiness.suspect_input();
+        }
+        if extras.are_done() {
+            self.extras = None;
+        }
+    }
+
+    /// A receive of a connection with extras. The greeting counts as received, so that it takes the way of every byte.
+    pub(super) fn receive_with_extras<H: Host<Socket = Socket>>(
+        &mut self,
+        means: &mut Means<H>,
+    ) -> Result<Step, NoSpace> {
+        if self.awaits_header() {
+            return Ok(self.receive_header(means));
+        }
+        let Some(extras) = &mut self.extras else { return Ok(Step::Interrupted) };
+        let greeting = extras.greeting.get(extras.greeted..).unwrap_or_default();
+        if !greeting.is_empty() && !self.connection.discards_input() {
+            let space = self.connection.receive_space(&mut means.pool)?;
+            let n = greeting.len().min(space.len());
+            for (place, byte) in space.iter_mut().zip(greeting) {
+                *place = *byte;
+            }
+            self.connection.received(n, means.now);
+            extras.greeted += n;
+            if extras.are_done() {
+                self.extras = None;
+            }
+            return Ok(Step::Moved(n));
+        }
+        let prefix = std::mem::take(&mut extras.prefix);
+        let received = match self.connection.discards_input() {
+            true => self.receive_behind(&[], means),
+            false => self.receive_behind(&prefix, means),
+        };
+        if let Some(extras) = &mut self.extras {
+            extras.prefix = prefix;
+        }
+        received
+    }
+
+    /// Reads on in the header. It is looked at before it is received, so that no byte behind it is received with it.
+    fn receive_header<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Step {
+        let Some(extras) = &mut self.extras else { return Step::Interrupted };
+        let Some(header) = &mut extras.header else { return Step::Interrupted };
+        let mut bytes = [0; HEADER_BYTES_PER_CALL];
+        let seen = match means.host.peek(&self.socket, &mut bytes) {
+            // A peer that connects and leaves, such as a health check, has not begun a header.
+            Ok(0) if !extras.header_begun => return self.end(),
+            Ok(0) => return self.refuse_header("the stream ends inside the PROXY header"),
+            Ok(n) => bytes.get(..n).unwrap_or_default(),
+            Err(error) => return self.not_received(&error),
+        };
+        let used = match header.clone().received(seen) {
+            Ok(HeaderProgress::Incomplete) => seen.len(),
+            Ok(HeaderProgress::Complete { used, .. }) => used,
+            Err(error) => return self.refuse_header(error.as_str()),
+        };
+        let received = match means.host.receive(&self.socket, bytes.get_mut(..used).unwrap_or_default()) {
+            Ok(n) => n,
+            Err(error) => return self.not_received(&error),
+        };
+        extras.header_begun = true;
+        let progress = header.received(bytes.get(..received).unwrap_or_default());
+        // Counts as activity, and as nothing else.
+        self.connection.received(0, means.now);
+        let _ = self.readiness.received(received, received);
+        match progress {
+            Ok(HeaderProgress::Incomplete) => {}
+            Ok(HeaderProgress::Complete { endpoints, .. }) => {
+                extras.header = None;
+                if let Endpoints::Proxied { source, destination } = endpoints {
+                    tracing::debug!(target: "parrot_server", peer = %self.peer, client = %source, "has a PROXY header");
+                    self.peer = Peer::Internet(source);
+                    extras.destination = Some(destination);
+                }
+                self.introduce(&mut means.host);
+            }
+            Err(error) => return self.refuse_header(error.as_str()),
+        }
+        Step::Moved(received)
+    }
+
+    fn refuse_header(&self, reason: &str) -> Step {
+        tracing::debug!(target: "parrot_server", peer = %self.peer, "refused: {reason}");
+        Step::Failed(CloseReason::HeaderRefused)
+    }
+}
