@@ -12,8 +12,17 @@ const TOO_MANY_OPEN_FILES: i32 = 24;
 
 /// Adds the next step to an error of binding.
 pub(crate) fn cannot_bind(error: BindError) -> anyhow::Error {
-    let address = error.address().and_then(LocalAddress::socket_address);
-    match address.and_then(|address| for_address(address, error.kind())) {
+    let kind = error.kind();
+    let advice = match error.address() {
+        Some(LocalAddress::Tcp(address)) => for_address(*address, kind, "-lt"),
+        Some(LocalAddress::Udp(address)) => for_address(*address, kind, "-lu"),
+        Some(LocalAddress::Unix(path)) => for_path(path, kind),
+        Some(LocalAddress::UnixAbstract(_)) if kind == ErrorKind::AddrInUse => {
+            Some("another program has this name (`ss -lx` shows it), so stop it or choose another name".to_owned())
+        }
+        _ => None,
+    };
+    match advice {
         Some(advice) => with_advice(error, &advice),
         None => error.into(),
     }
@@ -72,13 +81,13 @@ fn with_advice(error: impl Into<anyhow::Error>, advice: &str) -> anyhow::Error {
     anyhow!("{:#}\n{advice}", error.into())
 }
 
-fn for_address(address: SocketAddr, kind: ErrorKind) -> Option<String> {
+fn for_address(address: SocketAddr, kind: ErrorKind, listeners: &str) -> Option<String> {
     let (ip, port) = (address.ip(), address.port());
     match kind {
         ErrorKind::AddrInUse => Some(format!(
             "port {port} is taken, so stop the program that listens there ({} shows it) or choose another with --port \
              (0 finds a free one)",
-            command_showing_listeners(port)
+            command_showing_listeners(port, listeners)
         )),
         ErrorKind::PermissionDenied if (1..1024).contains(&port) => Some(format!(
             "port {port} is privileged, so choose one from 1024 up with --port or start as a user who may use it"
@@ -92,12 +101,26 @@ fn for_address(address: SocketAddr, kind: ErrorKind) -> Option<String> {
     }
 }
 
-/// The system's command that shows the program that listens on a port.
-fn command_showing_listeners(port: u16) -> String {
+fn for_path(path: &Path, kind: ErrorKind) -> Option<String> {
+    match kind {
+        ErrorKind::AddrInUse => Some("another server listens there, so stop it or choose another path".to_owned()),
+        ErrorKind::AlreadyExists => Some("choose another path, or remove the file if nobody needs it".to_owned()),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            let directory = path.parent().unwrap_or(path);
+            Some(format!("make the directory {} first, or choose another path", directory.display()))
+        }
+        ErrorKind::PermissionDenied => Some("choose a directory that this user may write to".to_owned()),
+        _ => None,
+    }
+}
+
+/// The system's command that shows the program that has a port. `kind` is what ss(8) calls it.
+fn command_showing_listeners(port: u16, kind: &str) -> String {
     if cfg!(target_os = "linux") {
-        format!("`ss -ltnp sport = :{port}`")
+        format!("`ss {kind}np sport = :{port}`")
     } else if cfg!(target_os = "macos") {
-        format!("`lsof -nP -iTCP:{port} -sTCP:LISTEN`")
+        let transport = if kind == "-lu" { "UDP" } else { "TCP" };
+        format!("`lsof -nP -i{transport}:{port}`")
     } else if cfg!(target_os = "openbsd") {
         format!("`fstat | grep :{port}`")
     } else {
@@ -117,7 +140,7 @@ mod tests {
             (ErrorKind::PermissionDenied, "port 80 is privileged"),
             (ErrorKind::AddrNotAvailable, "0.0.0.0 is not an address of this machine"),
         ] {
-            assert!(for_address(low, kind).unwrap().starts_with(advice), "{kind}");
+            assert!(for_address(low, kind, "-lt").unwrap().starts_with(advice), "{kind}");
         }
     }
 
@@ -137,9 +160,9 @@ mod tests {
     #[test]
     fn other_failures_get_no_advice() {
         let high: SocketAddr = "[::1]:1512".parse().unwrap();
-        assert_eq!(for_address(high, ErrorKind::PermissionDenied), None);
-        assert_eq!(for_address(high, ErrorKind::OutOfMemory), None);
+        assert_eq!(for_address(high, ErrorKind::PermissionDenied, "-lt"), None);
+        assert_eq!(for_address(high, ErrorKind::OutOfMemory, "-lt"), None);
         let any: SocketAddr = "[::1]:0".parse().unwrap();
-        assert_eq!(for_address(any, ErrorKind::PermissionDenied), None, "port 0 is not privileged");
+        assert_eq!(for_address(any, ErrorKind::PermissionDenied, "-lt"), None, "port 0 is not privileged");
     }
 }

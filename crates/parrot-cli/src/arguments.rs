@@ -1,7 +1,8 @@
 //! The command line: options, their values and units, and the help.
 
+mod values;
+
 use std::env;
-use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,8 +10,16 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use parrot_log::{Format, MAX_PAYLOAD};
-use parrot_values::{Address, duration, size};
+use ipnet::IpNet;
+use parrot_log::Format;
+use parrot_server::Template;
+use parrot_values::{Address, duration, network, size};
+
+use self::values::{
+    backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_connections, port, prefix,
+    proxy_timeout, set_by_platform, udp_rate, unix_mode,
+};
+use crate::listening::{self, ListenArgument, listen_argument};
 
 /// The environment variable that names the port.
 const PORT: &str = "PARROT_PORT";
@@ -18,10 +27,22 @@ const PORT: &str = "PARROT_PORT";
 /// The width of the help, unless the terminal is narrower.
 const WIDTH: usize = 100;
 
+/// The groups of options in the help.
+const LISTENING: &str = "Where to listen";
+const PROXY: &str = "PROXY protocol";
+const REPLIES: &str = "Who answers";
+const UDP: &str = "UDP";
+const LIMITS: &str = "Limits and times";
+const LOG: &str = "Log";
+
 /// The part of `--help` after the options.
 const AFTER_HELP: &str = "\
 Parrot answers anyone who can connect, and logs what they send. With --bind 127.0.0.1 --bind ::1 only this machine can \
 connect. With --log-payload 0 the log shows no byte of a message, and with --log off there is no log.
+
+UDP is off unless --listen asks for it, because the source of a datagram can be forged. Datagrams from ports below 1024, \
+from 2049, from UDP ports of parrot itself and from or to a broadcast or multicast address are not answered, or two \
+services could answer each other for ever. --udp-rate bounds what a forged source can be sent.
 
 Replies that a peer does not read stay in memory, up to --max-buffered in all. When that is used up, other peers wait. \
 --idle-timeout disconnects peers that never read.
@@ -38,66 +59,112 @@ terminal has it. SIGHUP reopens the log file. It never ends parrot, so parrot ou
 The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, and 128 plus the signal's number after a \
 second signal.";
 
-/// A TCP echo server that sends back every byte it receives.
+/// An echo server that sends back every byte it receives, over TCP, UDP and Unix sockets.
 #[derive(Debug, Parser)]
 #[command(name = "parrot", version, max_term_width = WIDTH, after_help = AFTER_HELP, args_override_self = true)]
 pub(crate) struct Arguments {
     /// TCP port, 0 for any free one
-    #[arg(short, long, default_value = "1512", env = PORT, value_parser = port, allow_negative_numbers = true)]
+    #[arg(short, long, default_value = "1512", env = PORT, value_parser = port, allow_negative_numbers = true, help_heading = LISTENING)]
     pub port: u16,
-
-    /// Whether the command line has --port.
-    #[arg(skip)]
-    pub port_given: bool,
 
     /// Which value of PARROT_PORT was ignored, and why.
     #[arg(skip)]
     pub port_ignored: Option<String>,
 
     /// IP address to listen on, such as ::1 or fe80::1%eth0, may be repeated [default: 0.0.0.0 and ::]
-    #[arg(short, long, value_name = "ADDR", value_parser = bind_address)]
+    #[arg(short, long, value_name = "ADDR", value_parser = bind_address, help_heading = LISTENING)]
     pub bind: Vec<Address>,
 
+    /// Listen on tcp:HOST:PORT, udp:HOST:PORT or unix:PATH, may be repeated. HOST is an address, localhost or *. Behind
+    /// ,proxy each connection begins with a PROXY header
+    #[arg(long, value_name = "PLACE", value_parser = listen_argument, help_heading = LISTENING)]
+    pub listen: Vec<ListenArgument>,
+
+    /// Whether the command line has --port.
+    #[arg(skip)]
+    pub port_given: bool,
+
+    /// Share addresses and ports with other processes that have this option too (Linux and FreeBSD)
+    #[arg(long, help_heading = LISTENING)]
+    pub reuse_port: bool,
+
+    /// Permissions of the files of Unix sockets, such as 0660 [default: what the umask leaves]
+    #[arg(long, value_name = "MODE", value_parser = unix_mode, help_heading = LISTENING)]
+    pub unix_mode: Option<u32>,
+
     /// Connections that may wait to be accepted [default: the system's limit]
-    #[arg(long, value_name = "N", value_parser = backlog, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = backlog, allow_negative_numbers = true, help_heading = LISTENING)]
     pub backlog: Option<NonZeroU32>,
 
+    /// Expect a PROXY protocol header, version 1 or 2, at the start of each connection of every listener
+    #[arg(long, help_heading = PROXY)]
+    pub proxy_protocol: bool,
+
+    /// How long a PROXY header may take to arrive
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = proxy_timeout, allow_hyphen_values = true, help_heading = PROXY)]
+    pub proxy_timeout: Duration,
+
+    /// Close connections to such listeners from addresses outside this network, may be repeated [default: all may connect]
+    #[arg(long, value_name = "CIDR", value_parser = network, help_heading = PROXY)]
+    pub proxy_from: Vec<IpNet>,
+
+    /// Send this line first on each stream connection. {host}, {pid}, {listener}, {local}, {peer}, {connection} and
+    /// {env:NAME} stand for what they say, {{ for a brace
+    #[arg(long, value_name = "TEXT", value_parser = greeting, conflicts_with = "identify", help_heading = REPLIES)]
+    pub greeting: Option<Template>,
+
+    /// Send this text before each message, with the same placeholders
+    #[arg(long, value_name = "TEXT", value_parser = prefix, help_heading = REPLIES)]
+    pub prefix: Option<Template>,
+
+    /// Greet with a line of JSON that says who answers and whom it sees
+    #[arg(long, help_heading = REPLIES)]
+    pub identify: bool,
+
+    /// Answer datagrams from ports below 1024 and from 2049 too, where services are that may answer in turn for ever
+    #[arg(long, help_heading = UDP)]
+    pub udp_answer_low_ports: bool,
+
+    /// Answer at most this many datagrams a second from one network, a /24 of IPv4 or a /56 of IPv6 [default: no limit]
+    #[arg(long, value_name = "N", value_parser = udp_rate, allow_negative_numbers = true, help_heading = UDP)]
+    pub udp_rate: Option<NonZeroU32>,
+
     /// Close further connections beyond this many [default: no limit]
-    #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true, help_heading = LIMITS)]
     pub max_connections: Option<NonZeroUsize>,
 
     /// Memory for replies that peers have yet to read, at least 128KiB [default: 256MiB, but at most a quarter of what a
     /// cgroup, RLIMIT_AS or RLIMIT_DATA allows]
-    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true, help_heading = LIMITS)]
     pub max_buffered: Option<usize>,
 
     /// Ask a peer whether it is still there after this long without a byte (TCP keepalive), or off. A peer that does not
     /// reply to three probes is gone
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = keepalive, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = keepalive, allow_hyphen_values = true, help_heading = LIMITS)]
     pub keepalive: Keepalive,
 
     /// Close a connection after this long without a byte in or out [default: never]
-    #[arg(long, value_name = "TIME", value_parser = idle_timeout, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", value_parser = idle_timeout, allow_hyphen_values = true, help_heading = LIMITS)]
     pub idle_timeout: Option<Duration>,
 
     /// How long to wait for connections to end after SIGINT or SIGTERM
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = LIMITS)]
     pub drain_timeout: Duration,
 
     /// Poll this long after the last event, for lower latency at the cost of a whole core
-    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true, help_heading = LIMITS)]
     pub busy_poll: Option<Duration>,
 
     /// Format of the log, which has a line for each message
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Clf)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Clf, help_heading = LOG)]
     pub log: LogFormat,
 
     /// Append the log to this file [default: stdout]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = LOG)]
     pub log_file: Option<PathBuf>,
 
     /// Bytes of a message to show in its log line, at most 32KiB
-    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true, help_heading = LOG)]
     pub log_payload: usize,
 
     /// Once it listens, write the addresses to this file as JSON, and remove it at the end
@@ -134,15 +201,22 @@ impl Arguments {
         arguments.checked().unwrap_or_else(|error| error.exit())
     }
 
-    /// Refuses options that contradict each other. An address beside the wildcard of its family would find its port taken,
-    /// and `--log off` needs no file. `-` is refused as a file because it means stdout to many programs.
+    /// Whether --bind or --port say where to listen. PARROT_PORT alone does not, because it may stand in an environment that
+    /// other options are made for.
+    pub(crate) fn has_short_form(&self) -> bool {
+        self.port_given || !self.bind.is_empty()
+    }
+
+    /// Refuses options that contradict each other or need one another. `-` is refused as a file because it means stdout to
+    /// many programs.
     pub(crate) fn checked(self) -> Result<Arguments, clap::Error> {
-        for all in self.bind.iter().map(Address::ip).filter(IpAddr::is_unspecified) {
-            let same_family = |other: &&Address| other.ip() != all && other.ip().is_ipv4() == all.is_ipv4();
-            if let Some(one) = self.bind.iter().find(same_family) {
-                let advice = format!("--bind {all} listens on {one} too, so leave out one of the two");
-                return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
-            }
+        if let Some(advice) = listening::conflict(&self) {
+            return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
+        }
+        if !self.proxy_from.is_empty() && !self.proxy_protocol && self.listen.iter().all(|listen| !listen.proxy) {
+            let advice =
+                "--proxy-from is for PROXY headers, so add --proxy-protocol or ,proxy behind a place to listen on";
+            return Err(Arguments::command().error(ErrorKind::MissingRequiredArgument, advice));
         }
         if self.log_file.as_deref() == Some(Path::new("-")) {
             let advice = "leave out --log-file to log to stdout, or write ./- for a file of that name";
@@ -180,75 +254,6 @@ impl LogFormat {
             LogFormat::Json => Some(Format::Json),
             LogFormat::Off => None,
         }
-    }
-}
-
-/// The reason why this value of PARROT_PORT is not what a user wanted, if it is not.
-///
-/// Beside a service or a link named `parrot`, Kubernetes and Docker set PARROT_PORT to its address, such as
-/// `tcp://10.96.0.12:1512` (pkg/kubelet/envvars/envvars.go, daemon/links/links.go). The protocol can also be `udp` or
-/// `sctp`, and an old Kubernetes writes IPv6 without brackets. The address is never a name. Compose sets a variable to
-/// nothing if the one that it copies is not set. Any other value was written by a user, and a mistake in it is wrong usage.
-fn set_by_platform(port: &str) -> Option<&'static str> {
-    if port.trim().is_empty() {
-        return Some("it is empty");
-    }
-    let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|protocol| port.strip_prefix(protocol))?;
-    let (ip, number) = address.rsplit_once(':')?;
-    let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
-    let is_address = ip.parse::<IpAddr>().is_ok() && number.parse::<u16>().is_ok();
-    is_address.then_some("it is the address of a service named parrot, as Kubernetes and Docker set it")
-}
-
-fn port(text: &str) -> Result<u16, &'static str> {
-    // A file with the environment may leave the end of its line behind the number.
-    text.trim()
-        .parse()
-        .map_err(|_| "expected a number from 0 to 65535, here or in the environment variable PARROT_PORT")
-}
-
-fn backlog(text: &str) -> Result<NonZeroU32, &'static str> {
-    text.parse().map_err(|_| "expected a number from 1 up; without this option as many wait as the system allows")
-}
-
-fn max_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
-    text.parse().map_err(|_| "expected a number from 1 up; without this option only the descriptors limit them")
-}
-
-fn bind_address(text: &str) -> Result<Address, String> {
-    let address = parrot_values::address(text)?;
-    // The IPv6 sockets accept IPv6 connections only.
-    if let IpAddr::V6(v6) = address.ip()
-        && let Some(v4) = v6.to_ipv4_mapped()
-    {
-        return Err(format!("this is an IPv4 address, so write {v4}"));
-    }
-    Ok(address)
-}
-
-fn log_payload(text: &str) -> Result<usize, String> {
-    match size(text)? {
-        limit if limit > MAX_PAYLOAD => Err(format!("a line shows {MAX_PAYLOAD} bytes at most")),
-        limit => Ok(limit),
-    }
-}
-
-fn idle_timeout(text: &str) -> Result<Duration, &'static str> {
-    match duration(text)? {
-        Duration::ZERO => Err("expected a duration above zero; without this option there is no idle timeout"),
-        idle_timeout => Ok(idle_timeout),
-    }
-}
-
-/// The range is what Linux accepts: a second to `MAX_TCP_KEEPIDLE` (include/net/tcp.h).
-fn keepalive(text: &str) -> Result<Keepalive, &'static str> {
-    const RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
-    if text == "off" {
-        return Ok(Keepalive(None));
-    }
-    match duration(text) {
-        Ok(time) if RANGE.contains(&time) => Ok(Keepalive(Some(time))),
-        _ => Err("expected a time from 1s to 9h, such as 5m or 2h, or off"),
     }
 }
 

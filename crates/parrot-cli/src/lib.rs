@@ -9,6 +9,7 @@ mod advice;
 mod arguments;
 mod check;
 mod diagnostics;
+mod listening;
 mod ready_file;
 
 use std::env::VarError;
@@ -21,8 +22,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use parrot_log::{Format, MessageLayer, Writer};
 use parrot_server::{
-    Activation, Addresses, Config, Ended, Limits, Listen, Listening, MemoryLimit, STATISTICS_TARGET, Server, Signals,
-    Statistics,
+    Activation, Config, Ended, Limits, Listen, Listening, MemoryLimit, ProxyProtocol, Replies, STATISTICS_TARGET,
+    Server, Signals, Statistics, Template, UdpRules, lookup,
 };
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -99,10 +100,22 @@ fn echo(
         ..Limits::default()
     };
     let config = Config {
-        listen: listen(&arguments, sockets)?,
+        listen: listening::places(&arguments, sockets)?,
         backlog: arguments.backlog.map(NonZeroU32::get),
+        reuse_port: arguments.reuse_port,
+        unix_mode: arguments.unix_mode,
         keepalive: arguments.keepalive.0,
         limits,
+        proxy: ProxyProtocol {
+            everywhere: arguments.proxy_protocol,
+            timeout: arguments.proxy_timeout,
+            from: arguments.proxy_from,
+        },
+        replies: Replies {
+            greeting: if arguments.identify { Some(Template::identify(lookup)) } else { arguments.greeting },
+            prefix: arguments.prefix,
+        },
+        udp: UdpRules { answer_low_ports: arguments.udp_answer_low_ports, rate: arguments.udp_rate },
         ..Config::default()
     };
     let mut server = Server::bind(config).map_err(advice::cannot_bind)?;
@@ -123,23 +136,6 @@ fn echo(
     let handle = server.handle();
     let ended = server.run().context("the event queue failed")?;
     Ok((ended, handle.statistics()))
-}
-
-/// Sockets that were passed replace the default addresses, and addresses on the command line add to them.
-fn listen(arguments: &Arguments, mut sockets: Vec<Listen>) -> Result<Vec<Listen>> {
-    if sockets.is_empty() || arguments.port_given || !arguments.bind.is_empty() {
-        sockets.push(Listen::tcp(addresses(arguments)?));
-    }
-    Ok(sockets)
-}
-
-/// The addresses of the short form, `--bind` and `--port`.
-fn addresses(arguments: &Arguments) -> Result<Addresses> {
-    if arguments.bind.is_empty() {
-        return Ok(Addresses::everywhere(arguments.port));
-    }
-    let addresses = arguments.bind.iter().map(|address| address.at(arguments.port));
-    Ok(addresses.collect::<Result<Vec<_>, _>>()?.into())
 }
 
 /// The memory for replies if the command line does not say: no more than a quarter of a limit that the process has, so that
@@ -204,7 +200,12 @@ fn interrupted(number: i32) -> ExitCode {
     u8::try_from(128 + number).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
+/// Places as a sentence lists them.
 fn list(listening: &[Listening]) -> String {
-    let listening: Vec<String> = listening.iter().map(Listening::to_string).collect();
-    listening.join(" and ")
+    let places: Vec<String> = listening.iter().map(Listening::to_string).collect();
+    match places.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
 }

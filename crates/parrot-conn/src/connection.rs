@@ -94,8 +94,8 @@ impl CloseReason {
             CloseReason::Drained => "drained",
             CloseReason::DrainTimeout => "drain timeout",
             CloseReason::Failed => "failed",
-            CloseReason::HeaderRefused => "PROXY header refused",
-            CloseReason::HeaderTimeout => "PROXY header timeout",
+            CloseReason::HeaderRefused => "bad header",
+            CloseReason::HeaderTimeout => "header timeout",
         }
     }
 }

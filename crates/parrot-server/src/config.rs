@@ -62,6 +62,8 @@ pub struct Config {
 /// `doc/proxy-protocol.txt` in HAProxy's repository, as [`ProxyHeader`](parrot_conn::ProxyHeader) lists them.
 #[derive(Debug, Clone)]
 pub struct ProxyProtocol {
+    /// Whether every listener expects a header, not only those [that are made so](Listen::with_proxy_protocol).
+    pub everywhere: bool,
     /// How long a header may take to arrive. Three seconds by default.
     pub timeout: Duration,
     /// Who may send a header. Connections from other addresses are closed at once, because their headers would be forged.
@@ -146,7 +148,7 @@ impl Default for Config {
 
 impl Default for ProxyProtocol {
     fn default() -> ProxyProtocol {
-        ProxyProtocol { timeout: Duration::from_secs(3), from: Vec::new() }
+        ProxyProtocol { everywhere: false, timeout: Duration::from_secs(3), from: Vec::new() }
     }
 }
 

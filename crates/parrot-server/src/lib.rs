@@ -60,12 +60,8 @@ pub use event_loop::Ended;
 #[doc(hidden)]
 pub use event_loop::simulation;
 pub use host::{MESSAGE_TARGET, Signals};
-<<<<<<< HEAD
 pub use listen::{Activation, ActivationError, Addresses, BindError, Descriptor, Listen, Listening, LocalAddress};
-=======
-pub use listen::{Addresses, BindError, Listen, Listening, LocalAddress};
 pub use lookup::lookup;
->>>>>>> 07d7406 (server: UDP, PROXY headers, greetings and prefixes)
 pub use memory_limit::MemoryLimit;
 pub use parrot_conn::{CloseReason, Lookup, Refusal, Template, TemplateError};
 pub use peer::Peer;

@@ -17,13 +17,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-<<<<<<< HEAD
-pub use activation::{Activation, ActivationError, Descriptor};
-=======
 use parrot_udp::DatagramSocket;
 
+pub use activation::{Activation, ActivationError, Descriptor};
 pub(crate) use address::local_ip;
->>>>>>> 07d7406 (server: UDP, PROXY headers, greetings and prefixes)
 pub use address::{Addresses, LocalAddress};
 pub use bind_error::BindError;
 pub(crate) use listener::{Carrier, ListenOptions, Listener};
@@ -175,7 +172,14 @@ impl Listen {
             Place::GivenTcp(listener) => vec![given::tcp(listener, options)?],
             Place::GivenUnix(listener) => vec![given::unix(listener)?],
         };
-        Ok(opened.add_listeners(listeners, given, proxy_protocol, listening))
+        Ok(opened.add_listeners(listeners, given, proxy_protocol || options.proxy_everywhere, listening))
+    }
+}
+
+impl<Listener, DatagramSocket> Default for Opened<Listener, DatagramSocket> {
+    /// Nothing.
+    fn default() -> Opened<Listener, DatagramSocket> {
+        Opened { listeners: Vec::new(), datagrams: Vec::new() }
     }
 }
 

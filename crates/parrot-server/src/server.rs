@@ -76,6 +76,7 @@ impl Server {
         let options = ListenOptions {
             backlog: config.backlog,
             reuse_port: config.reuse_port,
+            proxy_everywhere: config.proxy.everywhere,
             unix_mode: config.unix_mode,
             socket: SocketOptions::new(config.keepalive),
         };
@@ -83,7 +84,7 @@ impl Server {
             listen if listen.is_empty() => vec![Listen::tcp(Addresses::everywhere(0))],
             listen => listen,
         };
-        let mut opened = Opened { listeners: Vec::new(), datagrams: Vec::new() };
+        let mut opened = Opened::default();
         let mut listening = Vec::new();
         for listen in listen {
             listening.extend(listen.open(&options, &mut opened)?);

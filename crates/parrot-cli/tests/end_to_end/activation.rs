@@ -85,7 +85,7 @@ fn given_sockets_replace_the_default_addresses() {
     let more = "export LISTEN_FDNAMES=web:unknown PARROT_PORT=1";
     let mut parrot = Process::spawn(&mut activated(vec![tcp.into(), unix.into()], more, &[])).unwrap();
     let banner = parrot.line("listening on").unwrap();
-    let expected = format!("listening on {address} (web) and unix:{} (kqueue", path.display());
+    let expected = format!("listening on {address} as web and unix:{} (kqueue", path.display());
     assert!(banner.contains(&expected), "{banner}");
     echo(&connect(address), b"squawk");
     echo_over_unix(&path);
@@ -117,7 +117,7 @@ fn systemd_socket_activate_passes_named_sockets() {
     parrot.line(" as 4").unwrap();
     // The first connection starts the server.
     echo_over_unix(&path);
-    let expected = format!("listening on unix:{} (local) and 127.0.0.1:{port} (web) (kqueue", path.display());
+    let expected = format!("listening on unix:{} as local and 127.0.0.1:{port} as web (kqueue", path.display());
     parrot.line(&expected).unwrap();
     echo(&connect((LOOPBACK, port).into()), b"squawk");
 }

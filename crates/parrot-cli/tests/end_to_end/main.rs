@@ -18,10 +18,14 @@ mod log;
 mod log_trouble;
 mod many_connections;
 mod memory;
+mod proxy;
 mod ready_file;
 mod reset;
+mod reuse_port;
 mod signals;
 mod slow_readers;
 mod support;
 #[cfg(target_os = "linux")]
 mod traced;
+mod udp;
+mod unix;

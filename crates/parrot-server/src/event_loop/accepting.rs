@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_burst_is_accepted_in_one_turn() {
         let options = ListenOptions::default();
-        let mut opened = Opened { listeners: Vec::new(), datagrams: Vec::new() };
+        let mut opened = Opened::default();
         let listening = Listen::tcp(Addresses::localhost(0)).open(&options, &mut opened).unwrap();
         let address = listening[0].address.socket_address().unwrap();
         let host = NativeHost::new(options.socket).unwrap();

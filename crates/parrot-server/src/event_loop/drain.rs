@@ -111,18 +111,19 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
 
-    use crate::config::Limits;
+    use crate::config::Settings;
     use crate::event_loop::EventLoop;
     use crate::host::NativeHost;
-    use crate::listen::{Listen, ListenOptions};
+    use crate::listen::{Listen, ListenOptions, Opened};
 
     #[test]
     fn a_drain_leaves_the_next_event_of_a_given_listener() {
         let options = ListenOptions::default();
         let given = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listeners = Listen::from(given.try_clone().unwrap()).open(&options).unwrap();
+        let mut opened = Opened::default();
+        Listen::from(given.try_clone().unwrap()).open(&options, &mut opened).unwrap();
         let host = NativeHost::new(options.socket).unwrap();
-        let mut event_loop = EventLoop::new(host, listeners, Limits::default(), Arc::default()).unwrap();
+        let mut event_loop = EventLoop::new(host, opened, Settings::default(), Arc::default()).unwrap();
         let client = TcpStream::connect(given.local_addr().unwrap()).unwrap();
         event_loop.start_drain();
         event_loop.accept(0, None);

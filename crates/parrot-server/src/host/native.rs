@@ -272,7 +272,7 @@ mod tests {
     }
 
     fn open(listen: Listen, options: &ListenOptions) -> (Listener, SocketAddr) {
-        let mut opened = Opened { listeners: Vec::new(), datagrams: Vec::new() };
+        let mut opened = Opened::default();
         let listening = listen.open(options, &mut opened).unwrap();
         (opened.listeners.remove(0).listener, listening[0].address.socket_address().unwrap())
     }

@@ -10,6 +10,8 @@ use crate::socket_options::SocketOptions;
 pub(crate) struct ListenOptions {
     pub(crate) backlog: Option<u32>,
     pub(crate) reuse_port: bool,
+    /// Every listener expects PROXY headers.
+    pub(crate) proxy_everywhere: bool,
     /// The permissions of the file of a Unix socket, unless the umask decides.
     pub(crate) unix_mode: Option<u32>,
     pub(crate) socket: SocketOptions,
