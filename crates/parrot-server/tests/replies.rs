@@ -6,7 +6,9 @@ use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
-use parrot_server::{Addresses, Config, Ended, Handle, Limits, Listen, Listening, Lookup, Replies, Server, Template};
+use parrot_server::{
+    Addresses, Config, Ended, Handle, Limits, Listen, Listening, Lookup, Replies, Server, Statistics, Template,
+};
 use parrot_testkit::PATIENCE;
 
 struct Running {
@@ -28,9 +30,10 @@ impl Running {
         stream
     }
 
-    fn drain(self) {
+    fn drain(self) -> Statistics {
         self.handle.drain();
         assert_eq!(self.thread.join().unwrap().unwrap(), Ended::Drained);
+        self.handle.statistics()
     }
 }
 
@@ -100,9 +103,8 @@ fn each_message_has_its_prefix() {
         expect(&mut client, "1> squawk\n");
     }
     drop(client);
-    let statistics = server.handle.statistics();
+    let statistics = server.drain();
     assert_eq!((statistics.messages, statistics.bytes_in, statistics.bytes_out), (3, 21, 30));
-    server.drain();
 }
 
 #[test]
@@ -127,8 +129,7 @@ fn with_a_prefix_not_a_byte_is_lost() {
     client.read_to_end(&mut received).unwrap();
     sending.join().unwrap();
     assert_eq!(received.iter().filter(|byte| **byte == b'x').count(), 300_000);
-    assert_eq!(received.iter().filter(|byte| **byte == b'#').count() as u64, server.handle.statistics().messages);
-    server.drain();
+    assert_eq!(received.iter().filter(|byte| **byte == b'#').count() as u64, server.drain().messages);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn quiet_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let number = std::process::id() as u16 ^ NEXT.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 16_384 | number % 16_384));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 16_384 + number % 16_384));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
