@@ -2,6 +2,7 @@
 //! simulation can fill a batch by hand.
 
 use std::fmt;
+use std::iter;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -116,8 +117,54 @@ impl Batch {
         (spaces, &mut self.entries)
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// Those from a source of one family that get a reply.
+    pub(crate) fn answered(&self, ipv4: bool) -> Places {
+        let answered = |entry: &Entry| !entry.refused && entry.source.is_ipv4() == ipv4;
+        self.entries.iter().enumerate().filter(|(_, entry)| answered(entry)).map(|(place, _)| place).collect()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<Datagram<'_>> {
+        let size = slot_size(self.headroom);
+        let entry = self.entries.get(place)?;
+        let slot = self.memory.get(place * size..(place + 1) * size)?;
+        Some(Datagram { entry, bytes: slot.get(entry.range(self.headroom))? })
+    }
+}
+
+/// Some of the datagrams in a batch, by their places in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places(u64);
+
+const _: () = assert!(Batch::CAPACITY <= u64::BITS as usize, "a bit for each place");
+
+impl Places {
+    pub(crate) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    pub(crate) fn first(self) -> Option<usize> {
+        self.iter().next()
+    }
+
+    pub(crate) fn without(self, others: Places) -> Places {
+        Places(self.0 & !others.0)
+    }
+
+    /// In ascending order.
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        iter::from_fn(move || {
+            let place = left.trailing_zeros();
+            // Clears the lowest bit.
+            left &= left.wrapping_sub(1);
+            (place < u64::BITS).then_some(place as usize)
+        })
+    }
+}
+
+impl FromIterator<usize> for Places {
+    fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
+        Places(places.into_iter().fold(0, |bits, place| bits | 1 << place))
     }
 }
 

@@ -2,32 +2,44 @@
 //! by one.
 
 mod family;
-
-pub(crate) use family::{Family, SETS_IPV6_SOURCE};
+mod one_by_one;
+#[cfg(target_os = "linux")]
+mod segments;
 
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
-#[path = "calls/batched.rs"]
-mod imp;
+mod batched;
 
+#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
+use batched as imp;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd")))]
-#[path = "calls/one_by_one.rs"]
-mod imp;
+use one_by_one as imp;
 
+pub(crate) use family::{Family, SETS_IPV6_SOURCE};
 pub(crate) use imp::Calls;
-
-// Where the other way is used, its tests run as well.
-#[cfg(all(test, any(target_os = "linux", target_os = "freebsd", target_os = "netbsd")))]
-mod one_by_one;
 
 use std::net::IpAddr;
 
 use nix::sys::socket::{MsgFlags, RecvMsg};
 
-use crate::Destination;
-use crate::batch::Entry;
+use crate::batch::{Entry, Places};
+use crate::{Batch, Datagram, Destination};
 
 /// The source of a reply as the system takes it: an address, and an interface or 0.
 pub(crate) type Source = Option<(IpAddr, u32)>;
+
+/// Datagrams of a batch whose replies leave from the same source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group<'a> {
+    pub(crate) batch: &'a Batch,
+    pub(crate) places: Places,
+    pub(crate) source: Source,
+}
+
+impl<'a> Group<'a> {
+    fn datagrams(self) -> impl Iterator<Item = Datagram<'a>> {
+        self.places.iter().filter_map(move |place| self.batch.get(place))
+    }
+}
 
 /// What to note of a datagram that arrived. `only` is its destination if the system was not asked.
 fn entry<S: Family>(message: &RecvMsg<'_, '_, S>, only: Option<Destination>) -> Option<Entry> {

@@ -45,6 +45,7 @@
 //! | | Linux | FreeBSD | NetBSD | macOS | OpenBSD | DragonFly |
 //! |---|---|---|---|---|---|---|
 //! | calls for a batch | 1 | 1 for each datagram | 1 | 1 for each datagram | 1 for each datagram | 1 for each datagram |
+//! | replies to one source leave together | yes | no | no | no | no | no |
 //! | replies from the destination, IPv4 | yes | yes | yes | yes | yes | yes |
 //! | replies from the destination, IPv6 | yes | yes | yes | yes | no | no |
 //! | broadcast address of a network is told | yes | no | no | no | no | no |

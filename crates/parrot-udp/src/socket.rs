@@ -1,15 +1,13 @@
 //! A UDP socket whose replies leave from the address that was asked.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::errno::Errno;
 use nix::sys::socket::{SockaddrIn, SockaddrIn6};
 
-use crate::batch::{Batch, Entry};
-use crate::calls::{self, Family};
-use crate::{Destination, options};
+use crate::calls::{self, Family, Group};
+use crate::{Batch, Destination, options};
 
 /// A bound UDP socket that receives and replies in batches.
 ///
@@ -63,7 +61,8 @@ impl DatagramSocket {
         let only = (!local.ip().is_unspecified()).then(|| Destination::new(local.ip(), scope(local)));
         options::set(&socket, local, only.is_none())?;
         let drops = options::Drops::new(&socket);
-        Ok(Self { socket, local, only, drops, calls: calls::Calls::new() })
+        let calls = calls::Calls::new(&socket);
+        Ok(Self { socket, local, only, drops, calls })
     }
 
     /// The address that the socket is bound to.
@@ -80,6 +79,9 @@ impl DatagramSocket {
     }
 
     /// Replaces the datagrams in `batch` by those that have arrived, as many as fit, and returns their number.
+    ///
+    /// Fewer than fit does not mean that no more have arrived. Only `WouldBlock` does, and a level-triggered event queue
+    /// reports the rest anyway.
     ///
     /// A datagram whose destination should be known and is not is marked as refused, since its reply could come from the
     /// wrong address.
@@ -100,8 +102,11 @@ impl DatagramSocket {
 
     /// Sends every datagram that is not refused back to its source, from the address that it was sent to.
     ///
-    /// The order is kept among datagrams with the same destination. What the system does not take is dropped and
+    /// The order is kept among datagrams from one source to one destination. What the system does not take is dropped and
     /// counted, and nothing is kept for later. When the send buffer is full, the rest is dropped without trying.
+    ///
+    /// Linux since 4.18 takes replies of one length to one source as one large datagram and cuts it (UDP_SEGMENT in
+    /// udp(7)). The source gets the same datagrams either way.
     pub fn reply(&mut self, batch: &Batch) -> Replied {
         match self.local {
             SocketAddr::V4(_) => self.reply_as::<SockaddrIn>(batch),
@@ -113,56 +118,24 @@ impl DatagramSocket {
     /// is one only.
     fn reply_as<S: Family>(&mut self, batch: &Batch) -> Replied {
         let mut replied = Replied::default();
-        let mut waiting = 0_u64;
-        for (index, entry) in batch.entries().iter().enumerate() {
-            waiting |= u64::from(!entry.refused) << index;
-        }
-        while waiting != 0 {
-            let source = batch.entries().get(waiting.trailing_zeros() as usize).and_then(|entry| self.source_of(entry));
-            let mut group = Group::<S>::new();
-            for (index, (entry, datagram)) in batch.entries().iter().zip(batch.iter()).enumerate() {
-                if waiting & (1 << index) == 0 || self.source_of(entry) != source {
-                    continue;
-                }
-                waiting &= !(1 << index);
-                match S::from_address(entry.source) {
-                    Some(address) => group.push(address, datagram.payload()),
-                    None => replied.dropped += 1,
-                }
-            }
-            self.send(&group, source, &mut replied);
+        let mut waiting = batch.answered(self.local.is_ipv4());
+        replied.dropped += batch.answered(!self.local.is_ipv4()).len();
+        while let Some(first) = waiting.first() {
+            let source = self.source(batch, first);
+            let places = waiting.iter().filter(|place| self.source(batch, *place) == source).collect();
+            waiting = waiting.without(places);
+            self.calls.reply::<S>(&self.socket, Group { batch, places, source }, &mut replied);
         }
         replied
     }
 
     /// What to give the system as the source of a reply, or `None` if the socket's own address will do.
-    fn source_of(&self, entry: &Entry) -> Option<(IpAddr, u32)> {
-        let source = entry.destination?.reply_source();
-        (self.only.is_none() && !source.0.is_unspecified()).then_some(source)
-    }
-
-    fn send<S: Family>(&mut self, group: &Group<'_, S>, source: Option<(IpAddr, u32)>, replied: &mut Replied) {
-        let mut done = 0;
-        while let (Some(slices @ [_, ..]), Some(addresses)) =
-            (group.slices.get(done..group.length), group.addresses.get(done..group.length))
-        {
-            match self.calls.send(&self.socket, slices, addresses, source) {
-                Ok(sent) => {
-                    replied.sent += sent;
-                    replied.bytes += slices.iter().take(sent).map(|[slice]| slice.len() as u64).sum::<u64>();
-                    // The system takes one datagram or fails. Anything else must not turn into an endless loop.
-                    done += sent.max(1);
-                }
-                Err(Errno::EAGAIN) => {
-                    replied.dropped += slices.len();
-                    return;
-                }
-                Err(_) => {
-                    replied.dropped += 1;
-                    done += 1;
-                }
-            }
+    fn source(&self, batch: &Batch, place: usize) -> calls::Source {
+        if self.only.is_some() {
+            return None;
         }
+        let source = batch.get(place)?.destination()?.reply_source();
+        (!source.0.is_unspecified()).then_some(source)
     }
 }
 
@@ -179,25 +152,9 @@ fn scope(address: SocketAddr) -> u32 {
     }
 }
 
-/// Replies with the same source, as the system takes them.
-struct Group<'a, S> {
-    slices: [[IoSlice<'a>; 1]; Batch::CAPACITY],
-    addresses: [Option<S>; Batch::CAPACITY],
-    length: usize,
-}
-
-impl<'a, S: Family> Group<'a, S> {
-    fn new() -> Self {
-        Self { slices: [[IoSlice::new(&[])]; Batch::CAPACITY], addresses: [None; Batch::CAPACITY], length: 0 }
-    }
-
-    fn push(&mut self, address: S, payload: &'a [u8]) {
-        if let (Some(slice), Some(place)) = (self.slices.get_mut(self.length), self.addresses.get_mut(self.length)) {
-            *slice = [IoSlice::new(payload)];
-            *place = Some(address);
-            self.length += 1;
-        }
+impl Replied {
+    pub(crate) fn sent(&mut self, payload: &[u8]) {
+        self.sent += 1;
+        self.bytes += payload.len() as u64;
     }
 }
-
-const _: () = assert!(Batch::CAPACITY <= u64::BITS as usize, "a bit for each datagram of a batch");

@@ -61,6 +61,23 @@ fn a_datagram_that_is_too_long_costs_no_other_one() {
 }
 
 #[test]
+fn datagrams_too_long_for_the_path_arrive_in_fragments() {
+    // Linux takes no segments that are longer than the path's MTU.
+    alone(&["ip link set lo mtu 1000"], || {
+        let mut socket = bound(ANY);
+        let client = client(HERE);
+        let mut batch = Batch::new();
+        for byte in 0..5 {
+            batch.push(client.local_addr().unwrap(), None, &[byte; 1200]).unwrap();
+        }
+        assert_eq!(socket.reply(&batch).sent, 5);
+        for byte in 0..5 {
+            assert_eq!(reply(&client).0, [byte; 1200]);
+        }
+    });
+}
+
+#[test]
 fn a_source_of_the_other_family_is_dropped() {
     let mut batch = Batch::new();
     batch.push((HERE_IPV6, 9).into(), None, b"squawk").unwrap();
@@ -76,16 +93,21 @@ fn what_does_not_fit_the_send_buffer_is_dropped_and_counted() {
         "ip link set here up && ip link set there up",
         "ip address add 192.0.2.1/24 dev here",
     ];
-    alone(&commands, || {
-        let mut socket = bound(ANY);
-        set_socket_send_buffer_size(&socket, 1).unwrap();
-        let mut batch = Batch::new();
-        while batch.push((Ipv4Addr::new(192, 0, 2, 9), 9).into(), None, &[0; 1000]).is_ok() {}
-        let replied = socket.reply(&batch);
-        assert!(replied.sent > 0 && replied.dropped > 0, "{replied:?}");
-        assert_eq!(replied.sent + replied.dropped, Batch::CAPACITY);
-        assert_eq!(replied.bytes, replied.sent as u64 * 1000);
-    });
+    // Datagrams of one length can leave as one, and others cannot.
+    for lengths in [[1000, 1000], [1000, 900]] {
+        alone(&commands, || {
+            let mut socket = bound(ANY);
+            set_socket_send_buffer_size(&socket, 1).unwrap();
+            let mut batch = Batch::new();
+            for index in 0..Batch::CAPACITY {
+                let payload = &[0; 1000][..lengths[index % 2]];
+                batch.push((Ipv4Addr::new(192, 0, 2, 9), 9).into(), None, payload).unwrap();
+            }
+            let replied = [socket.reply(&batch), socket.reply(&batch)];
+            assert!(replied[0].sent > 0 && replied[1].dropped > 0, "{replied:?}");
+            assert!(replied.iter().all(|replied| replied.sent + replied.dropped == Batch::CAPACITY));
+        });
+    }
 }
 
 #[test]

@@ -124,6 +124,32 @@ fn datagrams_that_arrive_together_are_all_answered() {
 }
 
 #[test]
+fn datagrams_of_one_peer_keep_their_order() {
+    // Replies of one length to one peer can leave as one datagram, which Linux cuts into several.
+    let mut socket = bound(HERE);
+    let clients = [client(HERE), client(HERE), client(HERE)];
+    for lengths in [[1; 3], [1472; 3], [1473; 3], [0; 3], [5, 6, 5]] {
+        let mut batch = Batch::new();
+        for index in 0..Batch::CAPACITY {
+            // Two of three are from the first client, and the last client sends once only.
+            let client = if index == 20 { 2 } else { usize::from(index % 3 == 2) };
+            let mut payload = vec![7; lengths[index % 3]];
+            payload.iter_mut().take(1).for_each(|byte| *byte = u8::try_from(index).unwrap());
+            batch.push(clients[client].local_addr().unwrap(), None, &payload).unwrap();
+        }
+        let replied = socket.reply(&batch);
+        let bytes = batch.iter().map(|datagram| datagram.payload().len() as u64).sum::<u64>();
+        assert_eq!((replied.sent, replied.bytes, replied.dropped), (Batch::CAPACITY, bytes, 0));
+        for client in &clients {
+            let address = client.local_addr().unwrap();
+            for datagram in batch.iter().filter(|datagram| datagram.source() == address) {
+                assert_eq!(reply(client).0, datagram.payload());
+            }
+        }
+    }
+}
+
+#[test]
 fn sockets_of_one_thread_do_not_disturb_each_other() {
     let addresses = [HERE, ANY, HERE_IPV6, ANY_IPV6].into_iter().filter(|address| exists(*address));
     let mut sockets: Vec<_> = addresses.map(|address| (address, bound(address))).collect();
