@@ -11,8 +11,8 @@ use parrot_load::{Datagrams, Failures, Length, Mark, Pace, Plan, Report, Stop, T
 use parrot_testkit::PATIENCE;
 use parrot_testkit::scripted::{serve_datagrams, serve_datagrams_at};
 
-/// The timeout in tests whose server loses datagrams.
-const SHORT: Duration = Duration::from_millis(200);
+/// The timeout in tests whose server loses datagrams. No answer takes as long, even on a busy machine.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// A server that answers each datagram with what `answers` makes of it and of the number of datagrams before it. The
 /// first one asks whether anybody is there.
@@ -170,20 +170,19 @@ fn datagrams_that_are_not_as_they_were_sent_are_failures() {
         ("nothing left", Vec::clear),
         ("far too much", |datagram| datagram.resize(60_000, b'x')),
     ];
-    for (what, change) in changes {
-        for pipeline in [1, 8] {
-            let target = serve(move |number, datagram| {
-                let mut answer = datagram.to_vec();
-                if number == 30 {
-                    change(&mut answer);
-                }
-                vec![answer]
-            });
-            let report = run(&Plan { size: 20, pipeline, datagram_timeout: SHORT, ..plan(target) });
-            let case = format!("{what}, {pipeline} under way: {report}");
-            assert_eq!((report.failures.mismatch, report.failures.total()), (1, 1), "{case}");
-            assert_eq!(counts(&report), [200, 1, 0, 0, 0], "no answer came to it: {case}");
-        }
+    for (place, (what, change)) in changes.into_iter().enumerate() {
+        let pipeline = [1, 8][place % 2];
+        let target = serve(move |number, datagram| {
+            let mut answer = datagram.to_vec();
+            if number == 30 {
+                change(&mut answer);
+            }
+            vec![answer]
+        });
+        let report = run(&Plan { size: 20, pipeline, datagram_timeout: SHORT, ..plan(target) });
+        let case = format!("{what}, {pipeline} under way: {report}");
+        assert_eq!((report.failures.mismatch, report.failures.total()), (1, 1), "{case}");
+        assert_eq!(counts(&report), [200, 1, 0, 0, 0], "no answer came to it: {case}");
     }
 }
 
@@ -268,7 +267,7 @@ fn a_server_that_goes_away_is_a_failure() {
             socket.send_to(&space[..length], peer).unwrap();
         }
     });
-    let length = Length::Time(Duration::from_millis(500));
+    let length = Length::Time(Duration::from_secs(2));
     let report = run(&Plan { length, datagram_timeout: SHORT, ..plan(Target::Udp(address)) });
     assert!(report.failures.connect > 0 && report.to_string().contains("refused"), "{report}");
     assert_eq!((report.failures.total(), report.messages), (report.failures.connect, 99), "{report}");

@@ -226,7 +226,7 @@ fn losses_fail_a_run_only_if_they_are_more_than_allowed() {
         7 => Vec::new(),
         _ => vec![datagram.to_vec()],
     });
-    let arguments = ["-u", &server.to_string(), "-n", "100", "--datagram-timeout", "100ms", "--json"];
+    let arguments = ["-u", &server.to_string(), "-n", "100", "--datagram-timeout", "1s", "--json"];
     for (more, lost, code) in [(&["--max-loss", "1%"][..], 1, 0), (&["--max-loss", "0"], 0, 0)] {
         let Ended { code: ended, stdout, stderr } = load(&[&arguments[..], more].concat());
         assert_eq!(ended, Some(code), "{stderr}{stdout}");
@@ -234,13 +234,13 @@ fn losses_fail_a_run_only_if_they_are_more_than_allowed() {
         let datagrams = &report["datagrams"];
         assert_eq!((&datagrams["sent"], &datagrams["lost"]), (&100.into(), &lost.into()), "{report}");
         assert_eq!(datagrams["lost_percent"].as_f64(), Some(f64::from(lost)), "{report}");
-        assert_eq!((&report["load"]["protocol"], report["load"]["timeout"].as_f64()), (&"udp".into(), Some(0.1)));
+        assert_eq!((&report["load"]["protocol"], report["load"]["timeout"].as_f64()), (&"udp".into(), Some(1.0)));
     }
     let lossy = serve_datagrams(|number, datagram| match number {
         7 => Vec::new(),
         _ => vec![datagram.to_vec()],
     });
-    let arguments = ["-u", &lossy.to_string(), "-n", "100", "--datagram-timeout", "100ms", "--max-loss", "0.9"];
+    let arguments = ["-u", &lossy.to_string(), "-n", "100", "--datagram-timeout", "1s", "--max-loss", "0.9"];
     let Ended { code, stdout, stderr } = load(&arguments);
     assert_eq!(code, Some(1), "{stdout}");
     assert!(
