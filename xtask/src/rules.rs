@@ -81,10 +81,20 @@ const RULES: &[Rule] = &[
 
 /// Build scripts that call a C compiler or a C library. No target needs one.
 const C_TOOLS: &[&str] = &["bindgen", "cc", "cmake", "pkg-config"];
+/// The systems that the rules are checked for. What a dependency needs on others, or for tests of its own, is not built.
+const TARGETS: [&str; 6] = [
+    "x86_64-unknown-linux-gnu",
+    "aarch64-apple-darwin",
+    "x86_64-unknown-freebsd",
+    "x86_64-unknown-openbsd",
+    "x86_64-unknown-netbsd",
+    "x86_64-unknown-dragonfly",
+];
 
 /// Checks every rule. The error lists all that are broken.
 pub(crate) fn check() -> Result<()> {
-    let metadata = cargo::metadata(&["--locked"])?;
+    let targets = TARGETS.iter().flat_map(|target| ["--filter-platform", target]);
+    let metadata = cargo::metadata(&std::iter::once("--locked").chain(targets).collect::<Vec<_>>())?;
     let mut broken = violations(&metadata);
     for package in members(&metadata) {
         let path = text(&package["manifest_path"]);
