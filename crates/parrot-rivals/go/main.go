@@ -1,7 +1,8 @@
 // An echo server with Go's net package and a goroutine per connection, as it is usually written.
 //
 // With "copy" as its second argument it uses io.Copy, which on Linux moves the bytes from socket to socket inside the
-// kernel (splice). That costs more for small messages and less for large ones.
+// kernel (splice). That costs more for small messages and less for large ones. With "unix" its first argument is the
+// path of a Unix socket. With "udp" it is an echo server for datagrams, in one goroutine.
 package main
 
 import (
@@ -13,13 +14,21 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		log.Fatal("usage: rival-go PORT [copy]")
+		log.Fatal("usage: rival-go PORT [copy | udp], or rival-go PATH unix")
 	}
-	echo := readAndWrite
-	if len(os.Args) > 2 && os.Args[2] == "copy" {
+	network, address, echo, variant := "tcp4", "127.0.0.1:"+os.Args[1], readAndWrite, ""
+	if len(os.Args) > 2 {
+		variant = os.Args[2]
+	}
+	switch variant {
+	case "copy":
 		echo = copyAll
+	case "udp":
+		echoDatagrams(address)
+	case "unix":
+		network, address = "unix", os.Args[1]
 	}
-	listener, err := net.Listen("tcp4", "127.0.0.1:"+os.Args[1])
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -51,4 +60,24 @@ func readAndWrite(connection net.Conn) {
 func copyAll(connection net.Conn) {
 	defer connection.Close()
 	io.Copy(connection, connection)
+}
+
+// It uses addresses without pointers, which are not allocated for each datagram.
+func echoDatagrams(address string) {
+	local, err := net.ResolveUDPAddr("udp4", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	socket, err := net.ListenUDP("udp4", local)
+	if err != nil {
+		log.Fatal(err)
+	}
+	buffer := make([]byte, 65535)
+	for {
+		count, peer, err := socket.ReadFromUDPAddrPort(buffer)
+		if err != nil {
+			continue
+		}
+		socket.WriteToUDPAddrPort(buffer[:count], peer)
+	}
 }

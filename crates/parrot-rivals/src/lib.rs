@@ -1,10 +1,11 @@
 //! The listener that the rivals share, which are the echo servers that Parrot is compared with.
 //!
 //! Each is written like the examples of its library, echoes exactly what it receives, and sets `TCP_NODELAY`.
-//! It listens on 127.0.0.1 at the port that is its only argument.
+//! It listens on 127.0.0.1 at the port that is its only argument, or at the path of a Unix socket.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 
 /// The size of the receive buffer of the bare loop, of mio and of threads, which is twice that of Go's `io.Copy`.
 ///
@@ -32,6 +33,22 @@ pub fn address() -> io::Result<SocketAddr> {
 /// If the first argument is not a port, or the port is in use.
 pub fn listener() -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address()?)?;
-    rustix::net::listen(&listener, 4096)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
 }
+
+/// Listens at the path that is the first argument, with the same backlog.
+///
+/// # Errors
+///
+/// If there is no argument, or a socket cannot be bound to the path.
+pub fn unix_listener() -> io::Result<UnixListener> {
+    let path = std::env::args_os().nth(1);
+    let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the first argument must be a path"))?;
+    let listener = UnixListener::bind(path)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// The backlog of Go, Node and Parrot.
+const BACKLOG: i32 = 4096;
