@@ -50,7 +50,8 @@ impl Batch {
         Self::with_headroom(0)
     }
 
-    /// An empty batch in which up to `headroom` bytes can be put in front of each payload, see [`DatagramMut::prepend`].
+    /// An empty batch in which up to `headroom` bytes can be put in front of each payload, see
+    /// [`DatagramMut::prepend`].
     #[must_use]
     pub fn with_headroom(headroom: usize) -> Self {
         let headroom = headroom.next_multiple_of(OFFSET);

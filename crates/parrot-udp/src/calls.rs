@@ -14,7 +14,7 @@ use batched as imp;
 #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd")))]
 use one_by_one as imp;
 
-pub(crate) use family::{Family, SETS_IPV6_SOURCE};
+pub(crate) use family::{Family, SETS_IPV4_SOURCE, SETS_IPV6_SOURCE};
 pub(crate) use imp::Calls;
 
 use std::net::IpAddr;

@@ -11,16 +11,16 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The destination in the datagram's header, and the number of the interface that it arrived on, or 0 if that is not
-    /// known.
+    /// The destination in the datagram's header, and the number of the interface that it arrived on, or 0 if that is
+    /// not known.
     #[must_use]
     pub fn new(address: IpAddr, interface: u32) -> Self {
         let group = address.to_canonical().is_multicast() || address.to_canonical() == Ipv4Addr::BROADCAST;
         Self { address, local: if group { unspecified(address) } else { address }, interface }
     }
 
-    /// As `new`, for a system that also reports its own address for replies. For a datagram that was sent to a broadcast
-    /// address, `local` is an address of the interface.
+    /// As `new`, for a system that also reports its own address for replies. For a datagram that was sent to a
+    /// broadcast address, `local` is an address of the interface.
     #[must_use]
     pub fn with_local(address: IpAddr, local: IpAddr, interface: u32) -> Self {
         Self { address, local, interface }
@@ -52,13 +52,20 @@ impl Destination {
 
     /// Whether the datagram was sent to a broadcast address of IPv4.
     ///
-    /// Every system reports 255.255.255.255. The broadcast address of a network, such as 192.0.2.255, looks like any
-    /// other address. Only Linux reports its own address beside it (`ipi_spec_dst` in ip(7)), and only for a socket of
-    /// IPv4. The crate's documentation has what happens elsewhere.
+    /// 255.255.255.255 is one on every system. The broadcast address of a network, such as 192.0.2.255, looks like any
+    /// other address. Linux reports an address of its own beside it (`ipi_spec_dst` in ip(7)) on a socket of IPv4. On a
+    /// socket of both families it does not, and refuses the reply instead. Other systems report nothing, so the address
+    /// is compared with those of the interfaces that there were when the socket was taken over.
     #[must_use]
     pub fn is_broadcast(&self) -> bool {
         let IpAddr::V4(address) = self.address.to_canonical() else { return false };
         address.is_broadcast() || (!address.is_multicast() && self.local != self.address)
+    }
+
+    /// Makes it a broadcast, after all.
+    #[cfg(any(test, not(target_os = "linux")))]
+    pub(crate) fn mark_broadcast(&mut self) {
+        self.local = unspecified(self.address);
     }
 
     /// What a reply's source has to be: its address, and its interface if the address means nothing without one.

@@ -17,8 +17,8 @@ pub(crate) fn set(socket: &UdpSocket, local: SocketAddr, ask_for_destination: bo
     allow_any_length(socket, local)
 }
 
-/// Whoever made the socket may have asked for timestamps (Timestamping= in systemd.socket(5)) or for the count of drops.
-/// Headers that are used again would be too small for them, see calls/batched.rs.
+/// Whoever made the socket may have asked for timestamps (Timestamping= in systemd.socket(5)) or for the count of
+/// drops. Headers that are used again would be too small for them, see calls/batched.rs.
 fn add_no_other_message(socket: &UdpSocket) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestamp, &false)?;
     #[cfg(target_os = "linux")]
@@ -58,8 +58,8 @@ fn allow_any_length(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
 }
 
 /// The default send buffer of these systems holds 9,216 bytes, and a longer datagram is refused with EMSGSIZE. Their
-/// receive buffers hold 41,600 or so, and a longer datagram does not arrive. Neither is made smaller. A system that allows no
-/// buffer of this size (`kern.ipc.maxsockbuf`) keeps what it has.
+/// receive buffers hold 41,600 or so, and a longer datagram does not arrive. Neither is made smaller. A system that
+/// allows no buffer of this size (`kern.ipc.maxsockbuf`) keeps what it has.
 #[cfg(not(target_os = "linux"))]
 fn allow_any_length(socket: &UdpSocket, _: SocketAddr) -> io::Result<()> {
     use rustix::net::sockopt::{

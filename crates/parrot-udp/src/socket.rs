@@ -18,6 +18,8 @@ pub struct DatagramSocket {
     local: SocketAddr,
     /// Where every datagram was sent to, if the socket is bound to one address. The system is asked otherwise.
     only: Option<Destination>,
+    #[cfg(not(target_os = "linux"))]
+    broadcasts: crate::broadcasts::Broadcasts,
     drops: options::Drops,
     calls: calls::Calls,
 }
@@ -36,11 +38,11 @@ pub struct Replied {
 /// Whether the replies of a socket that is bound to `address` leave from the address that was asked.
 ///
 /// They always do for a socket with an address of its own. For an unspecified address, which stands for all addresses
-/// of the system, they do on Linux, macOS, FreeBSD and NetBSD. OpenBSD and DragonFly do so with IPv4 only. There the
-/// source of an IPv6 reply is the address that the route suggests.
+/// of the system, they do on Linux, macOS, FreeBSD and NetBSD. OpenBSD does so with IPv4 only, and DragonFly not at
+/// all. Where they do not, a reply leaves from the address that the route suggests.
 #[must_use]
 pub fn replies_from_destination(address: IpAddr) -> bool {
-    !address.is_unspecified() || address.is_ipv4() || calls::SETS_IPV6_SOURCE
+    !address.is_unspecified() || if address.is_ipv4() { calls::SETS_IPV4_SOURCE } else { calls::SETS_IPV6_SOURCE }
 }
 
 impl DatagramSocket {
@@ -62,7 +64,15 @@ impl DatagramSocket {
         options::set(&socket, local, only.is_none())?;
         let drops = options::Drops::new(&socket);
         let calls = calls::Calls::new(&socket);
-        Ok(Self { socket, local, only, drops, calls })
+        Ok(Self {
+            socket,
+            local,
+            only,
+            #[cfg(not(target_os = "linux"))]
+            broadcasts: crate::broadcasts::Broadcasts::of_interfaces(),
+            drops,
+            calls,
+        })
     }
 
     /// The address that the socket is bound to.
@@ -71,39 +81,41 @@ impl DatagramSocket {
         self.local
     }
 
-    /// How many datagrams the system has dropped since the last call, or since `new`. Most did not fit into the socket's
-    /// receive buffer, and a few had a wrong checksum. `None` if the system does not count them for each socket, which
-    /// only Linux does (SO_MEMINFO, since 4.12).
+    /// How many datagrams the system has dropped since the last call, or since `new`. Most did not fit into the
+    /// socket's receive buffer, and a few had a wrong checksum. `None` if the system does not count them for each
+    /// socket, which only Linux does (SO_MEMINFO, since 4.12).
     pub fn take_drops(&mut self) -> Option<u32> {
         self.drops.take(&self.socket)
     }
 
     /// Replaces the datagrams in `batch` by those that have arrived, as many as fit, and returns their number.
     ///
-    /// Fewer than fit does not mean that no more have arrived. Only `WouldBlock` does, and a level-triggered event queue
-    /// reports the rest anyway.
+    /// Fewer than fit does not mean that no more have arrived. Only `WouldBlock` does, and a level-triggered event
+    /// queue reports the rest anyway.
     ///
-    /// A datagram whose destination should be known and is not is marked as refused, since its reply could come from the
-    /// wrong address.
+    /// A datagram whose destination should be known and is not is marked as refused, since its reply could come from
+    /// the wrong address.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if nothing has arrived. An error that an ICMP message caused is reported once, and only for a socket
-    /// that somebody connected (udp(7)). It concerns no datagram in particular, and the next call goes on. The batch is
-    /// empty after every error.
+    /// `WouldBlock` if nothing has arrived. An error that an ICMP message caused is reported once, and only for a
+    /// socket that somebody connected (udp(7)). It concerns no datagram in particular, and the next call goes on. The
+    /// batch is empty after every error.
     pub fn receive(&mut self, batch: &mut Batch) -> io::Result<usize> {
         batch.clear();
         match self.local {
             SocketAddr::V4(_) => self.calls.receive::<SockaddrIn>(&self.socket, self.only, batch)?,
             SocketAddr::V6(_) => self.calls.receive::<SockaddrIn6>(&self.socket, self.only, batch)?,
         }
+        #[cfg(not(target_os = "linux"))]
+        self.broadcasts.mark(batch);
         Ok(batch.len())
     }
 
     /// Sends every datagram that is not refused back to its source, from the address that it was sent to.
     ///
-    /// The order is kept among datagrams from one source to one destination. What the system does not take is dropped and
-    /// counted, and nothing is kept for later. When the send buffer is full, the rest is dropped without trying.
+    /// The order is kept among datagrams from one source to one destination. What the system does not take is dropped
+    /// and counted, and nothing is kept for later. When the send buffer is full, the rest is dropped without trying.
     ///
     /// Linux since 4.18 takes replies of one length to one source as one large datagram and cuts it (UDP_SEGMENT in
     /// udp(7)). The source gets the same datagrams either way.
@@ -131,7 +143,7 @@ impl DatagramSocket {
 
     /// What to give the system as the source of a reply, or `None` if the socket's own address will do.
     fn source(&self, batch: &Batch, place: usize) -> calls::Source {
-        if self.only.is_some() {
+        if self.only.is_some() || !replies_from_destination(self.local.ip()) {
             return None;
         }
         let source = batch.get(place)?.destination()?.reply_source();

@@ -1,5 +1,5 @@
-//! What receiving and replying allocates. The allocator of this binary counts for all of its threads, so this is its only
-//! test.
+//! What receiving and replying allocates. The allocator of this binary counts for all of its threads, so this is its
+//! only test.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::alloc::System;

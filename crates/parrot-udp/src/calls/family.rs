@@ -9,6 +9,13 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, RecvMsg, SockaddrIn,
 use super::imp::Kept;
 use crate::Destination;
 
+/// Whether the source of an IPv4 datagram can be set here.
+///
+/// For macOS see `udp_check_pktinfo` in XNU's bsd/netinet/udp_usrreq.c. FreeBSD and OpenBSD take IP_SENDSRCADDR in
+/// `udp_output` in sys/netinet/udp_usrreq.c, and NetBSD in `ip_setpktopts` in sys/netinet/ip_output.c. DragonFly's
+/// header has it, but in the sources of its kernel that could be read `udp_send` takes no control message.
+pub(crate) const SETS_IPV4_SOURCE: bool = cfg!(not(target_os = "dragonfly"));
+
 /// Whether nix can set the source of an IPv6 datagram here.
 pub(crate) const SETS_IPV6_SOURCE: bool = cfg!(not(any(target_os = "openbsd", target_os = "dragonfly")));
 
@@ -70,7 +77,8 @@ impl Family for SockaddrIn {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     fn source_info(local: IpAddr, interface: u32) -> Option<Self::SourceInfo> {
         let IpAddr::V4(local) = local else { return None };
-        // The source is taken from `ipi_spec_dst`. `ipi_addr` is not looked at (`ip_cmsg_send` in net/ipv4/ip_sockglue.c).
+        // The source is taken from `ipi_spec_dst`. `ipi_addr` is not looked at (`ip_cmsg_send` in
+        // net/ipv4/ip_sockglue.c).
         Some(libc::in_pktinfo {
             #[cfg(target_os = "linux")]
             ipi_ifindex: interface.cast_signed(),

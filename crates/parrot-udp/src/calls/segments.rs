@@ -31,8 +31,8 @@ pub(super) fn are_supported(socket: &UdpSocket) -> bool {
 
 /// Sends what can be merged, and returns what is left to be sent one by one.
 ///
-/// Nothing is merged if the datagrams differ in length, because the order for each peer must be kept, or if each is from
-/// another peer. When the system takes no segments, because of the path's MTU or IPsec, all that follows is left.
+/// Nothing is merged if the datagrams differ in length, because the order for each peer must be kept, or if each is
+/// from another peer. When the system takes no segments, because of the path's MTU or IPsec, all that follows is left.
 pub(super) fn reply<'a, S: Family>(socket: &UdpSocket, group: Group<'a>, replied: &mut Replied) -> Group<'a> {
     let Some((length, peers)) = length(group).zip(Peers::<S>::of(group)) else { return group };
     let info = group.source.and_then(|(local, interface)| S::source_info(local, interface));
