@@ -1,7 +1,7 @@
 //! The remote end of a connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The remote end of a connection. `Display` gives its address, or `unix`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,14 @@ impl Peer {
 }
 
 impl From<SocketAddr> for Peer {
+    /// The peer with this address. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as the IPv4 address.
+    /// A given IPv6 socket can report such ones, because it may be open to IPv4 too.
     fn from(address: SocketAddr) -> Peer {
-        Peer::Internet(address)
+        match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => Peer::Internet(SocketAddr::new(ip, address.port())),
+            // With its zone.
+            IpAddr::V6(_) => Peer::Internet(address),
+        }
     }
 }
 

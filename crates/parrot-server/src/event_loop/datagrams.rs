@@ -181,7 +181,7 @@ impl Answers {
             }
             let (source, destination, payload) = (received.source(), received.destination(), received.payload());
             (messages, bytes) = (messages + 1, bytes + payload.len());
-            means.host.message(&Peer::Internet(source), payload);
+            means.host.message(&Peer::from(source), payload);
             if let Some(template) = &self.replies.prefix {
                 let local = destination.map(|to| SocketAddr::new(to.address(), open.port));
                 let (local, peer) = (local.map(Endpoint::Ip), Endpoint::Ip(source));

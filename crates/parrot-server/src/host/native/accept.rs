@@ -14,7 +14,7 @@ pub(super) fn accept(listener: &Listener) -> io::Result<(OwnedFd, Peer)> {
     let (socket, address) = accept_socket(listener)?;
     let peer = match listener.carrier() {
         // macOS accepts a peer that has gone already with an address of length 0 (capnproto#2365).
-        Carrier::Tcp => address.and_then(|address| SocketAddr::try_from(address).ok()).map(Peer::Internet),
+        Carrier::Tcp => address.and_then(|address| SocketAddr::try_from(address).ok()).map(Peer::from),
         Carrier::Unix => Some(Peer::Unix { user: user(&socket) }),
     };
     Ok((socket, peer.ok_or(io::ErrorKind::InvalidInput)?))
