@@ -35,7 +35,9 @@ pub(crate) fn cannot_activate(error: ActivationError) -> anyhow::Error {
             "set LISTEN_PID to the process id of parrot, as in `LISTEN_PID=$$ exec parrot`, or unset LISTEN_FDS"
         }
         ActivationError::Connection(_) => "use Accept=no in the socket unit, because parrot accepts connections itself",
-        ActivationError::Unfit(..) => "parrot serves ListenStream= with an IP address, a port or a path",
+        ActivationError::Unfit(..) => {
+            "parrot serves ListenStream= with an address, port or path, and ListenDatagram= with an address or port"
+        }
         _ => "a service manager sets them as sd_listen_fds(3) says; unset LISTEN_FDS to start without one",
     };
     with_advice(anyhow::Error::new(error).context("cannot use the sockets that were passed"), advice)

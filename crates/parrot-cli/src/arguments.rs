@@ -40,15 +40,16 @@ const AFTER_HELP: &str = "\
 Parrot answers anyone who can connect, and logs what they send. With --bind 127.0.0.1 --bind ::1 only this machine can \
 connect. With --log-payload 0 the log shows no byte of a message, and with --log off there is no log.
 
-UDP is off unless --listen asks for it, because the source of a datagram can be forged. Datagrams from ports below 1024, \
-from 2049, from UDP ports of parrot itself and from or to a broadcast or multicast address are not answered, or two \
-services could answer each other for ever. --udp-rate bounds what a forged source can be sent.
+UDP is off unless --listen or a service manager asks for it, because the source of a datagram can be forged. \
+Datagrams from ports below 1024, from 2049, from UDP ports of parrot itself and from or to a broadcast or multicast \
+address are not answered, or two services could answer each other for ever. --udp-rate bounds what a forged source \
+can be sent.
 
 Replies that a peer does not read stay in memory, up to --max-buffered in all. When that is used up, other peers wait. \
 --idle-timeout disconnects peers that never read.
 
-Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --bind and --port, if \
-they are on the command line, add to them.
+Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --listen, --bind and \
+--port add to them, PARROT_PORT does not.
 
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 

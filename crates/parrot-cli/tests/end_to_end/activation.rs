@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -67,6 +67,19 @@ fn echo_over_unix(path: &Path) {
     assert_eq!(&reply, b"squawk");
 }
 
+fn udp_client() -> UdpSocket {
+    let client = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+#[track_caller]
+fn expect_datagram(client: &UdpSocket, payload: &[u8], from: SocketAddr) {
+    let mut received = [0; 64];
+    let (length, source) = client.recv_from(&mut received).unwrap();
+    assert_eq!((&received[..length], source), (payload, from));
+}
+
 #[track_caller]
 fn refuses(mut command: Command, words: &[&str]) {
     let ended = run(&mut command);
@@ -108,6 +121,52 @@ fn addresses_on_the_command_line_add_to_given_sockets() {
 }
 
 #[test]
+fn given_udp_sockets_answer_beside_listeners() {
+    let (tcp, address) = listener();
+    let udp = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    let server = udp.local_addr().unwrap();
+    let parrot = spawn(&mut activated(vec![udp.into(), tcp.into()], "export LISTEN_FDNAMES=dgram:web", &[]));
+    parrot.line(&format!("listening on udp:{server} as dgram and {address} as web (kqueue")).unwrap();
+    echo(&parrot.connect(), b"squawk");
+    let client = udp_client();
+    client.send_to(b"squawk", server).unwrap();
+    expect_datagram(&client, b"squawk", server);
+}
+
+/// A unit's `ListenStream=1512` is an IPv6 socket that is open to IPv4 too.
+#[test]
+fn ipv4_peers_of_an_ipv6_socket_have_ipv4_addresses() {
+    let (Ok(tcp), Ok(udp)) = (TcpListener::bind("[::]:0"), UdpSocket::bind("[::]:0")) else {
+        return skip("no IPv6 on this machine");
+    };
+    let ports = [tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port()];
+    if TcpStream::connect((LOOPBACK, ports[0])).is_err() {
+        return skip("IPv6 sockets are closed to IPv4 on this machine");
+    }
+    tcp.set_nonblocking(true).unwrap();
+    drop(tcp.accept());
+    let log = scratch("mapped.log");
+    // The last one wins.
+    let arguments = ["--log", "clf", "--log-file", log.to_str().unwrap()];
+    let parrot = spawn(&mut activated(vec![tcp.into(), udp.into()], "", &arguments));
+    let stream = connect((LOOPBACK, ports[0]).into());
+    echo(&stream, b"over TCP");
+    let client = udp_client();
+    // Another address than the one that the route suggests.
+    let asked = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 0, 0, 2) } else { LOOPBACK };
+    client.send_to(b"over UDP", (asked, ports[1])).unwrap();
+    expect_datagram(&client, b"over UDP", (asked, ports[1]).into());
+    let clients = [stream.local_addr().unwrap(), client.local_addr().unwrap()];
+    drop(stream);
+    parrot.stop().unwrap();
+    let log = std::fs::read_to_string(&log).unwrap();
+    for (client, payload) in clients.into_iter().zip(["over TCP", "over UDP"]) {
+        let found = log.lines().any(|line| line.starts_with(&format!("{client} - - [")) && line.contains(payload));
+        assert!(found, "{client} {payload}: {log}");
+    }
+}
+
+#[test]
 fn systemd_socket_activate_passes_named_sockets() {
     let Some(mut command) = socket_activate() else { return };
     let (path, port) = (scratch("activate.sock"), free_port().unwrap());
@@ -120,6 +179,19 @@ fn systemd_socket_activate_passes_named_sockets() {
     let expected = format!("listening on unix:{} as local and 127.0.0.1:{port} as web (kqueue", path.display());
     parrot.line(&expected).unwrap();
     echo(&connect((LOOPBACK, port).into()), b"squawk");
+}
+
+#[test]
+fn the_datagram_that_starts_the_server_is_answered() {
+    let Some(mut command) = socket_activate() else { return };
+    let port = UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port();
+    command.args(["--datagram", "-l", &format!("127.0.0.1:{port}"), env!("CARGO_BIN_EXE_parrot"), "--log", "off"]);
+    let parrot = Process::spawn(&mut command).unwrap();
+    parrot.line(" as 3").unwrap();
+    let client = udp_client();
+    client.send_to(b"squawk", (LOOPBACK, port)).unwrap();
+    expect_datagram(&client, b"squawk", (LOOPBACK, port).into());
+    parrot.line(&format!("listening on udp:127.0.0.1:{port} (kqueue")).unwrap();
 }
 
 #[test]
@@ -153,9 +225,14 @@ fn a_descriptor_that_cannot_be_served_is_refused() {
     let (_listener, address) = listener();
     let connected = TcpStream::connect(address).unwrap();
     let (pair, _peer) = UnixStream::pair().unwrap();
+    let unbound = socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+    let with_peer = udp_client();
+    with_peer.connect(address).unwrap();
     let mut unfit: Vec<(OwnedFd, &str)> = vec![
         (connected.into(), "is a connection"),
         (pair.into(), "is a connection"),
+        (unbound, "is a UDP socket that is not bound"),
+        (with_peer.into(), "is a UDP socket that is connected"),
         (UnixDatagram::unbound().unwrap().into(), "is neither"),
         (File::open("/dev/null").unwrap().into(), "is neither"),
         (std::io::pipe().unwrap().0.into(), "is neither"),
@@ -280,6 +357,19 @@ fn a_restart_refuses_nobody() {
     assert_eq!(accepted, served + ended, "each connection is accepted once");
     // A drain ends the connections that are open when it begins, so there is at most one for each client.
     assert!(ended <= clients * RESTARTS, "{ended} connections ended early, and {served} were served");
+}
+
+#[test]
+fn a_datagram_sent_during_a_restart_is_answered() {
+    let udp = UdpSocket::bind((LOOPBACK, 0)).unwrap();
+    let server = udp.local_addr().unwrap();
+    let client = udp_client();
+    for payload in [b"first".as_slice(), b"second", b"third"] {
+        client.send_to(payload, server).unwrap();
+        let parrot = spawn(&mut activated(vec![udp.try_clone().unwrap().into()], "", &[]));
+        expect_datagram(&client, payload, server);
+        parrot.stop().unwrap();
+    }
 }
 
 /// Ends a server and starts another one, again and again. Each serves the clients for a while. Returns the last one,

@@ -4,13 +4,14 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
+use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::process;
 use std::str::FromStr;
 
 use listenfd::ListenFd;
 
-use super::{Listen, given};
+use super::{Listen, given, local_ip};
 
 /// The first descriptor that is passed, `SD_LISTEN_FDS_START`.
 const FIRST_DESCRIPTOR: u16 = 3;
@@ -65,7 +66,8 @@ impl Listen {
     /// The sockets that a service manager such as systemd has passed to this process (socket activation). There are
     /// none if LISTEN_FDS is not set.
     ///
-    /// TCP listeners and Unix stream listeners may come in any mix. The variables have the meaning of sd_listen_fds(3):
+    /// TCP listeners, Unix stream listeners and UDP sockets may come in any mix. The variables have the meaning of
+    /// sd_listen_fds(3):
     ///
     /// - LISTEN_FDS is the number of descriptors. They begin at 3, or at LISTEN_FDS_FIRST_FD, which systemfd sets.
     /// - LISTEN_PID is the process that they are for. If it is another one, they are left alone. Unlike
@@ -90,8 +92,9 @@ impl Listen {
     ///
     /// # Errors
     ///
-    /// When a variable is wrong, and when a descriptor is not a socket that listens. On macOS a stream socket that
-    /// neither listens nor is connected looks like one that listens (getsockopt(2)).
+    /// When a variable is wrong, and when a descriptor is neither a stream socket that listens nor a UDP socket that is
+    /// bound and has no peer. On macOS a stream socket that neither listens nor is connected looks like one that
+    /// listens (getsockopt(2)).
     pub fn from_environment() -> Result<Activation, ActivationError> {
         let (first, names) = match Passed::read(|name| env::var_os(name), process::id())? {
             Passed::Nothing => return Ok(Activation::default()),
@@ -168,8 +171,11 @@ fn take(passed: &mut ListenFd, index: usize, descriptor: Descriptor) -> Result<L
     } else if let Ok(Some(listener)) = passed.take_unix_listener(index) {
         check_listening(&listener, &descriptor)?;
         Listen::from(listener)
+    } else if let Ok(Some(socket)) = passed.take_udp_socket(index) {
+        check_bound(&socket, &descriptor)?;
+        Listen::from(socket)
     } else {
-        return Err(ActivationError::Unfit(descriptor, "neither a TCP nor a Unix stream socket"));
+        return Err(ActivationError::Unfit(descriptor, "neither a TCP, UDP nor Unix stream socket"));
     };
     Ok(match descriptor.name {
         Some(name) => listen.named(name),
@@ -185,6 +191,18 @@ fn check_listening(socket: &impl AsFd, descriptor: &Descriptor) -> Result<(), Ac
         Ok(true) => Ok(()),
         _ => Err(ActivationError::Unfit(descriptor.clone(), "a socket that does not listen")),
     }
+}
+
+/// A socket with a peer would drop the datagrams of all others (udp(7)).
+fn check_bound(socket: &UdpSocket, descriptor: &Descriptor) -> Result<(), ActivationError> {
+    let reason = if socket.peer_addr().is_ok() {
+        "a UDP socket that is connected"
+    } else if local_ip(socket).is_ok_and(|address| address.port() != 0) {
+        return Ok(());
+    } else {
+        "a UDP socket that is not bound"
+    };
+    Err(ActivationError::Unfit(descriptor.clone(), reason))
 }
 
 impl fmt::Display for ActivationError {
