@@ -1,7 +1,7 @@
-//! A single-threaded TCP echo server that can be embedded.
+//! A single-threaded echo server for TCP, UDP and Unix sockets that can be embedded.
 //!
-//! One thread serves all connections. Memory is bounded, for each connection and over all of them. Every byte received is
-//! sent back, in order, once. The library installs no signal handler, writes no log of its own and starts no thread (except
+//! One thread serves all connections and datagrams. Memory is bounded, for each connection and over all of them. Every byte
+//! received on a connection is sent back, in order, once. The library installs no signal handler, writes no log of its own and starts no thread (except
 //! briefly, on OpenBSD, when [`Signals`] are dropped while one is pending). It reports what happens through [`tracing`]
 //! events and [`Statistics`].
 //!

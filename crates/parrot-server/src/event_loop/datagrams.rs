@@ -16,7 +16,7 @@ use crate::peer::Peer;
 
 /// What a socket may receive in a turn, so that neither datagrams nor connections starve the other. It is about as much as
 /// all connections with events may have in a turn.
-const BATCHES_PER_TURN: usize = 8;
+const DATAGRAMS_PER_TURN: usize = 256;
 const BYTES_PER_TURN: usize = 512 * 1024;
 
 /// How soon the system's own drops are counted. Asking costs a call, so it is not done with each batch.
@@ -89,17 +89,30 @@ impl<Socket> Datagrams<Socket> {
         self.check_at
     }
 
-    /// Receives what has arrived, as far as the share of a turn reaches, and replies.
+    /// Receives what has arrived, as far as the share of a turn reaches, and replies. What is left makes another event.
     pub(super) fn serve<H: Host<DatagramSocket = Socket>>(&mut self, index: usize, means: &mut Means<H>) {
+        self.serve_while(index, means, |received| received == Batch::CAPACITY);
+    }
+
+    /// Serves a socket for as long as batches have the length that is wanted, within the share of a turn.
+    fn serve_while<H: Host<DatagramSocket = Socket>>(
+        &mut self,
+        index: usize,
+        means: &mut Means<H>,
+        go_on: impl Fn(usize) -> bool,
+    ) {
         let Some(Some(watched)) = self.sockets.get_mut(index) else { return };
         let Some(batch) = &mut self.batch else { return };
         self.check_at.get_or_insert(means.now + DROPS_INTERVAL);
-        let mut bytes = 0;
-        for _ in 0..BATCHES_PER_TURN {
+        let (mut datagrams, mut bytes) = (0, 0);
+        while datagrams < DATAGRAMS_PER_TURN && bytes < BYTES_PER_TURN {
             match means.host.receive_datagrams(&mut watched.open.socket, batch) {
-                Ok(_) => {}
+                Ok(received) => datagrams += received.max(1),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    datagrams += 1;
+                    continue;
+                }
                 Err(error) => {
                     tracing::debug!(target: "parrot_server", %error, "cannot receive datagrams for the moment");
                     means.counters().datagram_failures.add(1);
@@ -114,7 +127,7 @@ impl<Socket> Datagrams<Socket> {
             counters.bytes_out.add(replied.bytes);
             counters.datagrams_sent.add(replied.sent as u64);
             counters.datagrams_dropped.add(replied.dropped as u64);
-            if batch.len() < Batch::CAPACITY || bytes >= BYTES_PER_TURN {
+            if !go_on(batch.len()) {
                 return;
             }
         }
@@ -143,7 +156,7 @@ impl<Socket> Datagrams<Socket> {
     pub(super) fn close<H: Host<DatagramSocket = Socket>>(&mut self, means: &mut Means<H>) {
         for index in 0..self.sockets.len() {
             if matches!(self.sockets.get(index), Some(Some(watched)) if !watched.open.given) {
-                self.serve(index, means);
+                self.serve_while(index, means, |_| true);
             }
         }
         self.check(means);

@@ -157,7 +157,9 @@ impl Host for NativeHost {
     }
 
     fn local_address(&mut self, socket: &OwnedFd) -> io::Result<SocketAddr> {
-        local_ip(socket)
+        let local = local_ip(socket)?;
+        // Through an IPv6 socket that takes IPv4 too, an IPv4 address comes mapped.
+        Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
     }
 
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
