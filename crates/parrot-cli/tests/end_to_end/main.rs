@@ -25,6 +25,7 @@ mod reuse_port;
 mod signals;
 mod slow_readers;
 mod support;
+mod tools;
 #[cfg(target_os = "linux")]
 mod traced;
 mod udp;

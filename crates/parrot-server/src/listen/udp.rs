@@ -8,6 +8,9 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::{Addresses, BindError, ListenOptions, LocalAddress, sockets};
 
+/// Room for some thousand small datagrams, so that a burst finds it while the loop does something else.
+const RECEIVE_BUFFER: usize = 1024 * 1024;
+
 /// Opens a socket for every address.
 pub(super) fn open(
     addresses: &Addresses,
@@ -45,6 +48,9 @@ fn open_at(address: SocketAddr, options: &ListenOptions) -> io::Result<DatagramS
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    // Best effort. The system cuts it to its limit or refuses (net.core.rmem_max, kern.ipc.maxsockbuf), and without it a
+    // burst of a few hundred small datagrams is dropped.
+    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
     rustix::net::bind(&socket, &address)?;
     DatagramSocket::new(UdpSocket::from(socket))
 }
