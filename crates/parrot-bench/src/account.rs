@@ -3,41 +3,48 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// `leader` and the other processes of the group it leads.
+/// The processes `started` and the others of the group that the first of them leads.
 ///
 /// A server may fork, or a script that keeps running may have started it.
 #[cfg(target_os = "linux")]
-pub(crate) fn group(leader: u32) -> Vec<u32> {
+pub(crate) fn group(started: &[u32]) -> Vec<u32> {
+    let Some(leader) = started.first().copied() else { return Vec::new() };
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let led = |id: &u32| std::fs::read(format!("/proc/{id}/stat")).is_ok_and(|stat| group_in(&stat) == Some(leader));
     std::iter::once(leader).chain(ids.filter(|id| *id != leader).filter(led)).collect()
 }
 
-/// Only the leader. On this system the figures leave out the other processes of a server that forks.
+/// Only the processes `started`. On this system the figures leave out those that a server forks.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn group(leader: u32) -> Vec<u32> {
-    vec![leader]
+pub(crate) fn group(started: &[u32]) -> Vec<u32> {
+    started.to_vec()
 }
 
-/// Reads the process group from `/proc/ID/stat` (proc_pid_stat(5)).
-///
-/// It is the third field after the program's name, which is in parentheses and may itself contain parentheses.
+/// Reads the process group from `/proc/ID/stat`.
 #[cfg(target_os = "linux")]
 fn group_in(stat: &[u8]) -> Option<u32> {
-    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
-    fields.split_whitespace().nth(2)?.parse().ok()
+    field(stat, 5)?.parse().ok()
 }
 
-/// CPU time of several processes at one moment.
+/// A field of `/proc/ID/stat` by its number in proc_pid_stat(5).
+///
+/// The second one is the program's name, which is in parentheses and may itself contain parentheses.
+#[cfg(target_os = "linux")]
+fn field(stat: &[u8], number: usize) -> Option<&str> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
+    fields.split_whitespace().nth(number.checked_sub(3)?)
+}
+
+/// CPU time of several processes at one moment, with that of the children that they have reaped.
 #[derive(Debug, Default)]
 pub(crate) struct Used(BTreeMap<u32, Duration>);
 
 impl Used {
     /// Reads the CPU time of those `processes` that exist.
     pub(crate) fn read(processes: impl IntoIterator<Item = u32>) -> Used {
-        Used(processes.into_iter().filter_map(|id| Some((id, cpu(id)?))).collect())
+        Used(processes.into_iter().filter_map(|id| Some((id, cpu(id)? + reaped(id).unwrap_or_default()))).collect())
     }
 
     /// Adds those `processes` that it does not contain yet.
@@ -52,7 +59,8 @@ impl Used {
 
     /// CPU time used since `earlier`, or `None` if no process is left.
     ///
-    /// A process that started after `earlier` counts in full. One that has ended since then does not count.
+    /// A process that started after `earlier` counts in full. One that has ended since then counts on Linux, as soon as
+    /// another one of these has reaped it.
     pub(crate) fn since(&self, earlier: &Used) -> Option<Duration> {
         let before = |id| earlier.0.get(id).copied().unwrap_or_default();
         (!self.0.is_empty()).then(|| self.0.iter().map(|(id, used)| used.saturating_sub(before(id))).sum())
@@ -80,6 +88,21 @@ pub(crate) fn cpu(id: u32) -> Option<Duration> {
     process(id, |process| Duration::from_millis(process.accumulated_cpu_time()))
 }
 
+/// CPU time of the children that process `id` has reaped. Linux counts it in hundredths of a second (proc_pid_stat(5)).
+///
+/// For a server that starts a process for each connection or datagram this is most of its work.
+#[cfg(target_os = "linux")]
+fn reaped(id: u32) -> Option<Duration> {
+    let stat = std::fs::read(format!("/proc/{id}/stat")).ok()?;
+    let ticks = |number| field(&stat, number)?.parse::<u64>().ok();
+    Some(Duration::from_millis((ticks(16)? + ticks(17)?) * TICK))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reaped(_id: u32) -> Option<Duration> {
+    None
+}
+
 /// Resident memory of process `id` in bytes. It includes shared libraries, but not the kernel's socket buffers.
 #[cfg(target_os = "linux")]
 pub(crate) fn resident(id: u32) -> Option<u64> {
@@ -102,10 +125,13 @@ pub(crate) fn peak(_id: u32) -> Option<u64> {
     None
 }
 
+/// Milliseconds in a tick, because programs always see a USER_HZ of 100.
+#[cfg(target_os = "linux")]
+const TICK: u64 = 10;
+
 /// CPU time that all cores have spent working, including time that a hypervisor took from them (proc_stat(5)).
 #[cfg(target_os = "linux")]
 pub(crate) fn machine() -> Option<Duration> {
-    const TICK: u64 = 10; // milliseconds, because programs always see a USER_HZ of 100
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let fields: Vec<u64> =
         stat.lines().next()?.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
@@ -158,16 +184,37 @@ mod tests {
         let mut shell = shell.args(["-c", "while :; do :; done & wait"]).process_group(0).spawn().expect("a shell");
         let (begun, before) = (std::time::Instant::now(), Used::read([shell.id()]));
         let used = || {
-            let now = Used::read(group(shell.id()));
+            let now = Used::read(group(&[shell.id()]));
             (now.processes().count() == 2).then(|| now.since(&before)).flatten().unwrap_or_default()
         };
         while used() < Duration::from_millis(50) && begun.elapsed() < Duration::from_secs(20) {}
-        let (used, both) = (used(), sum(&group(shell.id()), resident));
+        let (used, both) = (used(), sum(&group(&[shell.id()]), resident));
         let one = resident(shell.id());
         rustix::process::kill_process_group(rustix::process::Pid::from_child(&shell), rustix::process::Signal::KILL)
             .expect("its end");
         shell.wait().expect("its end");
         assert!(used >= Duration::from_millis(50) && both > one, "{used:?}, {both:?} and {one:?}");
+    }
+
+    #[test]
+    fn the_work_of_a_reaped_child_counts() {
+        use std::os::unix::process::CommandExt;
+        let mut shell = std::process::Command::new("sh");
+        // One child after the other works and ends. The shell itself only waits for them.
+        let work = "while :; do (i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done); done";
+        let mut shell = shell.args(["-c", work]).process_group(0).spawn().expect("a shell");
+        let begun = std::time::Instant::now();
+        let children = || reaped(shell.id()).unwrap_or_default();
+        while children() < Duration::from_millis(50) && begun.elapsed() < Duration::from_secs(20) {}
+        let (children, own) = (children(), cpu(shell.id()).unwrap_or_default());
+        let used = Used::read([shell.id()]).since(&Used(BTreeMap::from([(shell.id(), Duration::ZERO)])));
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&shell), rustix::process::Signal::KILL)
+            .expect("its end");
+        shell.wait().expect("its end");
+        assert!(
+            children >= Duration::from_millis(50) && used >= Some(own + children),
+            "{used:?}, {own:?}, {children:?}"
+        );
     }
 
     #[test]

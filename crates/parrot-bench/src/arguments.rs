@@ -33,7 +33,8 @@ pub(crate) struct Arguments {
     /// Length of the measured window in each run [default: 2s, with --quick 1s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
-    /// Add a rival, started by COMMAND with its port in place of {port}; may be repeated
+    /// Add a rival, started by COMMAND with its port in place of {port}; may be repeated. A rival over UDP has {udp}
+    /// instead, and one at a Unix socket {path}
     #[arg(long = "rival", value_name = "NAME=COMMAND", value_parser = Server::rival)]
     pub(crate) rivals: Vec<Server>,
     /// Compare CPU time per message and throughput with older results. The exit code is 1 if Parrot got slower by more
@@ -113,7 +114,7 @@ impl Arguments {
         }
         let suites = self.suites();
         let wanted = |server: &&Server| self.wants(&server.name, &servers);
-        if !all.iter().filter(wanted).any(|server| suites.iter().any(|suite| server.takes_part(suite.field))) {
+        if !all.iter().filter(wanted).any(|server| suites.iter().any(|suite| server.takes_part(suite))) {
             bail!("none of these servers takes part in these suites (see docs/benchmarks.md)");
         }
         Ok(())

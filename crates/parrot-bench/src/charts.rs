@@ -219,16 +219,20 @@ pub(crate) fn colour<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> 
 fn known_colour(name: &str) -> Option<RGBColor> {
     Some(match name {
         "parrot" => RGBColor(0x16, 0xa3, 0x4a),
+        "parrot-2" => RGBColor(0x0c, 0x6b, 0x31),
         "parrot-clf" => RGBColor(0x5c, 0xc2, 0x84),
         "parrot-json" => RGBColor(0x98, 0xd6, 0xae),
         "plain" => RGBColor(0x7a, 0x89, 0x9f),
         "mio" => RGBColor(0xe0, 0x9b, 0x1a),
         "tokio-1" => RGBColor(0xdc, 0x3b, 0x3b),
         "tokio" => RGBColor(0xee, 0x90, 0x90),
+        "compio" => RGBColor(0xc0, 0x36, 0xa8),
         "threads" => RGBColor(0x9c, 0x6b, 0x44),
         "go" => RGBColor(0x0c, 0x9c, 0xc0),
         "go-copy" => RGBColor(0x86, 0xd2, 0xe6),
         "node" => RGBColor(0x86, 0x4f, 0xe8),
+        "socat" => RGBColor(0x6f, 0x7d, 0x1c),
+        "xinetd" => RGBColor(0x3f, 0x4c, 0x7a),
         _ => return None,
     })
 }

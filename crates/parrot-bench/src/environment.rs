@@ -62,6 +62,7 @@ impl Environment {
 }
 
 const NETWORK: &[&str] = &[
+    "/proc/sys/net/core/rmem_default",
     "/proc/sys/net/core/somaxconn",
     "/proc/sys/net/ipv4/ip_local_port_range",
     "/proc/sys/net/ipv4/tcp_congestion_control",
@@ -101,14 +102,25 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_string)
 }
 
+/// The first line with a digit that `program` prints when it is asked for its version. socat prints a title before it, and
+/// xinetd prints to standard error.
+fn version(program: &str, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).output().ok().filter(|output| output.status.success())?;
+    let lines = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let numbered = |line: &&str| line.contains(|letter: char| letter.is_ascii_digit());
+    lines.iter().flat_map(|text| text.lines()).find(numbered).map(str::to_string)
+}
+
 fn versions() -> Vec<(String, String)> {
     let locked = include_str!("../../../Cargo.lock");
     let mut versions = vec![("parrot".to_string(), env!("CARGO_PKG_VERSION").to_string())];
-    for name in ["mio", "tokio"] {
+    for name in ["mio", "tokio", "compio"] {
         versions.extend(locked_version(locked, name).map(|version| (name.to_string(), version)));
     }
-    for (name, arguments) in [("rustc", ["--version"]), ("go", ["version"]), ("node", ["--version"])] {
-        versions.extend(first_line(name, &arguments).map(|version| (name.to_string(), version)));
+    let programs =
+        [("rustc", "--version"), ("go", "version"), ("node", "--version"), ("socat", "-V"), ("xinetd", "-version")];
+    for (name, argument) in programs {
+        versions.extend(version(name, argument).map(|version| (name.to_string(), version)));
     }
     versions
 }

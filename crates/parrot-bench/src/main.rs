@@ -5,12 +5,14 @@
 
 mod account;
 mod arguments;
+mod catalogue;
 mod charts;
 mod compare;
 mod environment;
 mod interrupt;
 mod measure;
 mod pin;
+mod probe;
 mod profile;
 mod report;
 mod results;
@@ -18,6 +20,7 @@ mod running;
 mod server;
 mod suite;
 mod table;
+mod tool;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -33,11 +36,12 @@ use parrot_testkit::descriptors;
 use parrot_testkit::output::{reader_has_left, say, warn};
 
 use arguments::Arguments;
+use catalogue::Places;
 use environment::Environment;
 use interrupt::{INTERRUPTED, Interrupt};
 use measure::Measure;
 use results::{Method, Results, SCHEMA, ServerInfo, SuiteInfo};
-use server::{Places, Server};
+use server::Server;
 use suite::Suite;
 
 fn main() -> ExitCode {
@@ -58,10 +62,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     // This comes before the measurement, because a mistyped path should not cost the time of one.
     let before = arguments.compare.as_deref().map(Results::read).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
-    let mut all = server::all(&Places { programs: &programs, output: &output });
+    let mut all = catalogue::all(&Places { programs: &programs, output: &output });
     all.extend(arguments.rivals.iter().cloned());
     if arguments.list {
-        return match list(&all, &server::missing(&all, &programs)) {
+        return match list(&all, &tool::missing(&all, &programs)) {
             Err(error) if !reader_has_left(&error) => Err(error),
             _ => Ok(ExitCode::SUCCESS),
         };
@@ -74,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted =
         |server: &&Server| arguments.wants(&server.name, &names) && (!arguments.profile || server.name == "parrot");
     let mut servers: Vec<Server> = all.iter().filter(wanted).cloned().collect();
-    let missing = server::missing(&servers, &programs);
+    let missing = tool::missing(&servers, &programs);
     if let Some((name, why)) = missing.iter().find(|(name, _)| arguments.only.contains(name)) {
         wrong_usage(format!("--only {name}: this server cannot take part: {why}"));
     }
@@ -133,7 +137,8 @@ fn wrong_usage(wrong: impl Display) -> ! {
 }
 
 fn info(server: &Server) -> ServerInfo {
-    ServerInfo { name: server.name.clone(), about: server.about.clone(), receives: server.receives.clone() }
+    let Server { name, about, receives, processes, .. } = server.clone();
+    ServerInfo { name, about, receives, processes }
 }
 
 /// Runs every suite. After an interruption, `results` contains what was measured so far.
@@ -143,7 +148,7 @@ fn info(server: &Server) -> ServerInfo {
 /// If standard output cannot be written.
 fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server], results: &mut Results) -> Result<()> {
     'suites: for suite in arguments.suites() {
-        let field: Vec<&Server> = servers.iter().filter(|server| server.takes_part(suite.field)).collect();
+        let field: Vec<&Server> = servers.iter().filter(|server| server.takes_part(&suite)).collect();
         if field.is_empty() {
             continue;
         }
@@ -152,6 +157,7 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
             name: suite.name.to_string(),
             title: suite.title.to_string(),
             load: suite.describe(),
+            transport: suite.transport,
             connections: suite.connections,
             idle: suite.idle,
             size: suite.size,

@@ -10,7 +10,7 @@ use parrot_load::{Report, Watch};
 use crate::account::{self, Used};
 use crate::interrupt::Interrupt;
 use crate::pin::{self, Cores};
-use crate::results::{Memory, Run};
+use crate::results::{Losses, Memory, Run};
 use crate::running::Running;
 use crate::server::Server;
 use crate::suite::Suite;
@@ -50,17 +50,18 @@ impl Measure<'_> {
             pin::pin(&cores.server)?; // inherited by the server
         }
         let errors = self.errors.join(format!("{}.stderr", server.name));
-        let running = Running::start(server, &errors, self.interrupt);
+        let running = Running::start(server, suite.transport, &errors, self.interrupt);
         if let Some(cores) = &self.cores {
             pin::pin(&cores.client)?;
         }
         let server = running?;
-        started(server.id());
+        let processes = server.ids();
+        started(processes.first().copied().unwrap_or_default());
         thread::sleep(REST);
-        let rest = account::sum(&account::group(server.id()), account::resident);
-        let plan = suite.plan(server.address, self.warmup, self.window, self.threads);
+        let rest = account::sum(&account::group(&processes), account::resident);
+        let plan = suite.plan(server.target.clone(), self.warmup, self.window, self.threads);
         let patience = self.window.mul_f64(LATE).max(LATE_AT_LEAST);
-        let mut meter = Meter { id: server.id(), patience, ..Meter::default() };
+        let mut meter = Meter { processes: processes.clone(), patience, ..Meter::default() };
         let report = parrot_load::run(&plan, &self.interrupt.stop, &mut meter)?;
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
@@ -68,8 +69,8 @@ impl Measure<'_> {
             rest,
             loaded: meter.loaded,
             // The processes of a server that forks may have ended with their connections.
-            peak: meter.peak.max(account::sum(&account::group(server.id()), account::peak)),
-            per_connection: growth.filter(|_| !suite.reconnect).map(|growth| growth / connections),
+            peak: meter.peak.max(account::sum(&account::group(&processes), account::peak)),
+            per_connection: growth.filter(|_| suite.keeps_connections()).map(|growth| growth / connections),
         };
         let log = server.finish()?;
         let cores = meter.used;
@@ -85,6 +86,12 @@ impl Measure<'_> {
             memory,
             failures: report.failures.total(),
             failed: failed(&report),
+            datagrams: report.datagrams.map(|datagrams| Losses {
+                sent: datagrams.sent,
+                lost: datagrams.lost,
+                duplicates: datagrams.duplicates,
+                overflowed: datagrams.overflowed.unwrap_or(0),
+            }),
             client_cpu_per_message: report.client.cpu_per_message,
             client_busiest: report.client.busiest,
             client_waited: report.client.waited,
@@ -119,8 +126,8 @@ impl Reading {
 /// Reads CPU time and memory when the window opens and closes.
 #[derive(Default)]
 struct Meter {
-    /// The server's process, which leads its group.
-    id: u32,
+    /// The server's processes, of which the first leads the group.
+    processes: Vec<u32>,
     /// How late the readings at the end of the window may be.
     patience: Duration,
     opened: Option<Reading>,
@@ -138,7 +145,7 @@ struct Meter {
 
 impl Watch for Meter {
     fn window_opens(&mut self) {
-        self.opened = Some(Reading::take(account::group(self.id)));
+        self.opened = Some(Reading::take(account::group(&self.processes)));
     }
 
     fn window_closes(&mut self, late: Duration) {
@@ -149,7 +156,7 @@ impl Watch for Meter {
         self.loaded = account::sum(&processes, account::resident);
         self.peak = account::sum(&processes, account::peak);
         // This comes last, because searching for processes takes a while.
-        closed.server.add(account::group(self.id));
+        closed.server.add(account::group(&self.processes));
         let real = closed.at.duration_since(opened.at).as_secs_f64();
         let cores = |before: Duration, after: Duration| after.saturating_sub(before).as_secs_f64() / real;
         let server = closed.server.since(&opened.server).map(|used| used.as_secs_f64() / real);
@@ -168,7 +175,7 @@ mod tests {
     fn cpu_time_that_is_read_too_late_does_not_count() {
         let read = |late| {
             let patience = Duration::from_millis(20);
-            let mut meter = Meter { id: std::process::id(), patience, ..Meter::default() };
+            let mut meter = Meter { processes: vec![std::process::id()], patience, ..Meter::default() };
             meter.window_opens();
             meter.window_closes(late);
             (meter.used.is_some(), meter.late)

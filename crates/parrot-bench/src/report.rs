@@ -9,6 +9,7 @@ use parrot_load::units::thousands;
 
 use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
+use crate::suite::counted;
 use crate::table::{self, cost};
 
 /// Returns the page and its charts.
@@ -38,8 +39,8 @@ fn lead(results: &Results) -> String {
         (server, client) => {
             format!(
                 "The server had {} of its own, and the load generator had {}.",
-                count(server.len(), "core"),
-                count(client.len(), "core")
+                counted(server.len(), "core"),
+                counted(client.len(), "core")
             )
         }
     };
@@ -60,7 +61,8 @@ fn lead(results: &Results) -> String {
         "<h1>Parrot, measured</h1>\n\
          <p class=\"lead\">Echo servers under the same load on one machine ({}, {} cores{}), {}. \
          Each connection sends a message, waits for all of its bytes, checks them, and sends the next. \
-         Only the suites with pipelining have several messages under way per connection. {cores} \
+         Only the suites with pipelining have several messages under way per connection. \
+         Over UDP a client is a socket of its own, and a datagram without an answer counts as lost. {cores} \
          Compare the servers by <em>CPU time per message</em>, because throughput also depends on the client.\
          {interrupted}{disturbed}</p>\n",
         escape(&environment.cpu),
@@ -73,7 +75,7 @@ fn lead(results: &Results) -> String {
 /// Parrot's main figures beside those of the bare loop.
 fn cards(results: &Results) -> String {
     let mut cards = String::new();
-    for suite in ["c50", "c1000", "c10000"] {
+    for suite in ["c50", "c1000", "c10000", "unix", "udp-1", "udp"] {
         let Some(info) = results.suites.iter().find(|info| info.name == suite) else { continue };
         let (own, plain) = (results.cell(suite, "parrot"), results.cell(suite, "plain"));
         let Some(cpu) = own.and_then(Cell::cpu_per_message) else { continue };
@@ -100,11 +102,6 @@ fn cards(results: &Results) -> String {
         );
     }
     if cards.is_empty() { cards } else { format!("<div class=\"cards\">\n{cards}</div>\n") }
-}
-
-/// `1 core`, `2 cores`.
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Parrot's figure as a multiple of the bare loop's, and whether the two differ by more than the spread.
@@ -154,10 +151,10 @@ fn method(results: &Results) -> String {
          All connections are open before the first message, unless each message has a connection of its own. \
          The load generator ({}) checks every byte that comes back, and every failure is counted and shown. \
          CPU time is what the system accounts for the server's processes between the two ends of the window.{}</p>\n",
-        count(method.repeats, "run"),
+        counted(method.repeats, "run"),
         method.window,
         method.warmup,
-        count(method.client_threads, "thread"),
+        counted(method.client_threads, "thread"),
         if results.cells.iter().flat_map(|cell| &cell.runs).any(|run| run.log.is_some()) {
             " A server with a log writes it to a file, which is removed after the run. \
              The numbers of lines that it wrote and dropped are in results.json."
@@ -213,10 +210,11 @@ mod tests {
     use super::*;
     use crate::environment::Environment;
     use crate::results::{Memory, Method, Run, SCHEMA, ServerInfo, SuiteInfo};
+    use crate::suite::Transport;
     use parrot_load::Latency;
 
     fn server(name: &str, about: &str) -> ServerInfo {
-        ServerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into() }
+        ServerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into(), processes: 1 }
     }
 
     /// Results of `suites`, in which the CPU time of a server is the length of its name.
@@ -246,6 +244,7 @@ mod tests {
                 name: (*name).into(),
                 title: format!("{connections} connections"),
                 load: "closed loop".into(),
+                transport: Transport::Tcp,
                 connections: *connections,
                 idle: 0,
                 size: 12,
@@ -370,6 +369,29 @@ mod tests {
         let again: Results = serde_json::from_str(&old).expect("results");
         assert_ne!(new, old);
         assert!(again.cell("c50", "parrot").is_some() && again.servers[0].name == "parrot");
+    }
+
+    #[test]
+    fn results_from_before_other_transports_can_be_read() {
+        let mut old = serde_json::to_value(results(&[("c50", 50)], &["parrot"])).expect("JSON");
+        let mut remove = |pointer: &str, name: &str| {
+            old.pointer_mut(pointer).and_then(|value| value.as_object_mut()?.remove(name)).expect("a new field");
+        };
+        remove("/suites/0", "transport");
+        remove("/servers/0", "processes");
+        remove("/cells/0/runs/0", "datagrams");
+        let again: Results = serde_json::from_value(old).expect("results");
+        assert_eq!((again.suites[0].transport, again.servers[0].processes), (Transport::Tcp, 1));
+        assert!(html(&again).is_ok());
+    }
+
+    #[test]
+    fn only_tcp_suites_are_in_the_charts_by_connections() {
+        let mut results = results(&[("c1000", 1000), ("unix", 50), ("reuse-port", 1000)], &["parrot", "plain"]);
+        results.suites[1].transport = Transport::Unix;
+        let (_, charts) = html(&results).expect("a page");
+        let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
+        assert_eq!(names, ["cpu-c1000", "cpu-unix", "cpu-reuse-port", "latency-c1000", "memory"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use parrot_testkit::parrot::number;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
+use crate::suite::Transport;
 
 /// The name and version of the format. The version changes when a field changes its meaning or is removed.
 pub(crate) const SCHEMA: &str = "parrot-bench/2";
@@ -61,6 +62,9 @@ pub(crate) struct SuiteInfo {
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) load: String,
+    /// Older files have TCP only.
+    #[serde(default)]
+    pub(crate) transport: Transport,
     pub(crate) connections: usize,
     pub(crate) idle: usize,
     pub(crate) size: usize,
@@ -76,6 +80,13 @@ pub(crate) struct ServerInfo {
     /// The size of its receive buffer, in words.
     #[serde(default)]
     pub(crate) receives: String,
+    /// How many processes share its port.
+    #[serde(default = "one")]
+    pub(crate) processes: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// The runs of one server in one suite.
@@ -113,6 +124,9 @@ pub(crate) struct Run {
     pub(crate) failures: u64,
     /// The failures in words.
     pub(crate) failed: String,
+    /// What became of the datagrams, over UDP.
+    #[serde(default)]
+    pub(crate) datagrams: Option<Losses>,
     pub(crate) client_cpu_per_message: Option<f64>,
     pub(crate) client_busiest: Option<f64>,
     /// Share of the window in which the client was ready to run while something else used its core.
@@ -123,6 +137,17 @@ pub(crate) struct Run {
     /// Cores that programs outside of the measurement used, if the system reports it.
     pub(crate) others: Option<f64>,
     pub(crate) marks: Vec<Mark>,
+}
+
+/// The datagrams of one window that did not come back exactly once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Losses {
+    pub(crate) sent: u64,
+    pub(crate) lost: u64,
+    /// Answers beyond the first one to a datagram.
+    pub(crate) duplicates: u64,
+    /// Answers that the load generator had no room for, in the whole run.
+    pub(crate) overflowed: u64,
 }
 
 /// The log lines of a server in one run, including its warm-up.
@@ -238,6 +263,18 @@ impl Cell {
         (dropped > 0).then(|| (dropped, lines().map(|log| log.written + log.dropped).sum()))
     }
 
+    /// What became of the datagrams of all runs, if some did not come back exactly once.
+    pub(crate) fn losses(&self) -> Option<Losses> {
+        let add = |all: Losses, run: Losses| Losses {
+            sent: all.sent + run.sent,
+            lost: all.lost + run.lost,
+            duplicates: all.duplicates + run.duplicates,
+            overflowed: all.overflowed + run.overflowed,
+        };
+        let losses = self.runs.iter().filter_map(|run| run.datagrams).reduce(add)?;
+        (losses.lost + losses.duplicates + losses.overflowed > 0).then_some(losses)
+    }
+
     /// The median of one figure.
     pub(crate) fn median(&self, figure: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
         self.summary(figure).map(|summary| summary.median)
@@ -290,7 +327,7 @@ impl Cell {
 
 /// Whether `server` is Parrot itself, and not a rival with a similar name.
 pub(crate) fn is_own(server: &str) -> bool {
-    matches!(server, "parrot" | "parrot-clf" | "parrot-json")
+    matches!(server, "parrot" | "parrot-2" | "parrot-clf" | "parrot-json")
 }
 
 impl Results {
@@ -330,6 +367,13 @@ impl Results {
     pub(crate) fn is_full(&self, cell: &Cell) -> bool {
         let all = self.method.server_cores.len() as f64;
         all > 0.0 && cell.median(|run| run.cores).is_some_and(|used| used >= FULL * all)
+    }
+
+    /// How many processes of `server` share its port, and the cores they have, if those are fewer.
+    pub(crate) fn crowded(&self, server: &str) -> Option<(usize, usize)> {
+        let (processes, cores) =
+            (self.servers.iter().find(|info| info.name == server)?.processes, self.method.server_cores.len());
+        (cores > 0 && processes > cores).then_some((processes, cores))
     }
 
     /// The cell of `server` in `suite`.

@@ -1,14 +1,18 @@
-//! The servers that are measured: Parrot and its rivals, how each is started, and what it needs to take part.
+//! A server that can be started, by a command for each transport that it speaks.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io;
+use std::ffi::{OsStr, OsString};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::suite::Field;
+use crate::suite::{Field, Suite, Transport};
+use crate::tool::Tool;
+
+/// The most connections for a server that starts a process for each of them.
+const MOST_PROCESSES: usize = 100;
 
 /// A server that can be started.
 #[derive(Debug, Clone)]
@@ -16,55 +20,101 @@ pub(crate) struct Server {
     pub(crate) name: String,
     /// A description for the report.
     pub(crate) about: String,
-    program: OsString,
-    /// Its arguments, with `{port}` in place of the port.
-    arguments: Vec<String>,
     /// The size of its receive buffer, in words.
     pub(crate) receives: String,
+    /// How it is started for each transport that it speaks.
+    pub(crate) starts: BTreeMap<Transport, Start>,
+    /// The text of its configuration file, with the same placeholders as the arguments.
+    pub(crate) configuration: Option<&'static str>,
     /// The file of its log, if it has one.
     pub(crate) log: Option<PathBuf>,
     /// A tool that it needs and that may not be installed.
-    needs: Option<Tool>,
+    pub(crate) needs: Option<Tool>,
+    /// How many processes are started, which share the port.
+    pub(crate) processes: usize,
+    /// Whether it starts a process for each connection.
+    pub(crate) forks: bool,
 }
 
-/// Another language's compiler or runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tool {
-    Go,
-    Node,
+/// A program and its arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    program: OsString,
+    /// With placeholders, which [`Place`] explains.
+    arguments: Vec<String>,
 }
 
-impl Tool {
-    /// Prepares the servers that need this tool. Compiled programs go to `programs`.
-    fn prepare(self, programs: &Path) -> Result<()> {
+/// Where a server is started.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// The port of TCP (`{port}`) or UDP (`{udp}`) to listen on.
+    pub(crate) port: u16,
+    /// A directory for this run (`{directory}`). In it is the Unix socket (`{path}`).
+    pub(crate) directory: &'a Path,
+}
+
+impl Place<'_> {
+    /// The address of the port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The path of the Unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.join("socket")
+    }
+
+    /// The file of a server's configuration (`{configuration}`).
+    fn configuration(&self) -> PathBuf {
+        self.directory.join("configuration")
+    }
+
+    fn fill_in(&self, text: &str) -> String {
+        text.replace(Transport::Tcp.placeholder(), &self.port.to_string())
+            .replace(Transport::Udp.placeholder(), &self.port.to_string())
+            .replace(Transport::Unix.placeholder(), &self.socket().display().to_string())
+            .replace("{configuration}", &self.configuration().display().to_string())
+            .replace("{directory}", &self.directory.display().to_string())
+    }
+}
+
+impl Transport {
+    const ALL: [Transport; 3] = [Transport::Tcp, Transport::Unix, Transport::Udp];
+
+    /// What stands for the address in a command.
+    fn placeholder(self) -> &'static str {
         match self {
-            Tool::Go => build_go(&programs.join(GO)),
-            Tool::Node => match Command::new("node").arg("--version").output() {
-                Ok(output) if output.status.success() => Ok(()),
-                _ => bail!("Node is not installed"),
-            },
+            Transport::Tcp => "{port}",
+            Transport::Unix => "{path}",
+            Transport::Udp => "{udp}",
         }
     }
 }
 
-/// The program of the servers in Go.
-const GO: &str = "rival-go";
-
 impl Server {
-    fn new(name: &str, about: &str, receives: &str, program: impl Into<OsString>, arguments: &[&str]) -> Server {
-        let arguments = arguments.iter().map(ToString::to_string).collect();
+    /// A server that speaks nothing yet.
+    pub(crate) fn new(name: &str, about: &str, receives: &str) -> Server {
         Server {
             name: name.into(),
             about: about.into(),
-            program: program.into(),
-            arguments,
             receives: receives.into(),
+            starts: BTreeMap::new(),
+            configuration: None,
             log: None,
             needs: None,
+            processes: 1,
+            forks: false,
         }
     }
 
-    /// Parses a rival from `--rival`: `NAME=COMMAND`, with `{port}` somewhere in the command.
+    /// The server, started for `transport` by this command.
+    pub(crate) fn on(mut self, transport: Transport, program: impl AsRef<OsStr>, arguments: &[&str]) -> Server {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        self.starts.insert(transport, Start { program: program.as_ref().into(), arguments });
+        self
+    }
+
+    /// Parses a rival from `--rival`: `NAME=COMMAND`, with one of the placeholders somewhere in the command.
     ///
     /// # Errors
     ///
@@ -75,123 +125,95 @@ impl Server {
         if name.is_empty() || !name.chars().all(plain) {
             bail!("`{name}` cannot be the name of a rival; use letters, digits, `.`, `_` and `-`");
         }
-        let mut words = command.split_whitespace().map(str::to_string);
+        let mut words = command.split_whitespace();
         let program = words.next().with_context(|| format!("the rival {name} has no command"))?;
-        if !command.contains("{port}") {
-            bail!("the command of {name} has no {{port}}, which stands for the port to listen on");
+        let named = |transport: &Transport| command.contains(transport.placeholder());
+        let Some(transport) = Transport::ALL.into_iter().find(named) else {
+            bail!(
+                "the command of {name} has no {{port}}, which stands for the port to listen on (or {{udp}} for a port \
+                 of UDP, or {{path}} for a Unix socket)"
+            );
+        };
+        Ok(Server::new(name, command, "").on(transport, program, &words.collect::<Vec<_>>()))
+    }
+
+    /// Whether it can be started for `transport`.
+    pub(crate) fn speaks(&self, transport: Transport) -> bool {
+        self.starts.contains_key(&transport)
+    }
+
+    /// The command that starts the server at `place`. Writes the file of its configuration, if it needs one.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not speak `transport`, or the file cannot be written.
+    pub(crate) fn command(&self, transport: Transport, place: &Place<'_>) -> Result<Command> {
+        let start =
+            self.starts.get(&transport).with_context(|| format!("{} does not speak {transport:?}", self.name))?;
+        if let Some(text) = self.configuration {
+            let path = place.configuration();
+            let written = std::fs::write(&path, place.fill_in(text));
+            written.with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let arguments: Vec<String> = words.collect();
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Ok(Server::new(name, command, "", program, &arguments))
+        let mut command = Command::new(&start.program);
+        command.args(start.arguments.iter().map(|argument| place.fill_in(argument)));
+        Ok(command)
     }
 
-    /// The command that starts the server on `port`.
-    pub(crate) fn command(&self, port: u16) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(self.arguments.iter().map(|argument| argument.replace("{port}", &port.to_string())));
-        command
+    /// Whether the server takes part in `suite`.
+    pub(crate) fn takes_part(&self, suite: &Suite) -> bool {
+        let connections = suite.connections + suite.idle;
+        self.speaks(suite.transport) && (!self.forks || connections <= MOST_PROCESSES) && self.is_in(suite.field)
     }
 
-    /// Whether the server takes part in suites with this `field`.
-    pub(crate) fn takes_part(&self, field: Field) -> bool {
-        let few = matches!(self.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1");
+    fn is_in(&self, field: Field) -> bool {
         match self.name.as_str() {
+            "parrot" => true,
             "parrot-clf" | "parrot-json" => field == Field::Logs,
+            "parrot-2" => field == Field::Processes,
             "go-copy" => field == Field::FewAndCopy,
-            _ => few || matches!(field, Field::All | Field::Logs),
+            "tokio" => matches!(field, Field::All | Field::Logs | Field::Processes),
+            name if is_one_of_few(name) => field != Field::Processes,
+            _ => matches!(field, Field::All | Field::Logs),
         }
     }
 }
 
-/// Directories that the commands of servers name.
-pub(crate) struct Places<'a> {
-    /// The programs of the workspace, and the one in Go.
-    pub(crate) programs: &'a Path,
-    /// The files of this measurement.
-    pub(crate) output: &'a Path,
-}
-
-/// Every server in the order of the report, whether or not it can take part on this machine.
-pub(crate) fn all(places: &Places<'_>) -> Vec<Server> {
-    let parrot = |name, about, log: &[&str]| {
-        let base = ["--bind", "127.0.0.1", "--port", "{port}"];
-        Server::new(name, about, "128 KiB", places.programs.join("parrot"), &[&base[..], log].concat())
-    };
-    let logging = |name, about, format: &str| {
-        let log = places.output.join(format!("{format}.log"));
-        let file = log.display().to_string();
-        Server { log: Some(log), ..parrot(name, about, &["--log", format, "--log-file", &file]) }
-    };
-    let ours = |name, about, receives| {
-        Server::new(name, about, receives, places.programs.join(format!("rival-{name}")), &["{port}"])
-    };
-    let go = |name, about, receives, arguments: &[&str]| Server {
-        needs: Some(Tool::Go),
-        ..Server::new(name, about, receives, places.programs.join(GO), arguments)
-    };
-    let script = rivals().join("node/echo.js").display().to_string();
-    let node =
-        Server::new("node", "Node's net module, a socket piped into itself", "64 KiB", "node", &[&script, "{port}"]);
-    vec![
-        parrot("parrot", "Parrot with logging off", &["-q", "--log", "off"]),
-        logging("parrot-clf", "Parrot with a CLF line per message, in a file", "clf"),
-        logging("parrot-json", "Parrot with a JSON line per message, in a file", "json"),
-        ours("plain", "the bare loop: wait, one receive, one send, on the system's own queue", "64 KiB"),
-        ours("mio", "mio, the readiness library below tokio", "64 KiB"),
-        ours("tokio-1", "tokio on one thread", "8 KiB"),
-        ours("tokio", "tokio with a worker for each core it may use, which is its default", "8 KiB"),
-        ours("threads", "the standard library, with a thread per connection", "64 KiB"),
-        go("go", "Go's net package, with a goroutine per connection", "8 KiB", &["{port}"]),
-        go(
-            "go-copy",
-            "Go's net package with io.Copy, which splices on Linux",
-            "32 KiB, or a pipe's capacity where it splices",
-            &["{port}", "copy"],
-        ),
-        Server { needs: Some(Tool::Node), ..node },
-    ]
-}
-
-/// Prepares `servers` and returns those that cannot take part, with the reason.
-pub(crate) fn missing(servers: &[Server], programs: &Path) -> BTreeMap<String, String> {
-    let mut prepared: BTreeMap<Tool, Option<String>> = BTreeMap::new();
-    let mut why = |tool: Tool| {
-        let prepare = || tool.prepare(programs).err().map(|error| format!("{error:#}"));
-        prepared.entry(tool).or_insert_with(prepare).clone()
-    };
-    servers.iter().filter_map(|server| Some((server.name.clone(), why(server.needs?)?))).collect()
-}
-
-fn build_go(program: &Path) -> Result<()> {
-    let mut command = Command::new("go");
-    // Use the installed toolchain and fetch nothing. The source needs no newer one and no module.
-    command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
-    command.arg("build").arg("-o").arg(program).arg(".").current_dir(rivals().join("go"));
-    let output = match command.output() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => bail!("Go is not installed"),
-        output => output.context("cannot start go build")?,
-    };
-    if !output.status.success() {
-        bail!("go build failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}
-
-/// The directory with the sources of the rivals in other languages.
-fn rivals() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../parrot-rivals")
+/// Whether the server called `name` stands for a way to wait for sockets.
+pub(crate) fn is_one_of_few(name: &str) -> bool {
+    matches!(name, "parrot" | "plain" | "mio" | "tokio-1" | "compio")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::suite::Suite;
+
+    fn place() -> Place<'static> {
+        Place { port: 1512, directory: Path::new("/tmp/place") }
+    }
+
+    fn rival(text: &str) -> Server {
+        Server::rival(text).expect("a rival")
+    }
 
     #[test]
     fn a_rival_is_a_name_and_a_command_with_a_port() {
-        let rival = Server::rival("socat=socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat").expect("a rival");
-        let command = rival.command(1512);
+        let rival = rival("socat=socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat");
+        let command = rival.command(Transport::Tcp, &place()).expect("a command");
         assert_eq!(command.get_args().collect::<Vec<_>>(), ["TCP-LISTEN:1512,fork,reuseaddr", "EXEC:cat"]);
         assert_eq!((rival.name.as_str(), command.get_program()), ("socat", "socat".as_ref()));
+    }
+
+    #[test]
+    fn the_placeholder_of_a_rival_is_its_transport() {
+        let argument = |text, transport| {
+            let command = rival(text).command(transport, &place()).expect("a command");
+            command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<String>()
+        };
+        assert_eq!(argument("a=a unix:{path}", Transport::Unix), "unix:/tmp/place/socket");
+        assert_eq!(argument("a=a udp:*:{udp}", Transport::Udp), "udp:*:1512");
+        assert!(rival("a=a {udp}").command(Transport::Tcp, &place()).is_err());
     }
 
     #[test]
@@ -209,11 +231,32 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_file_names_the_place() {
+        let directory = std::env::temp_dir().join(format!("parrot-bench-configured-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let server = Server::new("own", "", "").on(Transport::Tcp, "own", &["{configuration}"]);
+        let server = Server { configuration: Some("port = {port} in {directory}"), ..server };
+        let command = server.command(Transport::Tcp, &Place { port: 7, directory: &directory }).expect("a command");
+        let file = command.get_args().next().expect("a file").to_owned();
+        let text = std::fs::read_to_string(file).expect("its text");
+        std::fs::remove_dir_all(&directory).expect("the end of the directory");
+        assert_eq!(text, format!("port = 7 in {}", directory.display()));
+    }
+
+    #[test]
     fn some_servers_take_part_in_some_suites_only() {
-        let server = |name| Server::new(name, "", "", "", &[]);
-        assert!(server("plain").takes_part(Field::Few) && !server("go").takes_part(Field::Few));
-        assert!(server("parrot-clf").takes_part(Field::Logs) && !server("parrot-clf").takes_part(Field::All));
-        assert!(server("go-copy").takes_part(Field::FewAndCopy) && !server("go-copy").takes_part(Field::All));
-        assert!(server("own").takes_part(Field::All) && !server("own").takes_part(Field::Few));
+        let all = Suite::all();
+        let takes_part = |server: &Server, suite: &str| {
+            server.takes_part(all.iter().find(|other| other.name == suite).expect("a suite"))
+        };
+        let server = |name: &str| Server::new(name, "", "").on(Transport::Tcp, "", &[]);
+        assert!(takes_part(&server("plain"), "size-1k") && !takes_part(&server("go"), "size-1k"));
+        assert!(takes_part(&server("parrot-clf"), "c50") && !takes_part(&server("parrot-clf"), "c1"));
+        assert!(takes_part(&server("go-copy"), "size-1m") && !takes_part(&server("go-copy"), "c50"));
+        assert!(takes_part(&server("own"), "c50") && !takes_part(&server("own"), "size-1k"));
+        assert!(takes_part(&server("parrot-2"), "reuse-port") && !takes_part(&server("parrot-2"), "c50"));
+        assert!(!takes_part(&server("plain"), "udp"), "it does not speak UDP");
+        let forking = Server { forks: true, ..server("forking") };
+        assert!(takes_part(&forking, "c50") && !takes_part(&forking, "c1000"));
     }
 }

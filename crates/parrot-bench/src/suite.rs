@@ -1,9 +1,20 @@
 //! The suites, which are the loads to measure, and the servers that take part in each.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use parrot_load::{Close, Length, Plan};
+use parrot_load::{Close, Length, Plan, Target};
+use serde::{Deserialize, Serialize};
+
+/// The kind of socket that a load uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    #[default]
+    Tcp,
+    /// Unix stream sockets.
+    Unix,
+    Udp,
+}
 
 /// One load under which servers are compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +23,8 @@ pub(crate) struct Suite {
     pub(crate) name: String,
     /// Its name in the report.
     pub(crate) title: String,
+    pub(crate) transport: Transport,
+    /// Connections, or clients with a socket of their own over UDP.
     pub(crate) connections: usize,
     pub(crate) idle: usize,
     pub(crate) size: usize,
@@ -32,6 +45,8 @@ pub(crate) enum Field {
     Few,
     /// Those, and Go copying inside the kernel.
     FewAndCopy,
+    /// One and two processes of Parrot, and tokio with its threads.
+    Processes,
 }
 
 /// 12-byte messages on 50 connections for few servers, which each suite changes as it needs.
@@ -39,6 +54,7 @@ fn suite(name: &str, title: &str) -> Suite {
     Suite {
         name: name.into(),
         title: title.into(),
+        transport: Transport::Tcp,
         connections: 50,
         idle: 0,
         size: 12,
@@ -49,7 +65,19 @@ fn suite(name: &str, title: &str) -> Suite {
 }
 
 /// The suites that `--quick` runs.
-pub(crate) const QUICK: &[&str] = &["c50", "c1000", "c10000", "size-1m", "pipeline-16"];
+pub(crate) const QUICK: &[&str] = &["c50", "c1000", "c10000", "size-1m", "pipeline-16", "unix", "udp"];
+
+/// The load that saturates a server over UDP, with at most 128 datagrams under way.
+///
+/// A server that falls behind loses none of them. The default buffer of a socket on Linux (`net.core.rmem_default`,
+/// 208 KiB) has room for 256, because each takes 832 bytes of it however short it is (measured on Linux 6.18).
+const UDP_CLIENTS: usize = 16;
+const UDP_PIPELINE: usize = 8;
+
+/// How long a client waits before it takes a datagram for lost and sends the next one.
+///
+/// It is long for loopback, and short enough that a server which loses many datagrams still answers some.
+const DATAGRAM_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Source addresses of the suite that opens a connection for each message.
 ///
@@ -60,7 +88,8 @@ const SOURCES: [[u8; 4]; 4] = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3], [
 impl Suite {
     /// Every suite, in the order of the report.
     pub(crate) fn all() -> Vec<Suite> {
-        use Field::{All, FewAndCopy, Logs};
+        use Field::{All, FewAndCopy, Logs, Processes};
+        use Transport::{Udp, Unix};
         vec![
             Suite { connections: 1, field: All, ..suite("c1", "1 connection") },
             Suite { field: Logs, ..suite("c50", "50 connections") },
@@ -75,16 +104,31 @@ impl Suite {
             Suite { pipeline: 4, ..suite("pipeline-4", "4 messages under way") },
             Suite { pipeline: 16, ..suite("pipeline-16", "16 messages under way") },
             Suite { pipeline: 64, ..suite("pipeline-64", "64 messages under way") },
+            Suite { transport: Unix, field: All, ..suite("unix", "50 connections to a Unix socket") },
+            Suite { transport: Unix, size: 16 << 10, ..suite("unix-16k", "messages of 16 KiB through a Unix socket") },
+            Suite { transport: Udp, connections: 1, field: All, ..suite("udp-1", "UDP, 1 client") },
+            Suite {
+                transport: Udp,
+                connections: UDP_CLIENTS,
+                pipeline: UDP_PIPELINE,
+                field: All,
+                ..suite("udp", "UDP, 16 clients with 8 datagrams under way each")
+            },
+            Suite { connections: 1000, field: Processes, ..suite("reuse-port", "1,000 connections, two processes") },
         ]
     }
 
     /// 12-byte messages on this number of connections.
     pub(crate) fn of_connections(connections: usize) -> Suite {
-        Suite { connections, field: Field::Logs, ..suite(&format!("c{connections}"), &counted(connections)) }
+        Suite {
+            connections,
+            field: Field::Logs,
+            ..suite(&format!("c{connections}"), &counted(connections, "connection"))
+        }
     }
 
     /// The suite as a load on `target`.
-    pub(crate) fn plan(&self, target: SocketAddr, warmup: Duration, window: Duration, threads: usize) -> Plan {
+    pub(crate) fn plan(&self, target: Target, warmup: Duration, window: Duration, threads: usize) -> Plan {
         let several = cfg!(target_os = "linux") && self.reconnect;
         Plan {
             connections: self.connections,
@@ -95,16 +139,28 @@ impl Suite {
             reconnect: self.reconnect.then_some(if several { Close::Finish } else { Close::Reset }),
             sources: if several { SOURCES.map(|source| (source, 0).into()).to_vec() } else { Vec::new() },
             warmup,
+            datagram_timeout: DATAGRAM_TIMEOUT,
             length: Length::Time(window),
             ..Plan::new(target)
         }
     }
 
+    /// Whether there are connections that stay open, so that memory can be divided by them.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        !self.reconnect && self.transport != Transport::Udp
+    }
+
     /// The load in words.
     pub(crate) fn describe(&self) -> String {
-        let mut text = format!("closed loop, {}, {} bytes a message", counted(self.connections), self.size);
+        let (through, client, message) = match self.transport {
+            Transport::Tcp => ("", "connection", "message"),
+            Transport::Unix => (" through a Unix socket", "connection", "message"),
+            Transport::Udp => (" over UDP", "client", "datagram"),
+        };
+        let clients = counted(self.connections, client);
+        let mut text = format!("closed loop{through}, {clients}, {} bytes a {message}", self.size);
         if self.pipeline > 1 {
-            text.push_str(&format!(", {} messages under way on each", self.pipeline));
+            text.push_str(&format!(", {} {message}s under way on each", self.pipeline));
         }
         if self.idle > 0 {
             text.push_str(&format!(", {} more connections that send nothing", self.idle));
@@ -120,6 +176,7 @@ impl Suite {
     }
 }
 
-fn counted(connections: usize) -> String {
-    format!("{connections} connection{}", if connections == 1 { "" } else { "s" })
+/// `1 core`, `2 cores`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use parrot_load::Mark;
 use parrot_load::units::{microseconds, thousands};
 
-use crate::results::{Cell, Results, Summary};
+use crate::results::{Cell, Losses, Results, Summary};
+use crate::suite::counted;
 
 /// The headings of the columns.
 pub(crate) const HEADINGS: [&str; 10] = [
@@ -32,7 +33,16 @@ pub(crate) struct Row {
 /// The rows of `suite`.
 pub(crate) fn rows(results: &Results, suite: &str) -> Vec<Row> {
     let parrot = results.cell(suite, "parrot").and_then(Cell::cpu_per_message);
-    results.of_suite(suite).map(|cell| row(cell, parrot, results.is_full(cell))).collect()
+    let row = |cell: &Cell| {
+        let mut row = row(cell, parrot, results.is_full(cell));
+        row.notes.extend(
+            results
+                .crowded(&cell.server)
+                .map(|(processes, cores)| format!("its {processes} processes share {}", counted(cores, "core"))),
+        );
+        row
+    };
+    results.of_suite(suite).map(row).collect()
 }
 
 /// The row of `cell`. `full` says whether its server used all of its cores.
@@ -64,6 +74,7 @@ fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
             format!("dropped {} of {} log lines", thousands(dropped as f64), thousands(all as f64))
         }),
     );
+    notes.extend(cell.losses().map(lost));
     notes.extend(cell.disturbed().map(|others| format!("disturbed: other programs used {others:.1} cores")));
     Row {
         columns: [
@@ -127,6 +138,20 @@ pub(crate) fn markdown(results: &Results) -> String {
     text
 }
 
+/// The datagrams that did not come back exactly once, in words.
+fn lost(losses: Losses) -> String {
+    let Losses { sent, lost, duplicates, overflowed } = losses;
+    let share = if sent > 0 { 100.0 * lost as f64 / sent as f64 } else { 0.0 };
+    let mut text = format!("lost {} of {} datagrams ({share:.2} %)", thousands(lost as f64), thousands(sent as f64));
+    if duplicates > 0 {
+        text.push_str(&format!(", answered {} twice", thousands(duplicates as f64)));
+    }
+    if overflowed > 0 {
+        text.push_str(&format!(", the load generator had no room for {} answers", thousands(overflowed as f64)));
+    }
+    text
+}
+
 /// A mark in a few words. `full` says whether the server used all of its cores.
 fn short(mark: Mark, full: bool) -> &'static str {
     match mark {
@@ -184,6 +209,18 @@ mod tests {
         let run = Run { log, ..Run::default() };
         let cell = Cell { runs: vec![run], ..Cell::default() };
         assert!(row(&cell, None, false).notes.iter().any(|note| note == "dropped 1,000 of 10,000 log lines"));
+    }
+
+    #[test]
+    fn datagrams_that_did_not_come_back_once_are_noted() {
+        let datagrams = |lost, duplicates| Some(Losses { sent: 1000, lost, duplicates, overflowed: 0 });
+        let runs =
+            [(0, 0), (5, 0), (0, 3)].map(|(lost, twice)| Run { datagrams: datagrams(lost, twice), ..Run::default() });
+        let cell = Cell { runs: runs.into(), ..Cell::default() };
+        let note = "lost 5 of 3,000 datagrams (0.17 %), answered 3 twice";
+        assert!(row(&cell, None, false).notes.iter().any(|other| other == note));
+        let sound = Cell { runs: vec![Run { datagrams: datagrams(0, 0), ..Run::default() }], ..Cell::default() };
+        assert!(!row(&sound, None, false).notes.iter().any(|note| note.contains("datagrams")));
     }
 
     #[test]

@@ -4,16 +4,17 @@
 //! with the name of an ignored test and a port.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::{fs, io, thread};
 
 use parrot_testkit::process::limited;
 use parrot_testkit::program::{Ended, run, unread_pipe};
 use parrot_testkit::{scripted, wait_for, wait_until};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 /// Echoes at the port among the arguments, after applying `change` to every byte.
@@ -35,6 +36,49 @@ fn honest_server() {
 #[ignore = "a server for the other tests, which start it with a port"]
 fn lying_server() {
     serve(|byte| if b"polly\n".contains(&byte) { byte } else { byte ^ 1 });
+}
+
+/// Echoes datagrams at the port among the arguments, except every tenth.
+#[test]
+#[ignore = "a server for the other tests, which start it with a port"]
+fn lossy_datagram_server() {
+    let Some(port) = std::env::args().find_map(|argument| argument.parse::<u16>().ok()) else { return };
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut buffer = [0; 2048];
+    for number in 1_u64.. {
+        let (count, peer) = socket.recv_from(&mut buffer).unwrap();
+        if number % 10 > 0 {
+            socket.send_to(&buffer[..count], peer).unwrap();
+        }
+    }
+}
+
+/// Echoes at the Unix socket whose path is among the arguments.
+#[test]
+#[ignore = "a server for the other tests, which start it with a path"]
+fn unix_server() {
+    let Some(path) = std::env::args().find(|argument| argument.ends_with("/socket")) else { return };
+    let listener = UnixListener::bind(path).unwrap();
+    thread::scope(|scope| {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            scope.spawn(move || io::copy(&mut &stream, &mut &stream));
+        }
+    });
+}
+
+#[test]
+#[ignore = "a server for the other tests, which does nothing until it is killed"]
+fn waiting_server() {
+    // Without a port somebody runs every ignored test, and this one would never end.
+    while std::env::args().any(|argument| argument.parse::<u16>().is_ok()) {
+        thread::park();
+    }
+}
+
+/// `--rival` for a server of this file.
+fn rival(name: &str, server: &str, placeholder: &str) -> String {
+    format!("--rival={name}={} --ignored --exact {server} {placeholder}", std::env::current_exe().unwrap().display())
 }
 
 /// The directory of one test, in which the program `parrot` is one of the servers above.
@@ -200,6 +244,52 @@ fn a_suite_with_too_few_descriptors_is_skipped_once() {
     let results = place.results();
     assert!(results["skipped"]["c1000"].is_string() && results["cells"][0]["suite"] == "c1", "{results}");
     assert!(place.read("report.html").contains("was skipped") && place.read("tables.md").contains("c1000 was skipped"));
+}
+
+#[test]
+fn lost_datagrams_are_reported_beside_the_figures() {
+    let place = Place::new("lossy", "honest_server");
+    let lossy = rival("lossy", "lossy_datagram_server", "{udp}");
+    let ended = place.bench(&["--only", "udp-1,lossy", "--duration", "1s", "--repeat", "1", &lossy]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed());
+    assert!(ended.printed().contains(" datagrams ("), "{}", ended.printed());
+    let results = place.results();
+    let run = &results["cells"][0]["runs"][0];
+    assert_eq!((&results["suites"][0]["transport"], &run["failures"]), (&"udp".into(), &0.into()));
+    let [sent, lost] = ["sent", "lost"].map(|name| run["datagrams"][name].as_u64().unwrap());
+    assert!(lost > 0 && lost < sent && run["latency"]["count"].as_u64() > Some(0), "{run}");
+}
+
+#[test]
+fn a_rival_with_a_path_is_measured_through_a_unix_socket() {
+    let place = Place::new("unix", "honest_server");
+    let mine = rival("mine", "unix_server", "{path}");
+    let ended = place.bench(&["--only", "unix,mine", "--duration", "500ms", "--repeat", "1", &mine]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed());
+    let run = &place.results()["cells"][0]["runs"][0];
+    assert!(run["latency"]["count"].as_u64() > Some(0) && run["failures"] == 0, "{run}");
+}
+
+#[test]
+fn two_processes_are_started_measured_and_ended() {
+    let place = Place::new("two-processes", "honest_server");
+    let (own, directory) = (std::env::current_exe().unwrap(), place.0.display());
+    // The first one serves. The second one could not share its port, so it only waits.
+    let script = format!(
+        "#!/bin/sh\necho \"listening on $4\" >&2\nprintf %s \"$4\" > '{directory}/port'\nserver=waiting_server\n\
+         if (set -C; : > '{directory}/first'); then server=honest_server; else echo $$ > '{directory}/second'; fi\n\
+         exec '{}' --ignored --exact $server \"$4\"\n",
+        own.display()
+    );
+    place.program("parrot", &script);
+    let ended = place.bench(&["--only", "reuse-port,parrot-2", "--duration", "500ms", "--repeat", "1"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.printed());
+    let results = place.results();
+    assert_eq!((&results["cells"][0]["server"], &results["servers"][0]["processes"]), (&"parrot-2".into(), &2.into()));
+    let second = fs::read_to_string(place.0.join("second")).unwrap().trim().parse().unwrap();
+    let second = Pid::from_raw(second).unwrap();
+    wait_until("the second process ends", || test_kill_process(second).is_err());
+    place.expect_no_server();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use plotters::style::RGBColor;
 
 use crate::charts::{self, Axis, Bar, Chart, Line, escape};
 use crate::results::{Cell, Results, SuiteInfo};
+use crate::server::is_one_of_few;
 use crate::table::cost;
 
 /// Bars are cut at this multiple of Parrot's bar, so that one slow server does not flatten the others.
@@ -21,10 +22,19 @@ pub(super) fn all(results: &Results, charts: &mut Vec<Chart>) -> Result<String> 
 
 /// The suites of 12-byte messages that differ only in their connections, with the fewest first.
 fn by_connections(results: &Results) -> Vec<&SuiteInfo> {
-    let plain = |info: &&SuiteInfo| info.idle == 0 && info.size == 12 && info.pipeline == 1 && !info.reconnect;
-    let mut suites: Vec<&SuiteInfo> = results.suites.iter().filter(plain).collect();
+    let mut suites: Vec<&SuiteInfo> = results.suites.iter().filter(|info| differs_in_connections(info)).collect();
     suites.sort_by_key(|info| info.connections);
     suites
+}
+
+/// Whether the suite is `c` and its number of connections.
+fn differs_in_connections(info: &SuiteInfo) -> bool {
+    info.name == format!("c{}", info.connections)
+}
+
+/// Whether the suite is in a chart of a series of sizes or depths, where a bar of its own would show little more.
+fn is_in_a_series(info: &SuiteInfo) -> bool {
+    info.name.starts_with("pipeline-") || (info.name.starts_with("size-") && info.size < 1 << 20)
 }
 
 /// A line for each server that has a point in any of `suites`.
@@ -69,7 +79,7 @@ fn throughput(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
 fn cpu(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
     let mut charts = String::new();
     let mut named = by_connections(results);
-    named.extend(results.suites.iter().filter(|info| info.idle > 0 || info.reconnect || info.size >= 1 << 20));
+    named.extend(results.suites.iter().filter(|info| !differs_in_connections(info) && !is_in_a_series(info)));
     for info in named {
         let mut bars: Vec<Bar> = results.of_suite(&info.name).filter_map(|cell| cpu_bar(results, info, cell)).collect();
         bars.sort_by(|left, right| left.value.total_cmp(&right.value));
@@ -208,7 +218,7 @@ fn series(results: &Results, all: &mut Vec<Chart>) -> Result<String> {
         ("Pipelining", "pipeline", "messages under way on each connection", depths),
     ];
     for (title, name, x_title, suites) in series {
-        let few = |line: &Line| matches!(line.name.as_str(), "parrot" | "plain" | "mio" | "tokio-1" | "go-copy");
+        let few = |line: &Line| is_one_of_few(&line.name) || line.name == "go-copy";
         let mut lines = lines_over(results, &suites, |cell| cell.cpu_per_message().map(|summary| summary.median));
         lines.retain(few);
         if suites.len() < 2 || lines.is_empty() {
