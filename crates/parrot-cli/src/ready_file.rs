@@ -40,6 +40,8 @@ struct Listener<'a> {
     abstract_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    proxy_protocol: bool,
 }
 
 impl ReadyFile {
@@ -79,8 +81,12 @@ fn contents(listening: &[Listening]) -> serde_json::Result<Vec<u8>> {
 
 fn listener(listening: &Listening) -> Listener<'_> {
     let address = &listening.address;
-    let mut listener =
-        Listener { transport: address.transport(), name: listening.name.as_deref(), ..Listener::default() };
+    let mut listener = Listener {
+        transport: address.transport(),
+        name: listening.name.as_deref(),
+        proxy_protocol: listening.proxy_protocol,
+        ..Listener::default()
+    };
     match address {
         LocalAddress::Unix(path) => listener.path = Some(path.display().to_string()),
         LocalAddress::UnixAbstract(name) => listener.abstract_name = Some(name.escape_ascii().to_string()),
@@ -133,12 +139,16 @@ mod tests {
 
     #[test]
     fn each_kind_of_listener_has_its_form() {
-        let at = |address, name: Option<&str>| Listening { address, name: name.map(str::to_owned) };
+        let at = |address, name: Option<&str>| Listening {
+            address,
+            name: name.map(str::to_owned),
+            proxy_protocol: name.is_some(),
+        };
         let tcp = |address: &str| LocalAddress::Tcp(address.parse().unwrap());
         for (listening, json) in [
             (
                 at(tcp("127.0.0.1:1512"), Some("web")),
-                r#"{"transport":"tcp","address":"127.0.0.1:1512","host":"127.0.0.1","port":1512,"name":"web"}"#,
+                r#"{"transport":"tcp","address":"127.0.0.1:1512","host":"127.0.0.1","port":1512,"name":"web","proxy_protocol":true}"#,
             ),
             (
                 at(tcp("[fe80::1%2]:7"), None),

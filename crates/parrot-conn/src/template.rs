@@ -46,7 +46,7 @@ const MOST_DIGITS: usize = 20;
 /// let mut line = Vec::new();
 /// greeting.render(
 ///     &Facts {
-///         listener: "tcp:*:1512",
+///         listener: "web",
 ///         local: None, // not asked for, because of `uses_local`
 ///         peer: Endpoint::Ip("192.0.2.7:50000".parse()?),
 ///         connection: Some(1),
@@ -95,7 +95,7 @@ pub enum Lookup<'a> {
 /// What a [`Template`] shows of a connection or a datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// The name of the listener, such as `tcp:*:1512`.
+    /// The name of the listener, such as `web` or `0.0.0.0:1512`.
     pub listener: &'a str,
     /// The address that the peer sent to. It may be `None` if it is unknown or not [used](Template::uses_local).
     pub local: Option<Endpoint<'a>>,

@@ -14,6 +14,7 @@ mod idle;
 mod lists;
 mod means;
 mod readiness;
+mod seldom;
 mod serving;
 mod shortage;
 pub mod simulation;
@@ -24,6 +25,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use self::idle::is_wanted;
 use self::lists::LEFTOVERS_PER_TURN;
 pub(crate) use self::means::Shared;
 use self::serving::Borrow;
@@ -114,7 +116,7 @@ impl<H: Host> EventLoop<H> {
         if self.lists.unfinished() > 0 || can_feed || accepting_in_drain || busy {
             return Some(Duration::ZERO);
         }
-        let deadline = self.deadlines.next_wanted(|due| self.connections.contains_key(due.connection()));
+        let deadline = self.deadlines.next_wanted(|due| is_wanted(&self.connections, *due));
         let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.drain_deadline()];
         let next = others.into_iter().chain([deadline]).flatten().min();
         next.map(|due| due.saturating_duration_since(now))

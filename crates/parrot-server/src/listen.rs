@@ -68,12 +68,21 @@ enum Place {
 pub struct OpenListener<Listener> {
     /// The listener.
     pub listener: Listener,
-    /// Its name, or else its address, for the replies.
-    pub label: Arc<str>,
+    /// As the replies show it.
+    pub label: Label,
     /// It was opened by somebody else, who may hold it too.
     pub given: bool,
     /// Each connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
+}
+
+/// How a greeting and a prefix show a listener.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Its name, or its address if it has none.
+    pub name: Arc<str>,
+    /// Its address.
+    pub address: Arc<str>,
 }
 
 /// A UDP socket that is open.
@@ -83,8 +92,8 @@ pub struct OpenDatagramSocket<Socket> {
     pub socket: Socket,
     /// Its port.
     pub port: u16,
-    /// Its name, or else its address, for the replies.
-    pub label: Arc<str>,
+    /// As the replies show it.
+    pub label: Label,
     /// It was opened by somebody else, who may hold it too.
     pub given: bool,
 }
@@ -98,13 +107,16 @@ pub struct Opened<Listener, DatagramSocket> {
     pub datagrams: Vec<OpenDatagramSocket<DatagramSocket>>,
 }
 
-/// An open listener or UDP socket, as it is shown. `Display` gives its address and its name.
+/// An open listener or UDP socket, as it is shown. `Display` gives its address and its name, and
+/// whether it wants PROXY headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
     /// Where it listens.
     pub address: LocalAddress,
     /// The name that it was [given](Listen::named).
     pub name: Option<String>,
+    /// Whether each connection has to begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
 }
 
 impl Listen {
@@ -158,7 +170,9 @@ impl Listen {
     ) -> Result<Vec<Listening>, BindError> {
         let Listen { place, name, proxy_protocol } = self;
         let given = matches!(place, Place::GivenTcp(_) | Place::GivenUdp(_) | Place::GivenUnix(_));
-        let listening = |address| Listening { address, name: name.clone() };
+        let proxy_protocol =
+            proxy_protocol || (options.proxy_everywhere && !matches!(place, Place::Udp(_) | Place::GivenUdp(_)));
+        let listening = |address| Listening { address, name: name.clone(), proxy_protocol };
         let listeners = match place {
             Place::Udp(_) | Place::GivenUdp(_) if proxy_protocol => return Err(BindError::proxied_datagrams()),
             Place::Udp(addresses) => {
@@ -172,7 +186,7 @@ impl Listen {
             Place::GivenTcp(listener) => vec![given::tcp(listener, options)?],
             Place::GivenUnix(listener) => vec![given::unix(listener)?],
         };
-        Ok(opened.add_listeners(listeners, given, proxy_protocol || options.proxy_everywhere, listening))
+        Ok(opened.add_listeners(listeners, given, listening))
     }
 }
 
@@ -188,13 +202,13 @@ impl Opened<Listener, DatagramSocket> {
         &mut self,
         listeners: Vec<(Listener, LocalAddress)>,
         given: bool,
-        proxy_protocol: bool,
         listening: impl Fn(LocalAddress) -> Listening,
     ) -> Vec<Listening> {
         let mut shown = Vec::new();
         for (listener, address) in listeners {
             let listening = listening(address);
-            self.listeners.push(OpenListener { listener, label: listening.label().into(), given, proxy_protocol });
+            let (label, proxy_protocol) = (listening.label(), listening.proxy_protocol);
+            self.listeners.push(OpenListener { listener, label, given, proxy_protocol });
             shown.push(listening);
         }
         shown
@@ -210,7 +224,7 @@ impl Opened<Listener, DatagramSocket> {
         for (socket, address) in sockets {
             let listening = listening(address);
             let port = socket.local_address().port();
-            self.datagrams.push(OpenDatagramSocket { socket, port, label: listening.label().into(), given });
+            self.datagrams.push(OpenDatagramSocket { socket, port, label: listening.label(), given });
             shown.push(listening);
         }
         shown
@@ -218,9 +232,9 @@ impl Opened<Listener, DatagramSocket> {
 }
 
 impl Listening {
-    /// The name, or the address if it has none.
-    pub fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.address.to_string())
+    fn label(&self) -> Label {
+        let address: Arc<str> = self.address.to_string().into();
+        Label { name: self.name.as_deref().map_or_else(|| Arc::clone(&address), Arc::from), address }
     }
 
     pub(crate) fn tcp_address(&self) -> Option<SocketAddr> {
@@ -254,9 +268,10 @@ impl From<UnixListener> for Listen {
 
 impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{} as {name}", self.address),
-            None => self.address.fmt(f),
+        self.address.fmt(f)?;
+        if let Some(name) = &self.name {
+            write!(f, " as {name}")?;
         }
+        if self.proxy_protocol { f.write_str(" with PROXY headers") } else { Ok(()) }
     }
 }

@@ -29,11 +29,16 @@ impl From<SocketAddr> for Peer {
     /// The peer with this address. An IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) counts as the IPv4 address.
     /// A given IPv6 socket can report such ones, because it may be open to IPv4 too.
     fn from(address: SocketAddr) -> Peer {
-        match address.ip().to_canonical() {
-            ip @ IpAddr::V4(_) => Peer::Internet(SocketAddr::new(ip, address.port())),
-            // With its zone.
-            IpAddr::V6(_) => Peer::Internet(address),
-        }
+        Peer::Internet(canonical(address))
+    }
+}
+
+/// An address as people know it. An IPv6 socket that takes IPv4 too shows IPv4 addresses mapped.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // With its zone.
+        IpAddr::V6(_) => address,
     }
 }
 

@@ -22,6 +22,9 @@ use crate::statistics::Statistics;
 /// A descriptor limit that leaves room for fewer connections than this is worth a warning.
 const FEW_CONNECTIONS: u64 = 1000;
 
+/// The most bytes of a datagram over IPv4, which has 20 bytes of header, and UDP 8 (RFC 768, RFC 791).
+const LONGEST_DATAGRAM: usize = 65_507;
+
 /// A shorter timeout would expire again as soon as it has been handled.
 const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 
@@ -93,6 +96,10 @@ impl Server {
         let idle_timeout = limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
         let limits = Limits { idle_timeout, ..limits };
         let settings = Settings { limits, proxy, replies, udp };
+        // A reply that is longer than any datagram would never leave.
+        if longest > LONGEST_DATAGRAM && !opened.datagrams.is_empty() {
+            return Err(BindError::prefix(longest, LONGEST_DATAGRAM));
+        }
         Server::over(listening, opened, options.socket, settings).map_err(BindError::queue)
     }
 

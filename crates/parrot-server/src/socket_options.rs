@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt;
 
 /// How often a silent peer is probed before it counts as gone. The probes are a third of the quiet time apart, so it is gone
@@ -34,7 +35,11 @@ impl SocketOptions {
     pub(crate) fn set_on_listener(&self, listener: &impl AsFd) -> io::Result<()> {
         // Urgent bytes are bytes of the stream (RFC 6093), so they are echoed in their place. Setting this on an accepted
         // socket would be too late for an urgent byte that has already arrived.
-        sockopt::set_socket_oobinline(listener, true)?;
+        match sockopt::set_socket_oobinline(listener, true) {
+            // A listener of MPTCP, which has no urgent bytes (net/mptcp/sockopt.c).
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
         self.set_on(listener)
     }
 

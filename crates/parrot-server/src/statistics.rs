@@ -92,7 +92,7 @@ counters! {
     accept_failures,
     /// Times that accepting paused because descriptors or memory ran out.
     accept_pauses,
-    /// Messages received: receive calls that returned bytes.
+    /// Messages received: receive calls that returned bytes, and datagrams that the rules permit.
     messages,
     /// Bytes received.
     bytes_in,
@@ -102,10 +102,10 @@ counters! {
     bytes_discarded,
     /// Datagrams sent back.
     datagrams_sent,
-    /// Datagrams that were not sent back, because the system did not take the reply.
-    datagrams_dropped,
+    /// Datagrams that were dropped on their way out, because the system did not take the reply.
+    datagrams_dropped_out,
     /// Datagrams that the system has dropped on their way in, where it counts them (Linux).
-    datagrams_lost,
+    datagrams_dropped_in,
     /// Times that datagrams could not be received for another reason than that there were none.
     datagram_failures,
     /// Times that the system had no memory to serve a connection, which was then tried again later.
@@ -153,8 +153,9 @@ impl fmt::Display for Statistics {
             ("accept pauses", self.accept_pauses),
             ("retries", self.retries),
             ("bytes discarded in the drain", self.bytes_discarded),
-            ("datagrams dropped on their way out", self.datagrams_dropped),
-            ("datagrams dropped by the system", self.datagrams_lost),
+            ("datagrams sent", self.datagrams_sent),
+            ("datagrams dropped on their way out", self.datagrams_dropped_out),
+            ("datagrams dropped on their way in", self.datagrams_dropped_in),
             ("failed to receive datagrams", self.datagram_failures),
         ];
         for (name, count) in closed.into_iter().chain(errors).filter(|(_, count)| *count > 0) {

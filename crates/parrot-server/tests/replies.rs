@@ -159,3 +159,23 @@ fn a_datagram_has_its_prefix_inside() {
     assert_eq!(String::from_utf8_lossy(&received[..n]), expected);
     server.drain();
 }
+
+/// The first message of a peer that is silent would otherwise be what brings the greeting.
+#[test]
+fn a_greeting_waits_for_a_buffer_and_then_comes_by_itself() {
+    let limits = Limits { max_buffered: Limits::default().max_output, ..Limits::default() };
+    let server = start(Listen::tcp(Addresses::localhost(0)), greeting("hello"), limits);
+    let mut greedy = server.connect();
+    expect(&mut greedy, "hello\n");
+    let sent = parrot_testkit::client::fill(&greedy, &vec![b'g'; 64 << 20]);
+    let mut silent = server.connect();
+    let mut finished = server.connect();
+    finished.shutdown(Shutdown::Write).unwrap();
+    assert!(parrot_testkit::client::is_silent(&silent), "no buffer is free");
+    expect(&mut greedy, &"g".repeat(sent));
+    expect(&mut silent, "hello\n");
+    expect(&mut finished, "hello\n");
+    assert_eq!(finished.read(&mut [0]).unwrap(), 0);
+    drop((greedy, silent, finished));
+    server.drain();
+}

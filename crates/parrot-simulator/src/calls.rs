@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use parrot_server::simulation::{Event, Host, OpenListener, Pages, Target, Watch};
+use parrot_server::simulation::{Event, Host, Label, OpenListener, Pages, Target, Watch};
 use parrot_server::{CloseReason, Peer};
 use parrot_udp::{Batch, Replied};
 
@@ -30,7 +30,8 @@ pub struct Listener {
 impl Listener {
     /// The listener with this index, as it is when the loop begins.
     pub(crate) fn open(port: usize) -> OpenListener<Listener> {
-        let label = address_of(port + 1).to_string().into();
+        let address: std::sync::Arc<str> = address_of(port + 1).to_string().into();
+        let label = Label { name: address.clone(), address };
         OpenListener { listener: Listener { port }, label, given: false, proxy_protocol: false }
     }
 }

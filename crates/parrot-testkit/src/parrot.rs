@@ -154,7 +154,7 @@ fn listening(stderr: &str) -> Option<Result<Listening>> {
 fn read_places(places: &str) -> Result<Listening> {
     let mut listening = Listening::default();
     for place in places.split(", ").flat_map(|places| places.split(" and ")) {
-        let place = place.split(" as ").next().unwrap_or(place);
+        let place = place.split(' ').next().unwrap_or(place);
         let parse = |address: &str| address.parse().with_context(|| format!("no address: {place}"));
         match place.split_once(':') {
             Some(("udp", address)) => listening.udp.push(parse(address)?),
@@ -175,7 +175,8 @@ mod tests {
         let tcp = ["0.0.0.0:1512", "[::]:1512"].map(|address| address.parse().unwrap()).to_vec();
         assert_eq!(listening(banner).unwrap().unwrap(), Listening { tcp, udp: Vec::new() });
 
-        let banner = "INFO listening on 127.0.0.1:1 as web, udp:[::1]:2 and unix:/tmp/parrot.sock (kqueue)\n";
+        let banner =
+            "INFO listening on 127.0.0.1:1 as web with PROXY headers, udp:[::1]:2 and unix:/tmp/parrot.sock (kqueue)\n";
         let (tcp, udp) = (vec!["127.0.0.1:1".parse().unwrap()], vec!["[::1]:2".parse().unwrap()]);
         assert_eq!(listening(banner).unwrap().unwrap(), Listening { tcp, udp });
         assert!(listening("INFO listening on 0.0.0.0:15").is_none());

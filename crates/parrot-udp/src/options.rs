@@ -14,6 +14,8 @@ pub(crate) fn set(socket: &UdpSocket, local: SocketAddr, ask_for_destination: bo
         }
     }
     add_no_other_message(socket)?;
+    #[cfg(target_os = "linux")]
+    keep_no_errors(socket, local)?;
     allow_any_length(socket, local)
 }
 
@@ -27,6 +29,17 @@ fn add_no_other_message(socket: &UdpSocket) -> io::Result<()> {
         setsockopt(socket, sockopt::RxqOvfl, &0)?;
     }
     Ok(())
+}
+
+/// Whoever made the socket may have asked for a queue of errors or of sent timestamps. Nobody would read it here, and while
+/// something is in it every wait reports the socket at once (`datagram_poll` in net/core/datagram.c).
+#[cfg(target_os = "linux")]
+fn keep_no_errors(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
+    setsockopt(socket, sockopt::Ipv4RecvErr, &false)?;
+    if local.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &false)?;
+    }
+    Ok(setsockopt(socket, sockopt::Timestamping, &nix::sys::socket::TimestampingFlag::empty())?)
 }
 
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]

@@ -65,7 +65,7 @@ impl<H: Host> EventLoop<H> {
         // On macOS these calls fail with EINVAL when the peer has gone already (socket2#631). That ends this connection
         // only.
         if open.proxy_protocol && !self.proxy.permits(&peer) {
-            tracing::debug!(target: "parrot_server", %peer, "refused: it may not send a PROXY header");
+            self.means.refuse_header(&peer, "it may not send a PROXY header");
             self.means.counters().untrusted.add(1);
             self.means.host.close(socket);
             return Watched::Closed;

@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::seldom::Seldom;
 use super::shortage::{errno, is_shortage};
 use crate::host::{Host, Target, Watch};
 use crate::listen::OpenListener;
 
 /// How long accepting pauses when resources run out and no connection closes meanwhile.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// The least time between two warnings of the same kind.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The listeners, and whether the queue watches them.
 ///
@@ -25,7 +23,7 @@ pub(super) struct Acceptor<Listener> {
     /// In the order of [`Target::Listener`]. `None` once closed.
     listeners: Vec<Option<Watched<Listener>>>,
     resume_at: Option<Instant>,
-    last_warning: Option<Instant>,
+    warning: Seldom,
 }
 
 /// A listener, and whether the queue watches it. After a pause that can succeed for one listener and fail for another.
@@ -55,7 +53,7 @@ impl<Listener> Acceptor<Listener> {
             host.watch(Watch::Accept(&open.listener), Target::Listener(index))?;
         }
         let listeners = listeners.into_iter().map(|open| Some(Watched { open, watched: true })).collect();
-        Ok(Acceptor { listeners, resume_at: None, last_warning: None })
+        Ok(Acceptor { listeners, resume_at: None, warning: Seldom::default() })
     }
 
     /// The listener with this index, if it is open.
@@ -89,8 +87,7 @@ impl<Listener> Acceptor<Listener> {
         for listener in self.listeners.iter_mut().flatten() {
             listener.unwatch(host);
         }
-        if self.last_warning.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
-            self.last_warning = Some(now);
+        if self.warning.is_due(now) {
             let advice = match errno(error) {
                 Some(Errno::MFILE) => " (ulimit -n raises the limit of descriptors)",
                 Some(Errno::NFILE) if cfg!(target_os = "linux") => " (sysctl fs.file-max raises the limit)",

@@ -190,6 +190,8 @@ impl<Socket> Conversation<Socket> {
             false => Err(NoSpace::PoolEmpty),
         };
         match received {
+            // What follows a greeting is not looked at before it, or an empty socket would be taken for nothing to do.
+            Err(no_space) if self.owes_greeting() => Err(no_space),
             Err(no_space @ (NoSpace::PoolEmpty | NoSpace::NoMemory)) => {
                 self.look_for_end(&mut means.host).ok_or(no_space)
             }

@@ -1,18 +1,18 @@
 //! Datagrams: each that the rules permit goes back whole, within a share of the turn. Nothing is kept for later.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parrot_conn::{Datagram, DatagramRules, Endpoint, Facts, RateLimit, Refusal, Template};
-use parrot_udp::Batch;
+use parrot_udp::{Batch, Destination};
 
 use super::means::Means;
 use crate::config::{Replies, UdpRules};
 use crate::host::{Host, Target, Watch};
 use crate::listen::OpenDatagramSocket;
-use crate::peer::Peer;
+use crate::peer::{Peer, canonical};
 
 /// What a socket may receive in a turn, so that neither datagrams nor connections starve the other. It is about as much as
 /// all connections with events may have in a turn.
@@ -21,6 +21,10 @@ const BYTES_PER_TURN: usize = 512 * 1024;
 
 /// How soon the system's own drops are counted. Asking costs a call, so it is not done with each batch.
 const DROPS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// This many events in a row without a datagram are a spin. A checksum that is wrong makes one (udp(7), "BUGS" of select(2)),
+/// and a queue of errors that nobody reads makes them for ever.
+const EMPTY_EVENTS: u8 = 16;
 
 /// How long a socket is left alone after an error, which could otherwise come back at once and for ever.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -51,9 +55,19 @@ struct Answers {
 struct Watched<Socket> {
     open: OpenDatagramSocket<Socket>,
     watched: bool,
+    /// How many events in a row came without a datagram.
+    empty_events: u8,
 }
 
 impl<Socket> Watched<Socket> {
+    /// Notes an event without a datagram. Whether that is one too many.
+    fn spins(&mut self) -> bool {
+        self.empty_events += 1;
+        let spins = self.empty_events == EMPTY_EVENTS;
+        self.empty_events %= EMPTY_EVENTS;
+        spins
+    }
+
     fn unwatch<H: Host<DatagramSocket = Socket>>(&mut self, host: &mut H) {
         if std::mem::take(&mut self.watched)
             && let Err(error) = host.unwatch(Watch::Datagrams(&self.open.socket))
@@ -79,7 +93,7 @@ impl<Socket> Datagrams<Socket> {
         let rate = udp.rate.map(|rate| RateLimit::new(rate, host.now()));
         let headroom = replies.prefix.as_ref().map_or(0, Template::longest);
         let batch = (!sockets.is_empty()).then(|| Batch::with_headroom(headroom));
-        let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true })).collect();
+        let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true, empty_events: 0 })).collect();
         let answers = Answers { rules, rate, replies, prefix: Vec::new() };
         Ok(Datagrams { sockets, batch, answers, check_at: None })
     }
@@ -108,7 +122,7 @@ impl<Socket> Datagrams<Socket> {
         while datagrams < DATAGRAMS_PER_TURN && bytes < BYTES_PER_TURN {
             match means.host.receive_datagrams(&mut watched.open.socket, batch) {
                 Ok(received) => datagrams += received.max(1),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && (datagrams > 0 || !watched.spins()) => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     datagrams += 1;
                     continue;
@@ -121,12 +135,13 @@ impl<Socket> Datagrams<Socket> {
                     return;
                 }
             }
+            watched.empty_events = 0;
             bytes += self.answers.prepare(batch, &watched.open, means);
             let replied = means.host.reply_datagrams(&mut watched.open.socket, batch);
             let counters = means.counters();
             counters.bytes_out.add(replied.bytes);
             counters.datagrams_sent.add(replied.sent as u64);
-            counters.datagrams_dropped.add(replied.dropped as u64);
+            counters.datagrams_dropped_out.add(replied.dropped as u64);
             if !go_on(batch.len()) {
                 return;
             }
@@ -139,7 +154,7 @@ impl<Socket> Datagrams<Socket> {
         for (index, watched) in self.sockets.iter_mut().enumerate() {
             let Some(watched) = watched else { continue };
             let dropped = means.host.dropped_datagrams(&mut watched.open.socket);
-            means.counters().datagrams_lost.add(dropped);
+            means.counters().datagrams_dropped_in.add(dropped);
             if !watched.watched {
                 match means.host.watch(Watch::Datagrams(&watched.open.socket), Target::Datagrams(index)) {
                     Ok(()) => watched.watched = true,
@@ -170,6 +185,14 @@ impl<Socket> Datagrams<Socket> {
     }
 }
 
+/// The address that a datagram was sent to, with the zone that a link-local one needs.
+fn local_address(destination: Destination, port: u16) -> SocketAddr {
+    match destination.address() {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => SocketAddrV6::new(ip, port, 0, destination.interface()).into(),
+        ip => canonical(SocketAddr::new(ip, port)),
+    }
+}
+
 impl Answers {
     /// Refuses the datagrams in a batch that the rules do not permit, and counts, logs and prefixes the others. Returns how
     /// many bytes those have.
@@ -184,7 +207,7 @@ impl Answers {
             let received = datagram.get();
             // The system did not say where the reply has to come from.
             if received.is_refused() {
-                means.counters().datagrams_dropped.add(1);
+                means.counters().datagrams_dropped_out.add(1);
                 continue;
             }
             if let Err(refusal) = self.permit(&received, means.now) {
@@ -196,10 +219,10 @@ impl Answers {
             (messages, bytes) = (messages + 1, bytes + payload.len());
             means.host.message(&Peer::from(source), payload);
             if let Some(template) = &self.replies.prefix {
-                let local = destination.map(|to| SocketAddr::new(to.address(), open.port));
-                let (local, peer) = (local.map(Endpoint::Ip), Endpoint::Ip(source));
+                let local = destination.map(|to| Endpoint::Ip(local_address(to, open.port)));
+                let peer = Endpoint::Ip(canonical(source));
                 self.prefix.clear();
-                template.render(&Facts { listener: &open.label, local, peer, connection: None }, &mut self.prefix);
+                template.render(&Facts { listener: &open.label.name, local, peer, connection: None }, &mut self.prefix);
                 // The headroom has space for the longest.
                 if datagram.prepend(&self.prefix).is_err() {
                     datagram.refuse();

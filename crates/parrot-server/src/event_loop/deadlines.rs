@@ -64,13 +64,13 @@ impl Deadlines {
         self.0.pop().map(|Reverse((_, what))| what)
     }
 
-    /// Discards what is no longer wanted once that may be more than half. Connections close without removing their
-    /// deadlines from here, and this keeps memory in proportion to the `live` ones.
+    /// Discards what is no longer wanted, once there may be that much of it. Connections close without removing their
+    /// deadlines from here, and this keeps memory in proportion to the `live` ones, which have three at most.
     pub(super) fn tidy(&mut self, live: usize, wanted: impl Fn(&Due) -> bool) {
         const SLACK: usize = 64;
-        if self.0.len() > 2 * live + SLACK {
+        if self.0.len() > 3 * live + SLACK {
             self.0.retain(|Reverse((_, what))| wanted(what));
-            self.0.shrink_to(2 * live + SLACK);
+            self.0.shrink_to(3 * live + SLACK);
         }
     }
 }

@@ -11,7 +11,8 @@ use super::conversation::{Conversation, Step};
 use super::means::Means;
 use crate::config::Replies;
 use crate::host::Host;
-use crate::peer::Peer;
+use crate::listen::Label;
+use crate::peer::{Peer, canonical};
 
 /// How many bytes of a header one call looks at. Longer ones take several.
 const HEADER_BYTES_PER_CALL: usize = 256;
@@ -26,8 +27,8 @@ pub(super) struct Extras {
     /// The destination that a header reported.
     destination: Option<SocketAddr>,
     replies: Arc<Replies>,
-    /// The name of the listener, for the replies.
-    listener: Arc<str>,
+    /// The listener, as the replies show it.
+    listener: Label,
     /// The number of the connection.
     number: u64,
     greeting: Vec<u8>,
@@ -41,7 +42,7 @@ impl Extras {
     pub(super) fn new(
         proxy_protocol: bool,
         replies: &Arc<Replies>,
-        listener: &Arc<str>,
+        listener: &Label,
         number: u64,
     ) -> Option<Box<Extras>> {
         if !proxy_protocol && replies.are_plain() {
@@ -52,7 +53,7 @@ impl Extras {
             header_begun: false,
             destination: None,
             replies: Arc::clone(replies),
-            listener: Arc::clone(listener),
+            listener: listener.clone(),
             number,
             greeting: Vec::new(),
             greeted: 0,
@@ -68,10 +69,11 @@ impl Extras {
     /// Writes the replies of this connection, whose peer is known now.
     fn render(&mut self, peer: Peer, local: Option<SocketAddr>) {
         let facts = Facts {
-            listener: &self.listener,
-            local: local
-                .map(Endpoint::Ip)
-                .or(matches!(peer, Peer::Unix { .. }).then_some(Endpoint::Named(&self.listener))),
+            listener: &self.listener.name,
+            local: match peer {
+                Peer::Internet(_) => local.map(Endpoint::Ip),
+                Peer::Unix { .. } => Some(Endpoint::Named(&self.listener.address)),
+            },
             peer: match peer {
                 Peer::Internet(address) => Endpoint::Ip(address),
                 Peer::Unix { .. } => Endpoint::Named("unix"),
@@ -92,6 +94,11 @@ impl<Socket> Conversation<Socket> {
     /// Whether the connection's PROXY header is not complete yet. Reading it needs no buffer.
     pub(super) fn awaits_header(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.header.is_some())
+    }
+
+    /// Whether a part of the greeting is not in the connection's buffer yet.
+    pub(super) fn owes_greeting(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.greeted < extras.greeting.len())
     }
 
     /// Prepares the greeting and the prefix of a connection whose peer is known. A greeting is sent without waiting for a
@@ -152,14 +159,14 @@ impl<Socket> Conversation<Socket> {
         let seen = match means.host.peek(&self.socket, &mut bytes) {
             // A peer that connects and leaves, such as a health check, has not begun a header.
             Ok(0) if !extras.header_begun => return self.end(),
-            Ok(0) => return self.refuse_header("the stream ends inside the PROXY header"),
+            Ok(0) => return refuse(self.peer, means, "the stream ends inside the PROXY header"),
             Ok(n) => bytes.get(..n).unwrap_or_default(),
             Err(error) => return self.not_received(&error),
         };
         let used = match header.clone().received(seen) {
             Ok(HeaderProgress::Incomplete) => seen.len(),
             Ok(HeaderProgress::Complete { used, .. }) => used,
-            Err(error) => return self.refuse_header(error.as_str()),
+            Err(error) => return refuse(self.peer, means, error.as_str()),
         };
         let received = match means.host.receive(&self.socket, bytes.get_mut(..used).unwrap_or_default()) {
             Ok(n) => n,
@@ -176,18 +183,18 @@ impl<Socket> Conversation<Socket> {
                 extras.header = None;
                 if let Endpoints::Proxied { source, destination } = endpoints {
                     tracing::debug!(target: "parrot_server", peer = %self.peer, client = %source, "has a PROXY header");
-                    self.peer = Peer::Internet(source);
-                    extras.destination = Some(destination);
+                    self.peer = Peer::from(source);
+                    extras.destination = Some(canonical(destination));
                 }
                 self.introduce(&mut means.host);
             }
-            Err(error) => return self.refuse_header(error.as_str()),
+            Err(error) => return refuse(self.peer, means, error.as_str()),
         }
         Step::Moved(received)
     }
+}
 
-    fn refuse_header(&self, reason: &str) -> Step {
-        tracing::debug!(target: "parrot_server", peer = %self.peer, "refused: {reason}");
-        Step::Failed(CloseReason::HeaderRefused)
-    }
+fn refuse<H>(peer: Peer, means: &mut Means<H>, reason: &str) -> Step {
+    means.refuse_header(&peer, reason);
+    Step::Failed(CloseReason::HeaderRefused)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parrot_conn::{CloseReason, Connection};
+use slotmap::SlotMap;
 
 use super::conversation::{Conversation, Look, Served};
 use super::deadlines::Due;
@@ -17,6 +18,14 @@ const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 /// A turn is long if it takes more than this fraction of the idle timeout. What shorter turns add is ignored, because only
 /// eight of the long ones fit into a timeout.
 const PARTS_OF_IDLE: u32 = 8;
+
+/// Whether a deadline still has something to decide.
+pub(super) fn is_wanted<Socket>(connections: &SlotMap<ConnectionKey, Conversation<Socket>>, due: Due) -> bool {
+    match due {
+        Due::Header(key) => connections.get(key).is_some_and(Conversation::awaits_header),
+        Due::Retry(key) | Due::Idle(key) => connections.contains_key(key),
+    }
+}
 
 impl<H: Host> EventLoop<H> {
     /// Leaves a connection alone that the system has no memory for.
@@ -70,7 +79,8 @@ impl<H: Host> EventLoop<H> {
         };
         conversation.readiness.suspect_input();
         self.serve(key, Borrow::InTurn);
-        if self.connections.get(key).is_some_and(Conversation::awaits_header) {
+        if let Some(conversation) = self.connections.get(key).filter(|conversation| conversation.awaits_header()) {
+            self.means.refuse_header(&conversation.peer, "its PROXY header has not come in time");
             self.close(key, CloseReason::HeaderTimeout);
         }
     }

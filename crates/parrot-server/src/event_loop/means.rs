@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use parrot_conn::BufferPool;
 
+use super::seldom::Seldom;
 use crate::host::Pages;
+use crate::peer::Peer;
 use crate::statistics::Counters;
 
 /// The parts of the loop that are borrowed as a whole.
@@ -15,11 +17,26 @@ pub(super) struct Means<H> {
     pub(super) host: H,
     pub(super) pool: BufferPool<Pages>,
     pub(super) shared: Arc<Shared>,
+    /// The warning that a connection was refused because of its PROXY header.
+    pub(super) header_warning: Seldom,
     /// When this turn's wait returned.
     pub(super) now: Instant,
 }
 
 impl<H> Means<H> {
+    /// Reports that a connection is closed because of its PROXY header. A load balancer without headers would have all of
+    /// its connections closed, so not only the debug log shows it.
+    pub(super) fn refuse_header(&mut self, peer: &Peer, reason: &str) {
+        tracing::debug!(target: "parrot_server", %peer, "refused: {reason}");
+        if self.header_warning.is_due(self.now) {
+            tracing::warn!(
+                target: "parrot_server",
+                "refused a connection from {peer}: {reason} (further ones are only counted; see whether the load balancer \
+                 sends PROXY headers and may do so)"
+            );
+        }
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.shared.counters
     }

@@ -5,6 +5,7 @@ use std::io;
 use parrot_conn::CloseReason;
 
 use super::conversation::{Ahead, Conversation, Served};
+use super::idle::is_wanted;
 use super::lists::{LEFTOVERS_PER_TURN, Lists};
 use super::shortage::is_shortage;
 use super::state::EventLoop;
@@ -167,7 +168,7 @@ impl<H: Host> EventLoop<H> {
         tracing::debug!(target: "parrot_server", %peer, "closed: {reason}");
         // A descriptor is free again.
         self.acceptor.resume(self.means.now, &mut self.means.host);
-        self.deadlines.tidy(self.connections.len(), |due| self.connections.contains_key(due.connection()));
+        self.deadlines.tidy(self.connections.len(), |due| is_wanted(&self.connections, *due));
         self.lists.tidy_waiting(self.connections.len(), |key| self.connections.contains_key(key));
     }
 }

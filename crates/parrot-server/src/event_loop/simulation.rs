@@ -4,7 +4,7 @@ pub use super::means::Shared;
 pub use super::state::EventLoop;
 pub use crate::config::Settings;
 pub use crate::host::{ConnectionKey, Event, Host, Pages, Target, Watch};
-pub use crate::listen::{OpenDatagramSocket, OpenListener, Opened};
+pub use crate::listen::{Label, OpenDatagramSocket, OpenListener, Opened};
 pub use crate::statistics::Counters;
 
 /// The loop's state after a turn, as numbers.

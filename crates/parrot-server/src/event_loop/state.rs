@@ -14,6 +14,7 @@ use super::datagrams::Datagrams;
 use super::deadlines::Deadlines;
 use super::lists::Lists;
 use super::means::{Means, Shared};
+use super::seldom::Seldom;
 use crate::config::{Limits, ProxyProtocol, Replies, Settings};
 use crate::host::{ConnectionKey, Host};
 use crate::listen::Opened;
@@ -91,7 +92,7 @@ impl<H: Host> EventLoop<H> {
         let now = host.now();
         let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
         Ok(EventLoop {
-            means: Means { host, pool, shared, now },
+            means: Means { host, pool, shared, header_warning: Seldom::default(), now },
             limits,
             proxy,
             replies,

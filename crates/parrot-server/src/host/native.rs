@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::{Event, Host, Signals, Target, Watch};
 use crate::listen::{Carrier, Listener, local_ip};
-use crate::peer::Peer;
+use crate::peer::{Peer, canonical};
 use crate::socket_options::SocketOptions;
 
 /// The target of the events that carry messages.
@@ -157,9 +157,7 @@ impl Host for NativeHost {
     }
 
     fn local_address(&mut self, socket: &OwnedFd) -> io::Result<SocketAddr> {
-        let local = local_ip(socket)?;
-        // Through an IPv6 socket that takes IPv4 too, an IPv4 address comes mapped.
-        Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
+        local_ip(socket).map(canonical)
     }
 
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {

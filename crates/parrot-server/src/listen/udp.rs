@@ -1,7 +1,7 @@
 //! UDP sockets: one for each address, with separate ones for IPv4 and IPv6.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use parrot_udp::{DatagramSocket, replies_from_destination};
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -50,18 +50,37 @@ fn open_at(address: SocketAddr, options: &ListenOptions) -> io::Result<DatagramS
     }
     // Best effort. The system cuts it to its limit or refuses (net.core.rmem_max, kern.ipc.maxsockbuf), and without it a
     // burst of a few hundred small datagrams is dropped.
-    let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    if sockopt::socket_recv_buffer_size(&socket)? < RECEIVE_BUFFER {
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER);
+    }
     rustix::net::bind(&socket, &address)?;
     DatagramSocket::new(UdpSocket::from(socket))
 }
 
-/// Refuses an address from which replies could leave with another one.
+/// Refuses an address from which replies could leave with another one, or which stands for many.
 fn check(address: SocketAddr) -> io::Result<()> {
-    if replies_from_destination(address.ip()) {
-        return Ok(());
+    if !replies_from_destination(address.ip()) {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "on this system replies could leave from another address than was asked, so name each address",
+        ));
     }
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "on this system replies could leave from another address than was asked, so name each IPv6 address",
-    ))
+    if is_for_many(address) {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "datagrams to a broadcast or multicast address are not answered, so name an address of this machine",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether this is a multicast or broadcast address. Every system refuses to connect to a broadcast address without
+/// SO_BROADCAST, and the connect sends nothing: ip(7), ip(4).
+fn is_for_many(address: SocketAddr) -> bool {
+    let refused = || {
+        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        let error = probe.connect((address.ip(), 9)).err()?;
+        Some(error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    address.ip().is_multicast() || (address.is_ipv4() && !address.ip().is_unspecified() && refused() == Some(true))
 }

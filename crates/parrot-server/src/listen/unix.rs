@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -13,6 +14,10 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use super::listener::{Listener, effective_backlog};
 use super::socket_file::SocketFile;
 use super::{BindError, ListenOptions, LocalAddress, sockets};
+
+/// How often the lock of a directory is tried, and how long after each other.
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Listens on a path.
 pub(super) fn listen_at(path: PathBuf, options: &ListenOptions) -> Result<(Listener, LocalAddress), BindError> {
@@ -84,11 +89,17 @@ fn is_in_use(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     }
 }
 
-/// Locks the directory of a path for as long as the result lives. Without permission to read the directory there is no
-/// lock, and two servers that start at the same moment may then both take the path.
+/// Locks the directory of a path for as long as the result lives. There is no lock without permission to read the
+/// directory, and after a second, because another program may lock it for its own reasons. Two servers that start at the
+/// same moment may then both take the path.
 fn lock_directory(path: &Path) -> Option<File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = File::open(parent).ok()?;
-    rustix::fs::flock(&directory, FlockOperation::LockExclusive).ok()?;
-    Some(directory)
+    for _ in 0..LOCK_ATTEMPTS {
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(directory),
+            Err(_) => std::thread::sleep(LOCK_INTERVAL),
+        }
+    }
+    None
 }
