@@ -37,7 +37,11 @@ fn is_of_server(error: &io::Error) -> bool {
 /// The next step if it is not the server that keeps connections to `target` from opening, as far as the error shows that.
 pub(crate) fn advice(plan: &Plan, target: &Target, error: &io::Error) -> Option<String> {
     if error.kind() == io::ErrorKind::InvalidData {
-        return Some("leave out --skip-greeting if the server sends no line first".to_owned());
+        let leave_out = "leave out --skip-greeting if the server sends no line first";
+        return Some(match plan.proxy {
+            None => format!("{leave_out}, or add --proxy-protocol v2 if it waits for a PROXY header"),
+            Some(_) => leave_out.to_owned(),
+        });
     }
     match target {
         Target::Tcp(address) => advice_on_ip(plan, *address, error),

@@ -261,8 +261,11 @@ fn a_server_that_does_not_greet_is_reported() {
     for address in [silent, leaving, endless] {
         let error = refused(&Plan { skip_greeting: true, timeout: SILENCE, ..plan(address) });
         assert!(error.contains("no greeting came first"), "{error}");
-        assert!(error.contains("leave out --skip-greeting"), "{error}");
+        assert!(error.contains("leave out --skip-greeting") && error.contains("add --proxy-protocol v2"), "{error}");
     }
+    let proxied = Plan { skip_greeting: true, proxy: Some(ProxyVersion::V2), timeout: SILENCE, ..plan(leaving) };
+    let error = refused(&proxied);
+    assert!(error.contains("leave out --skip-greeting") && !error.contains("--proxy-protocol"), "{error}");
     let sometimes = serve(|number, mut stream| {
         if number > 0 {
             stream.write_all(b"hello\n")?;
