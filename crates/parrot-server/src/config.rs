@@ -77,7 +77,8 @@ pub struct ProxyProtocol {
 pub struct Replies {
     /// Sent first on every stream connection.
     pub greeting: Option<Template>,
-    /// Sent before each message, and at the start of each datagram.
+    /// Sent before each message, and at the start of each datagram. Even an empty datagram draws all of it, and its source
+    /// can be forged, so set [`UdpRules::rate`] too.
     pub prefix: Option<Template>,
 }
 
@@ -97,7 +98,8 @@ pub struct Settings {
 /// Which datagrams are answered.
 ///
 /// The source of a datagram can be forged, and two services that answer each other would never stop. So a datagram from
-/// certain ports and addresses is [refused](crate::Refusal), and `rate` bounds what a forged source can be sent.
+/// certain ports and addresses is [refused](crate::Refusal), and `rate` bounds what a forged source can be sent. It also
+/// slows down two services on other ports that answer each other.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UdpRules {
     /// Whether datagrams from ports below 1024 and from 2049 are answered, where services are that may answer in turn.
