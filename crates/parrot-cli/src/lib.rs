@@ -91,6 +91,9 @@ fn echo(
     sockets: Vec<Listen>,
     log: Option<Writer>,
 ) -> Result<(Ended, Statistics)> {
+    if let Some(path) = &arguments.ready_file {
+        ReadyFile::remove_stale(path);
+    }
     let limits = Limits {
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
         max_buffered: arguments.max_buffered.unwrap_or_else(default_max_buffered),

@@ -1,7 +1,7 @@
 //! The file of `--ready-file`, which says where the server listens for as long as it runs.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -12,11 +12,16 @@ use serde::Serialize;
 
 use crate::advice;
 
+/// How every such file begins.
+const START: &[u8; 7] = b"{\"pid\":";
+
 /// A file with the addresses as JSON. Dropping it removes the file, unless another server has replaced it.
 #[derive(Debug)]
 pub(crate) struct ReadyFile {
     path: PathBuf,
     contents: Vec<u8>,
+    /// Locked while the server lives. The system unlocks the file of a server that is killed.
+    _locked: File,
 }
 
 #[derive(Serialize)]
@@ -45,12 +50,21 @@ struct Listener<'a> {
 }
 
 impl ReadyFile {
+    /// Removes the file that a killed server has left behind, so that nobody takes it for the next one's. A file that is
+    /// locked or no ready file stays.
+    pub(crate) fn remove_stale(path: &Path) {
+        if is_regular(path) && is_stale(path).unwrap_or(false) {
+            // If that fails, the next write replaces the file or reports why it cannot.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     /// Writes the file whole, so that a reader finds either nothing or everything.
     pub(crate) fn write(path: PathBuf, listening: &[Listening]) -> Result<ReadyFile> {
         let contents = contents(listening).map_err(io::Error::from);
-        let written = contents.and_then(|contents| replace(&path, &contents).map(|()| contents));
+        let written = contents.and_then(|contents| Ok((replace(&path, &contents)?, contents)));
         match written {
-            Ok(contents) => Ok(ReadyFile { path, contents }),
+            Ok((locked, contents)) => Ok(ReadyFile { path, contents, _locked: locked }),
             Err(error) => Err(advice::cannot_write_ready_file(error, &path)),
         }
     }
@@ -110,7 +124,7 @@ fn host(address: SocketAddr) -> String {
 
 /// Writes another file in the same directory, and renames it. What is not a regular file stays, because a rename would
 /// replace even `/dev/null`.
-fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, contents: &[u8]) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok() && !is_regular(path) {
         return Err(io::Error::new(ErrorKind::AlreadyExists, "it exists and is not a regular file"));
     }
@@ -120,13 +134,28 @@ fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = path.with_file_name(format!(".{}.{}", name.display(), process::id()));
     // One that a process with the same number has left behind.
     let _ = fs::remove_file(&temporary);
-    let written = File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(contents))
-        .and_then(|()| fs::rename(&temporary, path));
+    let write = || {
+        let mut file = File::create_new(&temporary)?;
+        // std has no locks on DragonFly, and some file systems have none. There the file of a killed server stays until
+        // the next one is ready.
+        let _ = file.try_lock();
+        file.write_all(contents)?;
+        fs::rename(&temporary, path)?;
+        Ok(file)
+    };
+    let written = write();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Whether a file is a ready file whose server is gone.
+fn is_stale(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut start = [0; START.len()];
+    file.read_exact(&mut start)?;
+    Ok(start == *START && file.try_lock().is_ok())
 }
 
 fn is_regular(path: &Path) -> bool {

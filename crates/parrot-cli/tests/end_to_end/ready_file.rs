@@ -1,6 +1,7 @@
 //! The file of `--ready-file`: what it says, and how long it is there.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use parrot_testkit::client::{connect, echo, expect_end};
@@ -9,7 +10,7 @@ use parrot_testkit::program::run;
 use parrot_testkit::wait_until;
 use rustix::process::Signal;
 
-use crate::support::{parrot, scratch, skip, spawn};
+use crate::support::{LOOPBACK, parrot, scratch, skip, spawn};
 
 fn with_file(path: &Path) -> std::process::Command {
     let mut command = parrot(&["--log", "off", "--drain-timeout", "1h", "--ready-file"]);
@@ -72,6 +73,43 @@ fn the_ready_file_of_a_successor_stays() {
     assert!(fs::read_to_string(&path).unwrap().contains(&format!("{{\"pid\":{pid},")));
     second.stop().unwrap();
     assert!(!path.exists());
+}
+
+/// A start that fails, because another socket has the port.
+fn fail(ready_file: &Path) {
+    let taken = TcpListener::bind((LOOPBACK, 0)).unwrap();
+    let ended = run(with_file(ready_file).args(["--port", &taken.local_addr().unwrap().port().to_string()]));
+    assert!(ended.code == Some(1) && ended.stderr.contains("is taken"), "{ended:?}");
+}
+
+#[test]
+fn a_failed_start_removes_the_file_of_a_killed_server() {
+    if cfg!(target_os = "dragonfly") {
+        return skip("std has no file locks on this system");
+    }
+    let path = scratch("ready-killed.json");
+    let mut killed = spawn(&mut with_file(&path));
+    killed.signal(Signal::KILL).unwrap();
+    killed.wait().unwrap();
+    assert!(path.exists(), "what a killed server leaves behind");
+    fail(&path);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_failed_start_leaves_the_files_of_others() {
+    let path = scratch("ready-alive.json");
+    let alive = spawn(&mut with_file(&path));
+    let before = fs::read_to_string(&path).unwrap();
+    fail(&path);
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    alive.stop().unwrap();
+    assert!(!path.exists());
+
+    fs::write(&path, "precious").unwrap();
+    fail(&path);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    fs::remove_file(&path).unwrap();
 }
 
 #[test]
