@@ -1,7 +1,9 @@
 //! Error messages with a next step, for a server that cannot start.
 
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -87,15 +89,15 @@ fn for_address(address: SocketAddr, kind: ErrorKind, listeners: &str) -> Option<
     let (ip, port) = (address.ip(), address.port());
     match kind {
         ErrorKind::AddrInUse => Some(format!(
-            "port {port} is taken, so stop the program that listens there ({} shows it) or choose another with --port \
-             (0 finds a free one)",
+            "port {port} is taken, so stop the program that listens there ({} shows it) or choose another port (0 finds a \
+             free one)",
             command_showing_listeners(port, listeners)
         )),
-        ErrorKind::PermissionDenied if (1..1024).contains(&port) => Some(format!(
-            "port {port} is privileged, so choose one from 1024 up with --port or start as a user who may use it"
-        )),
+        ErrorKind::PermissionDenied if (1..1024).contains(&port) => {
+            Some(format!("port {port} is privileged, so choose one from 1024 up or start as a user who may use it"))
+        }
         ErrorKind::AddrNotAvailable => Some(format!(
-            "{ip} is not an address of this {}, so choose one that {} lists or leave out --bind to listen on all",
+            "{ip} is not an address of this {}, so choose an address that {} lists",
             if matches!(address, SocketAddr::V6(v6) if v6.scope_id() != 0) { "interface" } else { "machine" },
             if cfg!(target_os = "linux") { "`ip address`" } else { "`ifconfig`" }
         )),
@@ -107,13 +109,26 @@ fn for_path(path: &Path, kind: ErrorKind) -> Option<String> {
     match kind {
         ErrorKind::AddrInUse => Some("another server listens there, so stop it or choose another path".to_owned()),
         ErrorKind::AlreadyExists => Some("choose another path, or remove the file if nobody needs it".to_owned()),
-        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+        ErrorKind::NotFound => {
             let directory = path.parent().unwrap_or(path);
             Some(format!("make the directory {} first, or choose another path", directory.display()))
         }
+        ErrorKind::NotADirectory => {
+            let is_file = |above: &&Path| fs::metadata(above).is_ok_and(|found| !found.is_dir());
+            let file = path.ancestors().skip(1).find(is_file)?;
+            Some(format!("{} is not a directory, so choose another path", file.display()))
+        }
+        ErrorKind::PermissionDenied if is_socket(path) => Some(
+            "another user's server may listen there, or this user may not write to the directory, so choose another path"
+                .to_owned(),
+        ),
         ErrorKind::PermissionDenied => Some("choose a directory that this user may write to".to_owned()),
         _ => None,
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
 /// The system's command that shows the program that has a port. `kind` is what ss(8) calls it.
@@ -132,6 +147,8 @@ fn command_showing_listeners(port: u16, kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -142,8 +159,31 @@ mod tests {
             (ErrorKind::PermissionDenied, "port 80 is privileged"),
             (ErrorKind::AddrNotAvailable, "0.0.0.0 is not an address of this machine"),
         ] {
-            assert!(for_address(low, kind, "-lt").unwrap().starts_with(advice), "{kind}");
+            let text = for_address(low, kind, "-lt").unwrap();
+            assert!(text.starts_with(advice), "{kind}");
+            // The place comes from --port, --bind or --listen.
+            assert!(!text.contains("--"), "{text}");
         }
+    }
+
+    #[test]
+    fn advice_on_a_path_fits_what_is_there() {
+        let directory = std::env::temp_dir().join(format!("parrot-advice-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let (file, socket) = (directory.join("file"), directory.join("socket"));
+        fs::write(&file, "").unwrap();
+        drop(UnixListener::bind(&socket).unwrap());
+        let not_a_directory = format!("{} is not a directory", file.display());
+        for (path, kind, advice) in [
+            (directory.join("none/x"), ErrorKind::NotFound, "make the directory"),
+            (file.join("x"), ErrorKind::NotADirectory, not_a_directory.as_str()),
+            (file.join("y/x"), ErrorKind::NotADirectory, not_a_directory.as_str()),
+            (socket, ErrorKind::PermissionDenied, "another user's server may listen there"),
+            (directory.join("x"), ErrorKind::PermissionDenied, "choose a directory that this user may write to"),
+        ] {
+            assert!(for_path(&path, kind).unwrap().starts_with(advice), "{}: {kind}", path.display());
+        }
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

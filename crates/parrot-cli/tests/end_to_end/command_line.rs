@@ -189,7 +189,7 @@ fn a_port_that_was_just_used_can_be_used_again() {
 fn a_taken_port_is_reported_with_advice() {
     let taken = TcpListener::bind((LOOPBACK, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let advice = ["cannot listen on", &format!("port {port} is taken"), "another with --port"];
+    let advice = ["cannot listen on", &format!("port {port} is taken"), "choose another port"];
     fails_with(&mut parrot(&["--port", &port]), 1, &advice);
 }
 
@@ -197,7 +197,7 @@ fn a_taken_port_is_reported_with_advice() {
 fn an_address_of_another_machine_is_reported_with_advice() {
     // 192.0.2.0/24 is reserved for documentation (RFC 5737).
     let mut command = bare_parrot(&["--port", "0", "--bind", "192.0.2.1"]);
-    fails_with(&mut command, 1, &["192.0.2.1 is not an address of this machine", "--bind"]);
+    fails_with(&mut command, 1, &["192.0.2.1 is not an address of this machine", "choose an address that"]);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_privileged_port_is_reported_with_advice() {
             return skip("root may listen on every port, and there is no setpriv to take that away");
         }
     }
-    fails_with(&mut command, 1, &["port 81 is privileged", "from 1024 up with --port"]);
+    fails_with(&mut command, 1, &["port 81 is privileged", "choose one from 1024 up"]);
 }
 
 #[test]
