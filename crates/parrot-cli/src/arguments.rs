@@ -1,15 +1,17 @@
 //! The command line: options, their values and units, and the help.
 
+mod usage;
 mod values;
 
 use std::env;
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::parser::ValueSource;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use ipnet::IpNet;
 use parrot_log::Format;
 use parrot_server::Template;
@@ -19,7 +21,7 @@ use self::values::{
     backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_connections, port, prefix,
     proxy_timeout, set_by_platform, udp_rate, unix_mode,
 };
-use crate::listening::{self, ListenArgument, listen_argument};
+use crate::listening::{ListenArgument, listen_argument};
 
 /// The environment variable that names the port.
 const PORT: &str = "PARROT_PORT";
@@ -42,8 +44,8 @@ connect. With --log-payload 0 the log shows no byte of a message, and with --log
 
 UDP is off unless --listen or a service manager asks for it, because the source of a datagram can be forged. \
 Datagrams from ports below 1024, from 2049, from UDP ports of parrot itself and from or to a broadcast or multicast \
-address are not answered, or two services could answer each other for ever. --udp-rate bounds what a forged source \
-can be sent.
+address are not answered, or two services could answer each other for ever. Those on other ports still can, and with \
+--prefix even an empty datagram draws the whole text. Set --udp-rate, which bounds what a source can be sent.
 
 Replies that a peer does not read stay in memory, up to --max-buffered in all. When that is used up, other peers wait. \
 --idle-timeout disconnects peers that never read.
@@ -76,9 +78,9 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "ADDR", value_parser = bind_address, help_heading = LISTENING)]
     pub bind: Vec<Address>,
 
-    /// Listen on tcp:HOST:PORT, udp:HOST:PORT or unix:PATH, may be repeated. HOST is an address, localhost or *. Behind
-    /// ,proxy each connection begins with a PROXY header
-    #[arg(long, value_name = "PLACE", value_parser = listen_argument, help_heading = LISTENING)]
+    /// Listen on tcp:HOST:PORT, udp:HOST:PORT, unix:PATH or unix:@NAME (Linux) in place of TCP port 1512, may be
+    /// repeated. HOST is an address, localhost or *. Add ,proxy if each connection begins with a PROXY header
+    #[arg(long, value_name = "PLACE", value_parser = OsStringValueParser::new().try_map(listen_argument), help_heading = LISTENING)]
     pub listen: Vec<ListenArgument>,
 
     /// Whether the command line has --port.
@@ -97,24 +99,28 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = backlog, allow_negative_numbers = true, help_heading = LISTENING)]
     pub backlog: Option<NonZeroU32>,
 
+    /// Once it listens, write the addresses to this file as JSON, and remove it at the end
+    #[arg(long, value_name = "PATH", help_heading = LISTENING)]
+    pub ready_file: Option<PathBuf>,
+
     /// Expect a PROXY protocol header, version 1 or 2, at the start of each connection of every listener
     #[arg(long, help_heading = PROXY)]
     pub proxy_protocol: bool,
 
-    /// How long a PROXY header may take to arrive
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = proxy_timeout, allow_hyphen_values = true, help_heading = PROXY)]
-    pub proxy_timeout: Duration,
+    /// How long a PROXY header may take to arrive [default: 3s]
+    #[arg(long, value_name = "TIME", value_parser = proxy_timeout, allow_hyphen_values = true, help_heading = PROXY)]
+    pub proxy_timeout: Option<Duration>,
 
-    /// Close connections to such listeners from addresses outside this network, may be repeated [default: all may connect]
+    /// Take PROXY headers only from this network and close other connections, may be repeated [default: from anyone]
     #[arg(long, value_name = "CIDR", value_parser = network, help_heading = PROXY)]
     pub proxy_from: Vec<IpNet>,
 
     /// Send this line first on each stream connection. {host}, {pid}, {listener}, {local}, {peer}, {connection} and
-    /// {env:NAME} stand for what they say, {{ for a brace
+    /// {env:NAME} stand for what they say, {{ and }} for braces
     #[arg(long, value_name = "TEXT", value_parser = greeting, conflicts_with = "identify", help_heading = REPLIES)]
     pub greeting: Option<Template>,
 
-    /// Send this text before each message, with the same placeholders
+    /// Send this text before each message, with the same placeholders. With UDP also set --udp-rate (see below)
     #[arg(long, value_name = "TEXT", value_parser = prefix, help_heading = REPLIES)]
     pub prefix: Option<Template>,
 
@@ -168,10 +174,6 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true, help_heading = LOG)]
     pub log_payload: usize,
 
-    /// Once it listens, write the addresses to this file as JSON, and remove it at the end
-    #[arg(long, value_name = "PATH")]
-    pub ready_file: Option<PathBuf>,
-
     /// Print more on stderr (RUST_LOG, if set, overrides -v and -q)
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
@@ -182,8 +184,9 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses the command line and the environment. Ends the program on wrong usage and after help.
-    pub(crate) fn read() -> Arguments {
+    /// Parses the command line and the environment. Ends the program on wrong usage and after help. `passed` says whether a
+    /// service manager may have passed sockets.
+    pub(crate) fn read(passed: bool) -> Arguments {
         let mut command = Arguments::command();
         if env::var("COLUMNS").is_ok_and(|columns| columns == "0") {
             command = command.term_width(WIDTH); // the terminal does not know its width
@@ -196,42 +199,30 @@ impl Arguments {
             command = command.mut_arg("port", |port| port.env(None::<&str>));
         }
         let matches = command.get_matches();
-        let mut arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        arguments.port_given = matches.value_source("port") == Some(ValueSource::CommandLine);
+        let mut arguments = Arguments::from_matches(&matches, passed).unwrap_or_else(|error| error.exit());
         arguments.port_ignored = ignored.filter(|_| matches.value_source("port") == Some(ValueSource::DefaultValue));
-        arguments.checked().unwrap_or_else(|error| error.exit())
+        arguments
+    }
+
+    /// Parses a command line that begins with the name of the program.
+    pub(crate) fn parse_line<Argument: Into<OsString> + Clone>(
+        line: impl IntoIterator<Item = Argument>,
+        passed: bool,
+    ) -> Result<Arguments, clap::Error> {
+        Arguments::from_matches(&Arguments::command().try_get_matches_from(line)?, passed)
+    }
+
+    fn from_matches(matches: &ArgMatches, passed: bool) -> Result<Arguments, clap::Error> {
+        let mut arguments = Arguments::from_arg_matches(matches)?;
+        arguments.port_given = matches.value_source("port") == Some(ValueSource::CommandLine);
+        usage::check(&arguments, passed)?;
+        Ok(arguments)
     }
 
     /// Whether --bind or --port say where to listen. PARROT_PORT alone does not, because it may stand in an environment that
     /// other options are made for.
     pub(crate) fn has_short_form(&self) -> bool {
         self.port_given || !self.bind.is_empty()
-    }
-
-    /// Refuses options that contradict each other or need one another. `-` is refused as a file because it means stdout to
-    /// many programs.
-    pub(crate) fn checked(self) -> Result<Arguments, clap::Error> {
-        if let Some(advice) = listening::conflict(&self) {
-            return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
-        }
-        if !self.proxy_from.is_empty() && !self.proxy_protocol && self.listen.iter().all(|listen| !listen.proxy) {
-            let advice =
-                "--proxy-from is for PROXY headers, so add --proxy-protocol or ,proxy behind a place to listen on";
-            return Err(Arguments::command().error(ErrorKind::MissingRequiredArgument, advice));
-        }
-        if self.log_file.as_deref() == Some(Path::new("-")) {
-            let advice = "leave out --log-file to log to stdout, or write ./- for a file of that name";
-            return Err(Arguments::command().error(ErrorKind::InvalidValue, advice));
-        }
-        if self.ready_file.as_deref() == Some(Path::new("-")) {
-            let advice = "write ./- for a --ready-file of that name; the addresses are on stderr in any case";
-            return Err(Arguments::command().error(ErrorKind::InvalidValue, advice));
-        }
-        if self.log == LogFormat::Off && self.log_file.is_some() {
-            let advice = "--log off writes no log, so leave out one of --log off and --log-file";
-            return Err(Arguments::command().error(ErrorKind::ArgumentConflict, advice));
-        }
-        Ok(self)
     }
 }
 
@@ -260,10 +251,12 @@ impl LogFormat {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
-        Arguments::try_parse_from(["parrot"].iter().chain(arguments)).and_then(Arguments::checked)
+        Arguments::parse_line(["parrot"].iter().chain(arguments), false)
     }
 
     #[test]
@@ -322,9 +315,9 @@ mod tests {
             (&["--bind", "224.0.0.1"], "multicast"),
             (&["--bind", "ff02::1"], "multicast"),
             (&["--bind", "255.255.255.255"], "broadcast"),
-            (&["--bind", "127.0.0.1", "--bind", "0.0.0.0"], "--bind 0.0.0.0 listens on 127.0.0.1 too"),
-            (&["--bind", "::", "--bind", "::1"], "--bind :: listens on ::1 too"),
-            (&["--bind", "::", "--bind", "[fe80::1%2]"], "--bind :: listens on fe80::1%2 too"),
+            (&["--bind", "127.0.0.1", "--bind", "0.0.0.0"], "both listen on 127.0.0.1,"),
+            (&["--bind", "::", "--bind", "::1"], "--bind :: and --bind ::1 both"),
+            (&["--bind", "::", "--bind", "[fe80::1%2]"], "both listen on fe80::1%2,"),
             (&["--bind", "::%lo"], "no zone"),
             (&["--bind", "127.0.0.1%lo"], "only an IPv6 address has a zone"),
             (&["--bind", "[::1]:1512"], "without a port"),
@@ -339,6 +332,9 @@ mod tests {
             (&["--ready-file", "-"], "./-"),
             (&["--log", "off", "--log-file", "log"], "--log off writes no log"),
             (&["--log", "xml"], "clf"),
+            (&["--ready-file", "x", "--log-file", "./x"], "--ready-file and --log-file are the same file"),
+            (&["--ready-file", "x", "--listen", "unix:x"], "--ready-file and --listen unix:x are the same file"),
+            (&["--prefix", &"{peer}".repeat(10_000)], "must fit into 131072, so shorten it"),
             (&["--max-connections", "0"], "from 1 up"),
         ] {
             let error = parse(arguments).unwrap_err();
@@ -346,5 +342,59 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
         }
         assert_eq!(parse(&["-v", "-q"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn two_options_cannot_listen_on_one_place() {
+        for (arguments, both) in [
+            (
+                &["--listen", "tcp:*:7001", "--listen", "tcp:*:7001,proxy"][..],
+                "--listen tcp:*:7001 and --listen tcp:*:7001,proxy both listen on 0.0.0.0,",
+            ),
+            (&["--listen", "tcp:127.0.0.1:7", "--listen", "tcp:localhost:7"], "both listen on 127.0.0.1,"),
+            (&["--port", "7001", "--listen", "tcp:[::1]:7001"], "--port 7001 and --listen tcp:[::1]:7001 both"),
+            (&["--listen", "udp:*:7", "--listen", "udp:[::1]:7"], "both listen on ::1,"),
+            (
+                &["--listen", "unix:a", "--listen", "unix:a,proxy"],
+                "--listen unix:a and --listen unix:a,proxy both listen on",
+            ),
+            (&["--listen", "unix:a", "--listen", "unix:./a"], "--listen unix:a and --listen unix:./a both"),
+            #[cfg(target_os = "linux")]
+            (&["--listen", "unix:@a", "--listen", "unix:@a,proxy"], "both listen on @a,"),
+        ] {
+            let error = parse(arguments).unwrap_err();
+            assert!(error.to_string().contains(both), "{arguments:?}: {error}");
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::ArgumentConflict, 2));
+        }
+        for arguments in [
+            &["--listen", "tcp:*:7", "--listen", "tcp:*:7"][..],
+            &["--listen", "tcp:*:0", "--listen", "tcp:*:0,proxy"],
+            &["--listen", "tcp:*:7", "--listen", "udp:*:7"],
+            &["--listen", "unix:a", "--listen", "unix:b"],
+        ] {
+            assert!(parse(arguments).is_ok(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn an_option_without_effect_is_refused() {
+        for (option, needed) in [
+            (&["--unix-mode", "0660"][..], &["--listen", "unix:a"][..]),
+            (&["--udp-rate", "1"], &["--listen", "udp:*:7"]),
+            (&["--udp-answer-low-ports"], &["--listen", "udp:*:7"]),
+            (&["--proxy-from", "10.0.0.0/8"], &["--listen", "tcp:*:7,proxy"]),
+            (&["--proxy-timeout", "3s"], &["--proxy-protocol"]),
+        ] {
+            let error = parse(option).unwrap_err();
+            let (name, text) = (option[0], error.to_string());
+            assert!(text.contains(&format!("{name} is for")) && text.contains("so add --"), "{text}");
+            assert_eq!(error.exit_code(), 2);
+            assert!(parse(&[option, needed].concat()).is_ok(), "{option:?} {needed:?}");
+        }
+        // Sockets that a service manager passes may be of any kind. None of them expects a header on its own.
+        for (option, has_effect) in [("--unix-mode=0660", true), ("--udp-rate=1", true), ("--proxy-timeout=1s", false)]
+        {
+            assert_eq!(Arguments::parse_line(["parrot", option], true).is_ok(), has_effect, "{option}");
+        }
     }
 }

@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
-use parrot_values::Address;
+use parrot_values::{Address, Endpoint, Host, UnixPlace, endpoint};
 
 use crate::arguments::Arguments;
 use crate::diagnostics::Filter;
+use crate::listening::ListenArgument;
 
 /// Parses a command line and RUST_LOG. The first line of an input is RUST_LOG, and every further line is an argument.
 ///
@@ -21,7 +21,7 @@ pub fn check_command_line(input: &[u8]) {
     let mut lines = input.split(|&byte| byte == b'\n').map(OsStr::from_bytes);
     let rust_log = lines.next().and_then(OsStr::to_str);
     let program = OsStr::new("parrot");
-    let parsed = Arguments::try_parse_from(std::iter::once(program).chain(lines)).and_then(Arguments::checked);
+    let parsed = Arguments::parse_line(std::iter::once(program).chain(lines), false);
     let (verbose, quiet) = match parsed {
         Ok(arguments) => {
             check_accepted(&arguments);
@@ -46,13 +46,52 @@ fn check_accepted(arguments: &Arguments) {
     assert!(arguments.log_payload <= parrot_log::MAX_PAYLOAD);
     let addresses = || arguments.bind.iter().map(Address::ip);
     for (address, text) in addresses().zip(arguments.bind.iter().map(Address::to_string)) {
-        assert!(!address.is_multicast());
+        check_address(address, &text);
         let beside = addresses().filter(|other| other.is_ipv4() == address.is_ipv4() && *other != address);
         assert!(!address.is_unspecified() || beside.count() == 0, "a wildcard address leaves no other");
-        if let IpAddr::V6(address) = address {
-            assert_eq!(address.to_ipv4_mapped(), None);
-            assert!(!address.is_unicast_link_local() || text.contains('%'), "a link-local address has its interface");
+    }
+    for argument in &arguments.listen {
+        check_place(argument);
+        let other = ListenArgument { proxy: !argument.proxy, ..argument.clone() };
+        assert!(argument.has_any_port() || !arguments.listen.contains(&other), "a place is listened on in one way");
+    }
+    check_options_for(arguments);
+    assert!(arguments.ready_file.is_none() || arguments.ready_file != arguments.log_file);
+}
+
+/// What holds for a place of `--listen`.
+fn check_place(argument: &ListenArgument) {
+    let ListenArgument { endpoint: place, proxy } = argument;
+    match place {
+        Endpoint::Tcp(Host::Address(address), _) => check_address(address.ip(), &address.to_string()),
+        Endpoint::Udp(host, _) => {
+            assert!(!proxy, "datagrams have no header");
+            if let Host::Address(address) = host {
+                check_address(address.ip(), &address.to_string());
+            }
         }
+        Endpoint::Unix(place) => assert!(place.address().is_ok(), "a socket can be there"),
+        Endpoint::Tcp(..) => {}
+    }
+    assert_eq!(endpoint(&place.to_string()).as_ref(), Ok(place), "a place is shown as it is written");
+}
+
+/// Options for one kind of listener come with one.
+fn check_options_for(arguments: &Arguments) {
+    let places = || arguments.listen.iter().map(|argument| &argument.endpoint);
+    let udp = places().any(|place| matches!(place, Endpoint::Udp(..)));
+    let unix = places().any(|place| matches!(place, Endpoint::Unix(UnixPlace::Path(_))));
+    let proxy = arguments.proxy_protocol || arguments.listen.iter().any(|argument| argument.proxy);
+    assert!(udp || (arguments.udp_rate.is_none() && !arguments.udp_answer_low_ports));
+    assert!(unix || arguments.unix_mode.is_none());
+    assert!(proxy || (arguments.proxy_from.is_empty() && arguments.proxy_timeout.is_none()));
+}
+
+fn check_address(address: IpAddr, text: &str) {
+    assert!(!address.is_multicast());
+    if let IpAddr::V6(address) = address {
+        assert_eq!(address.to_ipv4_mapped(), None);
+        assert!(!address.is_unicast_link_local() || text.contains('%'), "a link-local address has its interface");
     }
 }
 

@@ -45,7 +45,9 @@ pub fn run() -> ExitCode {
     let activation = Listen::from_environment();
     // Signals are blocked for this thread and those it starts later.
     let signals = Signals::take();
-    let arguments = Arguments::read();
+    let passed =
+        !matches!(&activation, Ok(activation) if activation.sockets.is_empty() && activation.meant_for.is_none());
+    let arguments = Arguments::read(passed);
     // Dropping this would unblock the signals, and one that arrives while the log closes would end the process with the
     // wrong code.
     let signals = signals.map(ManuallyDrop::new).context("cannot block signals");
@@ -111,7 +113,7 @@ fn echo(
         limits,
         proxy: ProxyProtocol {
             everywhere: arguments.proxy_protocol,
-            timeout: arguments.proxy_timeout,
+            timeout: arguments.proxy_timeout.unwrap_or(ProxyProtocol::default().timeout),
             from: arguments.proxy_from,
         },
         replies: Replies {

@@ -1,12 +1,17 @@
 //! From the command line to the places that the server listens on.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod conflict;
+
+use std::ffi::OsString;
+use std::fmt;
 
 use anyhow::Result;
 use parrot_server::{Addresses, Listen};
 use parrot_values::{Endpoint, Host, UnixPlace};
 
 use crate::arguments::Arguments;
+
+pub(crate) use self::conflict::conflict;
 
 /// The value of `--listen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +20,24 @@ pub(crate) struct ListenArgument {
     pub proxy: bool,
 }
 
+impl ListenArgument {
+    /// Whether each one like this listens on a port of its own.
+    pub(crate) fn has_any_port(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Tcp(_, 0) | Endpoint::Udp(_, 0))
+    }
+}
+
+impl fmt::Display for ListenArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.endpoint, if self.proxy { ",proxy" } else { "" })
+    }
+}
+
 /// Reads `tcp:HOST:PORT`, `udp:HOST:PORT` or `unix:PATH`, with `,proxy` behind it where a PROXY header comes first.
-pub(crate) fn listen_argument(text: &str) -> Result<ListenArgument, String> {
+///
+/// A path that is not UTF-8 is refused, because the file of `--ready-file` could not show it.
+pub(crate) fn listen_argument(text: OsString) -> Result<ListenArgument, String> {
+    let text = text.to_str().ok_or("this is not UTF-8, so choose a path that is")?;
     let (endpoint, options) = parrot_values::listener(text, &["proxy"])?;
     for option in &options {
         if option != "proxy" {
@@ -37,15 +58,21 @@ pub(crate) fn places(arguments: &Arguments, passed: Vec<Listen>) -> Result<Vec<L
     if arguments.has_short_form() || (places.is_empty() && arguments.listen.is_empty()) {
         places.push(Listen::tcp(short_form(arguments)?));
     }
-    let mut seen: Vec<&ListenArgument> = Vec::new();
-    for argument in &arguments.listen {
-        // As with --bind, a repeated one counts once.
-        if !seen.contains(&argument) {
-            seen.push(argument);
-            places.push(place(argument)?);
-        }
+    for argument in distinct(&arguments.listen) {
+        places.push(place(argument)?);
     }
     Ok(places)
+}
+
+/// The arguments of `--listen`. As with `--bind`, a repeated one counts once, unless each gets a port of its own.
+fn distinct(arguments: &[ListenArgument]) -> Vec<&ListenArgument> {
+    let mut distinct = Vec::new();
+    for argument in arguments {
+        if argument.has_any_port() || !distinct.contains(&argument) {
+            distinct.push(argument);
+        }
+    }
+    distinct
 }
 
 fn short_form(arguments: &Arguments) -> Result<Addresses> {
@@ -77,74 +104,4 @@ fn addresses(host: &Host, port: u16) -> Result<Addresses> {
         Host::Localhost => Addresses::localhost(port),
         Host::Address(address) => address.at(port)?.into(),
     })
-}
-
-/// An address and port that an option listens on.
-struct Claim {
-    option: String,
-    transport: &'static str,
-    address: String,
-    ip: IpAddr,
-    port: u16,
-}
-
-impl Claim {
-    /// Whether this takes what the other one wants. The wildcard address of a family takes all addresses of the family.
-    fn includes(&self, other: &Claim) -> bool {
-        let same_port = (self.transport, self.port) == (other.transport, other.port);
-        let covers = self.ip.is_unspecified() && self.ip.is_ipv4() == other.ip.is_ipv4() && self.ip != other.ip;
-        let is_same = self.address == other.address && self.option != other.option && self.port != 0;
-        same_port && (covers || is_same)
-    }
-}
-
-/// What to tell the user of the first two options of which one takes the address that the other wants.
-pub(crate) fn conflict(arguments: &Arguments) -> Option<String> {
-    let claims: Vec<Claim> = claims(arguments);
-    claims.iter().find_map(|one| {
-        let other = claims.iter().find(|other| one.includes(other))?;
-        Some(format!("{} listens on {} too, so leave out one of the two", one.option, other.address))
-    })
-}
-
-fn claims(arguments: &Arguments) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    if arguments.listen.is_empty() || arguments.has_short_form() {
-        let port = arguments.port;
-        let mut claim = |option: String, host: &Host| {
-            for (address, ip) in literals(host) {
-                claims.push(Claim { option: option.clone(), transport: "tcp", address, ip, port });
-            }
-        };
-        if arguments.bind.is_empty() {
-            claim(format!("--port {port}"), &Host::Every);
-        }
-        for address in &arguments.bind {
-            claim(format!("--bind {address}"), &Host::Address(address.clone()));
-        }
-    }
-    for ListenArgument { endpoint, .. } in &arguments.listen {
-        let (transport, host, port) = match endpoint {
-            Endpoint::Tcp(host, port) => ("tcp", host, *port),
-            Endpoint::Udp(host, port) => ("udp", host, *port),
-            Endpoint::Unix(_) => continue,
-        };
-        // Each place with port 0 gets a port of its own.
-        if port != 0 {
-            for (address, ip) in literals(host) {
-                claims.push(Claim { option: format!("--listen {endpoint}"), transport, address, ip, port });
-            }
-        }
-    }
-    claims
-}
-
-/// The addresses that a host stands for, as text and without their zones.
-fn literals(host: &Host) -> Vec<(String, IpAddr)> {
-    let ips: [IpAddr; 2] = match host {
-        Host::Every => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        Host::Localhost => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        Host::Address(address) => return vec![(address.to_string(), address.ip())],
-    };
-    ips.map(|ip| (ip.to_string(), ip)).to_vec()
 }

@@ -30,9 +30,16 @@ fn fails_with(command: &mut Command, code: i32, advice: &[&str]) {
 fn help_says_whom_it_answers_and_what_it_logs() {
     let help = output(bare_parrot(&["--help"]).env("COLUMNS", "100"));
     assert_eq!(help.code, Some(0));
-    for words in
-        ["answers anyone who can connect", "logs what they send", "--bind 127.0.0.1", "--log off", "PARROT_PORT"]
-    {
+    for words in [
+        "answers anyone who can connect",
+        "logs what they send",
+        "--bind 127.0.0.1",
+        "--log off",
+        "PARROT_PORT",
+        "unix:@NAME",
+        "Those on other ports still can",
+        "an empty datagram draws the whole text",
+    ] {
         assert!(help.stdout.contains(words), "no {words:?} in: {}", help.stdout);
     }
 }
@@ -153,6 +160,9 @@ fn a_stack_size_in_the_environment_does_not_prevent_the_start() {
 #[test]
 fn an_argument_that_is_not_utf_8_is_wrong_usage() {
     fails_with(bare_parrot(&["--port"]).arg(OsStr::from_bytes(b"\xff")), 2, &["invalid UTF-8"]);
+    let mut place = bare_parrot(&["--listen"]);
+    place.arg(OsStr::from_bytes(b"unix:/tmp/\xff"));
+    fails_with(&mut place, 2, &["--listen <PLACE>", "not UTF-8, so choose a path that is"]);
 }
 
 #[test]
@@ -170,6 +180,17 @@ fn a_bad_rust_log_is_reported_and_the_server_serves() {
 fn an_address_named_twice_is_listened_on_once() {
     let parrot = start(&["--bind", "127.0.0.1", "--bind", "127.0.0.1"]);
     assert_eq!(parrot.addresses().len(), 1);
+}
+
+#[test]
+fn a_place_with_port_0_named_twice_has_two_ports() {
+    let place = ["--listen", "tcp:127.0.0.1:0"];
+    let parrot = spawn(&mut bare_parrot(&[&place[..], &place, &["--log", "off"]].concat()));
+    let [first, second] = parrot.addresses() else { panic!("{:?}", parrot.addresses()) };
+    assert_ne!(first.port(), second.port());
+    for address in [first, second] {
+        echo(&TcpStream::connect(address).unwrap(), b"squawk");
+    }
 }
 
 #[test]
