@@ -87,7 +87,7 @@ fn find(program: &str) -> Option<PathBuf> {
 fn haproxy(server: &Parrot, options: &str) -> Option<Balancer> {
     let server = server.address();
     let configuration = format!(
-        "global\n  maxconn 100\n  noreuseport\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
+        "global\n  maxconn 1000\n  noreuseport\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
          frontend in\n  bind LISTEN\n  default_backend out\nbackend out\n  server parrot {server} {options}\n"
     );
     Balancer::start("haproxy", &configuration, |command, file| {
