@@ -53,7 +53,7 @@ fn libraries(places: &Places<'_>) -> Vec<Server> {
         "the bare loop: wait, one receive, one send, on the system's own queue; over UDP recvfrom and sendto in turn",
         "64 KiB",
     );
-    let compio = ours("compio", "compio, an asynchronous runtime on io_uring, on one thread", "8 KiB");
+    let compio = ours("compio", "compio, an asynchronous runtime on io_uring, on one thread", "64 KiB");
     vec![
         plain.on(Unix, program("plain-unix"), &["{path}"]).on(Udp, program("plain-udp"), &["{port}"]),
         ours("mio", "mio, the readiness library below tokio", "64 KiB"),

@@ -65,11 +65,12 @@ impl Measure<'_> {
         let report = parrot_load::run(&plan, &self.interrupt.stop, &mut meter)?;
         let connections = (plan.connections + plan.idle) as f64;
         let growth = meter.loaded.zip(rest).map(|(loaded, rest)| loaded.saturating_sub(rest) as f64);
+        let floor = meter.peak.and(meter.loaded);
         let memory = Memory {
             rest,
             loaded: meter.loaded,
-            // The processes of a server that forks may have ended with their connections.
-            peak: meter.peak.max(account::sum(&account::group(&processes), account::peak)),
+            // The processes of a server that forks may have ended with their connections, even before this was read.
+            peak: meter.peak.max(account::sum(&account::group(&processes), account::peak)).max(floor),
             per_connection: growth.filter(|_| suite.keeps_connections()).map(|growth| growth / connections),
         };
         let log = server.finish()?;

@@ -7,10 +7,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 
-/// The size of the receive buffer of the bare loop, of mio and of threads, which is twice that of Go's `io.Copy`.
+/// The size of the receive buffer of the bare loop, of mio, of compio and of threads.
 ///
-/// Go's usual loop and tokio have an 8 KiB buffer per connection, as in their own examples, and are slower with large
-/// messages.
+/// It is twice that of Go's `io.Copy`. Go's usual loop and tokio have an 8 KiB buffer per connection, as in their own
+/// examples, and are slower with large messages.
 pub const RECEIVE: usize = 64 << 10;
 
 /// Reads the address to listen on from the command line.
