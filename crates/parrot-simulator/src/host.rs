@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::Signal;
-use parrot_server::CloseReason;
 use parrot_server::simulation::{Event, Shared, Target};
 
 use crate::check::{Failure, Promise};
@@ -14,6 +13,7 @@ use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
 use crate::dice::{Dice, Purpose};
 use crate::plan::Plan;
+use crate::tally::Tally;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
 
 /// A listening socket.
@@ -74,23 +74,6 @@ pub enum PlantedFault {
     ClosesWhenEmpty,
     /// Write interest is never removed.
     KeepsWriteInterest,
-}
-
-/// The values that the loop's counters should have.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) accepted: u64,
-    pub(crate) refused: u64,
-    pub(crate) set_up_failures: u64,
-    pub(crate) accept_failures: u64,
-    pub(crate) accept_pauses: u64,
-    pub(crate) messages: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) bytes_discarded: u64,
-    pub(crate) retries: u64,
-    pub(crate) turns: u64,
-    pub(crate) closed: [u64; CloseReason::ALL.len()],
 }
 
 /// The simulated host. It implements [`Host`](parrot_server::simulation::Host).

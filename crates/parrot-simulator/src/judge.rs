@@ -1,18 +1,12 @@
-//! Checks the loop before each wait, when a wait blocks, after each turn, at each close and at the end.
+//! Checks the loop after each turn and at the end.
 
-use std::time::Duration;
-
-use parrot_server::simulation::{Counters, Snapshot};
-use parrot_server::{CloseReason, Ended};
+use parrot_server::Ended;
+use parrot_server::simulation::Snapshot;
 
 use crate::check::Promise;
-use crate::connection::{Connection, SetUp, Stage};
 use crate::coverage::Point;
-use crate::events::LONELY_WAITS;
-use crate::host::{SimulatedHost, Tally, note};
-use crate::memory::LONGEST_MEMORY_PAUSE;
+use crate::host::{SimulatedHost, note};
 use crate::share::{ACCEPTS_PER_TURN, LEFTOVERS_PER_TURN};
-use crate::time::SECOND;
 
 /// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
@@ -21,12 +15,8 @@ const IDLE_CLOSE_TURNS: u32 = 2;
 /// How often buffers may be given back before a waiting connection moves up one place. The connection before it may use
 /// its share of the turn up with that many small messages.
 const RETURNS_PER_PLACE: u64 = 80;
-/// The most turns in a row without work and without a wait. One turn finds that nothing is left to do.
-const IDLE_TURNS: u32 = 1;
 /// The number of calls that use up a connection's share of the turn although they move few bytes.
 const CALLS_IN_VAIN: u32 = 32;
-/// The longest pause in accepting, for lack of descriptors or for any other reason.
-const LONGEST_ACCEPT_PAUSE: u64 = SECOND;
 /// A connection has two live deadlines at most. The loop may hold twice as many deadlines, and this many more.
 const DEADLINES_SLACK: usize = 64;
 
@@ -51,259 +41,6 @@ impl SimulatedHost {
             port.accepts_in_turn = 0;
             port.seen_empty = false;
         }
-    }
-
-    /// When a connection is due to be closed as idle if it was last active at `since`.
-    pub(crate) fn idle_due(&self, since: u64) -> Option<u64> {
-        let idle = self.plan.limits.idle_timeout?;
-        Some(since + idle.as_nanos() as u64)
-    }
-
-    /// Whether no byte of the connection has moved for the idle timeout, less an eighth of it.
-    ///
-    /// The loop knows when the turn in which a byte moved began. It looks at when that turn ended only if the turn took
-    /// longer than an eighth of the timeout.
-    pub(crate) fn is_idle(&self, connection: &Connection) -> bool {
-        let early = self.plan.limits.idle_timeout.map_or(0, |idle| idle.as_nanos() as u64 / 8);
-        self.idle_due(connection.active).is_some_and(|due| due <= self.turn_time + early)
-    }
-
-    /// Whether the peer does not count as idle, because the loop has not received its input although there is room for
-    /// it, or has no memory to look for input.
-    fn is_excused(&self, connection: &Connection) -> bool {
-        (connection.hinted && !self.is_full(connection))
-            || connection.memory_short.is_some()
-            || self.may_lack_buffer(connection)
-    }
-
-    /// Whether the connection's buffer has no room for what the peer sends.
-    fn is_full(&self, connection: &Connection) -> bool {
-        connection.owed() > 0 && connection.filled >= self.plan.limits.max_output as u64
-    }
-
-    /// When the loop has to close the connection as idle. The timeout starts again while the peer is excused.
-    fn idle_close_due(&self, connection: &Connection) -> Option<u64> {
-        self.idle_due(connection.active_until.max(connection.excused)).filter(|_| !self.is_excused(connection))
-    }
-
-    /// The latest end of a wait with this timeout, on the loop's clock.
-    fn latest(&self, timeout: Option<Duration>) -> u64 {
-        timeout.map_or(u64::MAX, |timeout| self.turn_time.saturating_add(timeout.as_nanos() as u64))
-    }
-
-    pub(crate) fn check_before_wait(&mut self, timeout: Option<Duration>) {
-        let latest = self.latest(timeout);
-        if self.drain_deadline.is_some_and(|due| latest > due) {
-            self.broken(Promise::Drain, || "a wait goes past the drain timeout".to_owned());
-        }
-        let overslept = self.open.iter().copied().find(|&index| {
-            let connection = &self.connections[index];
-            connection.served() && self.idle_close_due(connection).is_some_and(|due| latest > due.max(self.turn_time))
-        });
-        if let Some(index) = overslept {
-            self.broken(Promise::Idle, || format!("a wait goes past the idle timeout of connection {index}"));
-        }
-        let polls = self.plan.limits.busy_poll.zip(self.last_event).is_some_and(|(poll, since)| {
-            let until = since + poll.as_nanos() as u64;
-            self.turn_time < until
-        });
-        if polls {
-            self.coverage.count(Point::BusyPoll);
-            if timeout != Some(Duration::ZERO) {
-                self.broken(Promise::Awake, || "the loop sleeps although it is to poll".to_owned());
-            }
-        }
-        let idle = self.work == self.work_before && !self.waited && !polls;
-        self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
-        self.work_before = self.work;
-        self.waited = false;
-        if self.idle_turns > IDLE_TURNS {
-            self.broken(Promise::Busy, || "several turns in a row do nothing and do not wait".to_owned());
-        }
-    }
-
-    /// Whether the loop may leave a connection's input, because it has no room or no memory for it.
-    fn may_leave_input(&self, connection: &Connection) -> bool {
-        // The loop can find the end of the input without a buffer.
-        let needs_none = connection.unreceived() == 0 && (connection.read_on || self.drain_deadline.is_some());
-        let no_buffer = connection.owed() == 0 && self.lent >= self.capacity && !needs_none;
-        self.is_full(connection) || no_buffer || connection.memory_short.is_some() || self.may_lack_buffer(connection)
-    }
-
-    /// Whether memory for a buffer was refused lately, perhaps for this connection.
-    pub(crate) fn may_lack_buffer(&self, connection: &Connection) -> bool {
-        let lately = self.last_refused.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
-        lately && connection.owed() == 0
-    }
-
-    /// Checks a wait that blocks because nothing is ready.
-    pub(crate) fn check_blocking(&mut self, timeout: Option<Duration>) {
-        let latest = self.latest(timeout);
-        for index in self.open.clone() {
-            let connection = &self.connections[index];
-            if !connection.served() {
-                continue;
-            }
-            let no_buffer = connection.owed() == 0 && self.lent >= self.capacity;
-            // The last refusal may have been for this connection's retry.
-            let tries = connection.memory_short.is_some() || (connection.hinted && connection.readable());
-            let refused = self.last_refused.filter(|_| connection.owed() == 0 && tries);
-            let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
-            let short_since = connection.memory_short.max(lately);
-            let what = if !no_buffer && short_since.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
-                "is not retried after memory was short"
-            } else if connection.hinted && !self.may_leave_input(connection) {
-                "has input that is not received"
-            } else if connection.owed() > 0 && connection.watch_write.is_none() && connection.memory_short.is_none() {
-                "is owed bytes and not watched for room"
-            } else if self.drain_deadline.is_some()
-                && connection.owed() == 0
-                && connection.seen_empty
-                && !connection.shut
-            {
-                "is quiet in a drain and not shut down"
-            } else if connection.watch_read.is_none() && connection.memory_short.is_none() {
-                "is not watched"
-            } else {
-                continue;
-            };
-            self.broken(Promise::Awake, || format!("connection {index} {what}, and the loop waits"));
-        }
-        self.check_reason_to_wake(timeout);
-        if self.drain_deadline.is_some() && self.ports.iter().any(|port| !port.closed && !port.backlog.is_empty()) {
-            self.coverage.count(Point::DrainKeepsBacklog);
-        }
-        let forgotten = self.ports.iter().position(|port| {
-            !port.closed
-                && port.watch.is_none()
-                && port.paused.is_none_or(|since| latest > since + LONGEST_ACCEPT_PAUSE)
-        });
-        if let Some(index) = forgotten {
-            self.broken(Promise::Awake, || format!("listener {index} is not watched, and the loop waits"));
-        }
-    }
-
-    /// Checks that a wait has a timeout only if something may be due. An idle server makes no wake-ups.
-    fn check_reason_to_wake(&mut self, timeout: Option<Duration>) {
-        let due = (self.plan.limits.idle_timeout.is_some() && self.served() > 0)
-            || self.drain_deadline.is_some()
-            || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
-            || self.ports.iter().any(|port| port.paused.is_some());
-        if timeout.is_some() && !due {
-            self.broken(Promise::Busy, || format!("a wait of {timeout:?} with nothing due"));
-        }
-    }
-
-    /// Stops the server when nothing is left to happen.
-    pub(crate) fn stop_at_the_end(&mut self) {
-        if self.drain_deadline.is_none() {
-            self.stop();
-        } else if self.drain_deadline == Some(u64::MAX) {
-            // Only a signal ends a drain that has no timeout and a peer that stays.
-            self.post(self.plan.ending.second_signal);
-        } else if self.lonely_waits < LONELY_WAITS {
-            self.broken(Promise::Awake, || "the loop waits for ever in a drain".to_owned());
-            self.pending_wake = true;
-        }
-    }
-
-    pub(crate) fn check_close(&mut self, index: usize) {
-        self.work += 1;
-        let connection = &self.connections[index];
-        let watched = connection.watch_read.is_some() || connection.watch_write.is_some();
-        if let Some(target) = connection.target {
-            self.keep_old(target);
-        }
-        if watched {
-            self.broken(Promise::Descriptors, || format!("connection {index} is closed while it is watched"));
-        }
-        let connection = &self.connections[index];
-        match connection.set_up {
-            SetUp::NotTried => {
-                self.tally.refused += 1;
-                self.coverage.count(Point::Refused);
-                let served = self.served();
-                if self.plan.limits.max_connections.is_none_or(|max| served < max) {
-                    self.broken(Promise::Limit, || format!("connection {index} is refused beside {served}"));
-                }
-            }
-            SetUp::Failed => self.tally.set_up_failures += 1,
-            SetUp::Done => self.check_end(index),
-        }
-        note!(self, "connection {index}: closed");
-        self.connections[index].stage = Stage::Closed;
-        self.open.retain(|open| *open != index);
-    }
-
-    fn check_end(&mut self, index: usize) {
-        let connection = &self.connections[index];
-        let idle = self.is_idle(connection);
-        let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
-        let reason = match connection.ended {
-            Some(reason) => reason,
-            // The close itself tells the peer that everything was sent.
-            None if connection.is_finished() => CloseReason::PeerFinished,
-            None if idle => CloseReason::IdleTimeout,
-            None if late => CloseReason::DrainTimeout,
-            None => {
-                let (owed, waiting, end) = (connection.owed(), connection.unreceived(), connection.end_received);
-                return self.broken(Promise::Close, || {
-                    format!("connection {index} is closed: {owed} owed, {waiting} unread, end received: {end}")
-                });
-            }
-        };
-        // The end of a drain closes every connection that is left, idle or not.
-        if reason == CloseReason::IdleTimeout && !late {
-            self.check_idle_close(index);
-        }
-        let connection = &self.connections[index];
-        let in_full = match reason {
-            CloseReason::PeerFinished => connection.is_finished(),
-            CloseReason::Drained => connection.unreceived() == 0 && connection.shut,
-            _ => true,
-        };
-        if !in_full {
-            let (sent, received, written) = (connection.sent, connection.received, connection.written);
-            self.broken(Promise::Bytes, || {
-                format!("connection {index} ends well with {sent} sent of {received} received of {written} written")
-            });
-        }
-        if reason == CloseReason::IdleTimeout {
-            match late {
-                // The connection may be closed for either reason.
-                true => self.idle_or_late += 1,
-                false => self.count_idle_close(),
-            }
-        }
-        self.tally.closed[reason as usize] += 1;
-        self.coverage.count(match reason {
-            CloseReason::PeerFinished => Point::ClosedPeerFinished,
-            CloseReason::Reset => Point::ClosedReset,
-            CloseReason::IdleTimeout => Point::ClosedIdleTimeout,
-            CloseReason::Drained => Point::ClosedDrained,
-            CloseReason::DrainTimeout => Point::ClosedDrainTimeout,
-            _ => Point::ClosedFailed,
-        });
-    }
-
-    /// Checks that the loop has tried both directions before it closes a connection as idle, because events may be late
-    /// and some systems report room late.
-    fn check_idle_close(&mut self, index: usize) {
-        let connection = &self.connections[index];
-        let turn = self.tally.turns;
-        let what = if connection.owed() > 0 && connection.tried_in != turn {
-            "no send was tried"
-        } else if connection.memory_short.is_some() {
-            "there was no memory to look for input"
-        } else if !self.is_full(connection)
-            && !connection.end_received
-            && (connection.hinted || connection.looked_in != turn)
-        {
-            "its input was not looked at"
-        } else {
-            return;
-        };
-        self.broken(Promise::Idle, || format!("connection {index} is closed as idle, but {what}"));
     }
 
     /// Checks what must hold after each turn, except one that a second signal ended.
@@ -443,19 +180,6 @@ impl SimulatedHost {
         }
     }
 
-    pub(crate) fn check_counters(&mut self) {
-        let counted = read(&self.shared.counters);
-        let [idle, late] = [CloseReason::IdleTimeout, CloseReason::DrainTimeout].map(|reason| reason as usize);
-        let either = std::mem::take(&mut self.idle_or_late);
-        let were_late = self.tally.closed[idle].saturating_sub(counted.closed[idle]).min(either);
-        self.tally.closed[idle] -= were_late;
-        self.tally.closed[late] += were_late;
-        if counted != self.tally {
-            let tally = self.tally.clone();
-            self.broken(Promise::Counters, || format!("counted {counted:?}, happened {tally:?}"));
-        }
-    }
-
     /// Checks a turn that did not end the server.
     pub(crate) fn check_goes_on(&mut self) {
         if self.drain_deadline.is_some_and(|due| due <= self.turn_time) {
@@ -487,23 +211,5 @@ impl SimulatedHost {
                 }
             }
         }
-    }
-}
-
-/// Reads the loop's counters as a tally.
-fn read(counters: &Counters) -> Tally {
-    Tally {
-        accepted: counters.accepted.get(),
-        refused: counters.refused.get(),
-        set_up_failures: counters.set_up_failures.get(),
-        accept_failures: counters.accept_failures.get(),
-        accept_pauses: counters.accept_pauses.get(),
-        messages: counters.messages.get(),
-        bytes_in: counters.bytes_in.get(),
-        bytes_out: counters.bytes_out.get(),
-        bytes_discarded: counters.bytes_discarded.get(),
-        retries: counters.retries.get(),
-        turns: counters.turns.get(),
-        closed: std::array::from_fn(|index| counters.closed[index].get()),
     }
 }

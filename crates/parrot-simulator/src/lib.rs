@@ -14,8 +14,9 @@
 //! assert!(outcome.failure.is_none());
 //! ```
 //!
-//! [`Promise`] lists what is checked. The checks of a single call are in `calls`, and all others are in `judge`. The
-//! host stores no byte. Every peer's stream is known at every offset, and is compared when the loop sends it.
+//! [`Promise`] lists what is checked. The checks of a single call are in `calls`. Those before a wait are in `waits`,
+//! those of a close in `closes`, and those after a turn and at the end in `judge`. The host stores no byte. Every
+//! peer's stream is known at every offset, and is compared when the loop sends it.
 //!
 //! Three things are left out on purpose: the network between the hosts (peers make the delays), the writer of the log
 //! (a thread with tests of its own), and everything before the first turn of the loop.
@@ -29,12 +30,14 @@ mod acts;
 mod attempts;
 mod calls;
 mod check;
+mod closes;
 mod connection;
 mod coverage;
 mod current;
 mod dice;
 mod events;
 mod host;
+mod idleness;
 mod judge;
 mod memory;
 mod peer;
@@ -45,7 +48,9 @@ mod share;
 mod shrink;
 mod story;
 mod stream;
+mod tally;
 mod time;
+mod waits;
 
 pub use calls::Listener;
 pub use check::{Failure, Promise};

@@ -1,0 +1,57 @@
+//! What happened, in the order of the loop's counters, which must say the same.
+
+use parrot_server::CloseReason;
+use parrot_server::simulation::Counters;
+
+use crate::check::Promise;
+use crate::host::SimulatedHost;
+
+/// The values that the loop's counters should have.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    pub(crate) set_up_failures: u64,
+    pub(crate) accept_failures: u64,
+    pub(crate) accept_pauses: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_discarded: u64,
+    pub(crate) retries: u64,
+    pub(crate) turns: u64,
+    pub(crate) closed: [u64; CloseReason::ALL.len()],
+}
+
+impl SimulatedHost {
+    pub(crate) fn check_counters(&mut self) {
+        let counted = read(&self.shared.counters);
+        let [idle, late] = [CloseReason::IdleTimeout, CloseReason::DrainTimeout].map(|reason| reason as usize);
+        let either = std::mem::take(&mut self.idle_or_late);
+        let were_late = self.tally.closed[idle].saturating_sub(counted.closed[idle]).min(either);
+        self.tally.closed[idle] -= were_late;
+        self.tally.closed[late] += were_late;
+        if counted != self.tally {
+            let tally = self.tally.clone();
+            self.broken(Promise::Counters, || format!("counted {counted:?}, happened {tally:?}"));
+        }
+    }
+}
+
+/// Reads the loop's counters as a tally.
+fn read(counters: &Counters) -> Tally {
+    Tally {
+        accepted: counters.accepted.get(),
+        refused: counters.refused.get(),
+        set_up_failures: counters.set_up_failures.get(),
+        accept_failures: counters.accept_failures.get(),
+        accept_pauses: counters.accept_pauses.get(),
+        messages: counters.messages.get(),
+        bytes_in: counters.bytes_in.get(),
+        bytes_out: counters.bytes_out.get(),
+        bytes_discarded: counters.bytes_discarded.get(),
+        retries: counters.retries.get(),
+        turns: counters.turns.get(),
+        closed: std::array::from_fn(|index| counters.closed[index].get()),
+    }
+}
