@@ -7,6 +7,7 @@ mod pages;
 mod signals;
 mod target;
 
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,6 +31,9 @@ pub trait Host {
     type Socket;
     /// A socket for datagrams.
     type DatagramSocket;
+    /// Spreads the networks that share a bound on answers. Nobody outside may be able to predict how, except in a
+    /// simulation, which has to be repeatable.
+    type Hasher: BuildHasher + Default;
 
     /// The time now. It never goes back.
     fn now(&mut self) -> Instant;

@@ -40,6 +40,7 @@ impl Host for SimulatedHost {
     type Listener = Listener;
     type Socket = Socket;
     type DatagramSocket = Infallible;
+    type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
     fn now(&mut self) -> Instant {
         if std::mem::take(&mut self.awoken) {

@@ -1,5 +1,6 @@
 //! Datagrams: each that the rules permit goes back whole, within a share of the turn. Nothing is kept for later.
 
+use std::hash::BuildHasher;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -31,21 +32,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The UDP sockets, and what they share.
 #[derive(Debug)]
-pub(super) struct Datagrams<Socket> {
+pub(super) struct Datagrams<Socket, Hasher> {
     /// In the order of [`Target::Datagrams`]. `None` once closed.
     sockets: Vec<Option<Watched<Socket>>>,
     /// There is none without a socket, because it takes memory.
     batch: Option<Batch>,
-    answers: Answers,
+    answers: Answers<Hasher>,
     /// When to count drops and to watch again what was left alone.
     check_at: Option<Instant>,
 }
 
 /// Which datagrams are answered, and with which prefix.
 #[derive(Debug)]
-struct Answers {
+struct Answers<Hasher> {
     rules: DatagramRules,
-    rate: Option<RateLimit>,
+    rate: Option<RateLimit<Hasher>>,
     replies: Arc<Replies>,
     /// The prefix of the last datagram, for its memory.
     prefix: Vec<u8>,
@@ -77,20 +78,20 @@ impl<Socket> Watched<Socket> {
     }
 }
 
-impl<Socket> Datagrams<Socket> {
+impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
     /// Watches the sockets.
     pub(super) fn new<H: Host<DatagramSocket = Socket>>(
         sockets: Vec<OpenDatagramSocket<Socket>>,
         udp: UdpRules,
         replies: Arc<Replies>,
         host: &mut H,
-    ) -> io::Result<Datagrams<Socket>> {
+    ) -> io::Result<Datagrams<Socket, Hasher>> {
         for (index, open) in sockets.iter().enumerate() {
             host.watch(Watch::Datagrams(&open.socket), Target::Datagrams(index))?;
         }
         let own_ports = sockets.iter().map(|open| open.port).collect();
         let rules = DatagramRules { own_ports, answer_low_ports: udp.answer_low_ports };
-        let rate = udp.rate.map(|rate| RateLimit::new(rate, host.now()));
+        let rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, host.now(), Hasher::default()));
         let headroom = replies.prefix.as_ref().map_or(0, Template::longest);
         let batch = (!sockets.is_empty()).then(|| Batch::with_headroom(headroom));
         let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true, empty_events: 0 })).collect();
@@ -193,7 +194,7 @@ fn local_address(destination: Destination, port: u16) -> SocketAddr {
     }
 }
 
-impl Answers {
+impl<Hasher: BuildHasher> Answers<Hasher> {
     /// Refuses the datagrams in a batch that the rules do not permit, and counts, logs and prefixes the others. Returns how
     /// many bytes those have.
     fn prepare<H: Host>(

@@ -27,7 +27,7 @@ pub struct EventLoop<H: Host> {
     pub(super) proxy: ProxyProtocol,
     pub(super) replies: Arc<Replies>,
     pub(super) acceptor: Acceptor<H::Listener>,
-    pub(super) datagrams: Datagrams<H::DatagramSocket>,
+    pub(super) datagrams: Datagrams<H::DatagramSocket, H::Hasher>,
     pub(super) connections: SlotMap<ConnectionKey, Conversation<H::Socket>>,
     pub(super) lists: Lists,
     pub(super) deadlines: Deadlines,

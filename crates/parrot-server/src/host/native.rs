@@ -4,6 +4,7 @@ mod accept;
 #[cfg(all(test, target_os = "linux"))]
 mod soft_errors;
 
+use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -78,6 +79,7 @@ impl Host for NativeHost {
     type Listener = Listener;
     type Socket = OwnedFd;
     type DatagramSocket = DatagramSocket;
+    type Hasher = RandomState;
 
     fn now(&mut self) -> Instant {
         Instant::now()
