@@ -33,6 +33,8 @@ impl SimulatedHost {
             Action::SecondSignal => self.post(self.plan.ending.second_signal),
             Action::Signal(signal) => self.pending_signals.push(signal),
             Action::Wake => self.pending_wake = true,
+            Action::Send(sender, number) => self.send_datagrams(sender as usize, number.into()),
+            Action::Arrive(socket, datagram) => self.arrive(socket as usize, datagram as usize),
         }
     }
 

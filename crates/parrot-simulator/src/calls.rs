@@ -1,8 +1,9 @@
 //! The calls that the loop makes, and the checks of whether it may make them.
 
-use std::convert::Infallible;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,6 +15,7 @@ use crate::attempts::{FIRST_PORT, address_of, error};
 use crate::check::Promise;
 use crate::connection::{SetUp, Socket, Stage};
 use crate::coverage::Point;
+use crate::datagrams::DatagramSocket;
 use crate::host::{PlantedFault, SimulatedHost, note};
 use crate::memory::Memory;
 use crate::profile::Profile;
@@ -30,8 +32,8 @@ pub struct Listener {
 impl Listener {
     /// The listener with this index, as it is when the loop begins.
     pub(crate) fn open(port: usize) -> OpenListener<Listener> {
-        let address: std::sync::Arc<str> = address_of(port + 1).to_string().into();
-        let label = Label { name: address.clone(), address };
+        let address: Arc<str> = address_of(port + 1).to_string().into();
+        let label = Label { name: Arc::clone(&address), address };
         OpenListener { listener: Listener { port }, label, given: false, proxy_protocol: false }
     }
 }
@@ -39,8 +41,9 @@ impl Listener {
 impl Host for SimulatedHost {
     type Listener = Listener;
     type Socket = Socket;
-    type DatagramSocket = Infallible;
-    type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+    type DatagramSocket = DatagramSocket;
+    // It spreads the networks that the senders are in over different buckets, so they share no bound.
+    type Hasher = BuildHasherDefault<DefaultHasher>;
 
     fn now(&mut self) -> Instant {
         if std::mem::take(&mut self.awoken) {
@@ -61,7 +64,7 @@ impl Host for SimulatedHost {
         let by_close = self.last_call_closed;
         self.enter()?;
         match what {
-            Watch::Datagrams(socket) => match *socket {},
+            Watch::Datagrams(socket) => return self.watch_datagrams(socket.index, target),
             Watch::Accept(listener) => {
                 // A close before the first of these calls is the reason for all of them.
                 self.last_call_closed = by_close;
@@ -117,7 +120,7 @@ impl Host for SimulatedHost {
         self.enter()?;
         // A failure says that the queue has no such registration, so it is removed all the same.
         let (was, fault) = match what {
-            Watch::Datagrams(socket) => match *socket {},
+            Watch::Datagrams(socket) => self.unwatch_datagrams(socket.index),
             Watch::Accept(listener) => {
                 let draining = self.drain_deadline.is_some();
                 let port = &mut self.ports[listener.port];
@@ -347,20 +350,20 @@ impl Host for SimulatedHost {
         note!(self, "listener {} closed", listener.port);
     }
 
-    fn receive_datagrams(&mut self, socket: &mut Infallible, _: &mut Batch) -> io::Result<usize> {
-        match *socket {}
+    fn receive_datagrams(&mut self, socket: &mut DatagramSocket, batch: &mut Batch) -> io::Result<usize> {
+        self.receive_batch(socket.index, batch)
     }
 
-    fn reply_datagrams(&mut self, socket: &mut Infallible, _: &Batch) -> Replied {
-        match *socket {}
+    fn reply_datagrams(&mut self, socket: &mut DatagramSocket, batch: &Batch) -> Replied {
+        self.reply_to_batch(socket.index, batch)
     }
 
-    fn dropped_datagrams(&mut self, socket: &mut Infallible) -> u64 {
-        match *socket {}
+    fn dropped_datagrams(&mut self, socket: &mut DatagramSocket) -> u64 {
+        self.take_drops(socket.index)
     }
 
-    fn close_datagrams(&mut self, socket: Infallible) {
-        match socket {}
+    fn close_datagrams(&mut self, socket: DatagramSocket) {
+        self.close_udp(socket.index);
     }
 
     fn message(&mut self, peer: &Peer, payload: &[u8]) {
@@ -372,6 +375,9 @@ impl Host for SimulatedHost {
             if took > MICROSECOND {
                 self.coverage.count(Point::LogSlow);
             }
+        }
+        if !self.udp.in_hand.is_empty() {
+            return self.check_datagram_message(peer, payload);
         }
         let index = match peer {
             Peer::Internet(address) => usize::from(address.port()).wrapping_sub(FIRST_PORT),

@@ -37,6 +37,10 @@ pub enum Promise {
     Clock,
     /// A drain ends in time and accepts what waits in the backlog.
     Drain,
+    /// Each datagram that is to be answered goes back whole, once, in the turn in which it was received. No other one does.
+    Answers,
+    /// In a drain, a socket that was given to the server is left to its other holders.
+    Given,
     /// The server ends when and how it is told to.
     Ended,
     /// The server ends at all.

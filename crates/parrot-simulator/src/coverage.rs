@@ -12,29 +12,42 @@ enum In {
 macro_rules! points {
     (
         faults { $($fault:ident $fault_name:literal $fault_in:expr,)+ }
+        faults_of_doors { $($of_doors:ident $of_doors_name:literal $of_doors_in:expr,)+ }
         outcomes { $($outcome:ident $name:literal $in:expr,)+ }
     ) => {
         /// Something that runs should meet now and then: a fault that the plan may ask for, or an outcome.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the name says it, and the table says it in words")]
-        pub enum Point { $($fault,)+ $($outcome,)+ }
+        pub enum Point { $($fault,)+ $($of_doors,)+ $($outcome,)+ }
 
         impl Point {
             /// The points that are faults, to each of which a plan gives a rate.
-            pub const FAULTS: &[Point] = &[$(Point::$fault),+];
+            pub const FAULTS: &[Point] = &[$(Point::$fault,)+ $(Point::$of_doors,)+];
+            /// Those that a story with nothing but TCP can have.
+            pub(crate) const FAULTS_OF_TCP: &[Point] = &[$(Point::$fault,)+];
+            /// All others.
+            pub(crate) const FAULTS_OF_DOORS: &[Point] = &[$(Point::$of_doors,)+];
             /// All points.
-            pub const ALL: &[Point] = &[$(Point::$fault,)+ $(Point::$outcome,)+];
+            pub const ALL: &[Point] = &[$(Point::$fault,)+ $(Point::$of_doors,)+ $(Point::$outcome,)+];
             pub(crate) const COUNT: usize = Point::ALL.len();
 
             /// The point in words. On the command line they are joined with `-`.
             pub fn name(self) -> &'static str {
-                match self { $(Point::$fault => $fault_name,)+ $(Point::$outcome => $name,)+ }
+                match self {
+                    $(Point::$fault => $fault_name,)+
+                    $(Point::$of_doors => $of_doors_name,)+
+                    $(Point::$outcome => $name,)+
+                }
             }
 
             fn profiles(self) -> In {
                 use In::{Both, Only};
                 use Profile::{Epoll, Kqueue};
-                match self { $(Point::$fault => $fault_in,)+ $(Point::$outcome => $in,)+ }
+                match self {
+                    $(Point::$fault => $fault_in,)+
+                    $(Point::$of_doors => $of_doors_in,)+
+                    $(Point::$outcome => $in,)+
+                }
             }
         }
     };
@@ -86,6 +99,19 @@ points! {
         SendGone "send finds the peer gone" Both,
         ShutDownFails "shut-down fails" Both,
         ClockJumps "clock jumps" Both,
+    }
+    faults_of_doors {
+        WatchDatagramsFails "watch datagrams fails" Both,
+        UnwatchDatagramsFails "unwatch datagrams fails" Both,
+        DatagramsInterrupted "datagram receive interrupted" Both,
+        DatagramsEmpty "datagram receive empty after all" Both,
+        DatagramsShort "datagram receive short of a batch" Both,
+        DatagramsNoMemory "datagram receive no memory" Both,
+        DatagramsRefused "datagram receive finds a reply refused" Both,
+        DatagramsFail "datagram receive fails" Both,
+        DatagramErrors "UDP socket ready because of errors" Both,
+        RepliesFull "datagram send buffer full" Both,
+        ReplyFails "datagram reply fails" Both,
     }
     outcomes {
         NoDescriptor "out of descriptors" Both,
@@ -151,6 +177,27 @@ points! {
         EndedSecondSignal "ended: second signal" Both,
         EndedOtherSignal "ended: second signal of another kind" Both,
         EndedMergedSignals "ended: two signals in one" Only(Kqueue),
+        DatagramLost "datagram lost" Both,
+        DatagramDoubled "datagram doubled" Both,
+        DatagramLate "datagram late" Both,
+        DatagramEmpty "datagram without bytes" Both,
+        DatagramLongest "datagram of 65,507 bytes" Both,
+        DatagramOverflow "datagram finds the receive buffer full" Both,
+        DropsCounted "drops of the system counted" Only(Epoll),
+        DestinationUnknown "datagram without destination" Both,
+        RefusedSentToMany "datagram refused: sent to many" Both,
+        RefusedSource "datagram refused: impossible source" Both,
+        RefusedPortZero "datagram refused: source port zero" Both,
+        RefusedOwnPort "datagram refused: own source port" Both,
+        RefusedLowPort "datagram refused: low source port" Both,
+        RefusedByRate "datagram refused: rate limited" Both,
+        ReplyTooLong "datagram too long with its prefix" Both,
+        DatagramsUsedUp "share of a UDP socket's datagrams used up" Both,
+        DatagramBytesUsedUp "share of a UDP socket's bytes used up" Both,
+        ReadyInVain "UDP socket ready in vain again and again" Both,
+        DatagramsFailAgain "datagram receive fails for a while" Both,
+        LastDatagramsAnswered "drain answers the last datagrams" Both,
+        GivenDatagramsLeft "drain leaves datagrams in a given socket" Both,
     }
 }
 

@@ -36,6 +36,10 @@ pub(crate) enum Purpose {
     World,
     /// Whether a fault happens, by the number of the fault.
     Fault(usize),
+    /// The part of the plan that is about more than TCP.
+    Doors,
+    /// What a sender of datagrams does during the run.
+    Sender,
 }
 
 impl Purpose {
@@ -47,6 +51,9 @@ impl Purpose {
             Purpose::Calls => 3,
             Purpose::World => 4,
             Purpose::Fault(fault) => 5 + fault as u64,
+            // Below these is room for more faults.
+            Purpose::Doors => 254,
+            Purpose::Sender => 255,
         }
     }
 }

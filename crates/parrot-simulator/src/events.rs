@@ -9,6 +9,7 @@ use parrot_kqueue::{Signal, Token};
 use parrot_server::simulation::{Event, Target};
 
 use crate::coverage::Point;
+use crate::datagrams::Socket;
 use crate::host::{Origin, SimulatedHost, note};
 use crate::profile::Profile;
 use crate::time::MICROSECOND;
@@ -29,6 +30,7 @@ enum Ready {
     Accept(usize),
     Read(usize),
     Write(usize),
+    Datagrams(usize),
     Stop(Signal),
     Signal,
     Wake,
@@ -103,6 +105,11 @@ impl SimulatedHost {
             }
             if connection.watch_write.is_some() && self.writable(index) {
                 ready.push(Ready::Write(index));
+            }
+        }
+        for (index, socket) in self.udp.sockets.iter().enumerate() {
+            if socket.watch.is_some() && (!socket.queue.is_empty() || socket.errors_until > self.time) {
+                ready.push(Ready::Datagrams(index));
             }
         }
         ready.extend(self.pending_stops.keys().copied().map(Ready::Stop));
@@ -188,6 +195,11 @@ impl SimulatedHost {
             Ready::Write(index) => {
                 (Event::Writable { target: self.connections[index].watch_write? }, Origin::Connection(index))
             }
+            Ready::Datagrams(index) => {
+                let socket = &self.udp.sockets[index];
+                let available = self.counted(socket.queued);
+                (Event::Readable { target: socket.watch?, read_on: false, available }, Origin::Datagrams)
+            }
             Ready::Stop(signal) => {
                 (Event::Signal { signal, count: self.pending_stops.remove(&signal)? }, Origin::Server)
             }
@@ -236,14 +248,20 @@ impl SimulatedHost {
         if self.batch.iter().any(|(other, _)| registration(*other) == registration(event)) {
             return None;
         }
-        if origin == Origin::Port {
-            // This event allows the loop to accept in a pause.
-            self.last_pause = None;
+        match event {
+            // This event allows the loop to accept or to receive in a pause.
+            Event::Readable { target: Target::Listener(_), .. } => self.last_pause = None,
+            Event::Readable { target: Target::Datagrams(index), .. } => self.udp.sockets[index].failed = None,
+            _ => {}
         }
         Some((event, origin))
     }
 
     fn choose_spurious(&mut self) -> Option<(Event, Origin)> {
+        if !self.udp.sockets.is_empty() && (self.ports.is_empty() || self.dice.chance(64)) {
+            let target = Target::Datagrams(self.dice.below(self.udp.sockets.len() as u64) as usize);
+            return Some((Event::Readable { target, read_on: false, available: self.counted(1) }, Origin::Datagrams));
+        }
         if self.open.is_empty() || self.dice.chance(32) {
             let target = Target::Listener(self.dice.below(self.ports.len() as u64) as usize);
             return Some((Event::Readable { target, read_on: false, available: self.counted(1) }, Origin::Port));
@@ -282,6 +300,11 @@ impl SimulatedHost {
                     port.event_turn = self.tally.turns;
                 }
             }
+            (Event::Readable { target: Target::Datagrams(index), .. }, Origin::Datagrams) => {
+                let socket = &mut self.udp.sockets[index];
+                socket.event_turn = self.tally.turns;
+                socket.begin_share();
+            }
             (Event::Writable { .. }, Origin::Connection(index)) => {
                 self.connections[index].event_turn = self.tally.turns;
                 self.connections[index].blocked = false;
@@ -295,6 +318,9 @@ impl SimulatedHost {
             (Event::Signal { signal: Signal::User1, .. }, _) => {
                 self.work += 1;
                 self.coverage.count(Point::Statistics);
+                // The loop then asks for drops, and watches again what it had left alone.
+                self.udp.statistics_turn = self.tally.turns;
+                self.udp.sockets.iter_mut().for_each(|socket| socket.failed = None);
             }
             (Event::Signal { signal, count }, _) => {
                 self.work += 1;
@@ -331,6 +357,8 @@ impl SimulatedHost {
     fn start_drain(&mut self) {
         let within = u64::try_from(self.plan.limits.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.drain_deadline = Some(self.turn_time.saturating_add(within));
+        self.drain_began_in = self.tally.turns;
+        self.udp.sockets.iter_mut().for_each(Socket::begin_share);
         if within == u64::MAX {
             self.coverage.count(Point::DrainWithoutEnd);
         }

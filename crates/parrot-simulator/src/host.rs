@@ -11,6 +11,7 @@ use parrot_server::simulation::{Event, Shared, Target};
 use crate::check::{Failure, Promise};
 use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
+use crate::datagrams::Udp;
 use crate::dice::{Dice, Purpose};
 use crate::plan::Plan;
 use crate::tally::Tally;
@@ -50,6 +51,10 @@ pub(crate) enum Action {
     SecondSignal,
     Signal(Signal),
     Wake,
+    /// A sender sends its datagram of this number, unless it has gone on meanwhile.
+    Send(u32, u32),
+    /// A datagram arrives at a socket.
+    Arrive(u32, u32),
 }
 
 /// The origin of an event, which decides what the loop may do about it.
@@ -58,6 +63,8 @@ pub(crate) enum Origin {
     /// An open connection.
     Connection(usize),
     Port,
+    /// A UDP socket.
+    Datagrams,
     /// A signal or a handle.
     Server,
     /// A connection that is closed.
@@ -102,6 +109,7 @@ pub struct SimulatedHost {
     /// The connections whose sockets the server holds.
     pub(crate) open: Vec<usize>,
     pub(crate) ports: Vec<Port>,
+    pub(crate) udp: Udp,
     pub(crate) batch: VecDeque<(Event, Origin)>,
     /// The targets of connections that were closed lately, for stale events.
     pub(crate) old_targets: VecDeque<Target>,
@@ -113,6 +121,8 @@ pub struct SimulatedHost {
     pub(crate) pending_wake: bool,
     /// When the drain ends, or `u64::MAX` if it has no timeout. `None` before the drain.
     pub(crate) drain_deadline: Option<u64>,
+    /// The turn in which the drain began.
+    pub(crate) drain_began_in: u64,
     pub(crate) drained_by: Option<Signal>,
     /// The number of the second signal, which ends the server at once.
     pub(crate) killed: Option<i32>,
@@ -188,6 +198,7 @@ impl SimulatedHost {
         let mut host = SimulatedHost {
             connections,
             ports: (0..plan.listeners).map(|_| Port::default()).collect(),
+            udp: Udp::new(&plan.udp, &source),
             dice: source.of(Purpose::World, 0),
             source,
             asked: [0; Point::COUNT],
@@ -206,6 +217,7 @@ impl SimulatedHost {
             pending_signals: Vec::new(),
             pending_wake: false,
             drain_deadline: None,
+            drain_began_in: 0,
             drained_by: None,
             killed: None,
             hangups: 0,
@@ -237,8 +249,11 @@ impl SimulatedHost {
             planted,
             plan,
         };
-        for index in host.plan.kept_peers() {
+        for index in host.plan.kept_connections() {
             host.schedule(host.connections[index].plan.connect_at, Action::Connect(index));
+        }
+        for sender in host.plan.kept_senders() {
+            host.schedule(host.plan.udp.senders[sender].script.start, Action::Send(sender as u32, 0));
         }
         for (at, signal) in host.plan.signals.clone() {
             host.schedule(at, Action::Signal(signal));

@@ -74,6 +74,7 @@ impl SimulatedHost {
             self.broken(Promise::Awake, || "a descriptor is free again, but accepting still pauses".to_owned());
         }
         self.check_accepts();
+        self.check_datagrams();
         self.check_counters();
         if self.killed.is_some() {
             self.broken(Promise::Ended, || "the server goes on after a second signal".to_owned());
@@ -200,6 +201,7 @@ impl SimulatedHost {
             Ended::Drained => {
                 self.coverage.count(Point::EndedDrained);
                 let ports = self.ports.iter().filter(|port| !port.closed).count();
+                let ports = ports + self.udp.sockets.iter().filter(|socket| !socket.closed).count();
                 let (open, draining) = (self.open.len(), self.drain_deadline.is_some());
                 if !draining || open > 0 || ports > 0 || self.lent > 0 {
                     let lent = self.lent;

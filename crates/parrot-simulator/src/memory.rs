@@ -9,7 +9,7 @@ use parrot_server::simulation::Pages;
 use crate::coverage::Point;
 use crate::dice::{Dice, Purpose};
 use crate::host::{SimulatedHost, note};
-use crate::plan::Rates;
+use crate::rates::Rates;
 use crate::time::MILLISECOND;
 
 /// The longest pause of a connection for which there was no memory.

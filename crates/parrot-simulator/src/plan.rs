@@ -1,83 +1,19 @@
 //! What a seed decides before the first turn: the configuration of the server, the peers, the faults and the end.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use parrot_kqueue::Signal;
-use parrot_server::Limits;
+use parrot_server::simulation::Settings;
+use parrot_server::{Limits, Replies, Template, UdpRules};
 
 use crate::coverage::Point;
+use crate::datagrams::UdpPlan;
 use crate::dice::{Dice, Purpose};
 use crate::peer::{PeerPlan, Scene};
 use crate::profile::Profile;
+use crate::rates::Rates;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
-
-/// How often each fault happens in 256 calls.
-#[derive(Debug, Clone)]
-pub(crate) struct Rates([u8; Point::COUNT]);
-
-impl Rates {
-    #[inline]
-    pub(crate) fn of(&self, fault: Point) -> u8 {
-        self.0[fault as usize]
-    }
-
-    fn draw(profile: Profile, dice: &mut Dice) -> Rates {
-        let mut rates = Rates([0; Point::COUNT]);
-        // One seed in eight has no faults, and one in eight has frequent ones.
-        let (share, highest): (u8, [u8; 4]) = match dice.below(8) {
-            0 => (0, [0; 4]),
-            1..5 => (48, [1, 2, 8, 32]),
-            5..7 => (110, [1, 4, 16, 64]),
-            _ => (64, [8, 32, 128, 224]),
-        };
-        for fault in Point::FAULTS.iter().filter(|fault| fault.is_in(profile)) {
-            if dice.chance(share) {
-                rates.0[*fault as usize] = dice.pick(highest);
-            }
-        }
-        // The loop makes these calls seldom, so their faults get higher rates.
-        for fault in [
-            Point::BufferNoMemory,
-            Point::HasBacklogFails,
-            Point::PeekInterrupted,
-            Point::PeekNoMemory,
-            Point::PeekFails,
-            Point::PeekGone,
-        ] {
-            if highest != [0; 4] && dice.chance(64) {
-                rates.0[fault as usize] = dice.pick([16, 64]);
-            }
-        }
-        // Faults that end a connection or stop progress for long are rare. Otherwise a run would show little else.
-        for (fault, most) in [
-            (Point::WaitInterrupted, 96),
-            (Point::WaitEarly, 96),
-            (Point::ReceiveEmpty, 96),
-            (Point::SendFull, 96),
-            (Point::PeekInterrupted, 64),
-            (Point::ReceiveFails, 1),
-            (Point::ReceiveGone, 1),
-            (Point::SendFails, 1),
-            (Point::SendGone, 1),
-            (Point::SendPrototype, 1),
-            (Point::ClockJumps, 1),
-            (Point::ReceiveNoMemory, 16),
-            (Point::SendNoBuffers, 16),
-            (Point::SendNoMemory, 16),
-            (Point::WatchWriteFails, 16),
-            (Point::UnwatchWriteFails, 16),
-            (Point::WatchReadFails, 64),
-            (Point::SetUpFails, 64),
-        ] {
-            rates.limit(fault, most);
-        }
-        rates
-    }
-
-    fn limit(&mut self, fault: Point, most: u8) {
-        self.0[fault as usize] = self.of(fault).min(most);
-    }
-}
 
 /// How and when the server is stopped.
 #[derive(Debug, Clone)]
@@ -112,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) signals: Vec<(u64, Signal)>,
     pub(crate) wakes: Vec<u64>,
     pub(crate) peers: Vec<Peer>,
+    pub(crate) udp: UdpPlan,
 }
 
 /// A peer of the plan.
@@ -166,7 +103,7 @@ impl Plan {
         });
         let peers = peers.collect();
         let (max_output, drain_for_ever) = (max_output as usize, dice.chance(6));
-        Plan {
+        let mut plan = Plan {
             profile,
             limits: Limits {
                 busy_poll,
@@ -238,6 +175,36 @@ impl Plan {
                 .collect(),
             rates,
             peers,
+            udp: UdpPlan::default(),
+        };
+        plan.draw_doors(&mut source.of(Purpose::Doors, 0));
+        plan
+    }
+
+    /// Draws what a story has besides TCP. Two stories in three have nothing.
+    fn draw_doors(&mut self, dice: &mut Dice) {
+        if !dice.chance(85) {
+            return;
+        }
+        self.rates.draw_doors(self.profile, dice);
+        self.udp = UdpPlan::draw(dice);
+        if dice.chance(40) {
+            // A server for UDP only.
+            (self.listeners, self.peers) = (0, Vec::new());
+            self.udp.prefix = dice.chance(128);
+        }
+    }
+
+    /// The part of the server's options that the loop works with.
+    pub(crate) fn settings(&self) -> Settings {
+        let rate = self.udp.rate.and_then(NonZeroU32::new);
+        let prefix = self.udp.prefix.then_some("<{listener} {local} {peer} {connection}> ");
+        let prefix = prefix.and_then(|text| Template::raw(text, |_| None).ok());
+        Settings {
+            limits: self.limits.clone(),
+            udp: UdpRules { answer_low_ports: self.udp.answer_low_ports, rate },
+            replies: Replies { prefix, greeting: None },
+            ..Settings::default()
         }
     }
 
@@ -250,17 +217,22 @@ impl Plan {
         }
     }
 
-    /// Leaves out every peer except those in `kept`.
+    /// Leaves out every peer and sender except those in `kept`. Senders have the numbers after the peers.
     pub(crate) fn keep_peers(&mut self, kept: &[usize]) {
-        for (index, peer) in self.peers.iter_mut().enumerate() {
-            peer.takes_part = kept.contains(&index);
+        let peers = self.peers.iter_mut().map(|peer| &mut peer.takes_part);
+        let senders = self.udp.senders.iter_mut().map(|sender| &mut sender.takes_part);
+        for (index, takes_part) in peers.chain(senders).enumerate() {
+            *takes_part = kept.contains(&index);
         }
     }
 
-    /// Limits the bytes that each peer sends.
+    /// Limits the bytes that each peer sends, and the datagrams and their length.
     pub(crate) fn limit_bytes(&mut self, most: u64) {
         for peer in &mut self.peers {
             peer.script.bytes = peer.script.bytes.min(most);
+        }
+        for sender in &mut self.udp.senders {
+            sender.script.limit(most);
         }
     }
 
@@ -269,13 +241,27 @@ impl Plan {
         Point::FAULTS.iter().copied().filter(|fault| self.rates.of(*fault) > 0).collect()
     }
 
-    /// The peers that take part.
+    /// The peers that take part, with connections and then with datagrams.
     pub(crate) fn kept_peers(&self) -> Vec<usize> {
+        let senders = self.kept_senders().into_iter().map(|sender| self.peers.len() + sender);
+        self.kept_connections().into_iter().chain(senders).collect()
+    }
+
+    /// The peers with connections that take part.
+    pub(crate) fn kept_connections(&self) -> Vec<usize> {
         self.peers.iter().enumerate().filter(|(_, peer)| peer.takes_part).map(|(index, _)| index).collect()
+    }
+
+    /// The senders of datagrams that take part.
+    pub(crate) fn kept_senders(&self) -> Vec<usize> {
+        let senders = self.udp.senders.iter().enumerate();
+        senders.filter(|(_, sender)| sender.takes_part).map(|(index, _)| index).collect()
     }
 
     /// The most bytes that any peer of the plan sends.
     pub(crate) fn most_bytes(&self) -> u64 {
-        self.peers.iter().filter(|peer| peer.takes_part).map(|peer| peer.script.bytes).max().unwrap_or(0)
+        let peers = self.peers.iter().filter(|peer| peer.takes_part).map(|peer| peer.script.bytes);
+        let senders = self.udp.senders.iter().filter(|sender| sender.takes_part).map(|sender| sender.script.most());
+        peers.chain(senders).max().unwrap_or(0)
     }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parrot_server::simulation::{EventLoop, Opened, Settings, Shared};
+use parrot_server::simulation::{EventLoop, Opened, Shared};
 
 use crate::calls::Listener;
 use crate::check::{Failure, Promise};
@@ -47,10 +47,11 @@ impl Story {
         let (plan, dice) = self.plan();
         Memory::begin(&dice, &plan.rates);
         let shared = Arc::new(Shared::default());
-        let settings = Settings { limits: plan.limits.clone(), ..Settings::default() };
-        let opened = Opened { listeners: (0..plan.listeners).map(Listener::open).collect(), datagrams: Vec::new() };
+        let settings = plan.settings();
+        let listeners = (0..plan.listeners).map(Listener::open).collect();
         let peers = plan.kept_peers().len() as u64;
         let host = SimulatedHost::new(plan, dice, Arc::clone(&shared), trace, planted);
+        let opened = Opened { listeners, datagrams: host.udp.opened() };
         let hangups = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&hangups);
         let mut event_loop = match EventLoop::new(host, opened, settings, shared) {

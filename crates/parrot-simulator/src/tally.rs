@@ -1,7 +1,7 @@
 //! What happened, in the order of the loop's counters, which must say the same.
 
-use parrot_server::CloseReason;
 use parrot_server::simulation::Counters;
+use parrot_server::{CloseReason, Refusal};
 
 use crate::check::Promise;
 use crate::host::SimulatedHost;
@@ -18,6 +18,11 @@ pub(crate) struct Tally {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) bytes_discarded: u64,
+    pub(crate) datagrams_sent: u64,
+    pub(crate) datagrams_dropped_out: u64,
+    pub(crate) datagrams_dropped_in: u64,
+    pub(crate) datagram_failures: u64,
+    pub(crate) refused_datagrams: [u64; Refusal::ALL.len()],
     pub(crate) retries: u64,
     pub(crate) turns: u64,
     pub(crate) closed: [u64; CloseReason::ALL.len()],
@@ -50,6 +55,11 @@ fn read(counters: &Counters) -> Tally {
         bytes_in: counters.bytes_in.get(),
         bytes_out: counters.bytes_out.get(),
         bytes_discarded: counters.bytes_discarded.get(),
+        datagrams_sent: counters.datagrams_sent.get(),
+        datagrams_dropped_out: counters.datagrams_dropped_out.get(),
+        datagrams_dropped_in: counters.datagrams_dropped_in.get(),
+        datagram_failures: counters.datagram_failures.get(),
+        refused_datagrams: std::array::from_fn(|index| counters.refused_datagrams[index].get()),
         retries: counters.retries.get(),
         turns: counters.turns.get(),
         closed: std::array::from_fn(|index| counters.closed[index].get()),

@@ -25,6 +25,7 @@ impl SimulatedHost {
         if self.drain_deadline.is_some_and(|due| latest > due) {
             self.broken(Promise::Drain, || "a wait goes past the drain timeout".to_owned());
         }
+        self.check_drops_before_wait(latest);
         let overslept = self.open.iter().copied().find(|&index| {
             let connection = &self.connections[index];
             connection.served() && self.idle_close_due(connection).is_some_and(|due| latest > due.max(self.turn_time))
@@ -85,6 +86,7 @@ impl SimulatedHost {
             self.broken(Promise::Awake, || format!("connection {index} {what}, and the loop waits"));
         }
         self.check_reason_to_wake(timeout);
+        self.check_datagrams_watched(latest);
         if self.drain_deadline.is_some() && self.ports.iter().any(|port| !port.closed && !port.backlog.is_empty()) {
             self.coverage.count(Point::DrainKeepsBacklog);
         }
@@ -103,7 +105,8 @@ impl SimulatedHost {
         let due = (self.plan.limits.idle_timeout.is_some() && self.served() > 0)
             || self.drain_deadline.is_some()
             || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
-            || self.ports.iter().any(|port| port.paused.is_some());
+            || self.ports.iter().any(|port| port.paused.is_some())
+            || self.datagrams_are_due();
         if timeout.is_some() && !due {
             self.broken(Promise::Busy, || format!("a wait of {timeout:?} with nothing due"));
         }
