@@ -56,8 +56,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "mutants",
-        summary: "plant faults in the loop, which the simulator must find",
-        run: Run::Plain(mutants::task),
+        summary: "plant faults for the simulator (cargo xtask mutants --help)",
+        run: Run::With(mutants::task),
     },
     Task {
         name: "bench",

@@ -1,6 +1,10 @@
-//! `cargo xtask mutants`: puts known faults into the source of the loop, one at a time, in a copy of the workspace. The
-//! simulator has to find each of them, and nothing in the unchanged copy.
+//! `cargo xtask mutants [WORDS]`: puts known faults into the source of the loop, one at a time, in a copy of the
+//! workspace. The simulator has to find each of them, and nothing in the unchanged copy.
 
+mod connections;
+mod datagrams;
+
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,6 +15,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::root;
 use crate::say::say;
+use crate::usage::WrongUsage;
+
+/// All known faults, by what they are in.
+const MUTANTS: [&[Mutant]; 2] = [connections::MUTANTS, datagrams::MUTANTS];
+
+const HELP: &str = "\
+usage: cargo xtask mutants [WORDS]...
+
+Plants known faults in a copy of the loop, one at a time, which the simulator must find. With WORDS, only the faults
+whose names contain one of them.";
 
 /// How many seeds of each profile have to be enough to find a fault.
 const SEEDS: &str = "20000";
@@ -30,168 +44,11 @@ struct Mutant {
     new: &'static str,
 }
 
-const MUTANTS: &[Mutant] = &[
-    Mutant {
-        name: "a short send is ignored",
-        file: "event_loop/conversation.rs",
-        old: "self.connection.sent(n, means.now);",
-        new: "self.connection.sent(wanted, means.now);",
-    },
-    Mutant {
-        name: "a receive that would block closes",
-        file: "event_loop/conversation.rs",
-        old: "ErrorKind::WouldBlock => return Step::Blocked,",
-        new: "ErrorKind::WouldBlock => return Step::Failed(CloseReason::Reset),",
-    },
-    Mutant {
-        name: "the end-of-file flag closes, with bytes pending",
-        file: "event_loop/serving.rs",
-        old: "conversation.readiness.report_readable(read_on, available);",
-        new: "conversation.readiness.report_readable(read_on, available); if read_on { conversation.connection.received_end(); }",
-    },
-    Mutant {
-        name: "accept without limit",
-        file: "event_loop/accepting.rs",
-        old: "const ACCEPTS_PER_TURN: usize = 256;",
-        new: "const ACCEPTS_PER_TURN: usize = usize::MAX;",
-    },
-    Mutant {
-        name: "no back-off without descriptors",
-        file: "event_loop/acceptor.rs",
-        old: "const PAUSE: Duration = Duration::from_millis(250);",
-        new: "const PAUSE: Duration = Duration::ZERO;",
-    },
-    Mutant {
-        name: "write interest is never taken back",
-        file: "event_loop/serving.rs",
-        old: "let want_write = ",
-        new: "let want_write = conversation.write_watched || ",
-    },
-    Mutant {
-        name: "no generation in the token",
-        file: "event_loop.rs",
-        old: "self.receive_ahead(key, read_on, available);",
-        new: "let slot = |key| parrot_kqueue::Token::from(Target::Connection(key)).0 & u32::MAX as usize;
-                let same = self.connections.keys().find(|other| slot(*other) == slot(key));
-                self.receive_ahead(same.unwrap_or(key), read_on, available);",
-    },
-    Mutant {
-        name: "the end is sent only in a drain",
-        file: "event_loop/conversation.rs",
-        old: "if self.connection.wants_shut_down() {",
-        new: "if self.connection.wants_shut_down() && self.connection.is_draining() {",
-    },
-    Mutant {
-        name: "an idle server wakes up",
-        file: "event_loop.rs",
-        old: "next.map(|due| due.saturating_duration_since(now))",
-        new: "Some(next.map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
-    },
-    Mutant {
-        name: "the clock is read every second turn",
-        file: "event_loop.rs",
-        old: "self.means.now = self.means.host.now();",
-        new: "if self.means.counters().turns.get() % 2 == 0 { self.means.now = self.means.host.now(); }",
-    },
-    Mutant {
-        name: "interrupted calls cost nothing",
-        file: "event_loop/conversation.rs",
-        old: "Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),",
-        new: "Ok(Step::Interrupted) => {}",
-    },
-    Mutant {
-        name: "leftovers without limit",
-        file: "event_loop.rs",
-        old: "let leftovers = self.lists.unfinished().min(LEFTOVERS_PER_TURN);",
-        new: "let leftovers = self.lists.unfinished();",
-    },
-    Mutant {
-        name: "deadlines of closed connections are kept",
-        file: "event_loop/deadlines.rs",
-        old: "if self.0.len() > 2 * live + SLACK {",
-        new: "if self.0.len() > usize::MAX / 2 + live {",
-    },
-    Mutant {
-        name: "the list of those that wait keeps closed connections",
-        file: "event_loop/lists.rs",
-        old: "if self.waiting.len() > 2 * open + LEFTOVERS_PER_TURN {",
-        new: "if false {",
-    },
-    Mutant {
-        name: "a drain does not accept",
-        file: "event_loop/drain.rs",
-        old: "if !self.acceptor.is_paused() && self.accept(index, None) == Backlog::Empty {",
-        new: "if true {",
-    },
-    Mutant {
-        name: "the backlog is not asked for",
-        file: "event_loop/drain.rs",
-        old: "Some(listener) => matches!(self.means.host.has_backlog(listener), Ok(false)),",
-        new: "Some(_) => true,",
-    },
-    Mutant {
-        name: "a close does not resume accepting",
-        file: "event_loop/serving.rs",
-        old: "        self.acceptor.resume(self.means.now, &mut self.means.host);\n",
-        new: "",
-    },
-    Mutant {
-        name: "no send is tried before an idle close",
-        file: "event_loop/idle.rs",
-        old: "if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {",
-        new: "if false {",
-    },
-    Mutant {
-        name: "the input is not looked at before an idle close",
-        file: "event_loop/idle.rs",
-        old: "match conversation.look_for_input(&mut self.means.host) {",
-        new: "match Look::None {",
-    },
-    Mutant {
-        name: "closed connections wake an idle server",
-        file: "event_loop/deadlines.rs",
-        old: "if wanted(what) {",
-        new: "if true || wanted(what) {",
-    },
-    Mutant {
-        name: "a long turn counts as idle time",
-        file: "event_loop/idle.rs",
-        old: "if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {",
-        new: "if false && now > began {",
-    },
-    Mutant {
-        name: "another try for memory expects no room",
-        file: "event_loop/idle.rs",
-        old: "conversation.readiness.report_writable();\n                    self.serve(key, Borrow::InTurn);\n                }",
-        new: "self.serve(key, Borrow::InTurn);\n                }",
-    },
-    Mutant {
-        name: "a drain trusts a short receive",
-        file: "event_loop/readiness.rs",
-        old: "        self.readable = true;\n        self.read_on = true;\n    }",
-        new: "        self.readable = true;\n    }",
-    },
-    Mutant {
-        name: "those that wait are served without limit",
-        file: "event_loop/serving.rs",
-        old: "if served == LEFTOVERS_PER_TURN || !self.means.pool.can_lend() {",
-        new: "if served == usize::MAX || !self.means.pool.can_lend() {",
-    },
-    Mutant {
-        name: "the loop does not busy-poll when told to",
-        file: "event_loop.rs",
-        old: "let busy = self.busy_until.is_some_and(|until| now < until);",
-        new: "let busy = false;",
-    },
-    Mutant {
-        name: "the end is looked for without a reason",
-        file: "event_loop/conversation.rs",
-        old: "if !self.readiness.must_read_on() && !self.connection.is_draining() {",
-        new: "if false {",
-    },
-];
-
-pub(crate) fn task() -> Result<()> {
+pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return say(HELP);
+    }
+    let mutants = selected(&arguments)?;
     let copy = root().join("target/mutants/workspace");
     copy_workspace(&copy)?;
     build(&copy, "no fault")?;
@@ -204,7 +61,7 @@ pub(crate) fn task() -> Result<()> {
         "{SEEDS} seeds of each profile hold without a fault. A run counts as endless after {limit:.0?}."
     ))?;
     let mut survived = 0;
-    for mutant in MUTANTS {
+    for mutant in &mutants {
         let path = copy.join("crates/parrot-server/src").join(mutant.file);
         let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let times = source.matches(mutant.old).count();
@@ -225,8 +82,22 @@ pub(crate) fn task() -> Result<()> {
             }
         }
     }
-    ensure!(survived == 0, "{survived} of {} mutants survived {SEEDS} seeds of each profile", MUTANTS.len());
+    ensure!(survived == 0, "{survived} of {} mutants survived {SEEDS} seeds of each profile", mutants.len());
     Ok(())
+}
+
+/// The faults whose names contain one of these words, or all of them if there is no word.
+fn selected(words: &[OsString]) -> Result<Vec<&'static Mutant>> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    if let Some(unknown) = words.iter().find(|word| !all().any(|mutant| mutant.name.contains(word.as_ref()))) {
+        return Err(WrongUsage(format!("there is no fault whose name contains {unknown:?}")).into());
+    }
+    let wanted = |mutant: &&Mutant| words.is_empty() || words.iter().any(|word| mutant.name.contains(word.as_ref()));
+    Ok(all().filter(wanted).collect())
+}
+
+fn all() -> impl Iterator<Item = &'static Mutant> {
+    MUTANTS.into_iter().flatten()
 }
 
 /// What the simulator finds in a copy.
@@ -309,8 +180,19 @@ mod tests {
     #[test]
     fn those_that_may_hang_are_among_the_faults() {
         for name in MAY_HANG {
-            assert!(MUTANTS.iter().any(|mutant| mutant.name == *name), "there is no fault {name}");
+            assert!(all().any(|mutant| mutant.name == *name), "there is no fault {name}");
         }
+    }
+
+    #[test]
+    fn words_select_faults_by_name() {
+        let names = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            selected(&words).map(|mutants| mutants.iter().map(|mutant| mutant.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["short send"]).unwrap(), ["a short send is ignored"]);
+        assert_eq!(names(&[]).unwrap().len(), all().count());
+        assert!(names(&["short send", "no such fault"]).unwrap_err().is::<WrongUsage>());
     }
 
     #[test]

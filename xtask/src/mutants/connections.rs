@@ -1,0 +1,164 @@
+//! Faults in what the loop does for TCP connections.
+
+use super::Mutant;
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a short send is ignored",
+        file: "event_loop/conversation.rs",
+        old: "self.connection.sent(n, means.now);",
+        new: "self.connection.sent(wanted, means.now);",
+    },
+    Mutant {
+        name: "a receive that would block closes",
+        file: "event_loop/conversation.rs",
+        old: "ErrorKind::WouldBlock => return Step::Blocked,",
+        new: "ErrorKind::WouldBlock => return Step::Failed(CloseReason::Reset),",
+    },
+    Mutant {
+        name: "the end-of-file flag closes, with bytes pending",
+        file: "event_loop/serving.rs",
+        old: "conversation.readiness.report_readable(read_on, available);",
+        new: "conversation.readiness.report_readable(read_on, available); if read_on { conversation.connection.received_end(); }",
+    },
+    Mutant {
+        name: "accept without limit",
+        file: "event_loop/accepting.rs",
+        old: "const ACCEPTS_PER_TURN: usize = 256;",
+        new: "const ACCEPTS_PER_TURN: usize = usize::MAX;",
+    },
+    Mutant {
+        name: "no back-off without descriptors",
+        file: "event_loop/acceptor.rs",
+        old: "const PAUSE: Duration = Duration::from_millis(250);",
+        new: "const PAUSE: Duration = Duration::ZERO;",
+    },
+    Mutant {
+        name: "write interest is never taken back",
+        file: "event_loop/serving.rs",
+        old: "let want_write = ",
+        new: "let want_write = conversation.write_watched || ",
+    },
+    Mutant {
+        name: "no generation in the token",
+        file: "event_loop.rs",
+        old: "self.receive_ahead(key, read_on, available);",
+        new: "let slot = |key| parrot_kqueue::Token::from(Target::Connection(key)).0 & u32::MAX as usize;
+                let same = self.connections.keys().find(|other| slot(*other) == slot(key));
+                self.receive_ahead(same.unwrap_or(key), read_on, available);",
+    },
+    Mutant {
+        name: "the end is sent only in a drain",
+        file: "event_loop/conversation.rs",
+        old: "if self.connection.wants_shut_down() {",
+        new: "if self.connection.wants_shut_down() && self.connection.is_draining() {",
+    },
+    Mutant {
+        name: "an idle server wakes up",
+        file: "event_loop.rs",
+        old: "next.map(|due| due.saturating_duration_since(now))",
+        new: "Some(next.map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
+    },
+    Mutant {
+        name: "the clock is read every second turn",
+        file: "event_loop.rs",
+        old: "self.means.now = self.means.host.now();",
+        new: "if self.means.counters().turns.get() % 2 == 0 { self.means.now = self.means.host.now(); }",
+    },
+    Mutant {
+        name: "interrupted calls cost nothing",
+        file: "event_loop/conversation.rs",
+        old: "Ok(Step::Interrupted) => budget = budget.saturating_sub(LEAST_PER_CALL),",
+        new: "Ok(Step::Interrupted) => {}",
+    },
+    Mutant {
+        name: "leftovers without limit",
+        file: "event_loop.rs",
+        old: "let leftovers = self.lists.unfinished().min(LEFTOVERS_PER_TURN);",
+        new: "let leftovers = self.lists.unfinished();",
+    },
+    Mutant {
+        name: "deadlines of closed connections are kept",
+        file: "event_loop/deadlines.rs",
+        old: "if self.0.len() > 3 * live + SLACK {",
+        new: "if self.0.len() > usize::MAX / 2 + live {",
+    },
+    Mutant {
+        name: "the list of those that wait keeps closed connections",
+        file: "event_loop/lists.rs",
+        old: "if self.waiting.len() > 2 * open + LEFTOVERS_PER_TURN {",
+        new: "if false {",
+    },
+    Mutant {
+        name: "a drain does not accept",
+        file: "event_loop/drain.rs",
+        old: "if !self.acceptor.is_paused() && self.accept(index, None) == Backlog::Empty {",
+        new: "if true {",
+    },
+    Mutant {
+        name: "the backlog is not asked for",
+        file: "event_loop/drain.rs",
+        old: "Some(open) => matches!(self.means.host.has_backlog(&open.listener), Ok(false)),",
+        new: "Some(_) => true,",
+    },
+    Mutant {
+        name: "a close does not resume accepting",
+        file: "event_loop/serving.rs",
+        old: "        self.acceptor.resume(self.means.now, &mut self.means.host);\n",
+        new: "",
+    },
+    Mutant {
+        name: "no send is tried before an idle close",
+        file: "event_loop/idle.rs",
+        old: "if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {",
+        new: "if false {",
+    },
+    Mutant {
+        name: "the input is not looked at before an idle close",
+        file: "event_loop/idle.rs",
+        old: "match conversation.look_for_input(&mut self.means.host) {",
+        new: "match Look::None {",
+    },
+    Mutant {
+        name: "closed connections wake an idle server",
+        file: "event_loop/deadlines.rs",
+        old: "if wanted(what) {",
+        new: "if true || wanted(what) {",
+    },
+    Mutant {
+        name: "a long turn counts as idle time",
+        file: "event_loop/idle.rs",
+        old: "if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {",
+        new: "if false && now > began {",
+    },
+    Mutant {
+        name: "another try for memory expects no room",
+        file: "event_loop/idle.rs",
+        old: "conversation.readiness.report_writable();\n                    self.serve(key, Borrow::InTurn);\n                }",
+        new: "self.serve(key, Borrow::InTurn);\n                }",
+    },
+    Mutant {
+        name: "a drain trusts a short receive",
+        file: "event_loop/readiness.rs",
+        old: "        self.readable = true;\n        self.read_on = true;\n    }",
+        new: "        self.readable = true;\n    }",
+    },
+    Mutant {
+        name: "those that wait are served without limit",
+        file: "event_loop/serving.rs",
+        old: "if served == LEFTOVERS_PER_TURN || !self.means.pool.can_lend() {",
+        new: "if served == usize::MAX || !self.means.pool.can_lend() {",
+    },
+    Mutant {
+        name: "the loop does not busy-poll when told to",
+        file: "event_loop.rs",
+        old: "let busy = self.busy_until.is_some_and(|until| now < until);",
+        new: "let busy = false;",
+    },
+    Mutant {
+        name: "the end is looked for without a reason",
+        file: "event_loop/conversation.rs",
+        old: "if !self.readiness.must_read_on() && !self.connection.is_draining() {",
+        new: "if false {",
+    },
+];
