@@ -122,7 +122,11 @@ impl Place {
     /// Runs the benchmark until it could read the CPU time in time, which a busy machine prevents now and then.
     fn bench_in_time(&self, arguments: &[&str]) -> Ended {
         let in_time = || self.results()["cells"][0]["runs"][0]["cpu_per_message"].is_f64();
-        wait_for("a run with its CPU time", || Ok(Some(self.bench(arguments)).filter(|_| in_time()))).unwrap()
+        wait_for("a run with its CPU time", || {
+            let ended = self.bench(arguments);
+            Ok(in_time().then_some(ended))
+        })
+        .unwrap()
     }
 
     fn spawn(&self, arguments: &[&str]) -> Child {
