@@ -3,7 +3,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests")]
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -44,6 +44,20 @@ pub fn tiny_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpMaxSeg, &536)?;
     rustix::net::connect(&socket, &address)?;
     Ok(socket)
+}
+
+/// A UDP socket for datagrams of every length. Receiving fails after [`PATIENCE`].
+#[track_caller]
+pub fn datagram_client(address: impl ToSocketAddrs) -> UdpSocket {
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Outside of Linux, the default send buffer takes 9,216 bytes and the receive buffer about 42,000.
+    #[cfg(not(target_os = "linux"))]
+    {
+        sockopt::set_socket_send_buffer_size(&socket, 128 * 1024).unwrap();
+        sockopt::set_socket_recv_buffer_size(&socket, 128 * 1024).unwrap();
+    }
+    socket
 }
 
 #[track_caller]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parrot_testkit::PATIENCE;
-use parrot_testkit::client::echo;
+use parrot_testkit::client::{datagram_client, echo};
 use parrot_testkit::parrot::{Parrot, number};
 use parrot_testkit::stream::Pattern;
 use parrot_testkit::wait_for;
@@ -21,14 +21,8 @@ fn start(arguments: &[&str]) -> Parrot {
     spawn(bare_parrot(&["--listen", "udp:127.0.0.1:0", "--log", "off"]).args(arguments))
 }
 
-fn client(address: (Ipv4Addr, u16)) -> UdpSocket {
-    let socket = UdpSocket::bind(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
 fn any_client() -> UdpSocket {
-    client((Ipv4Addr::LOCALHOST, 0))
+    datagram_client((Ipv4Addr::LOCALHOST, 0))
 }
 
 /// Expects a datagram back, from the address that it was sent to. What is lost on the way is sent again.

@@ -111,10 +111,12 @@ fn send<S: Family>(socket: &UdpSocket, payload: &[u8], to: SocketAddr, source: S
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use nix::sys::socket::{SockaddrIn, setsockopt, sockopt};
+    use nix::sys::socket::SockaddrIn;
+    use parrot_testkit::client::datagram_client;
     use parrot_testkit::wait_until;
 
     use super::*;
+    use crate::options;
 
     const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
     const ALSO_HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -122,18 +124,15 @@ mod tests {
     fn wildcard() -> (UdpSocket, u16) {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
-        #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).unwrap();
-        #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-        setsockopt(&socket, sockopt::Ipv4RecvDstAddr, &true).unwrap();
-        let port = socket.local_addr().unwrap().port();
-        (socket, port)
+        let local = socket.local_addr().unwrap();
+        options::set(&socket, local, true).unwrap();
+        (socket, local.port())
     }
 
     #[test]
     fn each_datagram_comes_back_from_where_it_was_sent_to() {
         let (socket, port) = wildcard();
-        let client = UdpSocket::bind((HERE, 0)).unwrap();
+        let client = datagram_client((HERE, 0));
         let addresses = [HERE, ALSO_HERE].into_iter().filter(|address| UdpSocket::bind((*address, 0)).is_ok());
         let mut calls = Calls::new(&socket);
         for address in addresses {

@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use parrot_testkit::{PATIENCE, wait_until};
+use parrot_testkit::client::datagram_client;
+use parrot_testkit::wait_until;
 use parrot_udp::{Batch, DatagramSocket, Destination};
 
 pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -19,9 +20,7 @@ pub fn bound(address: IpAddr) -> DatagramSocket {
 
 /// A socket that takes datagrams from anywhere and waits for them with patience.
 pub fn client(address: IpAddr) -> UdpSocket {
-    let client = UdpSocket::bind((address, 0)).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client
+    datagram_client((address, 0))
 }
 
 /// Whether the system has this address. If it does not, says what was skipped.
