@@ -55,8 +55,9 @@ fn datagrams_of_every_length_come_back_whole() {
 fn a_reply_comes_from_the_address_that_was_asked() {
     let parrot = spawn(&mut bare_parrot(&["--listen", "udp:*:0", "--log", "off"]));
     let port = parrot.udp_addresses()[0].port();
-    let addresses = if cfg!(target_os = "linux") { vec![[127, 0, 0, 2], [127, 1, 2, 3]] } else { vec![[127, 0, 0, 1]] };
-    for address in addresses {
+    // Linux has the whole network on loopback. Other systems have 127.0.0.1, and what somebody added.
+    let addresses = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 1, 2, 3]].into_iter();
+    for address in addresses.filter(|address| UdpSocket::bind((Ipv4Addr::from(*address), 0)).is_ok()) {
         let server = SocketAddr::from((address, port));
         let client = any_client();
         client.connect(server).unwrap();
