@@ -1,4 +1,4 @@
-//! The results of accept, receive, peek and send: faults, the state of the sockets, and bytes.
+//! The results of accept, and how calls fail.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,8 +11,7 @@ use crate::connection::{Socket, Stage};
 use crate::coverage::Point;
 use crate::host::{SimulatedHost, note};
 use crate::profile::Profile;
-use crate::stream;
-use crate::time::{MICROSECOND, MILLISECOND};
+use crate::time::MILLISECOND;
 
 /// Each peer has a port of its own, from this one on.
 pub(crate) const FIRST_PORT: usize = 10_000;
@@ -210,7 +209,7 @@ impl SimulatedHost {
     }
 
     /// Whether this call on a connection's socket is interrupted. Now and then the following calls are, too.
-    fn is_interrupted(&mut self, index: usize, fault: Point) -> bool {
+    pub(crate) fn is_interrupted(&mut self, index: usize, fault: Point) -> bool {
         let connection = &mut self.connections[index];
         if connection.interruptions > 0 {
             connection.interruptions -= 1;
@@ -224,210 +223,5 @@ impl SimulatedHost {
             self.coverage.count(Point::InterruptedAgain);
         }
         interrupted
-    }
-
-    /// Fails a peek or a receive if one of these faults happens.
-    fn fail_input(&mut self, index: usize, [no_memory, fails, gone]: [Point; 3]) -> io::Result<()> {
-        if self.fault_of(index, no_memory) {
-            let errno = self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ENOMEM]);
-            return self.starve(index, errno);
-        }
-        for (fault, errno) in [(fails, Errno::EIO), (gone, Errno::ECONNRESET)] {
-            if self.fault_of(index, fault) {
-                return self.fail(index, errno);
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for the end of the input.
-    pub(crate) fn try_peek(&mut self, index: usize) -> io::Result<usize> {
-        if self.fault_of(index, Point::PeekInterrupted) {
-            return error(Errno::EINTR);
-        }
-        self.fail_input(index, [Point::PeekNoMemory, Point::PeekFails, Point::PeekGone])?;
-        if let Some(errno) = self.connections[index].error.take() {
-            return self.fail(index, errno);
-        }
-        if self.connections[index].unreceived() > 0 {
-            return Ok(1);
-        }
-        if self.connections[index].end_in_sight() {
-            self.coverage.count(Point::EndWithoutBuffer);
-            self.receive_end(index);
-            return Ok(0);
-        }
-        let draining = self.drain_deadline.is_some();
-        self.connections[index].emptied(draining);
-        error(Errno::EAGAIN)
-    }
-
-    /// Excuses an idle connection that is served, so that the loop may keep it for another idle timeout.
-    pub(crate) fn excuse_if_idle(&mut self, index: usize) {
-        if !self.is_idle(&self.connections[index]) {
-            return;
-        }
-        self.connections[index].excused = self.turn_time;
-        // This counts as work once in an idle timeout.
-        if self.idle_due(self.connections[index].idle_look).is_some_and(|due| due <= self.turn_time) {
-            self.connections[index].idle_look = self.turn_time;
-            self.work += 1;
-        }
-    }
-
-    /// Records what the loop learns from a look at the input of an idle connection.
-    pub(crate) fn settle_idle_peek(&mut self, index: usize, result: &io::Result<usize>) {
-        let found = match result {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            result => matches!(result, Ok(1..)),
-        };
-        let connection = &mut self.connections[index];
-        if found {
-            (connection.hinted, connection.read_on) = (true, true);
-            self.coverage.count(Point::KeptByLook);
-        }
-    }
-
-    /// Records that the loop has received the peer's end of stream.
-    fn receive_end(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        connection.hinted = false;
-        connection.end_received = true;
-        if connection.shut {
-            connection.ended.get_or_insert(CloseReason::Drained);
-        }
-        self.work += 1;
-    }
-
-    /// Receives bytes, the end of the input or an error.
-    pub(crate) fn try_receive(&mut self, index: usize, space: &mut [u8]) -> io::Result<usize> {
-        if self.is_interrupted(index, Point::ReceiveInterrupted) {
-            return error(Errno::EINTR);
-        }
-        self.fail_input(index, [Point::ReceiveNoMemory, Point::ReceiveFails, Point::ReceiveGone])?;
-        let waiting = self.connections[index].unreceived();
-        if self.connections[index].readable() && self.fault_of(index, Point::ReceiveEmpty) {
-            // The bytes or the end arrive right after the call, with an event of their own.
-            self.connections[index].edge = true;
-            return error(Errno::EAGAIN);
-        }
-        if waiting > 0 {
-            return Ok(self.take_bytes(index, space));
-        }
-        if let Some(errno) = self.connections[index].error.take() {
-            self.coverage.count(if errno == Errno::ECONNRESET { Point::ReceiveReset } else { Point::ReceiveTimedOut });
-            return self.fail(index, errno);
-        }
-        if self.connections[index].end_in_sight() {
-            self.receive_end(index);
-            return Ok(0);
-        }
-        error(Errno::EAGAIN)
-    }
-
-    pub(crate) fn take_bytes(&mut self, index: usize, space: &mut [u8]) -> usize {
-        let mut n = self.connections[index].unreceived().min(space.len() as u64);
-        let connection = &self.connections[index];
-        if let Some(mark) = connection.urgent
-            && (connection.received + 1..connection.received + n).contains(&mark)
-        {
-            n = mark - connection.received;
-            self.coverage.count(Point::UrgentStop);
-        } else if n > 1 && self.fault_of(index, Point::ReceiveShort) {
-            // The other bytes arrive right after the call, with an event of their own.
-            let connection = &mut self.connections[index];
-            n = 1 + connection.call_dice.below(n - 1);
-            connection.edge = true;
-        }
-        let connection = &mut self.connections[index];
-        stream::fill(index, connection.received, &mut space[..n as usize]);
-        connection.received += n;
-        connection.urgent = connection.urgent.filter(|mark| *mark >= connection.received);
-        connection.note_activity(self.time);
-        connection.message = Some(n);
-        connection.unread = connection.unread.saturating_sub(n);
-        connection.seen_empty = false;
-        if n < space.len() as u64 && !connection.read_on && connection.unread == 0 {
-            connection.emptied(self.drain_deadline.is_some());
-        }
-        self.tally.messages += 1;
-        self.tally.bytes_in += n;
-        self.work += 1;
-        if connection.shut {
-            self.tally.bytes_discarded += n;
-            self.coverage.count(Point::DrainDiscards);
-        } else {
-            connection.filled += n;
-            let (filled, most) = (connection.filled, self.plan.limits.max_output as u64);
-            if filled > most {
-                self.broken(Promise::Memory, || {
-                    format!("connection {index} has {filled} bytes of {most} in its buffer")
-                });
-            }
-            self.count_bytes(index, n);
-        }
-        self.wake_writer(index);
-        n as usize
-    }
-
-    pub(crate) fn try_send(&mut self, index: usize, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_interrupted(index, Point::SendInterrupted) {
-            return error(Errno::EINTR);
-        }
-        for (fault, errno) in [(Point::SendNoBuffers, Errno::ENOBUFS), (Point::SendNoMemory, Errno::ENOMEM)] {
-            if self.fault_of(index, fault) {
-                return self.starve(index, errno);
-            }
-        }
-        for (fault, errno) in [(Point::SendPrototype, Errno::EPROTOTYPE), (Point::SendFails, Errno::EIO)] {
-            if self.fault_of(index, fault) {
-                return self.fail(index, errno);
-            }
-        }
-        if self.fault_of(index, Point::SendGone) {
-            let errno = self.connections[index].call_dice.pick([Errno::EPIPE, Errno::ECONNRESET]);
-            return self.fail(index, errno);
-        }
-        if self.connections[index].broken {
-            let connection = &mut self.connections[index];
-            let pending = connection.error.take();
-            let errno = pending.filter(|_| connection.call_dice.chance(128)).unwrap_or(Errno::EPIPE);
-            self.coverage.count(if errno == Errno::EPIPE { Point::SendBrokenPipe } else { Point::SendReset });
-            return self.fail(index, errno);
-        }
-        let connection = &mut self.connections[index];
-        let mut n = connection.room().min(bytes.len() as u64);
-        if n == 0 || self.fault_of(index, Point::SendFull) {
-            self.connections[index].blocked = true;
-            return error(Errno::EAGAIN);
-        }
-        if n > 1 && self.fault_of(index, Point::SendShort) {
-            n = 1 + self.connections[index].call_dice.below(n - 1);
-        }
-        let connection = &mut self.connections[index];
-        let (from, taken) = (connection.sent, &bytes[..n as usize]);
-        connection.sent += n;
-        connection.note_activity(self.time);
-        connection.blocked = n < bytes.len() as u64;
-        if connection.blocked {
-            self.coverage.count(Point::SocketFilled);
-        }
-        if connection.sent == connection.received {
-            connection.filled = 0;
-            self.buffers_returned += 1;
-        }
-        if connection.peer_closed && !connection.broken {
-            self.schedule(5 * MICROSECOND, crate::host::Action::Reset(index));
-        }
-        if !stream::matches(index, from, taken) {
-            self.broken(Promise::Bytes, || format!("connection {index} was sent wrong bytes at {from}"));
-        }
-        self.tally.bytes_out += n;
-        self.work += 1;
-        if self.drain_deadline.is_some() {
-            self.coverage.count(Point::DrainEchoes);
-        }
-        self.wake_reader(index);
-        Ok(n as usize)
     }
 }

@@ -7,6 +7,18 @@ use crate::connection::{SetUp, Stage};
 use crate::coverage::Point;
 use crate::host::{SimulatedHost, note};
 
+/// A connection that was closed, until the loop has counted it.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    index: usize,
+    /// The reasons that it may be closed for.
+    reasons: Vec<CloseReason>,
+    /// Why being idle may not be among them.
+    not_idle: Option<&'static str>,
+    /// What the loop had counted before, by reason.
+    counted: [u64; CloseReason::ALL.len()],
+}
+
 impl SimulatedHost {
     pub(crate) fn check_close(&mut self, index: usize) {
         self.work += 1;
@@ -38,29 +50,25 @@ impl SimulatedHost {
 
     fn check_end(&mut self, index: usize) {
         let connection = &self.connections[index];
-        let idle = self.is_idle(connection);
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
-        let reason = match connection.ended {
-            Some(reason) => reason,
+        let reasons = match connection.ended {
+            Some(reason) => vec![reason],
             // The close itself tells the peer that everything was sent.
-            None if connection.is_finished() => CloseReason::PeerFinished,
-            None if idle => CloseReason::IdleTimeout,
-            None if late => CloseReason::DrainTimeout,
+            None if connection.is_finished() => vec![CloseReason::PeerFinished],
             None => {
-                let (owed, waiting, end) = (connection.owed(), connection.unreceived(), connection.end_received);
-                return self.broken(Promise::Close, || {
-                    format!("connection {index} is closed: {owed} owed, {waiting} unread, end received: {end}")
-                });
+                let due = [(self.is_idle(connection), CloseReason::IdleTimeout), (late, CloseReason::DrainTimeout)];
+                due.into_iter().filter_map(|(is_due, reason)| is_due.then_some(reason)).collect()
             }
         };
-        // The end of a drain closes every connection that is left, idle or not.
-        if reason == CloseReason::IdleTimeout && !late {
-            self.check_idle_close(index);
+        let (owed, waiting, end) = (connection.owed(), connection.unreceived(), connection.end_received);
+        if reasons.is_empty() {
+            return self.broken(Promise::Close, || {
+                format!("connection {index} is closed: {owed} owed, {waiting} unread, end received: {end}")
+            });
         }
-        let connection = &self.connections[index];
-        let in_full = match reason {
-            CloseReason::PeerFinished => connection.is_finished(),
-            CloseReason::Drained => connection.unreceived() == 0 && connection.shut,
+        let in_full = match reasons[..] {
+            [CloseReason::PeerFinished] => connection.is_finished(),
+            [CloseReason::Drained] => waiting == 0 && connection.shut,
             _ => true,
         };
         if !in_full {
@@ -69,11 +77,21 @@ impl SimulatedHost {
                 format!("connection {index} ends well with {sent} sent of {received} received of {written} written")
             });
         }
+        let not_idle = self.why_not_idle(index);
+        self.closing = Some(Closing { index, reasons, not_idle, counted: self.counted_closes() });
+    }
+
+    /// Finds out for which of its possible reasons the last connection was closed, now that the loop has counted it.
+    pub(crate) fn settle_close(&mut self) {
+        let Some(Closing { index, reasons, not_idle, counted }) = self.closing.take() else { return };
+        let now = self.counted_closes();
+        let counted = reasons.iter().copied().find(|reason| now[*reason as usize] > counted[*reason as usize]);
+        // Without a count, the check of the counters fails at the end of the turn.
+        let reason = counted.unwrap_or(reasons[0]);
         if reason == CloseReason::IdleTimeout {
-            match late {
-                // The connection may be closed for either reason.
-                true => self.idle_or_late += 1,
-                false => self.count_idle_close(),
+            self.count_deadline_close();
+            if let Some(what) = not_idle {
+                self.broken(Promise::Idle, || format!("connection {index} is closed as idle, but {what}"));
             }
         }
         self.tally.closed[reason as usize] += 1;
@@ -87,23 +105,26 @@ impl SimulatedHost {
         });
     }
 
-    /// Checks that the loop has tried both directions before it closes a connection as idle, because events may be late
-    /// and some systems report room late.
-    fn check_idle_close(&mut self, index: usize) {
+    fn counted_closes(&self) -> [u64; CloseReason::ALL.len()] {
+        std::array::from_fn(|reason| self.shared.counters.closed[reason].get())
+    }
+
+    /// Why the loop may not close a connection as idle now, if it may not. It has to have tried both directions, because
+    /// events may be late and some systems report room late.
+    fn why_not_idle(&self, index: usize) -> Option<&'static str> {
         let connection = &self.connections[index];
         let turn = self.tally.turns;
-        let what = if connection.owed() > 0 && connection.tried_in != turn {
-            "no send was tried"
+        if connection.owed() > 0 && connection.tried_in != turn {
+            Some("no send was tried")
         } else if connection.memory_short.is_some() {
-            "there was no memory to look for input"
+            Some("there was no memory to look for input")
         } else if !self.is_full(connection)
             && !connection.end_received
             && (connection.hinted || connection.looked_in != turn)
         {
-            "its input was not looked at"
+            Some("its input was not looked at")
         } else {
-            return;
-        };
-        self.broken(Promise::Idle, || format!("connection {index} is closed as idle, but {what}"));
+            None
+        }
     }
 }

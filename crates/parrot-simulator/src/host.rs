@@ -9,6 +9,7 @@ use parrot_kqueue::Signal;
 use parrot_server::simulation::{Event, Shared, Target};
 
 use crate::check::{Failure, Promise};
+use crate::closes::Closing;
 use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
 use crate::datagrams::Udp;
@@ -154,10 +155,10 @@ pub struct SimulatedHost {
     pub(crate) looks_for_end: bool,
     /// The number of connections that were called in this turn without an event or a deadline of their own.
     pub(crate) leftovers: usize,
-    /// The number of connections that were closed as idle in this turn.
-    pub(crate) idle_closes: usize,
-    /// The number of connections that were closed in this turn as idle or at the drain timeout.
-    pub(crate) idle_or_late: u64,
+    /// The number of connections that were closed at a deadline in this turn.
+    pub(crate) deadline_closes: usize,
+    /// The connection that was closed last, until its reason is known.
+    pub(crate) closing: Option<Closing>,
     /// The number of connections that waited for a buffer after the last turn, and of those that were left over.
     pub(crate) waiting: usize,
     pub(crate) unfinished: usize,
@@ -236,8 +237,8 @@ impl SimulatedHost {
             last_refused: None,
             looks_for_end: false,
             leftovers: 0,
-            idle_closes: 0,
-            idle_or_late: 0,
+            deadline_closes: 0,
+            closing: None,
             waiting: 0,
             unfinished: 0,
             lent: 0,

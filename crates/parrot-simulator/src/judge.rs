@@ -35,7 +35,7 @@ impl SimulatedHost {
         self.tally.turns += 1;
         self.calls_in_turn = 0;
         self.leftovers = 0;
-        self.idle_closes = 0;
+        self.deadline_closes = 0;
         self.batch.clear();
         for port in &mut self.ports {
             port.accepts_in_turn = 0;
@@ -46,6 +46,7 @@ impl SimulatedHost {
     /// Checks what must hold after each turn, except one that a second signal ended.
     pub(crate) fn check_turn(&mut self, seen: Snapshot) {
         self.settle_refused(false);
+        self.settle_close();
         (self.lent, self.capacity) = (seen.lent, seen.capacity);
         for position in 0..self.open.len() {
             let index = self.open[position];

@@ -34,6 +34,9 @@ impl SimulatedHost {
             return error(Errno::EIO);
         }
         self.settle_refused(false);
+        if self.closing.is_some() {
+            self.settle_close();
+        }
         self.pass_time();
         Ok(())
     }
@@ -78,10 +81,10 @@ impl SimulatedHost {
         }
     }
 
-    /// Counts a connection that is closed as idle, which uses up one deadline of the turn's share.
-    pub(crate) fn count_idle_close(&mut self) {
-        self.idle_closes += 1;
-        let closes = self.idle_closes;
+    /// Counts a connection that is closed at a deadline, which uses up one of the turn's share.
+    pub(crate) fn count_deadline_close(&mut self) {
+        self.deadline_closes += 1;
+        let closes = self.deadline_closes;
         if closes == LEFTOVERS_PER_TURN {
             self.coverage.count(Point::DeadlinesUsedUp);
         }
