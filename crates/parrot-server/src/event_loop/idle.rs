@@ -79,10 +79,15 @@ impl<H: Host> EventLoop<H> {
         };
         conversation.readiness.suspect_input();
         self.serve(key, Borrow::InTurn);
-        if let Some(conversation) = self.connections.get(key).filter(|conversation| conversation.awaits_header()) {
-            self.means.refuse_header(&conversation.peer, "its PROXY header has not come in time");
-            self.close(key, CloseReason::HeaderTimeout);
+        let Some(conversation) = self.connections.get(key).filter(|conversation| conversation.awaits_header()) else {
+            return;
+        };
+        // What could not be received, for lack of memory or of a share of the turn, may complete the header.
+        if conversation.paused_until.is_some() || conversation.readiness.is_readable() {
+            return self.deadlines.push(self.means.now + MEMORY_PAUSE, Due::Header(key));
         }
+        self.means.refuse_header(&conversation.peer, "its PROXY header has not come in time");
+        self.close(key, CloseReason::HeaderTimeout);
     }
 
     /// Calls are stamped with the time at which their turn began. If the turn has taken long since, because the process was
