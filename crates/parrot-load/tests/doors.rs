@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -253,7 +253,12 @@ fn no_message_is_sent_before_the_greeting_is_complete() {
 #[test]
 fn a_server_that_does_not_greet_is_reported() {
     let silent = serve(|_, stream| echo(stream));
-    let leaving = serve(|_, mut stream| stream.write_all(b"hello"));
+    // Closing with a PROXY header unread would be a reset.
+    let leaving = serve(|_, mut stream| {
+        stream.write_all(b"hello")?;
+        stream.shutdown(Shutdown::Write)?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    });
     let endless = serve(|_, mut stream| {
         let hello = stream.write_all(&[b'x'; 10_000]);
         hello.and_then(|()| BufReader::new(stream).read_until(b'\n', &mut Vec::new()).map(drop))
