@@ -96,9 +96,11 @@ impl<Socket> Conversation<Socket> {
         self.extras.as_ref().is_some_and(|extras| extras.header.is_some())
     }
 
-    /// Whether a part of the greeting is not in the connection's buffer yet.
+    /// Whether a part of the greeting is not in the connection's buffer yet. Nothing is owed once a drain has shut the
+    /// connection down.
     pub(super) fn owes_greeting(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.greeted < extras.greeting.len())
+        let owes = |extras: &Extras| extras.greeted < extras.greeting.len();
+        !self.connection.discards_input() && self.extras.as_deref().is_some_and(owes)
     }
 
     /// Prepares the greeting and the prefix of a connection whose peer is known. A greeting is sent without waiting for a

@@ -84,7 +84,8 @@ impl<H: Host> EventLoop<H> {
         };
         // What could not be received, for lack of memory or of a share of the turn, may complete the header.
         if conversation.paused_until.is_some() || conversation.readiness.is_readable() {
-            return self.deadlines.push(self.means.now + MEMORY_PAUSE, Due::Header(key));
+            let again = conversation.paused_until.unwrap_or(self.means.now + MEMORY_PAUSE);
+            return self.deadlines.push(again, Due::Header(key));
         }
         self.means.refuse_header(&conversation.peer, "its PROXY header has not come in time");
         self.close(key, CloseReason::HeaderTimeout);
