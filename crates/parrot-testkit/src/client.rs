@@ -51,13 +51,17 @@ pub fn tiny_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 pub fn datagram_client(address: impl ToSocketAddrs) -> UdpSocket {
     let socket = UdpSocket::bind(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    // Outside of Linux, the default send buffer takes 9,216 bytes and the receive buffer about 42,000.
-    #[cfg(not(target_os = "linux"))]
-    {
-        sockopt::set_socket_send_buffer_size(&socket, 128 * 1024).unwrap();
-        sockopt::set_socket_recv_buffer_size(&socket, 128 * 1024).unwrap();
-    }
+    allow_any_length(&socket);
     socket
+}
+
+/// Outside of Linux, the default send buffer of a UDP socket takes 9,216 bytes and the receive buffer about 42,000.
+#[track_caller]
+pub(crate) fn allow_any_length(socket: &UdpSocket) {
+    if cfg!(not(target_os = "linux")) {
+        sockopt::set_socket_send_buffer_size(socket, 128 * 1024).unwrap();
+        sockopt::set_socket_recv_buffer_size(socket, 128 * 1024).unwrap();
+    }
 }
 
 #[track_caller]

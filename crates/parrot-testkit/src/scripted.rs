@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
+use crate::client::allow_any_length;
+
 /// A server on a free port of the IPv4 loopback address. Each connection is numbered as accepted and served by `serve`
 /// on a thread of its own.
 pub fn serve(serve: impl Fn(u64, TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
@@ -68,6 +70,7 @@ pub fn serve_datagrams_at(
     socket: UdpSocket,
     mut answers: impl FnMut(u64, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> SocketAddr {
+    allow_any_length(&socket);
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut space = vec![0; 65_536];
