@@ -24,7 +24,8 @@ pub fn serve_at(listener: &TcpListener, serve: impl Fn(u64, TcpStream) -> io::Re
     let serve = Arc::new(serve);
     for (number, stream) in (0..).zip(listener.incoming().flatten()) {
         let serve = Arc::clone(&serve);
-        stream.set_nodelay(true).unwrap();
+        // FreeBSD refuses this on a connection that the peer has reset (`tcp_ctloutput` in netinet/tcp_usrreq.c).
+        let _ = stream.set_nodelay(true);
         thread::spawn(move || serve(number, stream));
     }
 }
