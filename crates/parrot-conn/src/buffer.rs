@@ -29,8 +29,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 
     /// Counts the first `n` bytes of [`space`](Buffer::space) as received, or all of it if it is shorter.
     pub fn fill(&mut self, n: usize) {
-        let room = self.size() - self.filled as usize;
-        self.filled += n.min(room) as u32;
+        self.filled += n.min(self.room()) as u32;
         self.touched = self.touched.max(self.filled);
     }
 
@@ -58,6 +57,11 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
         (self.touched as usize).next_multiple_of(PAGE)
     }
 
+    /// How many bytes [`space`](Buffer::space) has.
+    pub fn room(&self) -> usize {
+        self.size() - self.filled as usize
+    }
+
     /// Whether no byte is pending.
     pub fn is_empty(&self) -> bool {
         self.sent == self.filled
@@ -65,7 +69,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 
     /// Whether there is no [`space`](Buffer::space) left. Everything pending has to be sent to make room.
     pub fn is_full(&self) -> bool {
-        self.filled as usize == self.size()
+        self.room() == 0
     }
 }
 

@@ -299,6 +299,11 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         self.close_reason
     }
 
+    /// How many bytes can still be received before everything pending has to be sent. `None` without a buffer.
+    pub fn room(&self) -> Option<usize> {
+        self.buffer.as_ref().map(Buffer::room)
+    }
+
     /// Whether this connection holds a buffer of the pool.
     pub fn holds_buffer(&self) -> bool {
         self.buffer.is_some()

@@ -56,6 +56,18 @@ fn full_buffer_stops_reading_until_all_is_sent() {
 }
 
 #[test]
+fn room_comes_back_when_all_is_sent() {
+    let (mut connection, mut pool, now) = opened();
+    assert_eq!(connection.room(), None, "it holds no buffer");
+    feed(&mut connection, &mut pool, b"12345", now);
+    assert_eq!(connection.room(), Some(3));
+    connection.sent(4, now);
+    assert_eq!(connection.room(), Some(3));
+    connection.sent(1, now);
+    assert_eq!(connection.room(), Some(BUFFER));
+}
+
+#[test]
 fn release_returns_buffer_when_nothing_is_pending() {
     let (mut connection, mut pool, now) = opened();
     feed(&mut connection, &mut pool, b"abc", now);

@@ -219,7 +219,7 @@ impl<Socket> Conversation<Socket> {
 
     /// Finds out whether there is input that no event has reported yet and that could be received.
     pub(super) fn look_for_input<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Look {
-        if !self.connection.interest().read {
+        if !self.connection.interest().read || self.has_no_room() {
             return Look::None;
         }
         if self.readiness.is_readable() {
@@ -238,6 +238,13 @@ impl<Socket> Conversation<Socket> {
             }
             Some(Step::Moved(_) | Step::Interrupted) => Look::Input,
         }
+    }
+
+    /// Whether the buffer has no room for another message and its prefix, so that nothing is received before all of it is
+    /// sent.
+    fn has_no_room(&self) -> bool {
+        let prefix = self.extras.as_ref().map_or(0, |extras| extras.prefix().len());
+        self.connection.room().is_some_and(|room| room <= prefix)
     }
 
     pub(super) fn end(&mut self) -> Step {

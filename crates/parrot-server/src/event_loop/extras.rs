@@ -61,6 +61,11 @@ impl Extras {
         }))
     }
 
+    /// What comes before each message.
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
     /// Whether nothing is left of them, so that the connection is a plain one from here on.
     fn are_done(&self) -> bool {
         self.header.is_none() && self.greeted == self.greeting.len() && self.prefix.is_empty()
