@@ -62,14 +62,14 @@ impl<H: Host> EventLoop<H> {
             self.means.host.close(socket);
             return Watched::Closed;
         }
-        // On macOS these calls fail with EINVAL when the peer has gone already (socket2#631). That ends this connection
-        // only.
         if open.proxy_protocol && !self.proxy.permits(&peer) {
             self.means.refuse_header(&peer, "it may not send a PROXY header");
             self.means.counters().untrusted.add(1);
             self.means.host.close(socket);
             return Watched::Closed;
         }
+        // On macOS these calls fail with EINVAL when the peer has gone already (socket2#631). That ends this connection
+        // only.
         if let Err(error) = self.means.host.set_up(&socket, &open.listener) {
             tracing::debug!(target: "parrot_server", %peer, %error, "cannot set up a connection");
             self.means.counters().set_up_failures.add(1);

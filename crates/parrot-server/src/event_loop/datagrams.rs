@@ -15,8 +15,7 @@ use crate::host::{Host, Target, Watch};
 use crate::listen::OpenDatagramSocket;
 use crate::peer::{Peer, canonical};
 
-/// What a socket may receive in a turn, so that neither datagrams nor connections starve the other. It is about as much as
-/// all connections with events may have in a turn.
+/// What a socket may receive in a turn, so that neither datagrams nor connections starve the other.
 const DATAGRAMS_PER_TURN: usize = 256;
 const BYTES_PER_TURN: usize = 512 * 1024;
 
