@@ -48,7 +48,7 @@ const IDLE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Checked {
     pool: BufferPool<Memory>,
-    other: Option<parrot_conn::Buffer<Memory>>,
+    other: Option<Box<parrot_conn::Buffer<Memory>>>,
     connection: Connection<Memory>,
     now: Instant,
     active: Instant,

@@ -95,7 +95,8 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 /// ```
 #[derive(Debug)]
 pub struct BufferPool<Memory = Box<[u8]>> {
-    spare: Vec<Buffer<Memory>>,
+    /// Lent as they are, so that a connection without a buffer costs a pointer and a message allocates nothing.
+    spare: Vec<Box<Buffer<Memory>>>,
     allocate: fn(usize) -> Option<Memory>,
     /// The memory in bytes that the spare buffers cost.
     resident: usize,
@@ -151,7 +152,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
 
     /// Lends an empty buffer, or returns `None`. Try again after a [`give_back`](BufferPool::give_back) if the cap is
     /// reached ([`can_lend`](BufferPool::can_lend) is false), and otherwise some time later, when there may be memory.
-    pub fn lend(&mut self) -> Option<Buffer<Memory>> {
+    pub fn lend(&mut self) -> Option<Box<Buffer<Memory>>> {
         if !self.can_lend() {
             return None;
         }
@@ -160,7 +161,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
                 self.resident -= buffer.resident();
                 buffer
             }
-            None => Buffer::new((self.allocate)(self.buffer_size as usize)?),
+            None => Box::new(Buffer::new((self.allocate)(self.buffer_size as usize)?)),
         };
         debug_assert_eq!(buffer.size(), self.buffer_size as usize, "`allocate` returned memory of the wrong size");
         self.lent += 1;
@@ -168,7 +169,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     }
 
     /// Takes a buffer back and discards what it holds.
-    pub fn give_back(&mut self, mut buffer: Buffer<Memory>) {
+    pub fn give_back(&mut self, mut buffer: Box<Buffer<Memory>>) {
         debug_assert!(self.lent > 0 && buffer.size() == self.buffer_size as usize, "a buffer of another pool");
         self.lent = self.lent.saturating_sub(1);
         // An untouched buffer counts as one page. Otherwise the pool would keep any number of them.

@@ -15,7 +15,7 @@ use crate::buffer::{Buffer, BufferPool};
 /// Invariant: bytes are pending only while the write side is open.
 #[derive(Debug)]
 pub struct Connection<Memory = Box<[u8]>> {
-    buffer: Option<Buffer<Memory>>,
+    buffer: Option<Box<Buffer<Memory>>>,
     last_activity: Instant,
     input: Input,
     write_open: bool,
@@ -171,7 +171,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
             let reason = if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
             self.buffer = Some(pool.lend().ok_or(reason)?);
         }
-        match self.buffer.as_mut().map(Buffer::space) {
+        match self.buffer.as_deref_mut().map(Buffer::space) {
             Some(space) if !space.is_empty() => Ok(space),
             _ => Err(NoSpace::OutputFull),
         }
@@ -211,7 +211,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
 
     /// The bytes to send next, oldest first. Empty when nothing is pending.
     pub fn to_send(&self) -> &[u8] {
-        self.buffer.as_ref().map(Buffer::pending).unwrap_or_default()
+        self.buffer.as_deref().map(Buffer::pending).unwrap_or_default()
     }
 
     /// Records that a send call took the first `n` bytes of [`to_send`](Connection::to_send).
@@ -226,7 +226,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     pub fn interest(&self) -> Interest {
         let open = self.close_reason.is_none();
         Interest {
-            read: open && self.input != Input::Ended && !self.buffer.as_ref().is_some_and(Buffer::is_full),
+            read: open && self.input != Input::Ended && !self.buffer.as_deref().is_some_and(Buffer::is_full),
             write: open && !self.to_send().is_empty(),
         }
     }
@@ -301,7 +301,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
 
     /// How many bytes can still be received before everything pending has to be sent. `None` without a buffer.
     pub fn room(&self) -> Option<usize> {
-        self.buffer.as_ref().map(Buffer::room)
+        self.buffer.as_deref().map(Buffer::room)
     }
 
     /// Whether this connection holds a buffer of the pool.
