@@ -61,7 +61,11 @@ const RULES: &[Rule] = &[
         ours: &["parrot-server", "parrot-log", "parrot-values"],
         others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS, POLL]),
     },
-    Rule { name: "parrot-load", ours: &["parrot-kqueue", "parrot-values"], others: Others::AllBut(&[LOOPS, POLL]) },
+    Rule {
+        name: "parrot-load",
+        ours: &["parrot-kqueue", "parrot-udp", "parrot-values"],
+        others: Others::AllBut(&[LOOPS, POLL]),
+    },
     Rule {
         name: "parrot-bench",
         ours: &["parrot-kqueue", "parrot-load", "parrot-testkit"],

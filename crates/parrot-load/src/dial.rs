@@ -165,30 +165,6 @@ fn leave_the_port_to_connect(_: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// How many datagrams a UDP socket had no room for, if the system counts them.
-#[cfg(target_os = "linux")]
-pub(crate) fn overflowed(socket: &OwnedFd) -> Option<u64> {
-    use nix::{getsockopt_impl, libc, sockopt_impl};
-
-    sockopt_impl!(
-        /// Numbers about a socket's memory (`SK_MEMINFO_VARS` in include/uapi/linux/sock_diag.h).
-        MemoryInfo,
-        GetOnly,
-        libc::SOL_SOCKET,
-        libc::SO_MEMINFO,
-        [u32; 9]
-    );
-    /// The place of the drops among them, `SK_MEMINFO_DROPS`.
-    const DROPS: usize = 8;
-
-    nix::sys::socket::getsockopt(socket, MemoryInfo).ok()?.get(DROPS).map(|drops| u64::from(*drops))
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn overflowed(_: &OwnedFd) -> Option<u64> {
-    None
-}
-
 /// Checks that `source` is an address of this machine, as [`start`] needs it to be.
 pub(crate) fn usable(mut source: SocketAddr) -> io::Result<()> {
     source.set_port(0);
@@ -200,27 +176,5 @@ pub(crate) fn host(address: &SocketAddr) -> String {
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         address => address.ip().to_string(),
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use std::net::{Ipv4Addr, UdpSocket};
-
-    use super::*;
-
-    #[test]
-    fn datagrams_without_room_are_counted() -> io::Result<()> {
-        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let socket = start(&Plan::new(Target::Udp(server.local_addr()?)), &Target::Udp(server.local_addr()?), 0)?;
-        let client = SocketAddr::try_from(getsockname(&socket)?)?;
-        server.send_to(b"one", client)?;
-        assert_eq!(overflowed(&socket), Some(0));
-        // More than the socket asks for, and Linux gives twice that at most.
-        for _ in 0..2000 {
-            server.send_to(&[0; 10_000], client)?;
-        }
-        assert!(overflowed(&socket) > Some(0));
-        Ok(())
     }
 }

@@ -92,4 +92,5 @@ mod socket;
 
 pub use batch::{Batch, Datagram, DatagramMut, NoRoom};
 pub use destination::Destination;
+pub use options::count_drops;
 pub use socket::{DatagramSocket, Replied, replies_from_destination};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -99,22 +100,38 @@ pub(crate) struct Drops {
 
 impl Drops {
     pub(crate) fn new(socket: &UdpSocket) -> Self {
-        Self { last: count(socket) }
+        Self { last: count_drops(socket) }
     }
 
     /// Those since the last time. The system's counter wraps around.
     pub(crate) fn take(&mut self, socket: &UdpSocket) -> Option<u32> {
-        let now = count(socket)?;
+        let now = count_drops(socket)?;
         let last = self.last.replace(now).unwrap_or(now);
         Some(now.wrapping_sub(last))
     }
+}
+
+/// How many datagrams a UDP socket has dropped since it was made, most of them for want of room. The count wraps around.
+///
+/// `None` if the system does not count them for each socket, which only Linux does (SO_MEMINFO, since 4.12).
+///
+/// ```
+/// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// if cfg!(target_os = "linux") {
+///     assert_eq!(parrot_udp::count_drops(&socket), Some(0));
+/// }
+/// # std::io::Result::Ok(())
+/// ```
+#[must_use]
+pub fn count_drops<Socket: AsFd>(socket: &Socket) -> Option<u32> {
+    count(socket)
 }
 
 /// SO_RXQ_OVFL would report the same counter as a control message, but only with the next datagram that arrives, and
 /// from the first drop on. Headers for `recvmmsg` that nix reuses have no room for a message that appears later
 /// (nix#2813).
 #[cfg(target_os = "linux")]
-fn count(socket: &UdpSocket) -> Option<u32> {
+fn count<Socket: AsFd>(socket: &Socket) -> Option<u32> {
     use nix::libc;
     use nix::{getsockopt_impl, sockopt_impl};
 
@@ -134,6 +151,6 @@ fn count(socket: &UdpSocket) -> Option<u32> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn count(_: &UdpSocket) -> Option<u32> {
+fn count<Socket>(_: &Socket) -> Option<u32> {
     None
 }

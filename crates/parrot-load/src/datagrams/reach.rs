@@ -101,6 +101,6 @@ impl DatagramWorker<'_> {
 
     /// How many answers the sockets had no room for.
     pub(super) fn overflowed(&self) -> Option<u64> {
-        self.flows.iter().map(|flow| dial::overflowed(&flow.socket)).sum()
+        self.flows.iter().map(|flow| parrot_udp::count_drops(&flow.socket).map(u64::from)).sum()
     }
 }
