@@ -19,11 +19,12 @@ mod serving;
 mod shortage;
 pub mod simulation;
 mod state;
+mod timing;
 
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::idle::is_wanted;
 use self::lists::LEFTOVERS_PER_TURN;
@@ -74,9 +75,10 @@ impl<H: Host> EventLoop<H> {
         self.serve_ahead();
         self.serve_unfinished(leftovers);
         self.serve_waiting();
+        let met = self.met_deadline();
         self.handle_deadlines();
         let progress = self.continue_drain();
-        self.extend_activity();
+        self.end_turn(met);
         Ok(progress)
     }
 
@@ -116,9 +118,13 @@ impl<H: Host> EventLoop<H> {
         if self.lists.unfinished() > 0 || can_feed || accepting_in_drain || busy {
             return Some(Duration::ZERO);
         }
+        self.next_deadline().map(|due| due.saturating_duration_since(now))
+    }
+
+    /// The earliest of all deadlines.
+    fn next_deadline(&mut self) -> Option<Instant> {
         let deadline = self.deadlines.next_wanted(|due| is_wanted(&self.connections, *due));
         let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.drain_deadline()];
-        let next = others.into_iter().chain([deadline]).flatten().min();
-        next.map(|due| due.saturating_duration_since(now))
+        others.into_iter().chain([deadline]).flatten().min()
     }
 }

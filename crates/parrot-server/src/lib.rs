@@ -45,6 +45,7 @@
 
 mod config;
 mod descriptors;
+mod durations;
 mod event_loop;
 mod host;
 mod listen;
@@ -53,9 +54,11 @@ mod memory_limit;
 mod peer;
 mod server;
 mod socket_options;
+mod stage;
 mod statistics;
 
 pub use config::{Config, Limits, ProxyProtocol, Replies, UdpRules};
+pub use durations::Durations;
 pub use event_loop::Ended;
 #[doc(hidden)]
 pub use event_loop::simulation;
@@ -66,4 +69,5 @@ pub use memory_limit::MemoryLimit;
 pub use parrot_conn::{CloseReason, Lookup, Refusal, Template, TemplateError};
 pub use peer::Peer;
 pub use server::{Handle, Server};
-pub use statistics::{STATISTICS_TARGET, Statistics};
+pub use stage::Stage;
+pub use statistics::{ListenerStatistics, STATISTICS_TARGET, Statistics};

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 use parrot_udp::DatagramSocket;
 
+use crate::statistics::Counter;
+
 pub use activation::{Activation, ActivationError, Descriptor};
 pub(crate) use address::local_ip;
 pub use address::{Addresses, LocalAddress};
@@ -74,6 +76,8 @@ pub struct OpenListener<Listener> {
     pub given: bool,
     /// Each connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// How many connections it has accepted.
+    pub accepted: Arc<Counter>,
 }
 
 /// How a greeting and a prefix show a listener.
@@ -105,6 +109,13 @@ pub struct Opened<Listener, DatagramSocket> {
     pub listeners: Vec<OpenListener<Listener>>,
     /// The UDP sockets.
     pub datagrams: Vec<OpenDatagramSocket<DatagramSocket>>,
+}
+
+/// An open listener or UDP socket, and its count of connections, which a UDP socket does not have.
+#[derive(Debug, Clone)]
+pub(crate) struct CountedListening {
+    pub(crate) listening: Listening,
+    pub(crate) accepted: Option<Arc<Counter>>,
 }
 
 /// An open listener or UDP socket, as it is shown. `Display` gives its address and its name, and
@@ -167,7 +178,7 @@ impl Listen {
         self,
         options: &ListenOptions,
         opened: &mut Opened<Listener, DatagramSocket>,
-    ) -> Result<Vec<Listening>, BindError> {
+    ) -> Result<Vec<CountedListening>, BindError> {
         let Listen { place, name, proxy_protocol } = self;
         let given = matches!(place, Place::GivenTcp(_) | Place::GivenUdp(_) | Place::GivenUnix(_));
         let proxy_protocol =
@@ -203,13 +214,19 @@ impl Opened<Listener, DatagramSocket> {
         listeners: Vec<(Listener, LocalAddress)>,
         given: bool,
         listening: impl Fn(LocalAddress) -> Listening,
-    ) -> Vec<Listening> {
+    ) -> Vec<CountedListening> {
         let mut shown = Vec::new();
         for (listener, address) in listeners {
-            let listening = listening(address);
+            let (listening, accepted) = (listening(address), Arc::<Counter>::default());
             let (label, proxy_protocol) = (listening.label(), listening.proxy_protocol);
-            self.listeners.push(OpenListener { listener, label, given, proxy_protocol });
-            shown.push(listening);
+            self.listeners.push(OpenListener {
+                listener,
+                label,
+                given,
+                proxy_protocol,
+                accepted: Arc::clone(&accepted),
+            });
+            shown.push(CountedListening { listening, accepted: Some(accepted) });
         }
         shown
     }
@@ -219,13 +236,13 @@ impl Opened<Listener, DatagramSocket> {
         sockets: Vec<(DatagramSocket, LocalAddress)>,
         given: bool,
         listening: impl Fn(LocalAddress) -> Listening,
-    ) -> Vec<Listening> {
+    ) -> Vec<CountedListening> {
         let mut shown = Vec::new();
         for (socket, address) in sockets {
             let listening = listening(address);
             let port = socket.local_address().port();
             self.datagrams.push(OpenDatagramSocket { socket, port, label: listening.label(), given });
-            shown.push(listening);
+            shown.push(CountedListening { listening, accepted: None });
         }
         shown
     }

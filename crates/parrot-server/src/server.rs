@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use parrot_conn::Template;
@@ -15,9 +15,10 @@ use crate::config::{Config, Limits, Settings};
 use crate::descriptors;
 use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
-use crate::listen::{Addresses, BindError, Listen, ListenOptions, Listener, Listening, Opened};
+use crate::listen::{Addresses, BindError, CountedListening, Listen, ListenOptions, Listener, Listening, Opened};
 use crate::socket_options::SocketOptions;
-use crate::statistics::Statistics;
+use crate::stage::Stage;
+use crate::statistics::{Counter, ListenerStatistics, Statistics};
 
 /// A descriptor limit that leaves room for fewer connections than this is worth a warning.
 const FEW_CONNECTIONS: u64 = 1000;
@@ -88,9 +89,9 @@ impl Server {
             listen => listen,
         };
         let mut opened = Opened::default();
-        let mut listening = Vec::new();
+        let mut counted = Vec::new();
         for listen in listen {
-            listening.extend(listen.open(&options, &mut opened)?);
+            counted.extend(listen.open(&options, &mut opened)?);
         }
         let Config { limits, proxy, replies, udp, .. } = config;
         let idle_timeout = limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
@@ -100,20 +101,21 @@ impl Server {
         if longest > LONGEST_DATAGRAM && !opened.datagrams.is_empty() {
             return Err(BindError::prefix(longest, LONGEST_DATAGRAM));
         }
-        Server::over(listening, opened, options.socket, settings).map_err(BindError::queue)
+        Server::over(counted, opened, options.socket, settings).map_err(BindError::queue)
     }
 
     fn over(
-        listening: Vec<Listening>,
+        counted: Vec<CountedListening>,
         opened: Opened<Listener, DatagramSocket>,
         options: SocketOptions,
         settings: Settings,
     ) -> io::Result<Server> {
+        let listening: Vec<Listening> = counted.iter().map(|counted| counted.listening.clone()).collect();
         let local_addresses = listening.iter().filter_map(Listening::tcp_address).collect();
         let host = NativeHost::new(options)?;
         let waker = host.waker()?;
         let connections_wanted = settings.limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { listeners: counted.into(), ..Shared::default() });
         let event_loop = EventLoop::new(host, opened, settings, Arc::clone(&shared))?;
         Ok(Server { event_loop, listening, local_addresses, handle: Handle { shared, waker }, connections_wanted })
     }
@@ -146,7 +148,11 @@ impl Server {
     /// to a connection ends that connection only.
     pub fn run(mut self) -> io::Result<Ended> {
         self.warn_of_few_descriptors()?;
-        self.event_loop.run()
+        let stage = &self.handle.shared.stage;
+        stage.enter(Stage::Serving);
+        let ended = self.event_loop.run();
+        stage.enter(Stage::Ended);
+        ended
     }
 
     /// Serves until a signal or a handle ends it: [`watch_signals`](Server::watch_signals), then [`run`](Server::run).
@@ -184,6 +190,12 @@ impl Server {
         self.event_loop.set_on_statistics(Box::new(on_statistics));
     }
 
+    /// Has the loop record [how long turns take](Statistics::turn_times) and [how late it is](Statistics::lateness). Unless
+    /// there is an idle timeout, this costs a reading of the clock in each turn.
+    pub fn time_turns(&mut self) {
+        self.event_loop.time_turns();
+    }
+
     /// Warns if few connections fit, and fails if none does. The number is exact only once everything else is open.
     fn warn_of_few_descriptors(&mut self) -> io::Result<()> {
         let left = descriptors::left(self.event_loop.host())?;
@@ -204,7 +216,7 @@ impl Handle {
     /// those left at the drain timeout are closed. Returns at once. Asking again changes nothing.
     pub fn drain(&self) {
         self.shared.drain_wanted.store(true, Ordering::Release);
-        if let Err(error) = self.waker.wake() {
+        if let Err(error) = self.wake() {
             tracing::warn!(target: "parrot_server", %error, "cannot wake the server to drain it");
         }
     }
@@ -212,5 +224,31 @@ impl Handle {
     /// What the server has done so far.
     pub fn statistics(&self) -> Statistics {
         self.shared.counters.snapshot()
+    }
+
+    /// How far the server is on its way to its end.
+    pub fn stage(&self) -> Stage {
+        self.shared.stage.get()
+    }
+
+    /// What the server listens on, or has listened on once it drains, and how many connections each listener has accepted.
+    pub fn listeners(&self) -> Vec<ListenerStatistics> {
+        // A thread that panics while it holds this lock leaves the list whole.
+        let listeners = self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let statistics = listeners.iter().map(|counted| ListenerStatistics {
+            listening: counted.listening.clone(),
+            accepted: counted.accepted.as_deref().map(Counter::get),
+        });
+        statistics.collect()
+    }
+
+    /// Has the loop make a turn even if there is nothing to do. The number of [turns](Statistics::turns) then grows, unless
+    /// the loop is stuck. Returns at once.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not take the request. No such case is known.
+    pub fn wake(&self) -> io::Result<()> {
+        self.waker.wake()
     }
 }

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parrot_conn::{CloseReason, Refusal};
 
+use crate::durations::{DurationCounter, Durations};
+use crate::listen::Listening;
+
 /// The target of the event that answers SIGUSR1 (and SIGINFO on the systems that have it).
 pub const STATISTICS_TARGET: &str = "parrot::statistics";
 
-/// A number that one thread increases and any thread reads.
+/// A number that one thread changes and any thread reads.
 ///
 /// Only the loop writes, so a plain load and store do what would otherwise need an atomic addition.
 #[derive(Debug, Default)]
@@ -18,6 +21,11 @@ impl Counter {
     /// Adds `n`. Only the loop's thread may call this.
     pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Replaces the number. Only the loop's thread may call this.
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
     }
 
     /// The current number.
@@ -37,6 +45,10 @@ macro_rules! counters {
             pub closed: [Counter; CloseReason::ALL.len()],
             /// Datagrams that were not answered, by reason.
             pub refused_datagrams: [Counter; Refusal::ALL.len()],
+            /// How long each turn took, without its wait.
+            pub turn_times: DurationCounter,
+            /// How late deadlines were met.
+            pub lateness: DurationCounter,
         }
 
         /// What a server has done so far: a snapshot of its counters, each read by itself. `Display` prints one line,
@@ -56,6 +68,13 @@ macro_rules! counters {
             /// Connections open now.
             pub connections: u64,
             $($(#[$doc])* pub $name: u64,)+
+            /// How long each turn took, without its wait. Empty unless the server
+            /// [times its turns](crate::Server::time_turns).
+            pub turn_times: Durations,
+            /// How late the loop was with what was due, such as an idle timeout or a retry: the time from the earliest
+            /// deadline that a turn has met to the end of that turn. Empty unless the server
+            /// [times its turns](crate::Server::time_turns).
+            pub lateness: Durations,
             closed: [u64; CloseReason::ALL.len()],
             refused_datagrams: [u64; Refusal::ALL.len()],
         }
@@ -71,6 +90,8 @@ macro_rules! counters {
                 Statistics {
                     connections: accepted.saturating_sub(closed.iter().sum()),
                     $($name: self.$name.get(),)+
+                    turn_times: self.turn_times.snapshot(),
+                    lateness: self.lateness.snapshot(),
                     closed,
                     refused_datagrams: std::array::from_fn(|i| self.refused_datagrams[i].get()),
                 }
@@ -112,6 +133,20 @@ counters! {
     retries,
     /// Turns of the loop.
     turns,
+    /// Memory in bytes that connections hold now for what they have yet to send.
+    buffered_bytes,
+    /// Memory in bytes that connections may hold at a time. At this limit, further ones wait.
+    buffered_bytes_limit,
+}
+
+/// A listener or UDP socket of a server, and what it has accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenerStatistics {
+    /// Where it listens.
+    pub listening: Listening,
+    /// How many connections it has accepted and served. `None` for a UDP socket, which has no connections.
+    pub accepted: Option<u64>,
 }
 
 impl Counters {

@@ -34,7 +34,13 @@ impl Listener {
     pub(crate) fn open(port: usize) -> OpenListener<Listener> {
         let address: Arc<str> = address_of(port + 1).to_string().into();
         let label = Label { name: Arc::clone(&address), address };
-        OpenListener { listener: Listener { port }, label, given: false, proxy_protocol: false }
+        OpenListener {
+            listener: Listener { port },
+            label,
+            given: false,
+            proxy_protocol: false,
+            accepted: Arc::default(),
+        }
     }
 }
 

@@ -78,6 +78,7 @@ impl<H: Host> EventLoop<H> {
         }
         let connection = self.means.pool.connection(self.means.now);
         self.means.counters().accepted.add(1);
+        open.accepted.add(1);
         let number = self.means.counters().accepted.get();
         let extras = Extras::new(open.proxy_protocol, &self.replies, &open.label, number);
         let key = self.connections.insert(Conversation::new(socket, peer, connection, extras));
@@ -122,7 +123,7 @@ mod tests {
         let options = ListenOptions::default();
         let mut opened = Opened::default();
         let listening = Listen::tcp(Addresses::localhost(0)).open(&options, &mut opened).unwrap();
-        let address = listening[0].address.socket_address().unwrap();
+        let address = listening[0].listening.address.socket_address().unwrap();
         let host = NativeHost::new(options.socket).unwrap();
         let mut event_loop = EventLoop::new(host, opened, Settings::default(), Arc::default()).unwrap();
         // Fewer than the shortest backlog that a system allows by default.

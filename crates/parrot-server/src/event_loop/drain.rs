@@ -8,6 +8,7 @@ use parrot_kqueue::Signal;
 use super::accepting::Backlog;
 use super::state::{Ended, EventLoop, Phase};
 use crate::host::{ConnectionKey, Host};
+use crate::stage::Stage;
 
 impl<H: Host> EventLoop<H> {
     pub(super) fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
@@ -53,6 +54,7 @@ impl<H: Host> EventLoop<H> {
         }
         let until = self.means.now.checked_add(self.limits.drain_timeout);
         self.phase = Phase::Draining { until, signalled: false };
+        self.means.shared.stage.enter(Stage::Draining);
         self.lists.stop_waiting();
         self.datagrams.close(&mut self.means);
         for (key, conversation) in &mut self.connections {

@@ -1,6 +1,6 @@
 //! What is due later: closing a connection that was idle, and another try after the system had no memory.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parrot_conn::{CloseReason, Connection};
 use slotmap::SlotMap;
@@ -93,9 +93,9 @@ impl<H: Host> EventLoop<H> {
 
     /// Calls are stamped with the time at which their turn began. If the turn has taken long since, because the process was
     /// stopped or a call was slow, connections that were active in it count as active until now.
-    pub(super) fn extend_activity(&mut self) {
+    pub(super) fn extend_activity(&mut self, now: Instant) {
         let Some(idle) = self.limits.idle_timeout else { return };
-        let (began, now) = (self.means.now, self.means.host.now());
+        let began = self.means.now;
         if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {
             for conversation in self.connections.values_mut() {
                 conversation.connection.extend_activity(began, now);

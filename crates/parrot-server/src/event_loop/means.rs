@@ -1,14 +1,16 @@
 //! What the work on a connection needs beside the connection.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use parrot_conn::BufferPool;
 
 use super::seldom::Seldom;
 use crate::host::Pages;
+use crate::listen::CountedListening;
 use crate::peer::Peer;
+use crate::stage::SharedStage;
 use crate::statistics::Counters;
 
 /// The parts of the loop that are borrowed as a whole.
@@ -49,4 +51,8 @@ pub struct Shared {
     pub counters: Counters,
     /// Whether a drain is wanted. Set it, then wake the loop.
     pub drain_wanted: AtomicBool,
+    /// How far the server is on its way to its end.
+    pub stage: SharedStage,
+    /// What the server listens on, for the handles. The loop counts without this lock.
+    pub(crate) listeners: Mutex<Vec<CountedListening>>,
 }

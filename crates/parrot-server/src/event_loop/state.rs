@@ -33,6 +33,8 @@ pub struct EventLoop<H: Host> {
     pub(super) deadlines: Deadlines,
     pub(super) phase: Phase,
     pub(super) hooks: Hooks,
+    /// Whether turns are timed, for statistics.
+    pub(super) times_turns: bool,
     /// Until when waits do not sleep, because of recent events.
     pub(super) busy_until: Option<Instant>,
 }
@@ -91,6 +93,7 @@ impl<H: Host> EventLoop<H> {
         let acceptor = Acceptor::new(opened.listeners, &mut host)?;
         let now = host.now();
         let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
+        shared.counters.buffered_bytes_limit.set((pool.capacity() * pool.buffer_size()) as u64);
         Ok(EventLoop {
             means: Means { host, pool, shared, header_warning: Seldom::default(), now },
             limits,
@@ -106,6 +109,7 @@ impl<H: Host> EventLoop<H> {
                 hangup: Box::new(|| ()),
                 statistics: Box::new(|statistics| tracing::info!(target: STATISTICS_TARGET, "{statistics}")),
             },
+            times_turns: false,
             busy_until: None,
         })
     }

@@ -276,7 +276,7 @@ mod tests {
     fn open(listen: Listen, options: &ListenOptions) -> (Listener, SocketAddr) {
         let mut opened = Opened::default();
         let listening = listen.open(options, &mut opened).unwrap();
-        (opened.listeners.remove(0).listener, listening[0].address.socket_address().unwrap())
+        (opened.listeners.remove(0).listener, listening[0].listening.address.socket_address().unwrap())
     }
 
     pub(super) fn listen() -> (Listener, SocketAddr) {
