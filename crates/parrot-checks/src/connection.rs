@@ -4,7 +4,6 @@
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
 
 use parrot_conn::{BufferPool, CloseReason, Connection, NoSpace};
 
@@ -36,13 +35,9 @@ pub enum Step {
     ToggleOtherBorrower,
     /// The drain starts.
     Drain,
-    /// Time passes.
-    Wait(Duration),
     /// The socket fails.
     Reset,
 }
-
-const IDLE: Duration = Duration::from_secs(10);
 
 /// A connection that is checked against its model after every step.
 #[derive(Debug)]
@@ -50,8 +45,6 @@ pub struct Checked {
     pool: BufferPool<Memory>,
     other: Option<Box<parrot_conn::Buffer<Memory>>>,
     connection: Connection<Memory>,
-    now: Instant,
-    active: Instant,
     next_byte: u8,
     received: Vec<u8>,
     sent: usize,
@@ -65,15 +58,12 @@ pub struct Checked {
 impl Checked {
     /// A new connection with a pool of `buffers` buffers, one of which another connection may take.
     pub fn new(buffer_size: usize, buffers: usize) -> Checked {
-        let now = Instant::now();
         let allocate = |size| HAS_MEMORY.get().then(|| vec![0; size]);
         let pool = BufferPool::with_memory(buffer_size, buffers * buffer_size, allocate);
         Checked {
-            connection: pool.connection(now),
+            connection: pool.connection(),
             pool,
             other: None,
-            now,
-            active: now,
             next_byte: 0,
             received: Vec::new(),
             sent: 0,
@@ -95,30 +85,27 @@ impl Checked {
                 0..3 => Step::Receive(1 + amount),
                 3 => Step::ReceiveWithoutMemory(1 + amount),
                 4..8 => Step::Send(amount),
-                8 => Step::FindEmpty,
+                8 | 14 => Step::FindEmpty,
                 9 => Step::Release,
                 10 => Step::ShutDown,
                 11 => Step::ReceiveEnd,
                 12 => Step::ToggleOtherBorrower,
                 13 => Step::Drain,
-                14 => Step::Wait(Duration::from_millis(50 * amount as u64)),
                 _ => Step::Reset,
             });
         }
         checked.finish();
     }
 
-    /// All that the next steps depend on: the connection without the values of its bytes and its clock, the pool's
-    /// spare buffers, and the model.
+    /// All that the next steps depend on: the connection without the values of its bytes, the pool's spare buffers, and
+    /// the model.
     pub fn state(&self) -> String {
         let connection = format!("{:?}", self.connection);
         let connection = without(&connection, "bytes: [", "]");
-        let connection = without(&connection, "last_activity: ", "}");
         let Checked { other, ended, shut, quiet, draining, reason, .. } = self;
         let (borrowed, owed) = (other.is_some(), self.owed().len());
         let spare = format!("{:?}", self.pool).matches("Buffer {").count();
-        let idle = (self.now - self.active).min(IDLE);
-        format!("{connection} {spare} {borrowed} {owed} {ended} {shut} {quiet} {draining} {reason:?} {idle:?}")
+        format!("{connection} {spare} {borrowed} {owed} {ended} {shut} {quiet} {draining} {reason:?}")
     }
 
     fn owed(&self) -> &[u8] {
@@ -149,9 +136,8 @@ impl Checked {
                 assert_eq!(self.connection.to_send(), self.owed(), "what is to be sent");
                 let n = n.min(self.owed().len());
                 if n > 0 {
-                    self.connection.sent(n, self.now);
+                    self.connection.sent(n);
                     self.sent += n;
-                    self.active = self.now;
                 }
             }
             Step::ShutDown if self.connection.wants_shut_down() => {
@@ -171,13 +157,6 @@ impl Checked {
             Step::Drain => {
                 self.connection.drain();
                 self.draining = true;
-            }
-            Step::Wait(time) => {
-                self.now += time;
-                self.connection.handle_timeout(self.now, IDLE);
-                if self.now >= self.active + IDLE {
-                    self.reason.get_or_insert(CloseReason::IdleTimeout);
-                }
             }
             Step::Reset => {
                 self.connection.close(CloseReason::Reset);
@@ -200,8 +179,7 @@ impl Checked {
                     self.next_byte = self.next_byte.wrapping_add(1);
                 }
                 let bytes = space[..n].to_vec();
-                self.connection.received(n, self.now);
-                self.active = self.now;
+                self.connection.received(n);
                 if !self.shut {
                     self.quiet = false;
                     self.received.extend(bytes);

@@ -132,11 +132,10 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     /// [`connection`](BufferPool::connection).
     ///
     /// ```
-    /// use std::time::Instant;
     /// use parrot_conn::BufferPool;
     ///
     /// let mut pool = BufferPool::with_memory(1024, 4096, |size| Some(vec![0; size]));
-    /// let mut connection = pool.connection(Instant::now());
+    /// let mut connection = pool.connection();
     /// assert_eq!(connection.receive_space(&mut pool)?.len(), 1024);
     /// # Ok::<(), parrot_conn::NoSpace>(())
     /// ```

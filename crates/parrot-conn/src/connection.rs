@@ -1,7 +1,5 @@
 //! The state of one connection, and everything that changes it.
 
-use std::time::{Duration, Instant};
-
 use crate::buffer::{Buffer, BufferPool};
 
 /// One echo connection: the bytes it owes its peer and what it waits for.
@@ -16,7 +14,6 @@ use crate::buffer::{Buffer, BufferPool};
 #[derive(Debug)]
 pub struct Connection<Memory = Box<[u8]>> {
     buffer: Option<Box<Buffer<Memory>>>,
-    last_activity: Instant,
     input: Input,
     write_open: bool,
     draining: bool,
@@ -133,31 +130,27 @@ impl std::fmt::Display for NoSpace {
 impl std::error::Error for NoSpace {}
 
 impl Connection {
-    /// Creates a connection that was opened at `now`, for a pool of heap buffers ([`BufferPool::new`]).
-    pub fn new(now: Instant) -> Connection {
-        Connection::opened(now)
+    /// Creates an open connection, for a pool of heap buffers ([`BufferPool::new`]).
+    pub fn new() -> Connection {
+        Connection::default()
+    }
+}
+
+impl<Memory> Default for Connection<Memory> {
+    /// An open connection, for a pool with buffers of this memory.
+    fn default() -> Connection<Memory> {
+        Connection { buffer: None, input: Input::Open, write_open: true, draining: false, close_reason: None }
     }
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
-    /// Creates a connection that was opened at `now`, for buffers of this pool's kind of memory.
-    pub fn connection(&self, now: Instant) -> Connection<Memory> {
-        Connection::opened(now)
+    /// Creates an open connection, for buffers of this pool's kind of memory.
+    pub fn connection(&self) -> Connection<Memory> {
+        Connection::default()
     }
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
-    fn opened(now: Instant) -> Connection<Memory> {
-        Connection {
-            buffer: None,
-            last_activity: now,
-            input: Input::Open,
-            write_open: true,
-            draining: false,
-            close_reason: None,
-        }
-    }
-
     /// Returns space for the next receive call, which is never empty. Borrows a buffer from the pool if it holds none.
     ///
     /// # Errors
@@ -180,8 +173,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// Records that a receive call wrote `n` bytes to [`receive_space`](Connection::receive_space).
     ///
     /// They are discarded if they can no longer be sent back ([`discards_input`](Connection::discards_input)).
-    pub fn received(&mut self, n: usize, now: Instant) {
-        self.last_activity = now;
+    pub fn received(&mut self, n: usize) {
         if self.discards_input() {
             return;
         }
@@ -215,8 +207,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     }
 
     /// Records that a send call took the first `n` bytes of [`to_send`](Connection::to_send).
-    pub fn sent(&mut self, n: usize, now: Instant) {
-        self.last_activity = now;
+    pub fn sent(&mut self, n: usize) {
         if let Some(buffer) = &mut self.buffer {
             buffer.advance(n);
         }
@@ -268,28 +259,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         self.draining
     }
 
-    /// Moves the last activity to `until` if it was at `since`. This is for a caller that reads the clock once for many
-    /// connections, when that reading has become old.
-    pub fn extend_activity(&mut self, since: Instant, until: Instant) {
-        if self.last_activity == since {
-            self.last_activity = until;
-        }
-    }
-
-    /// When the connection will have been idle for `idle` and [`handle_timeout`](Connection::handle_timeout) is due.
-    /// Moves later with every byte received or sent, and is `None` if the clock has no such time.
-    pub fn next_timeout(&self, idle: Duration) -> Option<Instant> {
-        self.last_activity.checked_add(idle)
-    }
-
-    /// Closes the connection if no byte went in or out for `idle` before `now`.
-    pub fn handle_timeout(&mut self, now: Instant, idle: Duration) {
-        if self.next_timeout(idle).is_some_and(|due| due <= now) {
-            self.close(CloseReason::IdleTimeout);
-        }
-    }
-
-    /// Closes the connection for a reason that only the caller can know. The first reason stays.
+    /// Closes the connection for a reason that only the caller can know, such as a timeout. The first reason stays.
     pub fn close(&mut self, reason: CloseReason) {
         self.close_reason.get_or_insert(reason);
     }

@@ -1,28 +1,26 @@
 //! An echo connection as a value: the bytes it owes its peer and what it waits for.
 //!
-//! The caller reports to a [`Connection`] what happened: bytes received, bytes sent, the end of the input, time passed.
-//! The connection then says what to do next: receive into this space, send these bytes, shut the write side down, close
-//! for this reason. It opens no socket, reads no clock and depends on no other crate, so it works over any transport
-//! and can be tested without a network.
+//! The caller reports to a [`Connection`] what happened: bytes received, bytes sent, the end of the input. The connection
+//! then says what to do next: receive into this space, send these bytes, shut the write side down, close for this
+//! reason. It opens no socket, knows no time and depends on no other crate, so it works over any transport and can be
+//! tested without a network.
 //!
 //! ```
-//! use std::time::Instant;
 //! use parrot_conn::{BufferPool, CloseReason, Connection, Interest};
 //!
 //! let mut pool = BufferPool::new(64, 1024); // buffers of 64 bytes, 1,024 bytes in all
-//! let now = Instant::now();
-//! let mut connection = Connection::new(now);
+//! let mut connection = Connection::new();
 //!
 //! connection.receive_space(&mut pool)?[..5].copy_from_slice(b"Hello"); // what a receive call does
-//! connection.received(5, now);
+//! connection.received(5);
 //! assert_eq!(connection.to_send(), b"Hello");
 //!
-//! connection.sent(2, now); // the socket took two bytes only
+//! connection.sent(2); // the socket took two bytes only
 //! assert_eq!(connection.to_send(), b"llo");
 //! assert_eq!(connection.interest(), Interest { read: true, write: true });
 //!
 //! connection.received_end(); // the peer has ended its stream, but still gets all of its bytes
-//! connection.sent(3, now);
+//! connection.sent(3);
 //! assert!(connection.wants_shut_down());
 //! connection.shut_down();
 //! assert_eq!(connection.close_reason(), Some(CloseReason::PeerFinished));
@@ -40,7 +38,8 @@
 //!   at most [`BufferPool::capacity`] buffers.
 //! - After [`Connection::release`] a connection with nothing pending holds no buffer.
 //!
-//! There is no framing. A message is whatever one receive call returned.
+//! There is no framing. A message is whatever one receive call returned. There are no timeouts. A caller that closes
+//! idle connections notes when bytes moved, in whatever form it keeps times, and calls [`Connection::close`].
 //!
 //! Where a load balancer sends a PROXY protocol header before the first message, a [`ProxyHeader`] reads it. Where a peer
 //! is to learn who answers, a [`Template`] writes the greeting of a stream or the prefix of each message.

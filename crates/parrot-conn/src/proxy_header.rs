@@ -30,12 +30,10 @@ const MOST_BINARY: usize = 4096;
 /// `ProxyHeader` takes at most 120 bytes and does not allocate.
 ///
 /// ```
-/// use std::time::Instant;
 /// use parrot_conn::{BufferPool, Connection, Endpoints, HeaderProgress, ProxyHeader};
 ///
 /// let mut pool = BufferPool::new(64, 1024);
-/// let now = Instant::now();
-/// let mut connection = Connection::new(now);
+/// let mut connection = Connection::new();
 /// let mut header = Some(ProxyHeader::new());
 /// let mut client = None;
 ///
@@ -60,7 +58,7 @@ const MOST_BINARY: usize = 4096;
 ///             }
 ///         },
 ///     };
-///     connection.received(message, now);
+///     connection.received(message);
 /// }
 ///
 /// let (source, destination) = ("192.0.2.7:50000".parse()?, "198.51.100.1:1512".parse()?);

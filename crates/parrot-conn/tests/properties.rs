@@ -1,6 +1,4 @@
-//! Compares a connection with a model under arbitrary chunks, short sends, stalls, half-closes, drains and timeouts.
-
-use std::time::Duration;
+//! Compares a connection with a model under arbitrary chunks, short sends, stalls, half-closes and drains.
 
 use parrot_checks::connection::{Checked, Step};
 use proptest::collection::vec;
@@ -17,7 +15,6 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ReceiveEnd),
         1 => Just(Step::ToggleOtherBorrower),
         1 => Just(Step::Drain),
-        1 => (0u64..6).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
         1 => Just(Step::Reset),
     ]
 }

@@ -4,27 +4,25 @@
 #![allow(clippy::missing_const_for_thread_local)]
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
 
 use parrot_conn::{BufferPool, CloseReason, Connection, Interest, NoSpace};
 
 const BUFFER: usize = 8;
 
-/// A connection opened now, and a pool of two buffers.
-fn opened() -> (Connection, BufferPool, Instant) {
-    let now = Instant::now();
-    (Connection::new(now), BufferPool::new(BUFFER, 2 * BUFFER), now)
+/// An open connection, and a pool of two buffers.
+fn opened() -> (Connection, BufferPool) {
+    (Connection::new(), BufferPool::new(BUFFER, 2 * BUFFER))
 }
 
 /// Receives `bytes` as one receive call would.
-fn feed(connection: &mut Connection, pool: &mut BufferPool, bytes: &[u8], now: Instant) {
+fn feed(connection: &mut Connection, pool: &mut BufferPool, bytes: &[u8]) {
     connection.receive_space(pool).expect("there is space")[..bytes.len()].copy_from_slice(bytes);
-    connection.received(bytes.len(), now);
+    connection.received(bytes.len());
 }
 
 #[test]
 fn new_connection_reads_and_owes_nothing() {
-    let connection = Connection::new(Instant::now());
+    let connection = Connection::new();
     assert_eq!(connection.interest(), Interest { read: true, write: false });
     assert_eq!(connection.to_send(), b"");
     assert_eq!(connection.close_reason(), None);
@@ -33,47 +31,47 @@ fn new_connection_reads_and_owes_nothing() {
 
 #[test]
 fn received_bytes_are_sent_once_in_order() {
-    let (mut connection, mut pool, now) = opened();
-    feed(&mut connection, &mut pool, b"abc", now);
-    connection.sent(1, now);
-    feed(&mut connection, &mut pool, b"de", now);
+    let (mut connection, mut pool) = opened();
+    feed(&mut connection, &mut pool, b"abc");
+    connection.sent(1);
+    feed(&mut connection, &mut pool, b"de");
     assert_eq!(connection.to_send(), b"bcde");
-    connection.sent(4, now);
+    connection.sent(4);
     assert_eq!(connection.to_send(), b"");
 }
 
 #[test]
 fn full_buffer_stops_reading_until_all_is_sent() {
-    let (mut connection, mut pool, now) = opened();
-    feed(&mut connection, &mut pool, b"12345678", now);
+    let (mut connection, mut pool) = opened();
+    feed(&mut connection, &mut pool, b"12345678");
     assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::OutputFull));
     assert_eq!(connection.interest(), Interest { read: false, write: true });
-    connection.sent(7, now);
+    connection.sent(7);
     assert_eq!(connection.interest(), Interest { read: false, write: true });
-    connection.sent(1, now);
+    connection.sent(1);
     assert_eq!(connection.interest(), Interest { read: true, write: false });
     assert_eq!(connection.receive_space(&mut pool).map(|space| space.len()), Ok(BUFFER));
 }
 
 #[test]
 fn room_comes_back_when_all_is_sent() {
-    let (mut connection, mut pool, now) = opened();
+    let (mut connection, mut pool) = opened();
     assert_eq!(connection.room(), None, "it holds no buffer");
-    feed(&mut connection, &mut pool, b"12345", now);
+    feed(&mut connection, &mut pool, b"12345");
     assert_eq!(connection.room(), Some(3));
-    connection.sent(4, now);
+    connection.sent(4);
     assert_eq!(connection.room(), Some(3));
-    connection.sent(1, now);
+    connection.sent(1);
     assert_eq!(connection.room(), Some(BUFFER));
 }
 
 #[test]
 fn release_returns_buffer_when_nothing_is_pending() {
-    let (mut connection, mut pool, now) = opened();
-    feed(&mut connection, &mut pool, b"abc", now);
+    let (mut connection, mut pool) = opened();
+    feed(&mut connection, &mut pool, b"abc");
     connection.release(&mut pool);
     assert!(connection.holds_buffer(), "bytes are pending");
-    connection.sent(3, now);
+    connection.sent(3);
     connection.release(&mut pool);
     assert!(!connection.holds_buffer());
     assert_eq!(pool.lent(), 0);
@@ -81,28 +79,28 @@ fn release_returns_buffer_when_nothing_is_pending() {
 
 #[test]
 fn empty_pool_leaves_connection_waiting_and_interested() {
-    let (mut connection, mut pool, now) = opened();
-    let mut others: Vec<Connection> = (0..2).map(|_| Connection::new(now)).collect();
+    let (mut connection, mut pool) = opened();
+    let mut others: Vec<Connection> = (0..2).map(|_| Connection::new()).collect();
     for other in &mut others {
-        feed(other, &mut pool, b"x", now);
+        feed(other, &mut pool, b"x");
     }
     assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::PoolEmpty));
     assert!(connection.interest().read);
-    others[0].sent(1, now);
+    others[0].sent(1);
     others[0].release(&mut pool);
     assert!(connection.receive_space(&mut pool).is_ok());
 }
 
 #[test]
 fn end_of_input_sends_pending_bytes_then_shuts_down() {
-    let (mut connection, mut pool, now) = opened();
-    feed(&mut connection, &mut pool, b"squawk", now);
+    let (mut connection, mut pool) = opened();
+    feed(&mut connection, &mut pool, b"squawk");
     connection.received_end();
     assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::InputEnded));
     assert_eq!(connection.to_send(), b"squawk");
     assert!(!connection.wants_shut_down());
     assert_eq!(connection.interest(), Interest { read: false, write: true });
-    connection.sent(6, now);
+    connection.sent(6);
     assert!(connection.wants_shut_down());
     assert_eq!(connection.close_reason(), None);
     connection.shut_down();
@@ -112,7 +110,7 @@ fn end_of_input_sends_pending_bytes_then_shuts_down() {
 
 #[test]
 fn peer_that_ends_without_sending_is_shut_down() {
-    let mut connection = Connection::new(Instant::now());
+    let mut connection = Connection::new();
     connection.received_end();
     assert!(connection.wants_shut_down());
     connection.shut_down();
@@ -121,24 +119,24 @@ fn peer_that_ends_without_sending_is_shut_down() {
 
 #[test]
 fn drain_echoes_until_input_is_empty_and_output_is_sent() {
-    let (mut connection, mut pool, now) = opened();
+    let (mut connection, mut pool) = opened();
     connection.drain();
     assert!(!connection.wants_shut_down(), "whether the input is empty is not known yet");
-    feed(&mut connection, &mut pool, b"abc", now);
+    feed(&mut connection, &mut pool, b"abc");
     connection.input_emptied();
     assert!(!connection.wants_shut_down(), "three bytes are owed");
-    connection.sent(3, now);
+    connection.sent(3);
     assert!(connection.wants_shut_down());
 }
 
 #[test]
 fn drain_echoes_bytes_that_arrive_before_shut_down() {
-    let (mut connection, mut pool, now) = opened();
+    let (mut connection, mut pool) = opened();
     connection.drain();
-    feed(&mut connection, &mut pool, b"abc", now);
+    feed(&mut connection, &mut pool, b"abc");
     connection.input_emptied();
-    feed(&mut connection, &mut pool, b"d", now);
-    connection.sent(4, now);
+    feed(&mut connection, &mut pool, b"d");
+    connection.sent(4);
     assert!(!connection.wants_shut_down(), "a byte has arrived since the input was empty");
     connection.input_emptied();
     assert!(connection.wants_shut_down());
@@ -146,7 +144,7 @@ fn drain_echoes_bytes_that_arrive_before_shut_down() {
 
 #[test]
 fn drain_ignores_input_that_was_empty_before_it() {
-    let mut connection = Connection::new(Instant::now());
+    let mut connection = Connection::new();
     connection.input_emptied();
     connection.drain();
     assert!(!connection.wants_shut_down());
@@ -154,14 +152,14 @@ fn drain_ignores_input_that_was_empty_before_it() {
 
 #[test]
 fn drained_connection_discards_input_and_closes_at_its_end() {
-    let (mut connection, mut pool, now) = opened();
+    let (mut connection, mut pool) = opened();
     connection.drain();
     connection.input_emptied();
     connection.shut_down();
     assert_eq!(connection.close_reason(), None);
     assert!(connection.discards_input());
     for _ in 0..3 {
-        feed(&mut connection, &mut pool, b"too late", now);
+        feed(&mut connection, &mut pool, b"too late");
         assert_eq!(connection.to_send(), b"");
     }
     connection.received_end();
@@ -171,42 +169,8 @@ fn drained_connection_discards_input_and_closes_at_its_end() {
 }
 
 #[test]
-fn idle_time_restarts_with_every_byte_in_or_out() {
-    let (mut connection, mut pool, start) = opened();
-    let (idle, second) = (Duration::from_secs(10), Duration::from_secs(1));
-    assert_eq!(connection.next_timeout(idle), Some(start + idle));
-    feed(&mut connection, &mut pool, b"ab", start + 3 * second);
-    assert_eq!(connection.next_timeout(idle), Some(start + 13 * second));
-    connection.sent(1, start + 5 * second);
-    assert_eq!(connection.next_timeout(idle), Some(start + 15 * second));
-    connection.handle_timeout(start + 14 * second, idle);
-    assert_eq!(connection.close_reason(), None);
-    connection.handle_timeout(start + 15 * second, idle);
-    assert_eq!(connection.close_reason(), Some(CloseReason::IdleTimeout));
-}
-
-#[test]
-fn extend_activity_moves_only_the_given_time() {
-    let (start, idle, second) = (Instant::now(), Duration::from_secs(10), Duration::from_secs(1));
-    let mut connection = Connection::new(start);
-    connection.extend_activity(start, start + 2 * second);
-    assert_eq!(connection.next_timeout(idle), Some(start + 12 * second));
-    connection.extend_activity(start, start + 5 * second); // the last activity is later than `start`
-    assert_eq!(connection.next_timeout(idle), Some(start + 12 * second));
-}
-
-#[test]
-fn idle_time_beyond_the_clock_never_comes() {
-    let now = Instant::now();
-    let mut connection = Connection::new(now);
-    assert_eq!(connection.next_timeout(Duration::MAX), None);
-    connection.handle_timeout(now + Duration::from_secs(86_400), Duration::MAX);
-    assert_eq!(connection.close_reason(), None);
-}
-
-#[test]
 fn first_close_reason_stays() {
-    let mut connection = Connection::new(Instant::now());
+    let mut connection = Connection::new();
     connection.close(CloseReason::Reset);
     connection.close(CloseReason::DrainTimeout);
     assert_eq!(connection.close_reason(), Some(CloseReason::Reset));
@@ -214,8 +178,8 @@ fn first_close_reason_stays() {
 
 #[test]
 fn closed_connection_returns_its_buffer_with_bytes_in_it() {
-    let (mut connection, mut pool, now) = opened();
-    feed(&mut connection, &mut pool, b"abc", now);
+    let (mut connection, mut pool) = opened();
+    feed(&mut connection, &mut pool, b"abc");
     connection.close(CloseReason::Reset);
     assert_eq!(connection.interest(), Interest { read: false, write: false });
     connection.release(&mut pool);
@@ -225,11 +189,11 @@ fn closed_connection_returns_its_buffer_with_bytes_in_it() {
 
 #[test]
 fn counts_are_capped_at_the_bytes_there_are() {
-    let (mut connection, mut pool, now) = opened();
+    let (mut connection, mut pool) = opened();
     connection.receive_space(&mut pool).unwrap().fill(b'x');
-    connection.received(usize::MAX, now);
+    connection.received(usize::MAX);
     assert_eq!(connection.to_send(), [b'x'; BUFFER]);
-    connection.sent(usize::MAX, now);
+    connection.sent(usize::MAX);
     assert_eq!(connection.to_send(), b"");
 }
 
@@ -257,9 +221,8 @@ thread_local! {
 
 #[test]
 fn connection_without_memory_gets_a_buffer_later() {
-    let now = Instant::now();
     let mut pool = BufferPool::with_memory(BUFFER, BUFFER, |size| HAS_MEMORY.get().then(|| vec![0; size]));
-    let mut connection = pool.connection(now);
+    let mut connection = pool.connection();
     for _ in 0..3 {
         assert_eq!(connection.receive_space(&mut pool), Err(NoSpace::NoMemory));
         assert_eq!(pool.lent(), 0, "a buffer that was not allocated is not lent");

@@ -12,7 +12,9 @@ mod drain;
 mod extras;
 mod idle;
 mod lists;
+mod long_turns;
 mod means;
+mod moment;
 mod readiness;
 mod seldom;
 mod serving;
@@ -24,11 +26,12 @@ mod timing;
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::idle::is_wanted;
 use self::lists::LEFTOVERS_PER_TURN;
 pub(crate) use self::means::Shared;
+use self::moment::Moment;
 use self::serving::Borrow;
 pub use self::state::Ended;
 pub(crate) use self::state::EventLoop;
@@ -61,7 +64,7 @@ impl<H: Host> EventLoop<H> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        self.means.now = self.means.host.now();
+        self.means.now = self.means.read_clock();
         self.means.counters().turns.add(1);
 
         // Counted before the events, so that what they leave over waits for the next turn.
@@ -122,7 +125,7 @@ impl<H: Host> EventLoop<H> {
     }
 
     /// The earliest of all deadlines.
-    fn next_deadline(&mut self) -> Option<Instant> {
+    fn next_deadline(&mut self) -> Option<Moment> {
         let deadline = self.deadlines.next_wanted(|due| is_wanted(&self.connections, *due));
         let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.drain_deadline()];
         others.into_iter().chain([deadline]).flatten().min()

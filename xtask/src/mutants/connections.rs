@@ -6,8 +6,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a short send is ignored",
         file: "event_loop/conversation.rs",
-        old: "self.connection.sent(n, means.now);",
-        new: "self.connection.sent(wanted, means.now);",
+        old: "self.connection.sent(n);",
+        new: "self.connection.sent(wanted);",
     },
     Mutant {
         name: "a receive that would block closes",
@@ -62,8 +62,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the clock is read every second turn",
         file: "event_loop.rs",
-        old: "self.means.now = self.means.host.now();",
-        new: "if self.means.counters().turns.get() % 2 == 0 { self.means.now = self.means.host.now(); }",
+        old: "self.means.now = self.means.read_clock();",
+        new: "if self.means.counters().turns.get() % 2 == 0 { self.means.now = self.means.read_clock(); }",
     },
     Mutant {
         name: "interrupted calls cost nothing",
@@ -110,8 +110,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no send is tried before an idle close",
         file: "event_loop/idle.rs",
-        old: "if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {",
-        new: "if false {",
+        old: "&& !conversation.connection.to_send().is_empty()",
+        new: "&& false",
     },
     Mutant {
         name: "the input is not looked at before an idle close",
@@ -127,9 +127,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a long turn counts as idle time",
-        file: "event_loop/idle.rs",
-        old: "if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {",
-        new: "if false && now > began {",
+        file: "event_loop/long_turns.rs",
+        old: "if ended.saturating_duration_since(began) > idle / PARTS_OF_IDLE {",
+        new: "if false {",
     },
     Mutant {
         name: "another try for memory expects no room",

@@ -76,18 +76,18 @@ impl<H: Host> EventLoop<H> {
             self.means.host.close(socket);
             return Watched::Closed;
         }
-        let connection = self.means.pool.connection(self.means.now);
+        let connection = self.means.pool.connection();
         self.means.counters().accepted.add(1);
         open.accepted.add(1);
         let number = self.means.counters().accepted.get();
         let extras = Extras::new(open.proxy_protocol, &self.replies, &open.label, number);
-        let key = self.connections.insert(Conversation::new(socket, peer, connection, extras));
+        let key = self.connections.insert(Conversation::new(socket, peer, connection, self.means.now, extras));
         let watched = self.watch_input(key);
         let draining = self.is_draining();
         let Some(conversation) = self.connections.get_mut(key) else { return watched };
         tracing::debug!(target: "parrot_server", %peer, "connected");
         if let Some(idle) = self.limits.idle_timeout
-            && let Some(due) = conversation.connection.next_timeout(idle)
+            && let Some(due) = conversation.last_activity.checked_add(idle)
         {
             self.deadlines.push(due, Due::Idle(key));
         }

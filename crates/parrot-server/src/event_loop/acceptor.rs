@@ -2,10 +2,11 @@
 
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::moment::Moment;
 use super::seldom::Seldom;
 use super::shortage::{errno, is_shortage};
 use crate::host::{Host, Target, Watch};
@@ -22,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Acceptor<Listener> {
     /// In the order of [`Target::Listener`]. `None` once closed.
     listeners: Vec<Option<Watched<Listener>>>,
-    resume_at: Option<Instant>,
+    resume_at: Option<Moment>,
     warning: Seldom,
 }
 
@@ -77,12 +78,12 @@ impl<Listener> Acceptor<Listener> {
     }
 
     /// When to try again if no connection closes before.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
         self.resume_at
     }
 
     /// Stops watching because of an error that may last, until `PAUSE` has passed or [`resume`](Acceptor::resume) is called.
-    pub(super) fn pause<H: Host<Listener = Listener>>(&mut self, error: &io::Error, now: Instant, host: &mut H) {
+    pub(super) fn pause<H: Host<Listener = Listener>>(&mut self, error: &io::Error, now: Moment, host: &mut H) {
         self.resume_at = Some(now + PAUSE);
         for listener in self.listeners.iter_mut().flatten() {
             listener.unwatch(host);
@@ -102,7 +103,7 @@ impl<Listener> Acceptor<Listener> {
     }
 
     /// Watches again after a pause.
-    pub(super) fn resume<H: Host<Listener = Listener>>(&mut self, now: Instant, host: &mut H) {
+    pub(super) fn resume<H: Host<Listener = Listener>>(&mut self, now: Moment, host: &mut H) {
         if self.resume_at.take().is_none() {
             return;
         }

@@ -1,7 +1,6 @@
 //! One connection's part of a turn: how a byte gets from the kernel and back.
 
 use std::io::{self, ErrorKind};
-use std::time::Instant;
 
 use parrot_conn::{CloseReason, Connection, NoSpace};
 use rustix::io::Errno;
@@ -9,6 +8,7 @@ use rustix::io::Errno;
 use super::extras::Extras;
 use super::lists::Listed;
 use super::means::Means;
+use super::moment::Moment;
 use super::readiness::Readiness;
 use crate::host::{Host, Pages};
 use crate::peer::Peer;
@@ -28,15 +28,25 @@ pub(super) struct Conversation<Socket> {
     pub(super) connection: Connection<Pages>,
     pub(super) peer: Peer,
     pub(super) readiness: Readiness,
+    /// The beginning of the turn in which a byte last moved, or in which the connection was accepted.
+    pub(super) last_activity: Moment,
     /// The queue reports input.
     pub(super) read_watched: bool,
     /// The queue reports when the socket has room.
     pub(super) write_watched: bool,
     pub(super) listed: Listed,
-    /// The system has no memory for this connection, so it is not served before this time.
-    pub(super) paused_until: Option<Instant>,
+    pub(super) pause: Pause,
     /// What it has besides its echo. Plain connections have none.
     pub(super) extras: Option<Box<Extras>>,
+}
+
+/// Whether the system has no memory for a connection, so that it is not served before its deadline to retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    No,
+    Yes,
+    /// Meanwhile it may have been idle for too long, which is decided when the pause ends.
+    Idle,
 }
 
 /// What receiving ahead led to.
@@ -88,6 +98,7 @@ impl<Socket> Conversation<Socket> {
         socket: Socket,
         peer: Peer,
         connection: Connection<Pages>,
+        now: Moment,
         extras: Option<Box<Extras>>,
     ) -> Conversation<Socket> {
         Conversation {
@@ -98,10 +109,11 @@ impl<Socket> Conversation<Socket> {
                 Peer::Internet(_) => Readiness::default(),
                 Peer::Unix { .. } => Readiness::of_unix_socket(),
             },
+            last_activity: now,
             read_watched: false,
             write_watched: false,
             listed: Listed::default(),
-            paused_until: None,
+            pause: Pause::No,
             extras,
         }
     }
@@ -119,7 +131,7 @@ impl<Socket> Conversation<Socket> {
 
     /// Makes the first receive of a turn. [`serve`](Conversation::serve) then sends what it brought.
     pub(super) fn receive_ahead<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>, may_borrow: bool) -> Ahead {
-        if self.paused_until.is_none() && may_borrow && self.connection.to_send().is_empty() {
+        if self.pause == Pause::No && may_borrow && self.connection.to_send().is_empty() {
             match self.receive(means) {
                 Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => {
                     self.connection.release(&mut means.pool);
@@ -294,7 +306,8 @@ impl<Socket> Conversation<Socket> {
                 if self.connection.discards_input() {
                     counters.bytes_discarded.add(n as u64);
                 }
-                self.connection.received(prefix.len() + n, means.now);
+                self.connection.received(prefix.len() + n);
+                self.last_activity = means.now;
                 if self.readiness.received(n, room) {
                     self.connection.input_emptied();
                 }
@@ -318,7 +331,8 @@ impl<Socket> Conversation<Socket> {
         let wanted = pending.len();
         match means.host.send(&self.socket, pending) {
             Ok(n) => {
-                self.connection.sent(n, means.now);
+                self.connection.sent(n);
+                self.last_activity = means.now;
                 means.counters().bytes_out.add(n as u64);
                 // A short send has filled the socket, so a second one would only fail.
                 if n < wanted { Step::Blocked } else { Step::Moved(n) }

@@ -10,6 +10,7 @@ use parrot_conn::{Datagram, DatagramRules, Endpoint, Facts, RateLimit, Refusal, 
 use parrot_udp::{Batch, Destination};
 
 use super::means::Means;
+use super::moment::Moment;
 use crate::config::{Replies, UdpRules};
 use crate::host::{Host, Target, Watch};
 use crate::listen::OpenDatagramSocket;
@@ -38,7 +39,7 @@ pub(super) struct Datagrams<Socket, Hasher> {
     batch: Option<Batch>,
     answers: Answers<Hasher>,
     /// When to count drops and to watch again what was left alone.
-    check_at: Option<Instant>,
+    check_at: Option<Moment>,
 }
 
 /// Which datagrams are answered, and with which prefix.
@@ -83,6 +84,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         sockets: Vec<OpenDatagramSocket<Socket>>,
         udp: UdpRules,
         replies: Arc<Replies>,
+        now: Instant,
         host: &mut H,
     ) -> io::Result<Datagrams<Socket, Hasher>> {
         for (index, open) in sockets.iter().enumerate() {
@@ -90,7 +92,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         }
         let own_ports = sockets.iter().map(|open| open.port).collect();
         let rules = DatagramRules { own_ports, answer_low_ports: udp.answer_low_ports };
-        let rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, host.now(), Hasher::default()));
+        let rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, now, Hasher::default()));
         let headroom = replies.prefix.as_ref().map_or(0, Template::longest);
         let batch = (!sockets.is_empty()).then(|| Batch::with_headroom(headroom));
         let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true, empty_events: 0 })).collect();
@@ -99,7 +101,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
     }
 
     /// When [`check`](Datagrams::check) is due.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(super) fn next_deadline(&self) -> Option<Moment> {
         self.check_at
     }
 
@@ -203,6 +205,7 @@ impl<Hasher: BuildHasher> Answers<Hasher> {
         means: &mut Means<H>,
     ) -> usize {
         let (mut messages, mut bytes) = (0, 0);
+        let now = means.now.instant(means.start);
         for mut datagram in batch.iter_mut() {
             let received = datagram.get();
             // The system did not say where the reply has to come from.
@@ -210,7 +213,7 @@ impl<Hasher: BuildHasher> Answers<Hasher> {
                 means.counters().datagrams_dropped_out.add(1);
                 continue;
             }
-            if let Err(refusal) = self.permit(&received, means.now) {
+            if let Err(refusal) = self.permit(&received, now) {
                 means.counters().refused_datagram(refusal);
                 datagram.refuse();
                 continue;

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::time::Instant;
 
+use super::moment::Moment;
 use crate::host::ConnectionKey;
 
 /// What a deadline is for. Of two deadlines at the same time the retry comes first, because the connection may then
@@ -29,14 +29,14 @@ impl Due {
 
 /// Deadlines, soonest first.
 #[derive(Debug)]
-pub(super) struct Deadlines(BinaryHeap<Reverse<(Instant, Due)>>);
+pub(super) struct Deadlines(BinaryHeap<Reverse<(Moment, Due)>>);
 
 impl Deadlines {
     pub(super) fn new() -> Deadlines {
         Deadlines(BinaryHeap::new())
     }
 
-    pub(super) fn push(&mut self, due: Instant, what: Due) {
+    pub(super) fn push(&mut self, due: Moment, what: Due) {
         self.0.push(Reverse((due, what)));
     }
 
@@ -45,7 +45,7 @@ impl Deadlines {
     }
 
     /// When the next deadline that is still wanted is due. Those before it are discarded.
-    pub(super) fn next_wanted(&mut self, wanted: impl Fn(&Due) -> bool) -> Option<Instant> {
+    pub(super) fn next_wanted(&mut self, wanted: impl Fn(&Due) -> bool) -> Option<Moment> {
         while let Some(next) = self.0.peek_mut() {
             let Reverse((due, what)) = &*next;
             if wanted(what) {
@@ -57,7 +57,7 @@ impl Deadlines {
     }
 
     /// Takes the next deadline that has passed by `now`.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Due> {
+    pub(super) fn pop_due(&mut self, now: Moment) -> Option<Due> {
         if self.0.peek()?.0.0 > now {
             return None;
         }

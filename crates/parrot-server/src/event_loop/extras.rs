@@ -140,7 +140,8 @@ impl<Socket> Conversation<Socket> {
             for (place, byte) in space.iter_mut().zip(greeting) {
                 *place = *byte;
             }
-            self.connection.received(n, means.now);
+            self.connection.received(n);
+            self.last_activity = means.now;
             extras.greeted += n;
             if extras.are_done() {
                 self.extras = None;
@@ -181,8 +182,7 @@ impl<Socket> Conversation<Socket> {
         };
         extras.header_begun = true;
         let progress = header.received(bytes.get(..received).unwrap_or_default());
-        // Counts as activity, and as nothing else.
-        self.connection.received(0, means.now);
+        self.last_activity = means.now;
         let _ = self.readiness.received(received, received);
         match progress {
             Ok(HeaderProgress::Incomplete) => {}

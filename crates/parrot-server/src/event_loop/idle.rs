@@ -1,23 +1,20 @@
 //! What is due later: closing a connection that was idle, and another try after the system had no memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parrot_conn::{CloseReason, Connection};
+use parrot_conn::CloseReason;
 use slotmap::SlotMap;
 
-use super::conversation::{Conversation, Look, Served};
+use super::conversation::{Conversation, Look, Pause, Served};
 use super::deadlines::Due;
 use super::lists::LEFTOVERS_PER_TURN;
+use super::moment::Moment;
 use super::serving::{Borrow, Watched};
 use super::state::EventLoop;
-use crate::host::{ConnectionKey, Host, Pages};
+use crate::host::{ConnectionKey, Host};
 
 /// How long a connection is left alone when the system has no memory for it.
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
-
-/// A turn is long if it takes more than this fraction of the idle timeout. What shorter turns add is ignored, because only
-/// eight of the long ones fit into a timeout.
-const PARTS_OF_IDLE: u32 = 8;
 
 /// Whether a deadline still has something to decide.
 pub(super) fn is_wanted<Socket>(connections: &SlotMap<ConnectionKey, Conversation<Socket>>, due: Due) -> bool {
@@ -31,11 +28,16 @@ impl<H: Host> EventLoop<H> {
     /// Leaves a connection alone that the system has no memory for.
     pub(super) fn pause(&mut self, key: ConnectionKey) {
         if let Some(conversation) = self.connections.get_mut(key) {
-            let until = self.means.now + MEMORY_PAUSE;
-            conversation.paused_until = Some(until);
+            conversation.pause = Pause::Yes;
             self.means.counters().retries.add(1);
-            self.deadlines.push(until, Due::Retry(key));
+            self.deadlines.push(self.means.now + MEMORY_PAUSE, Due::Retry(key));
         }
+    }
+
+    /// When a connection will have been idle for too long. `None` if it is closed, or if the clock has no such time.
+    fn next_timeout(&self, key: ConnectionKey, idle: Duration) -> Option<Moment> {
+        let conversation = self.connections.get(key)?;
+        self.long_turns.latest(conversation.last_activity).checked_add(idle)
     }
 
     /// Closes a connection that was idle for too long, or sets the time to look again.
@@ -46,26 +48,32 @@ impl<H: Host> EventLoop<H> {
     /// or waits for memory, is not idle.
     fn handle_idle(&mut self, key: ConnectionKey, idle: Duration) {
         let now = self.means.now;
-        let is_due = |connection: &Connection<Pages>| connection.next_timeout(idle).is_some_and(|due| due <= now);
-        let Some(conversation) = self.connections.get_mut(key) else { return };
-        if is_due(&conversation.connection) && !conversation.connection.to_send().is_empty() {
+        let is_due = |this: &Self| this.next_timeout(key, idle).is_some_and(|due| due <= now);
+        if is_due(self)
+            && let Some(conversation) = self.connections.get_mut(key)
+            && !conversation.connection.to_send().is_empty()
+        {
             conversation.readiness.report_writable();
             self.serve(key, Borrow::InTurn);
         }
-        let Some(conversation) = self.connections.get_mut(key) else { return };
-        if is_due(&conversation.connection) && conversation.paused_until.is_none() {
+        if is_due(self)
+            && let Some(conversation) = self.connections.get_mut(key)
+            && conversation.pause == Pause::No
+        {
             match conversation.look_for_input(&mut self.means.host) {
-                Look::None => conversation.connection.handle_timeout(now, idle),
+                Look::None => conversation.connection.close(CloseReason::IdleTimeout),
                 Look::Input => self.serve(key, Borrow::InTurn),
                 Look::Unknown => self.follow_up(key, Served::Paused),
             }
         }
-        let Some(conversation) = self.connections.get(key) else { return };
+        let due = self.next_timeout(key, idle).filter(|due| *due > now);
+        let Some(conversation) = self.connections.get_mut(key) else { return };
         if let Some(reason) = conversation.connection.close_reason() {
             return self.close(key, reason);
         }
-        let due = conversation.connection.next_timeout(idle).filter(|due| *due > now);
-        if let Some(due) = due.or(conversation.paused_until).or_else(|| now.checked_add(idle)) {
+        if due.is_none() && conversation.pause != Pause::No {
+            conversation.pause = Pause::Idle;
+        } else if let Some(due) = due.or_else(|| now.checked_add(idle)) {
             self.deadlines.push(due, Due::Idle(key));
         }
     }
@@ -83,23 +91,17 @@ impl<H: Host> EventLoop<H> {
             return;
         };
         // What could not be received, for lack of memory or of a share of the turn, may complete the header.
-        if conversation.paused_until.is_some() || conversation.readiness.is_readable() {
-            let again = conversation.paused_until.unwrap_or(self.means.now + MEMORY_PAUSE);
-            return self.deadlines.push(again, Due::Header(key));
+        if conversation.pause != Pause::No || conversation.readiness.is_readable() {
+            return self.deadlines.push(self.means.now + MEMORY_PAUSE, Due::Header(key));
         }
         self.means.refuse_header(&conversation.peer, "its PROXY header has not come in time");
         self.close(key, CloseReason::HeaderTimeout);
     }
 
-    /// Calls are stamped with the time at which their turn began. If the turn has taken long since, because the process was
-    /// stopped or a call was slow, connections that were active in it count as active until now.
-    pub(super) fn extend_activity(&mut self, now: Instant) {
-        let Some(idle) = self.limits.idle_timeout else { return };
-        let began = self.means.now;
-        if now.saturating_duration_since(began) > idle / PARTS_OF_IDLE {
-            for conversation in self.connections.values_mut() {
-                conversation.connection.extend_activity(began, now);
-            }
+    /// Notes the turn if it has taken so long that idle times depend on it.
+    pub(super) fn note_long_turn(&mut self, ended: Moment) {
+        if let Some(idle) = self.limits.idle_timeout {
+            self.long_turns.note(self.means.now, ended, idle);
         }
     }
 
@@ -111,7 +113,9 @@ impl<H: Host> EventLoop<H> {
             let Some(conversation) = self.connections.get_mut(key) else { continue };
             match (due, self.limits.idle_timeout) {
                 (Due::Retry(_), _) => {
-                    conversation.paused_until = None;
+                    if std::mem::replace(&mut conversation.pause, Pause::No) == Pause::Idle {
+                        self.deadlines.push(self.means.now, Due::Idle(key));
+                    }
                     if !conversation.read_watched && self.watch_input(key) != Watched::Now {
                         continue;
                     }

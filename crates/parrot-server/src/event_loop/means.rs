@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use parrot_conn::BufferPool;
 
+use super::moment::Moment;
 use super::seldom::Seldom;
-use crate::host::Pages;
+use crate::host::{Host, Pages};
 use crate::listen::CountedListening;
 use crate::peer::Peer;
 use crate::stage::SharedStage;
@@ -21,8 +22,17 @@ pub(super) struct Means<H> {
     pub(super) shared: Arc<Shared>,
     /// The warning that a connection was refused because of its PROXY header.
     pub(super) header_warning: Seldom,
+    /// When the loop has started.
+    pub(super) start: Instant,
     /// When this turn's wait returned.
-    pub(super) now: Instant,
+    pub(super) now: Moment,
+}
+
+impl<H: Host> Means<H> {
+    /// The time now, which later in a turn is not the turn's.
+    pub(super) fn read_clock(&mut self) -> Moment {
+        Moment::since(self.start, self.host.now())
+    }
 }
 
 impl<H> Means<H> {

@@ -4,7 +4,7 @@ use std::io;
 
 use parrot_conn::CloseReason;
 
-use super::conversation::{Ahead, Conversation, Served};
+use super::conversation::{Ahead, Conversation, Pause, Served};
 use super::idle::is_wanted;
 use super::lists::{LEFTOVERS_PER_TURN, Lists};
 use super::shortage::is_shortage;
@@ -89,7 +89,7 @@ impl<H: Host> EventLoop<H> {
     pub(super) fn serve(&mut self, key: ConnectionKey, borrow: Borrow) {
         let may_borrow = borrow == Borrow::First || self.lists.waiting() == 0;
         let Some(conversation) = self.connections.get_mut(key) else { return };
-        if conversation.paused_until.is_some() {
+        if conversation.pause != Pause::No {
             return;
         }
         let served = conversation.serve(&mut self.means, may_borrow);

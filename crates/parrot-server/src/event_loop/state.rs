@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parrot_conn::BufferPool;
 use slotmap::SlotMap;
@@ -13,7 +12,9 @@ use super::conversation::Conversation;
 use super::datagrams::Datagrams;
 use super::deadlines::Deadlines;
 use super::lists::Lists;
+use super::long_turns::LongTurns;
 use super::means::{Means, Shared};
+use super::moment::Moment;
 use super::seldom::Seldom;
 use crate::config::{Limits, ProxyProtocol, Replies, Settings};
 use crate::host::{ConnectionKey, Host};
@@ -31,12 +32,13 @@ pub struct EventLoop<H: Host> {
     pub(super) connections: SlotMap<ConnectionKey, Conversation<H::Socket>>,
     pub(super) lists: Lists,
     pub(super) deadlines: Deadlines,
+    pub(super) long_turns: LongTurns,
     pub(super) phase: Phase,
     pub(super) hooks: Hooks,
     /// Whether turns are timed, for statistics.
     pub(super) times_turns: bool,
     /// Until when waits do not sleep, because of recent events.
-    pub(super) busy_until: Option<Instant>,
+    pub(super) busy_until: Option<Moment>,
 }
 
 /// How far the server is on its way to its end.
@@ -47,7 +49,7 @@ pub(super) enum Phase {
     /// The backlog is accepted, and every connection ends at its next pause.
     Draining {
         /// When the connections that are left are closed. `None` if the clock does not reach that far.
-        until: Option<Instant>,
+        until: Option<Moment>,
         /// A signal asked for the drain, so the next one ends the server at once.
         signalled: bool,
     },
@@ -89,13 +91,13 @@ impl<H: Host> EventLoop<H> {
     ) -> io::Result<EventLoop<H>> {
         let Settings { limits, proxy, replies, udp } = settings;
         let replies = Arc::new(replies);
-        let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), &mut host)?;
+        let start = host.now();
+        let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), start, &mut host)?;
         let acceptor = Acceptor::new(opened.listeners, &mut host)?;
-        let now = host.now();
         let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
         shared.counters.buffered_bytes_limit.set((pool.capacity() * pool.buffer_size()) as u64);
         Ok(EventLoop {
-            means: Means { host, pool, shared, header_warning: Seldom::default(), now },
+            means: Means { host, pool, shared, header_warning: Seldom::default(), start, now: Moment::default() },
             limits,
             proxy,
             replies,
@@ -104,6 +106,7 @@ impl<H: Host> EventLoop<H> {
             connections: SlotMap::with_key(),
             lists: Lists::new(),
             deadlines: Deadlines::new(),
+            long_turns: LongTurns::default(),
             phase: Phase::Serving,
             hooks: Hooks {
                 hangup: Box::new(|| ()),
@@ -135,7 +138,7 @@ impl<H: Host> EventLoop<H> {
     }
 
     /// When the connections that are left are closed.
-    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+    pub(super) fn drain_deadline(&self) -> Option<Moment> {
         match self.phase {
             Phase::Serving => None,
             Phase::Draining { until, .. } => until,

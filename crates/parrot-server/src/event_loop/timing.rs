@@ -1,7 +1,6 @@
 //! How long turns take and how late deadlines are met, for those who watch the server.
 
-use std::time::Instant;
-
+use super::moment::Moment;
 use super::state::EventLoop;
 use crate::host::Host;
 
@@ -12,7 +11,7 @@ impl<H: Host> EventLoop<H> {
     }
 
     /// The earliest deadline that this turn is to meet.
-    pub(super) fn met_deadline(&mut self) -> Option<Instant> {
+    pub(super) fn met_deadline(&mut self) -> Option<Moment> {
         if !self.times_turns {
             return None;
         }
@@ -21,14 +20,14 @@ impl<H: Host> EventLoop<H> {
     }
 
     /// What follows from the length of a turn. `met` is the earliest deadline that it has met.
-    pub(super) fn end_turn(&mut self, met: Option<Instant>) {
+    pub(super) fn end_turn(&mut self, met: Option<Moment>) {
         let (counters, pool) = (self.means.counters(), &self.means.pool);
         counters.buffered_bytes.set((pool.lent() * pool.buffer_size()) as u64);
         if !self.times_turns && self.limits.idle_timeout.is_none() {
             return;
         }
-        let ended = self.means.host.now();
-        self.extend_activity(ended);
+        let ended = self.means.read_clock();
+        self.note_long_turn(ended);
         if self.times_turns {
             let counters = self.means.counters();
             counters.turn_times.record(ended.saturating_duration_since(self.means.now));
