@@ -3,46 +3,24 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use parrot_server::simulation::{Event, Host, Label, OpenListener, Pages, Target, Watch};
+use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
 use parrot_server::{CloseReason, Peer};
 use parrot_udp::{Batch, Replied};
 
 use crate::attempts::{FIRST_PORT, address_of, error};
 use crate::check::Promise;
-use crate::connection::{SetUp, Socket, Stage};
+use crate::connection::{SetUp, Socket};
 use crate::coverage::Point;
 use crate::datagrams::DatagramSocket;
 use crate::host::{PlantedFault, SimulatedHost, note};
+use crate::listeners::Listener;
 use crate::memory::Memory;
 use crate::profile::Profile;
 use crate::stream;
 use crate::time::MICROSECOND;
-
-/// A listening socket, as the loop holds it.
-#[derive(Debug)]
-pub struct Listener {
-    /// The index of the listener.
-    pub port: usize,
-}
-
-impl Listener {
-    /// The listener with this index, as it is when the loop begins.
-    pub(crate) fn open(port: usize) -> OpenListener<Listener> {
-        let address: Arc<str> = address_of(port + 1).to_string().into();
-        let label = Label { name: Arc::clone(&address), address };
-        OpenListener {
-            listener: Listener { port },
-            label,
-            given: false,
-            proxy_protocol: false,
-            accepted: Arc::default(),
-        }
-    }
-}
 
 impl Host for SimulatedHost {
     type Listener = Listener;
@@ -171,10 +149,7 @@ impl Host for SimulatedHost {
     fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, Peer)> {
         self.enter()?;
         self.check_accept_pause();
-        let port = &self.ports[listener.port];
-        if port.event_turn != self.tally.turns && self.drain_deadline.is_none() {
-            self.broken(Promise::Provoked, || "accept without an event".to_owned());
-        }
+        self.check_accept(listener.port);
         self.count_accept(listener.port);
         self.ports[listener.port].seen_empty = false;
         self.try_accept(listener.port)
@@ -332,28 +307,7 @@ impl Host for SimulatedHost {
 
     fn close_listener(&mut self, listener: Listener) {
         let _ = self.enter();
-        let port = &mut self.ports[listener.port];
-        port.closed = true;
-        let (watched, seen_empty) = (port.watch.is_some(), port.seen_empty);
-        let backlog = std::mem::take(&mut port.backlog);
-        let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
-        if !backlog.is_empty() {
-            self.coverage.count(if late { Point::DrainResetsBacklog } else { Point::ComesTooLate });
-            if !late && !seen_empty {
-                self.broken(Promise::Drain, || format!("{} connections are reset in the backlog", backlog.len()));
-            }
-        }
-        for index in backlog {
-            self.connections[index].stage = Stage::Dropped;
-        }
-        if watched {
-            self.broken(Promise::Descriptors, || "a listener is closed while it is watched".to_owned());
-        }
-        if self.drain_deadline.is_none() {
-            self.broken(Promise::Fair, || "a listener is closed without a drain".to_owned());
-        }
-        self.work += 1;
-        note!(self, "listener {} closed", listener.port);
+        self.close_port(listener.port);
     }
 
     fn receive_datagrams(&mut self, socket: &mut DatagramSocket, batch: &mut Batch) -> io::Result<usize> {

@@ -14,28 +14,10 @@ use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
 use crate::datagrams::Udp;
 use crate::dice::{Dice, Purpose};
+use crate::listeners::Port;
 use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
-
-/// A listening socket.
-#[derive(Debug, Default)]
-pub(crate) struct Port {
-    pub(crate) closed: bool,
-    pub(crate) backlog: VecDeque<usize>,
-    pub(crate) watch: Option<Target>,
-    /// The time of the turn in which accepting was paused.
-    pub(crate) paused: Option<u64>,
-    pub(crate) accepts_in_turn: u32,
-    /// The last turn in which accepting had a reason to stop early.
-    pub(crate) pause_turn: u64,
-    /// The connections that its last event counted.
-    pub(crate) reported: Option<u64>,
-    /// The last turn in which it had an event.
-    pub(crate) event_turn: u64,
-    /// Whether the loop saw an empty backlog in this turn.
-    pub(crate) seen_empty: bool,
-}
 
 /// Something that happens at a time of its own, beside the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use parrot_server::simulation::Snapshot;
 use crate::check::Promise;
 use crate::coverage::Point;
 use crate::host::{SimulatedHost, note};
-use crate::share::{ACCEPTS_PER_TURN, LEFTOVERS_PER_TURN};
+use crate::share::LEFTOVERS_PER_TURN;
 
 /// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
@@ -145,20 +145,6 @@ impl SimulatedHost {
             return;
         };
         self.broken(promise, || format!("connection {index} {what}"));
-    }
-
-    /// Checks that a listener's event was followed by as many accepts as the backlog or the share of the turn allows.
-    fn check_accepts(&mut self) {
-        let turn = self.tally.turns;
-        let early = self.ports.iter().position(|port| {
-            let done = port.seen_empty
-                || port.accepts_in_turn >= ACCEPTS_PER_TURN
-                || port.reported.is_some_and(|reported| u64::from(port.accepts_in_turn) >= reported);
-            port.event_turn == turn && port.pause_turn != turn && !port.closed && !done
-        });
-        if let Some(index) = early.filter(|_| self.drain_deadline.is_none()) {
-            self.broken(Promise::Fair, || format!("listener {index}: connections are left in the backlog"));
-        }
     }
 
     /// Checks that the loop's own lists stay in proportion to its open connections.

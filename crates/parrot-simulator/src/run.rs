@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parrot_server::simulation::{EventLoop, Opened, Shared};
 
-use crate::calls::Listener;
 use crate::check::{Failure, Promise};
 use crate::coverage::Coverage;
 use crate::current::CurrentStory;
 use crate::host::{PlantedFault, SimulatedHost};
+use crate::listeners::Listener;
 use crate::memory::Memory;
 use crate::story::Story;
 
