@@ -10,13 +10,13 @@ use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
 use parrot_server::{CloseReason, Peer};
 use parrot_udp::{Batch, Replied};
 
-use crate::attempts::{FIRST_PORT, address_of, error};
+use crate::attempts::error;
 use crate::check::Promise;
 use crate::connection::{SetUp, Socket};
 use crate::coverage::Point;
 use crate::datagrams::DatagramSocket;
 use crate::host::{PlantedFault, SimulatedHost, note};
-use crate::listeners::Listener;
+use crate::listeners::{Listener, server_address};
 use crate::memory::Memory;
 use crate::profile::Profile;
 use crate::stream;
@@ -67,17 +67,22 @@ impl Host for SimulatedHost {
                 let index = socket.connection;
                 let is_retry = self.connections[index].memory_short.is_some();
                 self.tally.accepted += u64::from(!is_retry);
+                if !is_retry {
+                    self.connections[index].number = self.tally.accepted;
+                    self.begin_header_wait(index);
+                }
                 self.end_memory_pause(index);
                 if self.fault_of(index, Point::WatchReadFails) {
                     return self.fail_watch(index);
                 }
                 self.count_slot(target);
+                let greets = self.owes_greeting(&self.connections[index]);
                 let connection = &mut self.connections[index];
                 connection.watch_read = Some(target);
                 connection.target = Some(target);
                 connection.edge = connection.readable();
-                if self.drain_deadline.is_some() {
-                    // A drain looks at every connection, without an event.
+                if self.drain_deadline.is_some() || greets {
+                    // A drain looks at every connection, without an event, and a greeting is sent without one.
                     connection.hinted = true;
                     connection.read_on = true;
                 }
@@ -162,6 +167,9 @@ impl Host for SimulatedHost {
         if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
             self.broken(Promise::Limit, || format!("a connection is set up beside {served} others"));
         }
+        if self.connections[index].stranger {
+            self.broken(Promise::Header, || format!("connection {index} is set up, and may send no header"));
+        }
         let fails = self.fault_of(index, Point::SetUpFails);
         let connection = &mut self.connections[index];
         let gone = connection.broken && self.plan.profile == Profile::Kqueue && connection.call_dice.chance(64);
@@ -174,8 +182,15 @@ impl Host for SimulatedHost {
         Ok(())
     }
 
-    fn local_address(&mut self, _: &Socket) -> io::Result<SocketAddr> {
-        Ok(address_of(1))
+    fn local_address(&mut self, socket: &Socket) -> io::Result<SocketAddr> {
+        self.enter()?;
+        let index = socket.connection;
+        if self.fault_of(index, Point::LocalAddressFails) {
+            return error(self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ECONNRESET]));
+        }
+        let local = server_address(self.connections[index].port);
+        self.connections[index].local = Some(local);
+        Ok(local)
     }
 
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
@@ -191,22 +206,25 @@ impl Host for SimulatedHost {
         Ok(!port.seen_empty)
     }
 
-    fn peek(&mut self, socket: &Socket, _: &mut [u8]) -> io::Result<usize> {
+    fn peek(&mut self, socket: &Socket, space: &mut [u8]) -> io::Result<usize> {
         let index = socket.connection;
+        self.hint_at_late_header(index);
         // The loop also peeks at an idle connection, whose input may not have been reported.
         let idle = self.is_idle(&self.connections[index]) && !self.connections[index].hinted;
-        self.settle_refused(!idle);
+        let header = self.connections[index].awaits_header();
+        self.settle_refused(!idle && !header);
         self.enter_for(index)?;
         self.end_memory_pause(index);
         self.excuse_if_idle(index);
         let (turn, draining) = (self.tally.turns, self.drain_deadline.is_some());
         let connection = &mut self.connections[index];
         connection.looked_in = turn;
-        if !idle && !(connection.hinted && (connection.read_on || draining)) {
+        let reads_on = connection.read_on || connection.may_read_on || draining || header;
+        if !idle && !((connection.hinted || connection.may_read_on) && reads_on) {
             self.broken(Promise::Provoked, || format!("connection {index}: peek without a reason"));
         }
-        let result = self.try_peek(index);
-        self.settle_peek(matches!(result, Ok(1)));
+        let result = self.try_peek(index, space);
+        self.settle_peek(matches!(result, Ok(1..)));
         if idle {
             self.settle_idle_peek(index, &result);
         }
@@ -221,7 +239,7 @@ impl Host for SimulatedHost {
         self.excuse_if_idle(index);
         let connection = &mut self.connections[index];
         connection.waiting_since = None;
-        if !connection.hinted || space.is_empty() {
+        if !(connection.hinted || connection.may_read_on) || space.is_empty() {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
             self.broken(Promise::Provoked, || format!("connection {index}: receive {what}"));
         }
@@ -240,6 +258,7 @@ impl Host for SimulatedHost {
         let index = socket.connection;
         self.enter_for(index)?;
         self.end_memory_pause(index);
+        self.take_greeting(index, bytes.len() as u64);
         let connection = &mut self.connections[index];
         connection.tried_in = self.tally.turns;
         let owed = connection.owed();
@@ -269,10 +288,11 @@ impl Host for SimulatedHost {
         self.enter_for(index)?;
         note!(self, "connection {index}: shut down");
         let draining = self.drain_deadline.is_some();
+        let greets = self.owes_greeting(&self.connections[index]);
         let connection = &mut self.connections[index];
         let owed = connection.owed();
         // After the peer's end, the close alone is enough.
-        let done = draining && connection.seen_empty && !connection.end_received;
+        let done = draining && connection.seen_empty && !connection.end_received && !greets;
         if connection.shut || owed > 0 || !done {
             let shut = connection.shut;
             let seen_empty = connection.seen_empty;
@@ -339,13 +359,14 @@ impl Host for SimulatedHost {
         if !self.udp.in_hand.is_empty() {
             return self.check_datagram_message(peer, payload);
         }
-        let index = match peer {
-            Peer::Internet(address) => usize::from(address.port()).wrapping_sub(FIRST_PORT),
-            Peer::Unix { .. } => usize::MAX,
+        let Some(index) = self.received_from.take() else {
+            return self.broken(Promise::Log, || format!("a message of {peer} is logged, and nothing was received"));
         };
-        let Some(connection) = self.connections.get_mut(index) else {
-            return self.broken(Promise::Log, || format!("a message is logged for {peer}, which does not exist"));
-        };
+        let shown = self.shown_peer(index);
+        if *peer != shown {
+            self.broken(Promise::Log, || format!("connection {index} is logged as {peer}, not as {shown}"));
+        }
+        let connection = &mut self.connections[index];
         let length = connection.message.take();
         let from = connection.received.saturating_sub(payload.len() as u64);
         if length != Some(payload.len() as u64) || !stream::matches(index, from, payload) {

@@ -149,6 +149,8 @@ pub struct SimulatedHost {
     pub(crate) buffers_returned: u64,
     pub(crate) capacity: usize,
 
+    /// The connection whose last receive is to be logged.
+    pub(crate) received_from: Option<usize>,
     pub(crate) coverage: Coverage,
     pub(crate) failure: Option<Failure>,
     pub(crate) trace: Option<Vec<String>>,
@@ -176,11 +178,10 @@ impl SimulatedHost {
         planted: Option<PlantedFault>,
     ) -> SimulatedHost {
         let connections = plan.peers.iter().enumerate();
-        let connections =
-            connections.map(|(index, peer)| Connection::new(peer.script.clone(), &source, index)).collect();
+        let connections = connections.map(|(index, peer)| Connection::new(peer, &plan, &source, index)).collect();
         let mut host = SimulatedHost {
             connections,
-            ports: (0..plan.listeners).map(|_| Port::default()).collect(),
+            ports: plan.ports.iter().map(|plan| Port { plan: *plan, ..Port::default() }).collect(),
             udp: Udp::new(&plan.udp, &source),
             dice: source.of(Purpose::World, 0),
             source,
@@ -226,6 +227,7 @@ impl SimulatedHost {
             lent: 0,
             buffers_returned: 0,
             capacity: usize::MAX,
+            received_from: None,
             coverage: Coverage::default(),
             failure: None,
             trace: trace.then(Vec::new),

@@ -1,14 +1,15 @@
 //! Listening sockets, and the checks of how the loop accepts from them and closes them.
 
 use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use parrot_server::simulation::{Label, OpenListener, Target};
 
-use crate::attempts::address_of;
 use crate::check::Promise;
 use crate::connection::Stage;
 use crate::coverage::Point;
+use crate::doors::PortPlan;
 use crate::host::{SimulatedHost, note};
 use crate::share::ACCEPTS_PER_TURN;
 
@@ -22,6 +23,7 @@ pub struct Listener {
 /// The state of a listening socket.
 #[derive(Debug, Default)]
 pub(crate) struct Port {
+    pub(crate) plan: PortPlan,
     pub(crate) closed: bool,
     pub(crate) backlog: VecDeque<usize>,
     pub(crate) watch: Option<Target>,
@@ -40,23 +42,37 @@ pub(crate) struct Port {
 
 impl Listener {
     /// The listener with this index, as it is when the loop begins.
-    pub(crate) fn open(port: usize) -> OpenListener<Listener> {
-        let address: Arc<str> = address_of(port + 1).to_string().into();
-        let label = Label { name: Arc::clone(&address), address };
+    pub(crate) fn open(port: usize, plan: PortPlan) -> OpenListener<Listener> {
+        let label = Label { name: name_of(port).into(), address: server_address(port).to_string().into() };
         OpenListener {
             listener: Listener { port },
             label,
-            given: false,
-            proxy_protocol: false,
+            given: plan.given,
+            proxy_protocol: plan.proxy,
             accepted: Arc::default(),
         }
     }
 }
 
+/// The name of a listener, as the replies show it.
+pub(crate) fn name_of(port: usize) -> String {
+    format!("listener {port}")
+}
+
+/// The server's address on a listener.
+pub(crate) fn server_address(port: usize) -> SocketAddr {
+    // Peers have higher ports.
+    (Ipv4Addr::LOCALHOST, port as u16 + 1).into()
+}
+
 impl SimulatedHost {
     /// Checks that the loop has a reason to accept.
     pub(crate) fn check_accept(&mut self, port: usize) {
-        if self.ports[port].event_turn != self.tally.turns && self.drain_deadline.is_none() {
+        let Port { plan, event_turn, .. } = &self.ports[port];
+        let draining = self.drain_deadline.is_some();
+        if plan.given && draining {
+            self.broken(Promise::Given, || format!("listener {port} is given, and accepts in a drain"));
+        } else if *event_turn != self.tally.turns && !draining {
             self.broken(Promise::Provoked, || format!("listener {port} accepts without an event"));
         }
     }
@@ -75,14 +91,25 @@ impl SimulatedHost {
         }
     }
 
+    /// Checks at the end of a turn that no given listener stays open in a drain.
+    pub(crate) fn check_given_listeners(&mut self) {
+        let open = self.ports.iter().position(|port| port.plan.given && !port.closed);
+        if let Some(index) = open.filter(|_| self.drain_deadline.is_some()) {
+            self.broken(Promise::Given, || format!("listener {index} is given, and open in a drain"));
+        }
+    }
+
     /// Closes a listener, and checks that this is the time for it and that nobody in its backlog is forgotten.
     pub(crate) fn close_port(&mut self, index: usize) {
         let port = &mut self.ports[index];
         port.closed = true;
-        let (watched, seen_empty) = (port.watch.is_some(), port.seen_empty);
+        let (watched, seen_empty, given) = (port.watch.is_some(), port.seen_empty, port.plan.given);
         let backlog = std::mem::take(&mut port.backlog);
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
-        if !backlog.is_empty() {
+        if given && !backlog.is_empty() {
+            // Another process that holds the socket accepts them.
+            self.coverage.count(Point::GivenBacklogLeft);
+        } else if !backlog.is_empty() {
             self.coverage.count(if late { Point::DrainResetsBacklog } else { Point::ComesTooLate });
             if !late && !seen_empty {
                 self.broken(Promise::Drain, || format!("{} connections are reset in the backlog", backlog.len()));
