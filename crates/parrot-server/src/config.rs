@@ -124,6 +124,10 @@ pub struct Limits {
     /// A connection with no byte in or out for this long is closed. `None` (the default) means never. Shorter times than a
     /// millisecond count as one. A peer that has sent something that the server has not received yet is not idle.
     pub idle_timeout: Option<Duration>,
+    /// How long connections are still accepted and served after SIGTERM, before the drain begins. In this time the
+    /// [stage](crate::Handle::stage) is [`Leaving`](crate::Stage::Leaving), so that load balancers send new connections
+    /// elsewhere. SIGINT and [`Handle::drain`](crate::Handle::drain) begin the drain at once. Zero by default.
+    pub drain_delay: Duration,
     /// How long a drain may take before the connections that are left are closed. Five seconds by default.
     pub drain_timeout: Duration,
     /// How long the loop asks for more events without sleeping, after a turn that had some. It lowers latency and keeps one
@@ -185,6 +189,7 @@ impl Default for Limits {
             max_output: 128 * 1024,
             max_buffered: 256 * 1024 * 1024,
             idle_timeout: None,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
             busy_poll: None,
         }

@@ -67,8 +67,9 @@ impl<H: Host> EventLoop<H> {
         self.means.now = self.means.read_clock();
         self.means.counters().turns.add(1);
 
-        // Counted before the events, so that what they leave over waits for the next turn.
+        // Counted before the events and a drain, so that what they leave over waits for the next turn.
         let leftovers = self.lists.unfinished().min(LEFTOVERS_PER_TURN);
+        self.leave_in_time();
         while let Some(event) = self.means.host.next_event() {
             self.busy_until = self.limits.busy_poll.and_then(|busy_poll| self.means.now.checked_add(busy_poll));
             if let ControlFlow::Break(ended) = self.handle_event(event) {
@@ -127,7 +128,8 @@ impl<H: Host> EventLoop<H> {
     /// The earliest of all deadlines.
     fn next_deadline(&mut self) -> Option<Moment> {
         let deadline = self.deadlines.next_wanted(|due| is_wanted(&self.connections, *due));
-        let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.drain_deadline()];
+        let interval = self.hooks.interval.as_ref().and_then(|interval| interval.due);
+        let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.stage_until, interval];
         others.into_iter().chain([deadline]).flatten().min()
     }
 }

@@ -69,5 +69,5 @@ pub use memory_limit::MemoryLimit;
 pub use parrot_conn::{CloseReason, Lookup, Refusal, Template, TemplateError};
 pub use peer::Peer;
 pub use server::{Handle, Server};
-pub use stage::Stage;
+pub use stage::{Stage, StageChange};
 pub use statistics::{ListenerStatistics, STATISTICS_TARGET, Statistics};

@@ -17,7 +17,7 @@ use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
 use crate::listen::{Addresses, BindError, CountedListening, Listen, ListenOptions, Listener, Listening, Opened};
 use crate::socket_options::SocketOptions;
-use crate::stage::Stage;
+use crate::stage::{Stage, StageChange};
 use crate::statistics::{Counter, ListenerStatistics, Statistics};
 
 /// A descriptor limit that leaves room for fewer connections than this is worth a warning.
@@ -147,11 +147,12 @@ impl Server {
     /// When no descriptor is left for even one connection (EMFILE), and when the event queue itself fails. Whatever happens
     /// to a connection ends that connection only.
     pub fn run(mut self) -> io::Result<Ended> {
-        self.warn_of_few_descriptors()?;
-        let stage = &self.handle.shared.stage;
-        stage.enter(Stage::Serving);
-        let ended = self.event_loop.run();
-        stage.enter(Stage::Ended);
+        let shared = Arc::clone(&self.handle.shared);
+        let ended = self.warn_of_few_descriptors().and_then(|()| {
+            shared.stage.enter(Stage::Serving);
+            self.event_loop.run()
+        });
+        shared.stage.enter(Stage::Ended);
         ended
     }
 
@@ -194,6 +195,19 @@ impl Server {
     /// there is an idle timeout, this costs a reading of the clock in each turn.
     pub fn time_turns(&mut self) {
         self.event_loop.time_turns();
+    }
+
+    /// What to call when a [stage](Stage) of the server's end begins. The loop calls it, so it should return soon.
+    pub fn set_on_stage(&mut self, on_stage: impl FnMut(&StageChange) + Send + 'static) {
+        self.event_loop.set_on_stage(Box::new(on_stage));
+    }
+
+    /// What the loop is to call at the end of a turn once each interval of this length has passed, for as long as the
+    /// server runs. So a call shows that the loop is not stuck, as a watchdog wants to know. It should return soon.
+    ///
+    /// An interval wakes a server that would otherwise sleep. One below a millisecond counts as one.
+    pub fn set_on_interval(&mut self, length: Duration, on_interval: impl FnMut() + Send + 'static) {
+        self.event_loop.set_on_interval(length, Box::new(on_interval));
     }
 
     /// Warns if few connections fit, and fails if none does. The number is exact only once everything else is open.

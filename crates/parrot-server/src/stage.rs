@@ -1,6 +1,7 @@
 //! How far a server is on its way from its start to its end, for threads that watch it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 /// How far a server is on its way from its start to its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,6 +12,9 @@ pub enum Stage {
     Bound,
     /// It accepts and serves.
     Serving,
+    /// It still accepts and serves, but only until the [drain delay](crate::Limits::drain_delay) is over. Load balancers
+    /// should send new connections elsewhere.
+    Leaving,
     /// It accepts what is in the backlog, and every connection ends at its next pause.
     Draining,
     /// It has ended.
@@ -18,17 +22,30 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Stage; 4] = [Stage::Bound, Stage::Serving, Stage::Draining, Stage::Ended];
+    const ALL: [Stage; 5] = [Stage::Bound, Stage::Serving, Stage::Leaving, Stage::Draining, Stage::Ended];
 
     /// The stage as a lower-case word.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Bound => "bound",
             Stage::Serving => "serving",
+            Stage::Leaving => "leaving",
             Stage::Draining => "draining",
             Stage::Ended => "ended",
         }
     }
+}
+
+/// The beginning of a stage of the server's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageChange {
+    /// The stage that begins, [`Leaving`](Stage::Leaving) or [`Draining`](Stage::Draining).
+    pub stage: Stage,
+    /// Connections that are open.
+    pub connections: usize,
+    /// How long it can take from here to the end of the server.
+    pub at_most: Duration,
 }
 
 /// The stage that the loop is in, which any thread reads.

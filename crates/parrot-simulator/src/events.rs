@@ -291,8 +291,7 @@ impl SimulatedHost {
                 let connection = &mut self.connections[index];
                 connection.event_turn = turn;
                 connection.hinted = !connection.end_received;
-                // A receive from a Unix socket can come short anywhere, so it proves nothing.
-                connection.read_on |= read_on || connection.unix;
+                connection.read_on |= read_on;
                 connection.unread = available.unwrap_or(0);
             }
             (Event::Readable { target: Target::Listener(index), available, .. }, Origin::Port) => {
@@ -325,19 +324,15 @@ impl SimulatedHost {
             }
             (Event::Signal { signal, count }, _) => {
                 self.work += 1;
-                if self.drained_by.is_some() || count > 1 {
-                    self.killed = Some(signal.number());
-                    let merged = self.drained_by.is_none();
+                let first = self.drained_by;
+                for _ in 0..count {
+                    self.signal_ends(signal);
+                }
+                if self.killed.is_some() {
+                    let merged = first.is_none();
                     self.coverage.count(if merged { Point::EndedMergedSignals } else { Point::EndedSecondSignal });
-                    if self.drained_by.is_some_and(|first| first != signal) {
+                    if first.is_some_and(|first| first != signal) {
                         self.coverage.count(Point::EndedOtherSignal);
-                    }
-                } else {
-                    self.drained_by = Some(signal);
-                    // If a handle began the drain, this signal changes nothing.
-                    if self.drain_deadline.is_none() {
-                        self.coverage.count(Point::DrainBySignal);
-                        self.start_drain();
                     }
                 }
             }
@@ -355,7 +350,37 @@ impl SimulatedHost {
         Some(event)
     }
 
+    /// What a signal that ends the server leads to. Each of them goes a step further.
+    fn signal_ends(&mut self, signal: Signal) {
+        let delay = u64::try_from(self.plan.limits.drain_delay.as_nanos()).unwrap_or(u64::MAX);
+        if self.drained_by.is_some() {
+            self.killed = Some(signal.number());
+        } else if self.drain_deadline.is_some() {
+            // A handle began the drain, so this signal changes nothing.
+            self.drained_by = Some(signal);
+        } else if self.leave_deadline.is_none() && signal == Signal::Terminate && delay > 0 {
+            self.leave_deadline = Some(self.turn_time.saturating_add(delay));
+        } else {
+            self.coverage.count(Point::DrainBySignal);
+            if delay > 0 {
+                self.coverage.count(Point::DelaySkipped);
+            }
+            self.drained_by = Some(signal);
+            self.start_drain();
+        }
+    }
+
+    /// Begins the drain if its delay is over at the start of a turn.
+    pub(crate) fn end_delay(&mut self) {
+        if self.leave_deadline.is_some_and(|due| due <= self.turn_time) {
+            self.coverage.count(Point::DrainDelayed);
+            self.drained_by = Some(Signal::Terminate);
+            self.start_drain();
+        }
+    }
+
     fn start_drain(&mut self) {
+        self.leave_deadline = None;
         let within = u64::try_from(self.plan.limits.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.drain_deadline = Some(self.turn_time.saturating_add(within));
         self.drain_began_in = self.tally.turns;

@@ -96,6 +96,24 @@ pub(super) const MUTANTS: &[Mutant] = &[
         new: "if true {",
     },
     Mutant {
+        name: "the drain is not delayed",
+        file: "event_loop/drain.rs",
+        old: "Stage::Serving if signal == Signal::Terminate && !self.limits.drain_delay.is_zero() => self.leave(),",
+        new: "Stage::Serving if false => self.leave(),",
+    },
+    Mutant {
+        name: "the delay of the drain has no end",
+        file: "event_loop/drain.rs",
+        old: "if self.stage == Stage::Leaving && self.stage_until.is_some_and(|until| until <= self.means.now) {",
+        new: "if false {",
+    },
+    Mutant {
+        name: "a signal does not skip the delay of the drain",
+        file: "event_loop/drain.rs",
+        old: "Stage::Draining if self.signalled =>",
+        new: "Stage::Leaving => {}\n            Stage::Draining if self.signalled =>",
+    },
+    Mutant {
         name: "the backlog is not asked for",
         file: "event_loop/drain.rs",
         old: "Some(open) => matches!(self.means.host.has_backlog(&open.listener), Ok(false)),",

@@ -1,35 +1,22 @@
 //! Signals, and the drain that the first of them begins.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use parrot_conn::CloseReason;
 use parrot_kqueue::Signal;
 
 use super::accepting::Backlog;
-use super::state::{Ended, EventLoop, Phase};
+use super::state::{Ended, EventLoop};
 use crate::host::{ConnectionKey, Host};
-use crate::stage::Stage;
+use crate::stage::{Stage, StageChange};
 
 impl<H: Host> EventLoop<H> {
     pub(super) fn handle_signal(&mut self, signal: Signal, count: u64) -> ControlFlow<Ended> {
         match signal {
             Signal::Interrupt | Signal::Terminate => {
-                if count > 1 || matches!(self.phase, Phase::Draining { signalled: true, .. }) {
-                    return ControlFlow::Break(Ended::Signal(signal.number()));
-                }
-                let drain_timeout = self.limits.drain_timeout;
-                let open = match self.connections.len() {
-                    0 => "no connection is open".to_owned(),
-                    1 => format!("1 open connection has {drain_timeout:?} to end"),
-                    open => format!("{open} open connections have {drain_timeout:?} to end"),
-                };
-                tracing::info!(
-                    target: "parrot_server",
-                    "draining: no new connections are accepted, {open} (a second signal ends at once)"
-                );
-                self.start_drain();
-                if let Phase::Draining { signalled, .. } = &mut self.phase {
-                    *signalled = true;
+                for _ in 0..count {
+                    self.advance(signal)?;
                 }
             }
             Signal::Hangup => (self.hooks.hangup)(),
@@ -42,6 +29,57 @@ impl<H: Host> EventLoop<H> {
         ControlFlow::Continue(())
     }
 
+    /// Each signal takes the server a stage further.
+    fn advance(&mut self, signal: Signal) -> ControlFlow<Ended> {
+        match self.stage {
+            Stage::Draining if self.signalled => return ControlFlow::Break(Ended::Signal(signal.number())),
+            // Somebody at the terminal has no load balancer to wait for.
+            Stage::Serving if signal == Signal::Terminate && !self.limits.drain_delay.is_zero() => self.leave(),
+            _ => self.drain_by_signal(),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Begins the time in which load balancers find out that new connections should go elsewhere.
+    fn leave(&mut self) {
+        let (delay, drain) = (self.limits.drain_delay, self.limits.drain_timeout);
+        tracing::info!(
+            target: "parrot_server",
+            "leaving: connections are accepted for {delay:?} more (a second signal begins the drain at once)"
+        );
+        self.begin(Stage::Leaving, delay, delay.saturating_add(drain));
+    }
+
+    /// Begins the drain once the time to leave is over.
+    pub(super) fn leave_in_time(&mut self) {
+        if self.stage == Stage::Leaving && self.stage_until.is_some_and(|until| until <= self.means.now) {
+            self.drain_by_signal();
+        }
+    }
+
+    fn drain_by_signal(&mut self) {
+        let drain_timeout = self.limits.drain_timeout;
+        let open = match self.connections.len() {
+            0 => "no connection is open".to_owned(),
+            1 => format!("1 open connection has {drain_timeout:?} to end"),
+            open => format!("{open} open connections have {drain_timeout:?} to end"),
+        };
+        tracing::info!(
+            target: "parrot_server",
+            "draining: no new connections are accepted, {open} (a second signal ends at once)"
+        );
+        self.start_drain();
+        self.signalled = true;
+    }
+
+    /// Begins a stage that lasts this long, in a server that ends after `at_most`.
+    fn begin(&mut self, stage: Stage, lasts: Duration, at_most: Duration) {
+        self.stage = stage;
+        self.stage_until = self.means.now.checked_add(lasts);
+        self.means.shared.stage.enter(stage);
+        (self.hooks.stage)(&StageChange { stage, connections: self.connections.len(), at_most });
+    }
+
     fn report_statistics(&mut self) {
         self.datagrams.check(&mut self.means);
         (self.hooks.statistics)(&self.means.counters().snapshot());
@@ -52,9 +90,8 @@ impl<H: Host> EventLoop<H> {
         if self.is_draining() {
             return;
         }
-        let until = self.means.now.checked_add(self.limits.drain_timeout);
-        self.phase = Phase::Draining { until, signalled: false };
-        self.means.shared.stage.enter(Stage::Draining);
+        let drain_timeout = self.limits.drain_timeout;
+        self.begin(Stage::Draining, drain_timeout, drain_timeout);
         self.lists.stop_waiting();
         self.datagrams.close(&mut self.means);
         for (key, conversation) in &mut self.connections {
@@ -88,8 +125,10 @@ impl<H: Host> EventLoop<H> {
     }
 
     pub(super) fn continue_drain(&mut self) -> ControlFlow<Ended> {
-        let Phase::Draining { until, .. } = self.phase else { return ControlFlow::Continue(()) };
-        let late = until.is_some_and(|until| until <= self.means.now);
+        if !self.is_draining() {
+            return ControlFlow::Continue(());
+        }
+        let late = self.stage_until.is_some_and(|until| until <= self.means.now);
         for index in self.acceptor.indices() {
             if late || self.is_drained(index) {
                 self.acceptor.close(index, &mut self.means.host);

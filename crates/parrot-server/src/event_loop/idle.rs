@@ -135,5 +135,11 @@ impl<H: Host> EventLoop<H> {
         if self.acceptor.next_deadline().is_some_and(|due| due <= self.means.now) {
             self.acceptor.resume(self.means.now, &mut self.means.host);
         }
+        if let Some(interval) = &mut self.hooks.interval
+            && interval.due.is_some_and(|due| due <= self.means.now)
+        {
+            interval.due = self.means.now.checked_add(interval.length);
+            (interval.call)();
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parrot_conn::BufferPool;
 use slotmap::SlotMap;
@@ -19,7 +20,11 @@ use super::seldom::Seldom;
 use crate::config::{Limits, ProxyProtocol, Replies, Settings};
 use crate::host::{ConnectionKey, Host};
 use crate::listen::Opened;
+use crate::stage::{Stage, StageChange};
 use crate::statistics::{STATISTICS_TARGET, Statistics};
+
+/// A shorter interval would leave the loop no sleep.
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// All connections, and the order of the work on them.
 pub struct EventLoop<H: Host> {
@@ -33,7 +38,11 @@ pub struct EventLoop<H: Host> {
     pub(super) lists: Lists,
     pub(super) deadlines: Deadlines,
     pub(super) long_turns: LongTurns,
-    pub(super) phase: Phase,
+    pub(super) stage: Stage,
+    /// When the stage has to end. `None` if it has no end of its own, or one that the clock does not reach.
+    pub(super) stage_until: Option<Moment>,
+    /// A signal asked for the drain, so the next one ends the server at once.
+    pub(super) signalled: bool,
     pub(super) hooks: Hooks,
     /// Whether turns are timed, for statistics.
     pub(super) times_turns: bool,
@@ -41,24 +50,20 @@ pub struct EventLoop<H: Host> {
     pub(super) busy_until: Option<Moment>,
 }
 
-/// How far the server is on its way to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Connections are accepted and served.
-    Serving,
-    /// The backlog is accepted, and every connection ends at its next pause.
-    Draining {
-        /// When the connections that are left are closed. `None` if the clock does not reach that far.
-        until: Option<Moment>,
-        /// A signal asked for the drain, so the next one ends the server at once.
-        signalled: bool,
-    },
-}
-
 /// What the embedder wants to be called for.
 pub(super) struct Hooks {
     pub(super) hangup: Box<dyn FnMut() + Send>,
     pub(super) statistics: Box<dyn FnMut(&Statistics) + Send>,
+    pub(super) stage: Box<dyn FnMut(&StageChange) + Send>,
+    pub(super) interval: Option<Interval>,
+}
+
+/// What the embedder wants to be called for again and again.
+pub(super) struct Interval {
+    pub(super) length: Duration,
+    /// `None` if the clock does not reach that far.
+    pub(super) due: Option<Moment>,
+    pub(super) call: Box<dyn FnMut() + Send>,
 }
 
 /// How a server has ended.
@@ -73,7 +78,7 @@ pub enum Ended {
 impl<H: Host> fmt::Debug for EventLoop<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("EventLoop");
-        shown.field("phase", &self.phase).field("connections", &self.connections.len()).finish_non_exhaustive()
+        shown.field("stage", &self.stage).field("connections", &self.connections.len()).finish_non_exhaustive()
     }
 }
 
@@ -107,10 +112,14 @@ impl<H: Host> EventLoop<H> {
             lists: Lists::new(),
             deadlines: Deadlines::new(),
             long_turns: LongTurns::default(),
-            phase: Phase::Serving,
+            stage: Stage::Serving,
+            stage_until: None,
+            signalled: false,
             hooks: Hooks {
                 hangup: Box::new(|| ()),
                 statistics: Box::new(|statistics| tracing::info!(target: STATISTICS_TARGET, "{statistics}")),
+                stage: Box::new(|_| ()),
+                interval: None,
             },
             times_turns: false,
             busy_until: None,
@@ -127,6 +136,18 @@ impl<H: Host> EventLoop<H> {
         self.hooks.statistics = on_statistics;
     }
 
+    /// What to call when a stage of the end begins. Nothing is called unless this is set.
+    pub fn set_on_stage(&mut self, on_stage: Box<dyn FnMut(&StageChange) + Send>) {
+        self.hooks.stage = on_stage;
+    }
+
+    /// What to call at the end of a turn once each interval of this length has passed. Without it the loop is not woken.
+    pub fn set_on_interval(&mut self, length: Duration, on_interval: Box<dyn FnMut() + Send>) {
+        let length = length.max(LEAST_INTERVAL);
+        let due = self.means.read_clock().checked_add(length);
+        self.hooks.interval = Some(Interval { length, due, call: on_interval });
+    }
+
     /// The host, for an embedder that wants more of it than the loop does.
     pub fn host(&mut self) -> &mut H {
         &mut self.means.host
@@ -134,14 +155,6 @@ impl<H: Host> EventLoop<H> {
 
     /// Whether a drain has begun.
     pub(super) fn is_draining(&self) -> bool {
-        self.phase != Phase::Serving
-    }
-
-    /// When the connections that are left are closed.
-    pub(super) fn drain_deadline(&self) -> Option<Moment> {
-        match self.phase {
-            Phase::Serving => None,
-            Phase::Draining { until, .. } => until,
-        }
+        self.stage == Stage::Draining
     }
 }

@@ -6,7 +6,8 @@ use parrot_kqueue::{Kqueue, Signal, SignalGuard, Token};
 
 use super::Target;
 
-/// SIGINT and SIGTERM drain the server, and a second one ends it at once. SIGHUP calls what was given to
+/// SIGINT and SIGTERM drain the server, and a second one ends it at once. With a [drain delay](crate::Limits::drain_delay)
+/// SIGTERM begins that first, a second signal begins the drain, and a third one ends the server. SIGHUP calls what was given to
 /// [`Server::run_with_signals`](crate::Server::run_with_signals). SIGUSR1 asks for statistics, and so does SIGINFO (Ctrl-T)
 /// on the systems that have it.
 ///
