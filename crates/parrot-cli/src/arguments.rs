@@ -56,11 +56,12 @@ Sockets that a service manager passes as sd_listen_fds(3) says replace the defau
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
 
 SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends parrot \
-at once (timeout(1) sends two, so use its --foreground). SIGUSR1 prints statistics, and so does Ctrl-T where the \
+at once (timeout(1) sends two, so use its --foreground). With --drain-delay, SIGTERM begins the delay, a second signal \
+begins the drain, and a third ends parrot at once. SIGINT skips the delay. SIGUSR1 prints statistics, and so does Ctrl-T where the \
 terminal has it. SIGHUP reopens the log file. It never ends parrot, so parrot outlives its terminal.
 
 The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, and 128 plus the signal's number after a \
-second signal.";
+second signal that ends it at once.";
 
 /// An echo server that sends back every byte it receives, over TCP, UDP and Unix sockets.
 #[derive(Debug, Parser)]
@@ -153,6 +154,10 @@ pub(crate) struct Arguments {
     /// Close a connection after this long without a byte in or out [default: never]
     #[arg(long, value_name = "TIME", value_parser = idle_timeout, allow_hyphen_values = true, help_heading = LIMITS)]
     pub idle_timeout: Option<Duration>,
+
+    /// Accept and serve for this long after SIGTERM, so that load balancers find out before the drain [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true, help_heading = LIMITS)]
+    pub drain_delay: Option<Duration>,
 
     /// How long to wait for connections to end after SIGINT or SIGTERM
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, allow_hyphen_values = true, help_heading = LIMITS)]

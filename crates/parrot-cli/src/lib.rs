@@ -100,6 +100,7 @@ fn echo(
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
         max_buffered: arguments.max_buffered.unwrap_or_else(default_max_buffered),
         idle_timeout: arguments.idle_timeout,
+        drain_delay: arguments.drain_delay.unwrap_or_default(),
         drain_timeout: arguments.drain_timeout,
         busy_poll: arguments.busy_poll,
         ..Limits::default()

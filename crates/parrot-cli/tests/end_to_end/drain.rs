@@ -124,6 +124,52 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_drain_delay_accepts_and_serves_before_the_drain() {
+    let mut parrot = start(&["--drain-delay", "500ms", "--drain-timeout", "30s"]);
+    let early = parrot.connect();
+    echo(&early, b"before the signal");
+    let start = Instant::now();
+    parrot.signal(Signal::TERM).unwrap();
+    parrot.line("leaving: ").unwrap();
+    let late = parrot.connect();
+    for stream in [&early, &late] {
+        echo(stream, b"in the delay");
+    }
+    expect_end(&early);
+    expect_end(&late);
+    assert!(start.elapsed() >= Duration::from_millis(500), "the drain began too early");
+    drop((early, late));
+    let summary = parrot.wait_for_summary().unwrap();
+    assert!(summary.contains(" 2 accepted"), "{summary}");
+}
+
+#[test]
+fn each_signal_goes_a_step_further_than_the_last() {
+    let mut parrot = start(&["--drain-delay", "1h", "--drain-timeout", "1h"]);
+    let stream = parrot.connect();
+    parrot.signal(Signal::TERM).unwrap();
+    parrot.line("leaving: ").unwrap();
+    echo(&stream, b"squawk");
+    parrot.signal(Signal::TERM).unwrap();
+    expect_end(&stream);
+    assert!(parrot.ended().unwrap().is_none(), "the second signal did more than begin the drain");
+    parrot.signal(Signal::TERM).unwrap();
+    assert_eq!(parrot.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn sigint_skips_the_drain_delay() {
+    let mut parrot = start(&["--drain-delay", "1h"]);
+    let stream = parrot.connect();
+    echo(&stream, b"squawk");
+    parrot.signal(Signal::INT).unwrap();
+    expect_end(&stream);
+    drop(stream);
+    assert_eq!(parrot.wait().unwrap().code(), Some(0));
+    assert!(!parrot.stderr().contains("leaving"), "{}", parrot.stderr());
+}
+
+#[test]
 fn without_connections_a_drain_ends_at_once() {
     let summary = start(&["--drain-timeout", "1h"]).stop().unwrap();
     assert!(summary.contains("0 connections open, 0 accepted"), "{summary}");
