@@ -11,12 +11,14 @@ mod check;
 mod diagnostics;
 mod listening;
 mod ready_file;
+mod service_manager;
 
 use std::env::VarError;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,6 +33,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::arguments::Arguments;
 use crate::diagnostics::Filter;
 use crate::ready_file::ReadyFile;
+use crate::service_manager::ServiceManager;
 
 #[doc(hidden)]
 pub use crate::check::check_command_line;
@@ -130,18 +133,37 @@ fn echo(
             tracing::info!(target: STATISTICS_TARGET, "{statistics}; {}", log.statistics());
         });
     }
-    let on_hangup = move || {
-        if let Some(log) = &log {
-            log.reopen();
+    let manager = Arc::new(ServiceManager::from_environment());
+    let status = format!("listening on {} ({})", list(server.listening()), Server::queue_name());
+    let on_hangup = {
+        let (manager, status) = (Arc::clone(&manager), status.clone());
+        move || {
+            manager.reloading();
+            if let Some(log) = &log {
+                log.reopen();
+            }
+            manager.reloaded(&status);
         }
     };
     server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
+    report_to(&manager, &mut server);
     let _ready_file = arguments.ready_file.map(|path| ReadyFile::write(path, server.listening())).transpose()?;
-    tracing::info!("listening on {} ({})", list(server.listening()), Server::queue_name());
+    tracing::info!("{status}");
+    manager.ready(&status);
 
     let handle = server.handle();
     let ended = server.run().context("the event queue failed")?;
     Ok((ended, handle.statistics()))
+}
+
+/// Has the loop report its end to the service manager, and that it goes on if the manager wants to know.
+fn report_to(manager: &Arc<ServiceManager>, server: &mut Server) {
+    let stopping = Arc::clone(manager);
+    server.set_on_stage(move |change| stopping.stopping(change));
+    if let Some(interval) = manager.watchdog_interval() {
+        let watchdog = Arc::clone(manager);
+        server.set_on_interval(interval, move || watchdog.watchdog());
+    }
 }
 
 /// The memory for replies if the command line does not say: no more than a quarter of a limit that the process has, so that

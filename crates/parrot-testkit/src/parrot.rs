@@ -33,7 +33,7 @@ struct Listening {
 
 /// The command without input and output, and without the environment variables that the server reads.
 pub fn isolated(mut command: Command) -> Command {
-    for variable in ["RUST_LOG", "PARROT_PORT", "LISTEN_FDS"] {
+    for variable in ["RUST_LOG", "PARROT_PORT", "LISTEN_FDS", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());

@@ -22,6 +22,7 @@ mod proxy;
 mod ready_file;
 mod reset;
 mod reuse_port;
+mod service_manager;
 mod signals;
 mod slow_readers;
 mod support;
