@@ -7,6 +7,7 @@ use parrot_kqueue::Signal;
 
 use crate::connection::Stage;
 use crate::coverage::Point;
+use crate::headers::Fate;
 use crate::host::{Action, SimulatedHost, note};
 use crate::peer::Finish;
 use crate::profile::Profile;
@@ -68,9 +69,8 @@ impl SimulatedHost {
     }
 
     fn connect(&mut self, index: usize) {
-        let port_index = index % self.ports.len();
-        let port = &mut self.ports[port_index];
         let connection = &mut self.connections[index];
+        let port = &mut self.ports[connection.port];
         if port.closed {
             connection.stage = Stage::Dropped;
             self.coverage.count(Point::ConnectRefused);
@@ -119,12 +119,18 @@ impl SimulatedHost {
         }
         let connection = &mut self.connections[index];
         connection.writer_waits = false;
+        match connection.header.as_ref().map(|header| (header.has_more(), header.plan.fate)) {
+            Some((true, _)) => return self.write_header(index),
+            Some((false, Fate::Ends)) => return self.end_stream(index),
+            Some((false, Fate::Stops)) => return,
+            _ => {}
+        }
         let left = connection.plan.bytes - connection.written;
         let room = connection.plan.receive_room - connection.unreceived();
         if left == 0 || (connection.saw_end && connection.plan.lockstep) {
             return self.finish(index);
         }
-        if room == 0 || (connection.plan.lockstep && connection.written > connection.read) {
+        if room == 0 || (connection.plan.lockstep && !connection.is_echoed()) {
             connection.writer_waits = true;
             return;
         }
@@ -141,12 +147,32 @@ impl SimulatedHost {
         self.schedule(gap, Action::Write(index));
     }
 
+    /// Writes the next piece of a PROXY header, and what follows it.
+    fn write_header(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        let room = connection.plan.receive_room - connection.unreceived();
+        let Some(header) = connection.header.as_deref_mut().filter(|_| room > 0) else {
+            connection.writer_waits = true;
+            return;
+        };
+        let n = connection.dice.between(header.plan.piece).min(header.length() - header.written).min(room);
+        let gap = connection.dice.between(header.plan.gap);
+        header.written += n;
+        let (has_more, glued, fate) = (header.has_more(), header.plan.glued, header.plan.fate);
+        connection.edge = true;
+        note!(self, "peer {index} writes {n} of its header, which is {fate:?}");
+        match glued && !has_more {
+            true => self.write(index),
+            false => self.schedule(gap, Action::Write(index)),
+        }
+    }
+
     fn finish(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         match connection.plan.finish {
             Finish::HalfClose => self.end_stream(index),
             Finish::ReadThenClose | Finish::Stay if connection.saw_end => self.end_stream(index),
-            Finish::ReadThenClose if connection.read == connection.written => self.end_stream(index),
+            Finish::ReadThenClose if connection.is_echoed() => self.end_stream(index),
             Finish::ReadThenClose | Finish::Stay => connection.writer_waits = true,
             Finish::Linger => {}
             Finish::Close if connection.sent > connection.read => self.break_connection(index, Errno::ECONNRESET),
@@ -194,7 +220,7 @@ impl SimulatedHost {
         let connection = &mut self.connections[index];
         connection.read += n;
         note!(self, "peer {index} reads {n}");
-        if self.connections[index].read == self.connections[index].written {
+        if self.connections[index].is_echoed() {
             self.wake_writer(index);
         }
         self.schedule(gap, Action::Read(index));
@@ -238,6 +264,9 @@ impl SimulatedHost {
             let connection = &mut self.connections[index];
             if connection.dice.chance(128) {
                 connection.written = connection.received;
+                if let Some(header) = &mut connection.header {
+                    header.written = header.received;
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The results of accept, and how calls fail.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 use parrot_server::{CloseReason, Peer};
@@ -14,18 +14,22 @@ use crate::profile::Profile;
 use crate::time::MILLISECOND;
 
 /// Each peer has a port of its own, from this one on.
-pub(crate) const FIRST_PORT: usize = 10_000;
-/// A loopback address with this port, which no story has enough peers and listeners to run out of.
-pub(crate) fn address_of(port: usize) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, u16::try_from(port).unwrap_or(u16::MAX)).into()
-}
-
+const FIRST_PORT: u16 = 10_000;
+/// The address of peers that may not send a PROXY header.
+const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+/// The user behind the first peer of a Unix socket.
+const FIRST_USER: u32 = 1000;
 /// The shortest pause of a connection for which there was no memory. An earlier call would only fail again.
 const LEAST_PAUSE: u64 = MILLISECOND;
 /// The shortest pause after accept has failed for a reason that may last, unless a connection was closed.
 const LEAST_ACCEPT_PAUSE: u64 = 50 * MILLISECOND;
 /// The number of calls in a row that a burst of interruptions hits.
 const INTERRUPTIONS: u32 = 300;
+
+/// The port of a peer. No story has enough peers to run out of ports.
+pub(crate) fn port_of(peer: usize) -> u16 {
+    FIRST_PORT.saturating_add(u16::try_from(peer).unwrap_or(u16::MAX))
+}
 
 /// Returns an error number as the result of a call.
 pub(crate) fn error<T>(errno: Errno) -> io::Result<T> {
@@ -68,6 +72,7 @@ impl SimulatedHost {
             // Nobody watched for room in the pause, so the loop may try to send.
             self.connections[index].blocked = false;
             self.connections[index].excused = self.turn_time;
+            self.excuse_late_header(index);
             if self.turn_time < since + LEAST_PAUSE {
                 self.broken(Promise::Busy, || format!("connection {index} is called again at once after ENOBUFS"));
             }
@@ -208,7 +213,18 @@ impl SimulatedHost {
             self.coverage.count(Point::DelayAccepts);
         }
         note!(self, "accept: connection {index}");
-        Ok((Socket { connection: index }, Peer::Internet(address_of(FIRST_PORT + index))))
+        Ok((Socket { connection: index }, self.own_peer(index)))
+    }
+
+    /// The peer of a connection, as the system reports it.
+    pub(crate) fn own_peer(&self, index: usize) -> Peer {
+        let connection = &self.connections[index];
+        let address = match (connection.unix, connection.stranger) {
+            (true, _) => return Peer::Unix { user: Some(FIRST_USER + index as u32) },
+            (false, true) => STRANGER,
+            (false, false) => Ipv4Addr::LOCALHOST,
+        };
+        Peer::Internet((address, port_of(index)).into())
     }
 
     /// Whether this call on a connection's socket is interrupted. Now and then the following calls are, too.

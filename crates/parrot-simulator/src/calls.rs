@@ -3,46 +3,24 @@
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use parrot_server::simulation::{Event, Host, Label, OpenListener, Pages, Target, Watch};
+use parrot_server::simulation::{Event, Host, Pages, Target, Watch};
 use parrot_server::{CloseReason, Peer};
 use parrot_udp::{Batch, Replied};
 
-use crate::attempts::{FIRST_PORT, address_of, error};
+use crate::attempts::error;
 use crate::check::Promise;
-use crate::connection::{SetUp, Socket, Stage};
+use crate::connection::{SetUp, Socket};
 use crate::coverage::Point;
 use crate::datagrams::DatagramSocket;
 use crate::host::{PlantedFault, SimulatedHost, note};
+use crate::listeners::{Listener, server_address};
 use crate::memory::Memory;
 use crate::profile::Profile;
 use crate::stream;
 use crate::time::MICROSECOND;
-
-/// A listening socket, as the loop holds it.
-#[derive(Debug)]
-pub struct Listener {
-    /// The index of the listener.
-    pub port: usize,
-}
-
-impl Listener {
-    /// The listener with this index, as it is when the loop begins.
-    pub(crate) fn open(port: usize) -> OpenListener<Listener> {
-        let address: Arc<str> = address_of(port + 1).to_string().into();
-        let label = Label { name: Arc::clone(&address), address };
-        OpenListener {
-            listener: Listener { port },
-            label,
-            given: false,
-            proxy_protocol: false,
-            accepted: Arc::default(),
-        }
-    }
-}
 
 impl Host for SimulatedHost {
     type Listener = Listener;
@@ -90,17 +68,22 @@ impl Host for SimulatedHost {
                 let index = socket.connection;
                 let is_retry = self.connections[index].memory_short.is_some();
                 self.tally.accepted += u64::from(!is_retry);
+                if !is_retry {
+                    self.connections[index].number = self.tally.accepted;
+                    self.begin_header_wait(index);
+                }
                 self.end_memory_pause(index);
                 if self.fault_of(index, Point::WatchReadFails) {
                     return self.fail_watch(index);
                 }
                 self.count_slot(target);
+                let greets = self.owes_greeting(&self.connections[index]);
                 let connection = &mut self.connections[index];
                 connection.watch_read = Some(target);
                 connection.target = Some(target);
                 connection.edge = connection.readable();
-                if self.drain_deadline.is_some() {
-                    // A drain looks at every connection, without an event.
+                if self.drain_deadline.is_some() || greets {
+                    // A drain looks at every connection, without an event, and a greeting is sent without one.
                     connection.hinted = true;
                     connection.read_on = true;
                 }
@@ -172,10 +155,7 @@ impl Host for SimulatedHost {
     fn accept(&mut self, listener: &Listener) -> io::Result<(Socket, Peer)> {
         self.enter()?;
         self.check_accept_pause();
-        let port = &self.ports[listener.port];
-        if port.event_turn != self.tally.turns && self.drain_deadline.is_none() {
-            self.broken(Promise::Provoked, || "accept without an event".to_owned());
-        }
+        self.check_accept(listener.port);
         self.count_accept(listener.port);
         self.ports[listener.port].seen_empty = false;
         self.try_accept(listener.port)
@@ -187,6 +167,9 @@ impl Host for SimulatedHost {
         let served = self.served();
         if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
             self.broken(Promise::Limit, || format!("a connection is set up beside {served} others"));
+        }
+        if self.connections[index].stranger {
+            self.broken(Promise::Header, || format!("connection {index} is set up, and may send no header"));
         }
         let fails = self.fault_of(index, Point::SetUpFails);
         let connection = &mut self.connections[index];
@@ -200,8 +183,15 @@ impl Host for SimulatedHost {
         Ok(())
     }
 
-    fn local_address(&mut self, _: &Socket) -> io::Result<SocketAddr> {
-        Ok(address_of(1))
+    fn local_address(&mut self, socket: &Socket) -> io::Result<SocketAddr> {
+        self.enter()?;
+        let index = socket.connection;
+        if self.fault_of(index, Point::LocalAddressFails) {
+            return error(self.connections[index].call_dice.pick([Errno::ENOBUFS, Errno::ECONNRESET]));
+        }
+        let local = server_address(self.connections[index].port);
+        self.connections[index].local = Some(local);
+        Ok(local)
     }
 
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
@@ -217,22 +207,25 @@ impl Host for SimulatedHost {
         Ok(!port.seen_empty)
     }
 
-    fn peek(&mut self, socket: &Socket, _: &mut [u8]) -> io::Result<usize> {
+    fn peek(&mut self, socket: &Socket, space: &mut [u8]) -> io::Result<usize> {
         let index = socket.connection;
+        self.hint_at_late_header(index);
         // The loop also peeks at an idle connection, whose input may not have been reported.
         let idle = self.is_idle(&self.connections[index]) && !self.connections[index].hinted;
-        self.settle_refused(!idle);
+        let header = self.connections[index].awaits_header();
+        self.settle_refused(!idle && !header);
         self.enter_for(index)?;
         self.end_memory_pause(index);
         self.excuse_if_idle(index);
         let (turn, draining) = (self.tally.turns, self.drain_deadline.is_some());
         let connection = &mut self.connections[index];
         connection.looked_in = turn;
-        if !idle && !(connection.hinted && (connection.read_on || draining)) {
+        let reads_on = connection.read_on || connection.may_read_on || draining || header;
+        if !idle && !((connection.hinted || connection.may_read_on) && reads_on) {
             self.broken(Promise::Provoked, || format!("connection {index}: peek without a reason"));
         }
-        let result = self.try_peek(index);
-        self.settle_peek(matches!(result, Ok(1)));
+        let result = self.try_peek(index, space);
+        self.settle_peek(matches!(result, Ok(1..)));
         if idle {
             self.settle_idle_peek(index, &result);
         }
@@ -247,7 +240,7 @@ impl Host for SimulatedHost {
         self.excuse_if_idle(index);
         let connection = &mut self.connections[index];
         connection.waiting_since = None;
-        if !connection.hinted || space.is_empty() {
+        if !(connection.hinted || connection.may_read_on) || space.is_empty() {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
             self.broken(Promise::Provoked, || format!("connection {index}: receive {what}"));
         }
@@ -266,6 +259,7 @@ impl Host for SimulatedHost {
         let index = socket.connection;
         self.enter_for(index)?;
         self.end_memory_pause(index);
+        self.take_greeting(index, bytes.len() as u64);
         let connection = &mut self.connections[index];
         connection.tried_in = self.tally.turns;
         let owed = connection.owed();
@@ -295,10 +289,11 @@ impl Host for SimulatedHost {
         self.enter_for(index)?;
         note!(self, "connection {index}: shut down");
         let draining = self.drain_deadline.is_some();
+        let greets = self.owes_greeting(&self.connections[index]);
         let connection = &mut self.connections[index];
         let owed = connection.owed();
         // After the peer's end, the close alone is enough.
-        let done = draining && connection.seen_empty && !connection.end_received;
+        let done = draining && connection.seen_empty && !connection.end_received && !greets;
         if connection.shut || owed > 0 || !done {
             let shut = connection.shut;
             let seen_empty = connection.seen_empty;
@@ -333,28 +328,7 @@ impl Host for SimulatedHost {
 
     fn close_listener(&mut self, listener: Listener) {
         let _ = self.enter();
-        let port = &mut self.ports[listener.port];
-        port.closed = true;
-        let (watched, seen_empty) = (port.watch.is_some(), port.seen_empty);
-        let backlog = std::mem::take(&mut port.backlog);
-        let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
-        if !backlog.is_empty() {
-            self.coverage.count(if late { Point::DrainResetsBacklog } else { Point::ComesTooLate });
-            if !late && !seen_empty {
-                self.broken(Promise::Drain, || format!("{} connections are reset in the backlog", backlog.len()));
-            }
-        }
-        for index in backlog {
-            self.connections[index].stage = Stage::Dropped;
-        }
-        if watched {
-            self.broken(Promise::Descriptors, || "a listener is closed while it is watched".to_owned());
-        }
-        if self.drain_deadline.is_none() {
-            self.broken(Promise::Fair, || "a listener is closed without a drain".to_owned());
-        }
-        self.work += 1;
-        note!(self, "listener {} closed", listener.port);
+        self.close_port(listener.port);
     }
 
     fn receive_datagrams(&mut self, socket: &mut DatagramSocket, batch: &mut Batch) -> io::Result<usize> {
@@ -386,13 +360,14 @@ impl Host for SimulatedHost {
         if !self.udp.in_hand.is_empty() {
             return self.check_datagram_message(peer, payload);
         }
-        let index = match peer {
-            Peer::Internet(address) => usize::from(address.port()).wrapping_sub(FIRST_PORT),
-            Peer::Unix { .. } => usize::MAX,
+        let Some(index) = self.received_from.take() else {
+            return self.broken(Promise::Log, || format!("a message of {peer} is logged, and nothing was received"));
         };
-        let Some(connection) = self.connections.get_mut(index) else {
-            return self.broken(Promise::Log, || format!("a message is logged for {peer}, which does not exist"));
-        };
+        let shown = self.shown_peer(index);
+        if *peer != shown {
+            self.broken(Promise::Log, || format!("connection {index} is logged as {peer}, not as {shown}"));
+        }
+        let connection = &mut self.connections[index];
         let length = connection.message.take();
         let from = connection.received.saturating_sub(payload.len() as u64);
         if length != Some(payload.len() as u64) || !stream::matches(index, from, payload) {

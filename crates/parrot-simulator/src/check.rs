@@ -5,7 +5,7 @@ use std::fmt;
 /// A promise of the server that a run checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Promise {
-    /// Each peer gets the bytes it sent once, in order.
+    /// Each peer gets the bytes it sent once, in order, after its greeting and with a prefix before each message.
     Bytes,
     /// A connection closes for a reason, with nothing owed, after its end of stream.
     Close,
@@ -29,7 +29,7 @@ pub enum Promise {
     Descriptors,
     /// The counters match what happened.
     Counters,
-    /// Each message reaches the log as it was received.
+    /// Each message reaches the log as it was received, and nothing else does.
     Log,
     /// Idle connections close in time, and not before a send was tried.
     Idle,
@@ -37,9 +37,11 @@ pub enum Promise {
     Clock,
     /// A drain ends in time and accepts what waits in the backlog.
     Drain,
+    /// Only permitted peers send a PROXY header. It is received without the bytes behind it, and awaited until its timeout.
+    Header,
     /// Each datagram that is to be answered goes back whole, once, in the turn in which it was received. No other one does.
     Answers,
-    /// In a drain, a socket that was given to the server is left to its other holders.
+    /// When a drain begins, a socket that was given to the server is closed. What waits in it is left to other holders.
     Given,
     /// The server ends when and how it is told to.
     Ended,

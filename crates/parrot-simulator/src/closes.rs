@@ -15,6 +15,8 @@ pub(crate) struct Closing {
     reasons: Vec<CloseReason>,
     /// Why being idle may not be among them.
     not_idle: Option<&'static str>,
+    /// Why a late header may not be.
+    header_not_late: Option<&'static str>,
     /// What the loop had counted before, by reason.
     counted: [u64; CloseReason::ALL.len()],
 }
@@ -33,10 +35,14 @@ impl SimulatedHost {
         let connection = &self.connections[index];
         match connection.set_up {
             SetUp::NotTried => {
-                self.tally.refused += 1;
-                self.coverage.count(Point::Refused);
                 let served = self.served();
-                if self.plan.limits.max_connections.is_none_or(|max| served < max) {
+                if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
+                    self.tally.refused += 1;
+                    self.coverage.count(Point::Refused);
+                } else if connection.stranger {
+                    self.tally.untrusted += 1;
+                    self.coverage.count(Point::Untrusted);
+                } else {
                     self.broken(Promise::Limit, || format!("connection {index} is refused beside {served}"));
                 }
             }
@@ -54,9 +60,13 @@ impl SimulatedHost {
         let reasons = match connection.ended {
             Some(reason) => vec![reason],
             // The close itself tells the peer that everything was sent.
-            None if connection.is_finished() => vec![CloseReason::PeerFinished],
+            None if connection.is_finished() && !self.owes_greeting(connection) => vec![CloseReason::PeerFinished],
             None => {
-                let due = [(self.is_idle(connection), CloseReason::IdleTimeout), (late, CloseReason::DrainTimeout)];
+                let due = [
+                    (self.is_idle(connection), CloseReason::IdleTimeout),
+                    (self.is_header_late(connection), CloseReason::HeaderTimeout),
+                    (late, CloseReason::DrainTimeout),
+                ];
                 due.into_iter().filter_map(|(is_due, reason)| is_due.then_some(reason)).collect()
             }
         };
@@ -78,12 +88,14 @@ impl SimulatedHost {
             });
         }
         let not_idle = self.why_not_idle(index);
-        self.closing = Some(Closing { index, reasons, not_idle, counted: self.counted_closes() });
+        let header_not_late = self.why_header_not_late(&self.connections[index]);
+        self.closing = Some(Closing { index, reasons, not_idle, header_not_late, counted: self.counted_closes() });
     }
 
     /// Finds out for which of its possible reasons the last connection was closed, now that the loop has counted it.
     pub(crate) fn settle_close(&mut self) {
-        let Some(Closing { index, reasons, not_idle, counted }) = self.closing.take() else { return };
+        let Some(closing) = self.closing.take() else { return };
+        let Closing { index, reasons, not_idle, header_not_late, counted } = closing;
         let now = self.counted_closes();
         let counted = reasons.iter().copied().find(|reason| now[*reason as usize] > counted[*reason as usize]);
         // Without a count, the check of the counters fails at the end of the turn.
@@ -94,6 +106,12 @@ impl SimulatedHost {
                 self.broken(Promise::Idle, || format!("connection {index} is closed as idle, but {what}"));
             }
         }
+        if reason == CloseReason::HeaderTimeout {
+            self.count_deadline_close();
+            if let Some(what) = header_not_late {
+                self.broken(Promise::Header, || format!("connection {index} is closed for a late header, but {what}"));
+            }
+        }
         self.tally.closed[reason as usize] += 1;
         self.coverage.count(match reason {
             CloseReason::PeerFinished => Point::ClosedPeerFinished,
@@ -101,6 +119,8 @@ impl SimulatedHost {
             CloseReason::IdleTimeout => Point::ClosedIdleTimeout,
             CloseReason::Drained => Point::ClosedDrained,
             CloseReason::DrainTimeout => Point::ClosedDrainTimeout,
+            CloseReason::HeaderRefused => Point::ClosedHeaderRefused,
+            CloseReason::HeaderTimeout => Point::ClosedHeaderTimeout,
             _ => Point::ClosedFailed,
         });
     }

@@ -1,11 +1,16 @@
 //! A connection: its peer, the server's socket with the bytes in both directions, and what the loop knows of it.
 
+use std::net::SocketAddr;
+
 use nix::errno::Errno;
 use parrot_server::CloseReason;
 use parrot_server::simulation::Target;
 
 use crate::dice::{Dice, Purpose};
+use crate::headers::Header;
 use crate::peer::PeerPlan;
+use crate::plan::{self, Plan};
+use crate::replies::Replies;
 
 /// A connection's socket, as the loop holds it.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub(crate) struct Connection {
     /// The bytes that the peer has written. Those in `received..written` wait in the server's socket.
     pub(crate) written: u64,
     pub(crate) received: u64,
+    /// The PROXY header before them, if the listener wants one.
+    pub(crate) header: Option<Box<Header>>,
     pub(crate) urgent: Option<u64>,
     /// Whether the peer has ended its stream, and whether the loop has received that.
     pub(crate) peer_ended: bool,
@@ -66,10 +73,14 @@ pub(crate) struct Connection {
     pub(crate) broken: bool,
 
     // From the server to the peer.
+    /// The bytes that the loop has put in its buffer for the peer.
+    pub(crate) promised: u64,
     /// The bytes that the loop has sent. Those in `read..sent` wait in the server's socket.
     pub(crate) sent: u64,
     pub(crate) read: u64,
     pub(crate) shut: bool,
+    /// What the peer is sent besides its echo.
+    pub(crate) replies: Option<Box<Replies>>,
 
     // The peer.
     /// Whether the peer has closed, so that bytes that reach it cause a reset.
@@ -78,6 +89,16 @@ pub(crate) struct Connection {
     pub(crate) saw_end: bool,
     pub(crate) writer_waits: bool,
     pub(crate) reader_waits: bool,
+
+    /// Whether it comes over a Unix socket.
+    pub(crate) unix: bool,
+    /// Whether it may not send a PROXY header.
+    pub(crate) stranger: bool,
+    /// The index of the listener that it connects to.
+    pub(crate) port: usize,
+    /// The connection's number, and the server's address if the loop knows it.
+    pub(crate) number: u64,
+    pub(crate) local: Option<SocketAddr>,
 
     // The event queue's part.
     pub(crate) watch_read: Option<Target>,
@@ -92,6 +113,8 @@ pub(crate) struct Connection {
     /// Whether an event or the start of a drain gave a reason to receive, and the socket was not found empty since.
     pub(crate) hinted: bool,
     pub(crate) read_on: bool,
+    /// Whether the loop may read on until the socket is empty, and need not.
+    pub(crate) may_read_on: bool,
     pub(crate) unread: u64,
     /// Whether the last receive since the start of the drain has found the socket empty.
     pub(crate) seen_empty: bool,
@@ -137,9 +160,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(plan: PeerPlan, dice: &Dice, index: usize) -> Connection {
+    pub(crate) fn new(peer: &plan::Peer, plan: &Plan, dice: &Dice, index: usize) -> Connection {
+        let port = index % plan.ports.len();
+        let replies = plan.doors.greeting.is_some() || plan.doors.prefix.is_some();
         Connection {
-            plan,
+            plan: peer.script.clone(),
+            header: peer.header.clone().map(|header| Box::new(Header::new(header))),
+            replies: replies.then(Box::default),
+            unix: plan.ports[port].unix,
+            stranger: peer.stranger,
+            port,
             dice: dice.of(Purpose::Peer, index as u64),
             call_dice: dice.of(Purpose::Calls, index as u64),
             ..Connection::default()
@@ -148,7 +178,21 @@ impl Connection {
 
     /// The bytes that wait in the server's socket.
     pub(crate) fn unreceived(&self) -> u64 {
-        self.written - self.received
+        let header = self.header.as_ref().map_or(0, |header| header.written - header.received);
+        header + self.written - self.received
+    }
+
+    /// Whether the loop waits for the rest of a PROXY header, for which it needs no buffer.
+    pub(crate) fn awaits_header(&self) -> bool {
+        self.header.as_ref().is_some_and(|header| header.is_awaited())
+    }
+
+    /// Whether the peer has read the echo of all that it has written, and every text around it.
+    pub(crate) fn is_echoed(&self) -> bool {
+        match self.replies {
+            None => self.read == self.written,
+            Some(_) => self.received == self.written && self.sent == self.promised && self.read == self.sent,
+        }
     }
 
     /// Whether a receive would return something other than "would block".
@@ -163,7 +207,7 @@ impl Connection {
 
     /// The bytes that the loop has received and not sent back. None once it has shut its side down.
     pub(crate) fn owed(&self) -> u64 {
-        if self.shut { 0 } else { self.received - self.sent }
+        if self.shut { 0 } else { self.promised - self.sent }
     }
 
     /// The room in the server's socket for bytes to the peer.
@@ -173,7 +217,7 @@ impl Connection {
 
     /// Whether the peer has ended its stream and was sent all of it, so that the connection is to be closed.
     pub(crate) fn is_finished(&self) -> bool {
-        self.end_received && !self.shut && self.sent == self.received && self.unreceived() == 0
+        self.end_received && !self.shut && self.sent == self.promised && self.unreceived() == 0
     }
 
     /// Whether the loop serves this connection.
@@ -190,6 +234,12 @@ impl Connection {
 
     /// Records that the loop has found the socket empty.
     pub(crate) fn emptied(&mut self, draining: bool) {
+        self.came_short(draining);
+        self.may_read_on = false;
+    }
+
+    /// Records that a receive came short, which shows that the socket is empty.
+    pub(crate) fn came_short(&mut self, draining: bool) {
         self.hinted = false;
         self.read_on = false;
         self.unread = 0;

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Doors,
     /// What a sender of datagrams does during the run.
     Sender,
+    /// A peer's PROXY header.
+    Header,
     /// How long the drain is delayed.
     Delay,
 }
@@ -54,7 +56,8 @@ impl Purpose {
             Purpose::World => 4,
             Purpose::Fault(fault) => 5 + fault as u64,
             // Below these is room for more faults.
-            Purpose::Delay => 253,
+            Purpose::Delay => 252,
+            Purpose::Header => 253,
             Purpose::Doors => 254,
             Purpose::Sender => 255,
         }

@@ -14,28 +14,10 @@ use crate::connection::Connection;
 use crate::coverage::{Coverage, Point};
 use crate::datagrams::Udp;
 use crate::dice::{Dice, Purpose};
+use crate::listeners::Port;
 use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
-
-/// A listening socket.
-#[derive(Debug, Default)]
-pub(crate) struct Port {
-    pub(crate) closed: bool,
-    pub(crate) backlog: VecDeque<usize>,
-    pub(crate) watch: Option<Target>,
-    /// The time of the turn in which accepting was paused.
-    pub(crate) paused: Option<u64>,
-    pub(crate) accepts_in_turn: u32,
-    /// The last turn in which accepting had a reason to stop early.
-    pub(crate) pause_turn: u64,
-    /// The connections that its last event counted.
-    pub(crate) reported: Option<u64>,
-    /// The last turn in which it had an event.
-    pub(crate) event_turn: u64,
-    /// Whether the loop saw an empty backlog in this turn.
-    pub(crate) seen_empty: bool,
-}
 
 /// Something that happens at a time of its own, beside the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,6 +151,8 @@ pub struct SimulatedHost {
     pub(crate) buffers_returned: u64,
     pub(crate) capacity: usize,
 
+    /// The connection whose last receive is to be logged.
+    pub(crate) received_from: Option<usize>,
     pub(crate) coverage: Coverage,
     pub(crate) failure: Option<Failure>,
     pub(crate) trace: Option<Vec<String>>,
@@ -196,11 +180,10 @@ impl SimulatedHost {
         planted: Option<PlantedFault>,
     ) -> SimulatedHost {
         let connections = plan.peers.iter().enumerate();
-        let connections =
-            connections.map(|(index, peer)| Connection::new(peer.script.clone(), &source, index)).collect();
+        let connections = connections.map(|(index, peer)| Connection::new(peer, &plan, &source, index)).collect();
         let mut host = SimulatedHost {
             connections,
-            ports: (0..plan.listeners).map(|_| Port::default()).collect(),
+            ports: plan.ports.iter().map(|plan| Port { plan: *plan, ..Port::default() }).collect(),
             udp: Udp::new(&plan.udp, &source),
             dice: source.of(Purpose::World, 0),
             source,
@@ -247,6 +230,7 @@ impl SimulatedHost {
             lent: 0,
             buffers_returned: 0,
             capacity: usize::MAX,
+            received_from: None,
             coverage: Coverage::default(),
             failure: None,
             trace: trace.then(Vec::new),

@@ -30,7 +30,8 @@ impl SimulatedHost {
 
     /// Whether the connection's buffer has no room for what the peer sends.
     pub(crate) fn is_full(&self, connection: &Connection) -> bool {
-        connection.owed() > 0 && connection.filled >= self.plan.limits.max_output as u64
+        let used = connection.filled + self.prefix_length(connection);
+        connection.owed() > 0 && used >= self.plan.limits.max_output as u64
     }
 
     /// When the loop has to close the connection as idle. The timeout starts again while the peer is excused.
@@ -41,14 +42,21 @@ impl SimulatedHost {
     /// Whether the loop may leave a connection's input, because it has no room or no memory for it.
     pub(crate) fn may_leave_input(&self, connection: &Connection) -> bool {
         // The loop can find the end of the input without a buffer.
-        let needs_none = connection.unreceived() == 0 && (connection.read_on || self.drain_deadline.is_some());
-        let no_buffer = connection.owed() == 0 && self.lent >= self.capacity && !needs_none;
+        let needs_none = connection.unreceived() == 0
+            && (connection.read_on || self.drain_deadline.is_some())
+            && !self.owes_greeting(connection);
+        let no_buffer = self.lacks_buffer(connection) && !needs_none;
         self.is_full(connection) || no_buffer || connection.memory_short.is_some() || self.may_lack_buffer(connection)
     }
 
     /// Whether memory for a buffer was refused lately, perhaps for this connection.
     pub(crate) fn may_lack_buffer(&self, connection: &Connection) -> bool {
         let lately = self.last_refused.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
-        lately && connection.owed() == 0
+        lately && connection.owed() == 0 && !connection.awaits_header()
+    }
+
+    /// Whether the connection needs a buffer to receive, and none is free.
+    pub(crate) fn lacks_buffer(&self, connection: &Connection) -> bool {
+        connection.owed() == 0 && self.lent >= self.capacity && !connection.awaits_header()
     }
 }

@@ -6,7 +6,7 @@ use parrot_server::simulation::Snapshot;
 use crate::check::Promise;
 use crate::coverage::Point;
 use crate::host::{SimulatedHost, note};
-use crate::share::{ACCEPTS_PER_TURN, LEFTOVERS_PER_TURN};
+use crate::share::LEFTOVERS_PER_TURN;
 
 /// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
@@ -51,6 +51,7 @@ impl SimulatedHost {
         for position in 0..self.open.len() {
             let index = self.open[position];
             self.observe(index, &seen);
+            self.observe_header(index);
             self.check_connection(index);
         }
         let holders = self.open.iter().filter(|index| self.connections[**index].owed() > 0).count();
@@ -75,6 +76,7 @@ impl SimulatedHost {
             self.broken(Promise::Awake, || "a descriptor is free again, but accepting still pauses".to_owned());
         }
         self.check_accepts();
+        self.check_given_listeners();
         self.check_datagrams();
         self.check_counters();
         if self.killed.is_some() {
@@ -90,21 +92,27 @@ impl SimulatedHost {
         }
         let connection = &self.connections[index];
         let (owes, memory_short) = (connection.owed() > 0, connection.memory_short.is_some());
-        let no_buffer = !owes && seen.lent >= seen.capacity;
+        let no_buffer = self.lacks_buffer(connection);
+        let greets = self.owes_greeting(connection);
         // The event list had no room for this connection's next event, so the loop cannot know of it yet.
         let unreported = connection.edge && no_buffer;
         // Buffers that are free at the end of the turn belong to the connections that wait longest.
         let waits = connection.hinted
             && !memory_short
             && !self.may_lack_buffer(connection)
-            && connection.unreceived() > 0
+            && (connection.unreceived() > 0 || greets)
+            && !connection.awaits_header()
             && (no_buffer || (!owes && seen.waiting > 0));
-        let has_input = connection.hinted && connection.readable() && !self.may_leave_input(connection);
+        let wants = connection.readable() || greets;
+        let has_input = connection.hinted && wants && !self.may_leave_input(connection);
         let ready = (has_input && !unreported && !waits) || (owes && !connection.blocked && !memory_short);
         let is_idle = self.idle_close_due(connection).is_some_and(|due| due <= self.turn_time);
         let is_excused = self.is_excused(connection);
         if self.is_full(connection) {
             self.coverage.count(Point::OutputFull);
+        }
+        if greets && waits {
+            self.coverage.count(Point::GreetingWaits);
         }
         if ready && connection.turn == self.tally.turns && connection.calls_in_turn >= CALLS_IN_VAIN {
             self.coverage.count(Point::ServingUsedUp);
@@ -145,20 +153,6 @@ impl SimulatedHost {
             return;
         };
         self.broken(promise, || format!("connection {index} {what}"));
-    }
-
-    /// Checks that a listener's event was followed by as many accepts as the backlog or the share of the turn allows.
-    fn check_accepts(&mut self) {
-        let turn = self.tally.turns;
-        let early = self.ports.iter().position(|port| {
-            let done = port.seen_empty
-                || port.accepts_in_turn >= ACCEPTS_PER_TURN
-                || port.reported.is_some_and(|reported| u64::from(port.accepts_in_turn) >= reported);
-            port.event_turn == turn && port.pause_turn != turn && !port.closed && !done
-        });
-        if let Some(index) = early.filter(|_| self.drain_deadline.is_none()) {
-            self.broken(Promise::Fair, || format!("listener {index}: connections are left in the backlog"));
-        }
     }
 
     /// Checks that the loop's own lists stay in proportion to its open connections.

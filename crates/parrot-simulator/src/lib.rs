@@ -1,8 +1,9 @@
 //! Parrot's event loop on a simulated host.
 //!
-//! A [`Story`] is everything that happens in one run. Peers connect, write, read slowly, end their streams, reset or
-//! fall silent. Calls are interrupted, come up short or fail. Events arrive late, stale or in any order, the clock
-//! jumps, and signals arrive. A seed decides all of it, so a story that breaks a promise can be run again.
+//! A [`Story`] is everything that happens in one run. Peers connect, send a PROXY header in pieces, write, read slowly,
+//! end their streams, reset or fall silent. Calls are interrupted, come up short or fail. Events arrive late, stale or
+//! in any order, the clock jumps, and signals arrive. A seed decides all of it, so a story that breaks a promise can be
+//! run again.
 //!
 //! The loop is the one of `parrot-server`, unchanged. It reaches the system through one trait, which [`SimulatedHost`]
 //! implements.
@@ -36,16 +37,20 @@ mod coverage;
 mod current;
 mod datagrams;
 mod dice;
+mod doors;
 mod events;
+mod headers;
 mod host;
 mod idleness;
 mod judge;
+mod listeners;
 mod memory;
 mod peer;
 mod plan;
 mod profile;
 mod rates;
 mod receives;
+mod replies;
 mod run;
 mod sends;
 mod share;
@@ -56,13 +61,13 @@ mod tally;
 mod time;
 mod waits;
 
-pub use calls::Listener;
 pub use check::{Failure, Promise};
 pub use connection::Socket;
 pub use coverage::{Coverage, Point, SEEDS_FOR_COVERAGE};
 pub use current::name_stories_that_panic;
 pub use datagrams::DatagramSocket;
 pub use host::{PlantedFault, SimulatedHost};
+pub use listeners::Listener;
 pub use profile::Profile;
 pub use run::Outcome;
 pub use story::{Source, Story};

@@ -5,15 +5,21 @@ use std::time::Duration;
 
 use parrot_kqueue::Signal;
 use parrot_server::simulation::Settings;
-use parrot_server::{Limits, Replies, Template, UdpRules};
+use parrot_server::{Limits, ProxyProtocol, Replies, UdpRules};
 
+use crate::attempts::port_of;
 use crate::coverage::Point;
 use crate::datagrams::UdpPlan;
 use crate::dice::{Dice, Purpose};
+use crate::doors::{Doors, PortPlan, Which, template};
+use crate::headers::HeaderPlan;
 use crate::peer::{PeerPlan, Scene};
 use crate::profile::Profile;
 use crate::rates::Rates;
 use crate::time::{MICROSECOND, MILLISECOND, SECOND};
+
+/// With more peers than this, what each of them does is kept short.
+const CROWD: usize = 50;
 
 /// How and when the server is stopped.
 #[derive(Debug, Clone)]
@@ -35,7 +41,8 @@ pub(crate) struct Ending {
 pub(crate) struct Plan {
     pub(crate) profile: Profile,
     pub(crate) limits: Limits,
-    pub(crate) listeners: usize,
+    pub(crate) ports: Vec<PortPlan>,
+    pub(crate) doors: Doors,
     pub(crate) backlog: usize,
     pub(crate) descriptors: usize,
     /// The longest that the log takes to accept a message, in nanoseconds.
@@ -55,6 +62,10 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) script: PeerPlan,
+    /// What it sends first, to a listener with PROXY headers.
+    pub(crate) header: Option<HeaderPlan>,
+    /// Whether its address is not among those that may send a header.
+    pub(crate) stranger: bool,
     /// False if the peer is left out to shrink a story.
     pub(crate) takes_part: bool,
 }
@@ -99,7 +110,8 @@ impl Plan {
         let quick = scene == Scene::Waiting && dice.chance(128);
         let peers = (0..count).map(|index| {
             let script = PeerPlan::draw(scene, most_bytes, connected_within, &mut source.of(Purpose::Script, index));
-            Peer { script: if quick && index > 8 { script.that_reads() } else { script }, takes_part: true }
+            let script = if quick && index > 8 { script.that_reads() } else { script };
+            Peer { script, header: None, stranger: false, takes_part: true }
         });
         let peers = peers.collect();
         let (max_output, drain_for_ever) = (max_output as usize, dice.chance(6));
@@ -130,7 +142,8 @@ impl Plan {
                     }
                 },
             },
-            listeners: dice.pick([2, 1]),
+            ports: vec![PortPlan::default(); dice.pick([2, 1])],
+            doors: Doors::default(),
             backlog: match scene {
                 Scene::Usual => dice.pick([128, 128, 128, 4, 1]),
                 Scene::Storm => dice.pick([128, 128, 128, 4]),
@@ -178,22 +191,43 @@ impl Plan {
             peers,
             udp: UdpPlan::default(),
         };
-        plan.draw_doors(&mut source.of(Purpose::Doors, 0));
+        plan.draw_doors(source);
         plan.limits.drain_delay = Plan::draw_delay(&mut source.of(Purpose::Delay, 0));
         plan
     }
 
     /// Draws what a story has besides TCP. Two stories in three have nothing.
-    fn draw_doors(&mut self, dice: &mut Dice) {
+    fn draw_doors(&mut self, source: &Dice) {
+        let dice = &mut source.of(Purpose::Doors, 0);
         if !dice.chance(85) {
             return;
         }
         self.rates.draw_doors(self.profile, dice);
-        self.udp = UdpPlan::draw(dice);
-        if dice.chance(40) {
-            // A server for UDP only.
-            (self.listeners, self.peers) = (0, Vec::new());
-            self.udp.prefix = dice.chance(128);
+        let which = Which::draw(dice);
+        self.doors = Doors::draw(which, self.limits.max_output, dice);
+        for port in &mut self.ports {
+            *port = PortPlan::draw(which, dice);
+        }
+        let ports = self.ports.len();
+        let idle = self.limits.idle_timeout.map(|idle| idle.as_nanos() as u64);
+        let crowd = self.peers.len() > CROWD;
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            let port = self.ports[index % ports];
+            if !port.proxy && !port.unix {
+                continue;
+            }
+            // Unix sockets have no urgent data here, and a header is not looked at beyond it.
+            peer.script.urgent_at = None;
+            let dice = &mut source.of(Purpose::Header, index as u64);
+            peer.stranger = port.proxy && !port.unix && self.doors.trusts_some && dice.chance(64);
+            peer.header = port.proxy.then(|| HeaderPlan::draw(port_of(index), idle, crowd, dice));
+        }
+        if which.udp {
+            self.udp = UdpPlan::draw(dice);
+            if dice.chance(40) {
+                // A server for UDP only.
+                (self.ports, self.peers) = (Vec::new(), Vec::new());
+            }
         }
     }
 
@@ -208,13 +242,13 @@ impl Plan {
     /// The part of the server's options that the loop works with.
     pub(crate) fn settings(&self) -> Settings {
         let rate = self.udp.rate.and_then(NonZeroU32::new);
-        let prefix = self.udp.prefix.then_some("<{listener} {local} {peer} {connection}> ");
-        let prefix = prefix.and_then(|text| Template::raw(text, |_| None).ok());
+        let text = |text: &Option<String>| text.as_deref().and_then(template);
+        let from = if self.doors.trusts_some { "127.0.0.0/8".parse().into_iter().collect() } else { Vec::new() };
         Settings {
             limits: self.limits.clone(),
             udp: UdpRules { answer_low_ports: self.udp.answer_low_ports, rate },
-            replies: Replies { prefix, greeting: None },
-            ..Settings::default()
+            replies: Replies { greeting: text(&self.doors.greeting), prefix: text(&self.doors.prefix) },
+            proxy: ProxyProtocol { everywhere: false, timeout: Duration::from_nanos(self.doors.header_timeout), from },
         }
     }
 

@@ -27,7 +27,7 @@ impl SimulatedHost {
     }
 
     /// Looks for the end of the input.
-    pub(crate) fn try_peek(&mut self, index: usize) -> io::Result<usize> {
+    pub(crate) fn try_peek(&mut self, index: usize, space: &mut [u8]) -> io::Result<usize> {
         if self.fault_of(index, Point::PeekInterrupted) {
             return error(Errno::EINTR);
         }
@@ -36,9 +36,14 @@ impl SimulatedHost {
             return self.fail(index, errno);
         }
         if self.connections[index].unreceived() > 0 {
-            return Ok(1);
+            // A look for any input has room for one byte.
+            let reads_header = self.connections[index].awaits_header() && space.len() > 1;
+            return Ok(if reads_header { self.look_at_header(index, space) } else { 1 });
         }
         if self.connections[index].end_in_sight() {
+            if self.cuts_header(index) {
+                return Ok(0);
+            }
             self.coverage.count(Point::EndWithoutBuffer);
             self.receive_end(index);
             return Ok(0);
@@ -75,7 +80,7 @@ impl SimulatedHost {
     }
 
     /// Records that the loop has received the peer's end of stream.
-    fn receive_end(&mut self, index: usize) {
+    pub(crate) fn receive_end(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         connection.hinted = false;
         connection.end_received = true;
@@ -112,6 +117,9 @@ impl SimulatedHost {
     }
 
     pub(crate) fn take_bytes(&mut self, index: usize, space: &mut [u8]) -> usize {
+        if self.connections[index].awaits_header() {
+            return self.take_header(index, space);
+        }
         let mut n = self.connections[index].unreceived().min(space.len() as u64);
         let connection = &self.connections[index];
         if let Some(mark) = connection.urgent
@@ -124,9 +132,13 @@ impl SimulatedHost {
             let connection = &mut self.connections[index];
             n = 1 + connection.call_dice.below(n - 1);
             connection.edge = true;
+        } else if n > 1 && self.connections[index].unix && self.fault_of(index, Point::ReceiveStops) {
+            // As at a message with descriptors. The other bytes are there, and no event follows.
+            n = 1 + self.connections[index].call_dice.below(n - 1);
         }
         let connection = &mut self.connections[index];
-        stream::fill(index, connection.received, &mut space[..n as usize]);
+        let from = connection.received;
+        stream::fill(index, from, &mut space[..n as usize]);
         connection.received += n;
         connection.urgent = connection.urgent.filter(|mark| *mark >= connection.received);
         connection.note_activity(self.time);
@@ -134,8 +146,9 @@ impl SimulatedHost {
         connection.unread = connection.unread.saturating_sub(n);
         connection.seen_empty = false;
         if n < space.len() as u64 && !connection.read_on && connection.unread == 0 {
-            connection.emptied(self.drain_deadline.is_some());
+            connection.came_short(self.drain_deadline.is_some());
         }
+        self.received_from = Some(index);
         self.tally.messages += 1;
         self.tally.bytes_in += n;
         self.work += 1;
@@ -143,8 +156,8 @@ impl SimulatedHost {
             self.tally.bytes_discarded += n;
             self.coverage.count(Point::DrainDiscards);
         } else {
-            connection.filled += n;
-            let (filled, most) = (connection.filled, self.plan.limits.max_output as u64);
+            self.promise(index, from, n);
+            let (filled, most) = (self.connections[index].filled, self.plan.limits.max_output as u64);
             if filled > most {
                 self.broken(Promise::Memory, || {
                     format!("connection {index} has {filled} bytes of {most} in its buffer")

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parrot_server::simulation::{EventLoop, Opened, Shared};
 
-use crate::calls::Listener;
 use crate::check::{Failure, Promise};
 use crate::coverage::Coverage;
 use crate::current::CurrentStory;
 use crate::host::{PlantedFault, SimulatedHost};
+use crate::listeners::Listener;
 use crate::memory::Memory;
 use crate::story::Story;
 
@@ -48,7 +48,7 @@ impl Story {
         Memory::begin(&dice, &plan.rates);
         let shared = Arc::new(Shared::default());
         let settings = plan.settings();
-        let listeners = (0..plan.listeners).map(Listener::open).collect();
+        let listeners = plan.ports.iter().enumerate().map(|(index, port)| Listener::open(index, *port)).collect();
         let peers = plan.kept_peers().len() as u64;
         let host = SimulatedHost::new(plan, dice, Arc::clone(&shared), trace, planted);
         let opened = Opened { listeners, datagrams: host.udp.opened() };

@@ -5,10 +5,8 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::attempts::error;
-use crate::check::Promise;
 use crate::coverage::Point;
 use crate::host::{Action, SimulatedHost};
-use crate::stream;
 use crate::time::MICROSECOND;
 
 impl SimulatedHost {
@@ -54,16 +52,14 @@ impl SimulatedHost {
         if connection.blocked {
             self.coverage.count(Point::SocketFilled);
         }
-        if connection.sent == connection.received {
+        if connection.sent == connection.promised {
             connection.filled = 0;
             self.buffers_returned += 1;
         }
         if connection.peer_closed && !connection.broken {
             self.schedule(5 * MICROSECOND, Action::Reset(index));
         }
-        if !stream::matches(index, from, taken) {
-            self.broken(Promise::Bytes, || format!("connection {index} was sent wrong bytes at {from}"));
-        }
+        self.check_sent(index, from, taken);
         self.tally.bytes_out += n;
         self.work += 1;
         if self.drain_deadline.is_some() {

@@ -53,8 +53,10 @@ impl SimulatedHost {
             let connection = &self.connections[index];
             // There may have been no memory for its buffer until now.
             let refused = self.last_refused.is_some_and(|since| self.turn_time_before < since + LONGEST_MEMORY_PAUSE);
-            let due =
-                connection.memory_short.is_some() || (refused && connection.owed() == 0) || self.is_idle(connection);
+            let due = connection.memory_short.is_some()
+                || (refused && connection.owed() == 0)
+                || self.is_idle(connection)
+                || self.is_header_late(connection);
             if connection.event_turn != turn && !due {
                 self.count_leftover();
             }

@@ -70,14 +70,14 @@ impl Story {
         let (plan, _) = self.plan();
         let faults: Vec<&str> = plan.faults().into_iter().map(Point::name).collect();
         let (limits, ending) = (&plan.limits, &plan.ending);
-        let (listeners, backlog) = (plan.listeners, plan.backlog);
+        let (ports, doors, backlog) = (&plan.ports, &plan.doors, plan.backlog);
         let descriptors = match plan.descriptors {
             usize::MAX => "descriptors without limit".to_owned(),
             limit => format!("{limit} descriptors for connections"),
         };
         let faults = faults.join(", ");
         format!(
-            "{limits:?}\n{listeners} listeners, backlog {backlog}, {descriptors}\n\
+            "{limits:?}\n{ports:?}, backlog {backlog}, {descriptors}\n{doors:?}\n\
              {ending:?} (in nanoseconds)\nfaults: {faults}"
         )
     }

@@ -11,6 +11,7 @@ use crate::host::SimulatedHost;
 pub(crate) struct Tally {
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
+    pub(crate) untrusted: u64,
     pub(crate) set_up_failures: u64,
     pub(crate) accept_failures: u64,
     pub(crate) accept_pauses: u64,
@@ -43,6 +44,7 @@ fn read(counters: &Counters) -> Tally {
     Tally {
         accepted: counters.accepted.get(),
         refused: counters.refused.get(),
+        untrusted: counters.untrusted.get(),
         set_up_failures: counters.set_up_failures.get(),
         accept_failures: counters.accept_failures.get(),
         accept_pauses: counters.accept_pauses.get(),

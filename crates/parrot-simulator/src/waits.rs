@@ -36,6 +36,13 @@ impl SimulatedHost {
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait goes past the idle timeout of connection {index}"));
         }
+        let late = self.open.iter().copied().find(|&index| {
+            let connection = &self.connections[index];
+            connection.served() && self.header_wait_due(connection).is_some_and(|due| latest > due.max(self.turn_time))
+        });
+        if let Some(index) = late {
+            self.broken(Promise::Header, || format!("a wait goes past the header timeout of connection {index}"));
+        }
         let polls = self.plan.limits.busy_poll.zip(self.last_event).is_some_and(|(poll, since)| {
             let until = since + poll.as_nanos() as u64;
             self.turn_time < until
@@ -63,9 +70,10 @@ impl SimulatedHost {
             if !connection.served() {
                 continue;
             }
-            let no_buffer = connection.owed() == 0 && self.lent >= self.capacity;
+            let no_buffer = self.lacks_buffer(connection);
             // The last refusal may have been for this connection's retry.
-            let tries = connection.memory_short.is_some() || (connection.hinted && connection.readable());
+            let greets = self.owes_greeting(connection);
+            let tries = connection.memory_short.is_some() || (connection.hinted && (connection.readable() || greets));
             let refused = self.last_refused.filter(|_| connection.owed() == 0 && tries);
             let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
             let short_since = connection.memory_short.max(lately);
@@ -73,6 +81,8 @@ impl SimulatedHost {
                 "is not retried after memory was short"
             } else if connection.hinted && !self.may_leave_input(connection) {
                 "has input that is not received"
+            } else if greets && !self.may_leave_input(connection) {
+                "is owed its greeting"
             } else if connection.owed() > 0 && connection.watch_write.is_none() && connection.memory_short.is_none() {
                 "is owed bytes and not watched for room"
             } else if self.drain_deadline.is_some()
@@ -110,7 +120,8 @@ impl SimulatedHost {
             || self.leave_deadline.is_some()
             || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
             || self.ports.iter().any(|port| port.paused.is_some())
-            || self.datagrams_are_due();
+            || self.datagrams_are_due()
+            || self.open.iter().any(|index| self.connections[*index].awaits_header());
         if timeout.is_some() && !due {
             self.broken(Promise::Busy, || format!("a wait of {timeout:?} with nothing due"));
         }

@@ -1,13 +1,14 @@
 //! Checks of UDP: that the right datagrams are answered, and of turns and waits.
 
 use parrot_server::{Peer, Refusal};
-use parrot_udp::Batch;
+use parrot_udp::{Batch, Destination};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::check::Promise;
 use crate::coverage::Point;
 use crate::datagrams::addresses::Verdict;
 use crate::datagrams::state::InHand;
+use crate::doors::rendered;
 use crate::host::SimulatedHost;
 use crate::time::MILLISECOND;
 
@@ -58,7 +59,7 @@ impl SimulatedHost {
                 continue;
             } else if reply.source() != datagram.source || reply.destination() != datagram.destination {
                 format!("to {} from {:?}", reply.source(), reply.destination())
-            } else if reply.payload().strip_prefix(prefix.as_bytes()).is_none_or(|bytes| !datagram.matches(bytes)) {
+            } else if reply.payload().strip_prefix(&prefix[..]).is_none_or(|bytes| !datagram.matches(bytes)) {
                 format!("{} bytes, which are not {prefix:?} and its own", reply.payload().len())
             } else {
                 continue;
@@ -73,16 +74,16 @@ impl SimulatedHost {
     }
 
     /// What a reply begins with.
-    fn prefix_of(&self, index: usize, source: SocketAddr, destination: Option<parrot_udp::Destination>) -> String {
-        match destination {
-            Some(to) if self.plan.udp.prefix => {
+    fn prefix_of(&self, index: usize, source: SocketAddr, destination: Option<Destination>) -> Vec<u8> {
+        match (destination, &self.plan.doors.prefix) {
+            (Some(to), Some(prefix)) => {
                 let socket = &self.udp.sockets[index];
                 // Addresses are shown as people know them.
                 let shown = |address: IpAddr, port| SocketAddr::new(address.to_canonical(), port);
                 let (local, peer) = (shown(to.address(), socket.port), shown(source.ip(), source.port()));
-                format!("<{} {local} {peer} > ", socket.label)
+                rendered(prefix, [&socket.label, &local.to_string(), &peer.to_string(), ""])
             }
-            _ => String::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -17,8 +17,6 @@ pub(crate) struct UdpPlan {
     pub(crate) senders: Vec<Sender>,
     pub(crate) answer_low_ports: bool,
     pub(crate) rate: Option<u32>,
-    /// Whether each reply begins with a text that says who answers.
-    pub(crate) prefix: bool,
 }
 
 /// A UDP socket of the server.
@@ -141,7 +139,6 @@ impl UdpPlan {
             answer_low_ports: dice.chance(64),
             // Divisors of a second, so that the bound is a whole number of nanoseconds.
             rate: dice.chance(64).then(|| dice.pick([1, 2, 5, 10, 50, 1000, 100_000])),
-            prefix: false,
         }
     }
 }
