@@ -17,15 +17,15 @@ use parrot_testkit::{PATIENCE, program, wait_for};
 /// More than a socket holds, so that the server has to wait for room.
 const LONG: usize = 4 << 20;
 
-/// Starts the program with one argument.
-fn start(program: &str, argument: &str) -> Process {
-    Process::spawn(Command::new(program).arg(argument).stdin(Stdio::null()).stdout(Stdio::null())).unwrap()
+/// Starts the program with these arguments.
+fn start(program: &str, arguments: &[&str]) -> Process {
+    Process::spawn(Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null())).unwrap()
 }
 
-/// Starts the program on a free port, and returns the port's address.
-fn start_on_a_port(program: &str) -> (Process, SocketAddr) {
+/// Starts the program on a free port with further arguments, and returns the port's address.
+fn start_on_a_port(program: &str, further: &[&str]) -> (Process, SocketAddr) {
     let port = free_port().unwrap();
-    (start(program, &port.to_string()), (Ipv4Addr::LOCALHOST, port).into())
+    (start(program, &[&[&port.to_string()[..]], further].concat()), (Ipv4Addr::LOCALHOST, port).into())
 }
 
 /// Waits until the server listens on TCP.
@@ -50,8 +50,8 @@ fn expect_long_echo(mut receiving: impl Read, send: impl FnOnce(&[u8]) + Send) {
     assert!(received == message, "{} bytes came back for {}, or others", received.len(), message.len());
 }
 
-fn expect_tcp_echo(program: &str) {
-    let (_server, address) = start_on_a_port(program);
+fn expect_tcp_echo(program: &str, further: &[&str]) {
+    let (_server, address) = start_on_a_port(program, further);
     let (first, second) = (connect(address), connect(address));
     for round in 0..100 {
         client::echo(&first, &pattern(12 + round));
@@ -73,8 +73,13 @@ fn each_tcp_rival_echoes_every_byte() {
         env!("CARGO_BIN_EXE_rival-tokio"),
         env!("CARGO_BIN_EXE_rival-tokio-1"),
     ] {
-        expect_tcp_echo(program);
+        expect_tcp_echo(program, &[]);
     }
+}
+
+#[test]
+fn the_loop_that_never_sleeps_echoes_every_byte() {
+    expect_tcp_echo(env!("CARGO_BIN_EXE_rival-plain"), &["spin"]);
 }
 
 /// Whether io_uring can be used. If not, this prints why.
@@ -89,7 +94,7 @@ fn has_io_uring() -> bool {
 #[test]
 fn the_rival_on_io_uring_echoes_every_byte() {
     if has_io_uring() {
-        expect_tcp_echo(env!("CARGO_BIN_EXE_rival-compio"));
+        expect_tcp_echo(env!("CARGO_BIN_EXE_rival-compio"), &[]);
     }
 }
 
@@ -103,7 +108,7 @@ fn free_path(name: &str) -> PathBuf {
 #[test]
 fn the_loop_over_unix_sockets_echoes_every_byte() {
     let path = free_path("plain.sock");
-    let _server = start(env!("CARGO_BIN_EXE_rival-plain-unix"), path.to_str().unwrap());
+    let _server = start(env!("CARGO_BIN_EXE_rival-plain-unix"), &[path.to_str().unwrap()]);
     let connect = || wait_for("a connection", || Ok(UnixStream::connect(&path).ok())).unwrap();
     let (mut first, second) = (connect(), connect());
     for stream in [&first, &second] {
@@ -124,7 +129,7 @@ fn the_loop_over_unix_sockets_echoes_every_byte() {
 
 #[test]
 fn the_loop_over_udp_returns_each_datagram_whole() {
-    let (_server, address) = start_on_a_port(env!("CARGO_BIN_EXE_rival-plain-udp"));
+    let (_server, address) = start_on_a_port(env!("CARGO_BIN_EXE_rival-plain-udp"), &[]);
     let mut received = vec![0; 65_535];
     // What is sent before the server has its socket is lost, so this part has a socket of its own.
     let early = udp_client(address, Duration::from_millis(20));

@@ -18,5 +18,5 @@ impl plain_loop::Listener for UnixListener {
 fn main() -> io::Result<()> {
     let listener = parrot_rivals::unix_listener()?;
     listener.set_nonblocking(true)?;
-    plain_loop::serve(&listener)
+    plain_loop::serve(&listener, None)
 }

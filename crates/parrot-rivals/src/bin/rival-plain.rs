@@ -1,7 +1,8 @@
-//! The bare loop over TCP.
+//! The bare loop over TCP. With the argument `spin` after the port it never sleeps.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 mod plain_loop;
 
@@ -19,5 +20,6 @@ impl plain_loop::Listener for TcpListener {
 fn main() -> io::Result<()> {
     let listener = parrot_rivals::listener()?;
     listener.set_nonblocking(true)?;
-    plain_loop::serve(&listener)
+    let spins = std::env::args().nth(2).is_some_and(|argument| argument == "spin");
+    plain_loop::serve(&listener, spins.then_some(Duration::ZERO))
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -29,8 +30,9 @@ impl Queue {
     }
 
     /// Waits and returns how many events there are.
-    pub(crate) fn wait(&mut self) -> io::Result<usize> {
-        match self.epoll.wait(&mut self.events, EpollTimeout::NONE) {
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| timeout.try_into().unwrap_or(EpollTimeout::MAX));
+        match self.epoll.wait(&mut self.events, timeout) {
             Err(nix::Error::EINTR) => Ok(0),
             other => Ok(other?),
         }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+use nix::sys::time::TimeSpec;
 
 pub(crate) struct Queue {
     kqueue: Kqueue,
@@ -38,8 +40,9 @@ impl Queue {
     }
 
     /// Waits and returns how many events there are.
-    pub(crate) fn wait(&mut self) -> io::Result<usize> {
-        match self.kqueue.kevent(&[], &mut self.events, None) {
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.map(|timeout| *TimeSpec::from_duration(timeout).as_ref());
+        match self.kqueue.kevent(&[], &mut self.events, timeout) {
             Err(nix::Error::EINTR) => Ok(0),
             other => Ok(other?),
         }

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 #[cfg_attr(target_os = "linux", path = "epoll.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
@@ -27,15 +28,17 @@ struct Connection<Stream> {
     unsent: Vec<u8>,
 }
 
-/// Echoes on every stream that `listener` accepts.
-pub(crate) fn serve<L: Listener>(listener: &L) -> io::Result<()> {
+/// Echoes on every stream that `listener` accepts. A wait for events ends after `timeout`, if there is one.
+///
+/// A timeout of zero makes a loop that never sleeps.
+pub(crate) fn serve<L: Listener>(listener: &L, timeout: Option<Duration>) -> io::Result<()> {
     let mut queue = Queue::new()?;
     queue.add(listener.as_fd(), LISTENER)?;
     let mut connections: Vec<Option<Connection<L::Stream>>> = Vec::new();
     let mut free = Vec::new();
     let mut buffer = vec![0; parrot_rivals::RECEIVE];
     loop {
-        for event in 0..queue.wait()? {
+        for event in 0..queue.wait(timeout)? {
             let index = queue.token(event);
             if index == LISTENER {
                 while let Ok(stream) = listener.accept_stream() {
