@@ -41,6 +41,12 @@ fn parrots(places: &Places<'_>) -> Vec<Server> {
         Server { processes: 2, ..two.on(Tcp, &program, &[&BIND[..], &["--log", "off", "--reuse-port"]].concat()) },
         logging("parrot-clf", "Parrot with a CLF line per message, in a file", "clf"),
         logging("parrot-json", "Parrot with a JSON line per message, in a file", "json"),
+        // A pause of a second between two messages never happens under load, so this one never sleeps.
+        parrot("parrot-spin", "Parrot with --busy-poll, so that it never sleeps").on(
+            Tcp,
+            &program,
+            &[&BIND[..], &QUIET, &["--busy-poll", "1s"]].concat(),
+        ),
     ]
 }
 
@@ -53,9 +59,11 @@ fn libraries(places: &Places<'_>) -> Vec<Server> {
         "the bare loop: wait, one receive, one send, on the system's own queue; over UDP recvfrom and sendto in turn",
         "64 KiB",
     );
+    let spinning = Server::new("plain-spin", "the bare loop over TCP, which never sleeps", "64 KiB");
     let compio = ours("compio", "compio, an asynchronous runtime on io_uring, on one thread", "64 KiB");
     vec![
         plain.on(Unix, program("plain-unix"), &["{path}"]).on(Udp, program("plain-udp"), &["{port}"]),
+        spinning.on(Tcp, program("plain"), &["{port}", "spin"]),
         ours("mio", "mio, the readiness library below tokio", "64 KiB"),
         ours("tokio-1", "tokio on one thread", "8 KiB"),
         ours("tokio", "tokio with a worker for each core it may use, which is its default", "8 KiB"),

@@ -172,9 +172,10 @@ impl Server {
             "parrot-clf" | "parrot-json" => field == Field::Logs,
             "parrot-2" => field == Field::Processes,
             "go-copy" => field == Field::FewAndCopy,
-            "tokio" => matches!(field, Field::All | Field::Logs | Field::Processes),
+            "parrot-spin" | "plain-spin" => field == Field::Spinning,
+            "tokio" => matches!(field, Field::All | Field::Spinning | Field::Logs | Field::Processes),
             name if is_one_of_few(name) => field != Field::Processes,
-            _ => matches!(field, Field::All | Field::Logs),
+            _ => matches!(field, Field::All | Field::Spinning | Field::Logs),
         }
     }
 }
@@ -254,6 +255,7 @@ mod tests {
         assert!(takes_part(&server("parrot-clf"), "c50") && !takes_part(&server("parrot-clf"), "c1"));
         assert!(takes_part(&server("go-copy"), "size-1m") && !takes_part(&server("go-copy"), "c50"));
         assert!(takes_part(&server("own"), "c50") && !takes_part(&server("own"), "size-1k"));
+        assert!(takes_part(&server("plain-spin"), "c1") && !takes_part(&server("plain-spin"), "c50"));
         assert!(takes_part(&server("parrot-2"), "reuse-port") && !takes_part(&server("parrot-2"), "c50"));
         assert!(!takes_part(&server("plain"), "udp"), "it does not speak UDP");
         let forking = Server { forks: true, ..server("forking") };

@@ -41,6 +41,8 @@ pub(crate) enum Field {
     Logs,
     /// All of them, with logging off.
     All,
+    /// Those, and Parrot and the bare loop as they are when they never sleep.
+    Spinning,
     /// One for each way to wait for sockets, which keeps the series of sizes and depths short.
     Few,
     /// Those, and Go copying inside the kernel.
@@ -88,10 +90,10 @@ const SOURCES: [[u8; 4]; 4] = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3], [
 impl Suite {
     /// Every suite, in the order of the report.
     pub(crate) fn all() -> Vec<Suite> {
-        use Field::{All, FewAndCopy, Logs, Processes};
+        use Field::{All, FewAndCopy, Logs, Processes, Spinning};
         use Transport::{Udp, Unix};
         vec![
-            Suite { connections: 1, field: All, ..suite("c1", "1 connection") },
+            Suite { connections: 1, field: Spinning, ..suite("c1", "1 connection") },
             Suite { field: Logs, ..suite("c50", "50 connections") },
             Suite { connections: 1000, field: Logs, ..suite("c1000", "1,000 connections") },
             Suite { connections: 10_000, field: All, ..suite("c10000", "10,000 connections") },
