@@ -4,18 +4,17 @@
 //! with the name of an ignored test and a port.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod place;
+
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::{fs, io, thread};
 
 use parrot_testkit::process::limited;
 use parrot_testkit::program::{Ended, run, unread_pipe};
-use parrot_testkit::{scripted, wait_for, wait_until};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use serde_json::Value;
+use parrot_testkit::{scripted, wait_until};
+use place::{Place, interrupt, interrupt_until_it_ends, rival};
+use rustix::process::{Pid, test_kill_process};
 
 /// Echoes at the port among the arguments, after applying `change` to every byte.
 fn serve(change: fn(u8) -> u8) {
@@ -74,88 +73,6 @@ fn waiting_server() {
     while std::env::args().any(|argument| argument.parse::<u16>().is_ok()) {
         thread::park();
     }
-}
-
-/// `--rival` for a server of this file.
-fn rival(name: &str, server: &str, placeholder: &str) -> String {
-    format!("--rival={name}={} --ignored --exact {server} {placeholder}", std::env::current_exe().unwrap().display())
-}
-
-/// The directory of one test, in which the program `parrot` is one of the servers above.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str, server: &str) -> Place {
-        let place = Place(Path::new(env!("CARGO_TARGET_TMPDIR")).join(test));
-        let _ = fs::remove_dir_all(&place.0);
-        fs::create_dir_all(&place.0).unwrap();
-        let (own, port) = (std::env::current_exe().unwrap(), place.0.join("port"));
-        // It is called with --bind 127.0.0.1 --port PORT.
-        let script = format!(
-            "#!/bin/sh\nprintf %s \"$4\" > '{}'\nexec '{}' --ignored --exact {server} \"$4\"\n",
-            port.display(),
-            own.display()
-        );
-        place.program("parrot", &script);
-        place
-    }
-
-    /// Writes a script into the directory.
-    fn program(&self, name: &str, script: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut bench = Command::new(env!("CARGO_BIN_EXE_parrot-bench"));
-        bench.arg("--programs").arg(&self.0).arg("--output").arg(self.0.join("out")).args(arguments);
-        bench.env("PATH", "/nonexistent"); // neither Go nor Node takes part
-        bench
-    }
-
-    fn bench(&self, arguments: &[&str]) -> Ended {
-        run(&mut self.command(arguments))
-    }
-
-    /// Runs the benchmark until it could read the CPU time in time, which a busy machine prevents now and then.
-    fn bench_in_time(&self, arguments: &[&str]) -> Ended {
-        let in_time = || self.results()["cells"][0]["runs"][0]["cpu_per_message"].is_f64();
-        wait_for("a run with its CPU time", || {
-            let ended = self.bench(arguments);
-            Ok(in_time().then_some(ended))
-        })
-        .unwrap()
-    }
-
-    fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    /// Waits for a server to start, and returns the port of the one that started last.
-    fn port(&self) -> u16 {
-        let port = || fs::read_to_string(self.0.join("port")).ok()?.parse().ok();
-        wait_for("the start of a server", || Ok(port())).unwrap()
-    }
-
-    fn results(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.0.join("out/results.json")).unwrap()).unwrap()
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.0.join("out").join(file)).unwrap()
-    }
-
-    /// Waits until the server that started last no longer listens.
-    fn expect_no_server(&self) {
-        let port = self.port();
-        wait_until("the server ends", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
-    }
-}
-
-fn interrupt(bench: &Child) {
-    kill_process(Pid::from_child(bench), Signal::INT).unwrap();
 }
 
 #[test]
@@ -330,15 +247,6 @@ fn a_second_interruption_ends_the_program_and_its_server() {
     let mut bench = place.spawn(&["--only", "parrot-clf", "--connections", "1", "--duration", "1h"]);
     let port = place.port();
     wait_until("the server listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-    // Two pending signals count as one, so they are sent until the program ends.
-    let status = wait_for("the end of the benchmark", || {
-        let ended = bench.try_wait()?;
-        if ended.is_none() {
-            interrupt(&bench);
-        }
-        Ok(ended)
-    })
-    .unwrap();
-    assert_eq!(status.code(), Some(130));
+    assert_eq!(interrupt_until_it_ends(&mut bench).code(), Some(130));
     place.expect_no_server();
 }
