@@ -31,7 +31,7 @@ fn group_in(stat: &[u8]) -> Option<u32> {
 ///
 /// The second one is the program's name, which is in parentheses and may itself contain parentheses.
 #[cfg(target_os = "linux")]
-fn field(stat: &[u8], number: usize) -> Option<&str> {
+pub(crate) fn field(stat: &[u8], number: usize) -> Option<&str> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
     fields.split_whitespace().nth(number.checked_sub(3)?)

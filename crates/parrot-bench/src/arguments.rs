@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::server::Server;
+use crate::measure::Timing;
+use crate::server::{Server, counterpart};
 use crate::suite::{QUICK, Suite};
 
 /// Measures Parrot against other echo servers, and writes results.json, tables.md and report.html
@@ -21,20 +22,27 @@ pub(crate) struct Arguments {
     /// Run fewer suites, with one short run of each server, in under two minutes
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Compare with Parrot to the percent, in many short rounds of processes that stay alive. While one is measured, the
+    /// others are stopped. The result is the ratio to Parrot with its 95 % interval. All suites take 25 minutes, and
+    /// `--only c50,parrot,plain` less than one. Two builds of Parrot are compared with `--only c50,parrot,before --rival
+    /// "before=OLD/parrot -q --log off --bind 127.0.0.1 --port {port}"`. Their ratio is above 1 if the new one is better
+    #[arg(long, conflicts_with_all = ["quick", "compare", "profile"])]
+    pub(crate) fine: bool,
     /// Measure only these suites and servers, separated by commas (c50, size-1m, parrot, plain ...; see --list)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Replace the suites by 12-byte messages on each of these numbers of connections
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) connections: Vec<usize>,
-    /// Runs of each server in each suite, in alternating order [default: 3, with --quick 1]
+    /// Runs of each server in each suite, in alternating order [default: 3, with --quick 1]. With --fine these are rounds
+    /// [default: up to 40, or 20 with 10,000 connections. A server that is clearly apart from Parrot has 12]
     #[arg(long, value_name = "N", value_parser = repeat)]
     repeat: Option<NonZeroUsize>,
-    /// Length of the measured window in each run [default: 2s, with --quick 1s]
+    /// Length of the measured window in each run [default: 2s, with --quick 1s, with --fine 200ms or 300ms]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
     /// Add a rival, started by COMMAND with its port in place of {port}; may be repeated. A rival over UDP has {udp}
-    /// instead, and one at a Unix socket {path}
+    /// instead, and one at a Unix socket {path}. With --fine it takes part in every suite
     #[arg(long = "rival", value_name = "NAME=COMMAND", value_parser = Server::rival)]
     pub(crate) rivals: Vec<Server>,
     /// Compare CPU time per message and throughput with older results. The exit code is 1 if Parrot got slower by more
@@ -60,13 +68,30 @@ impl Arguments {
         self.repeat.map_or(if self.quick { 1 } else { 3 }, NonZeroUsize::get)
     }
 
-    pub(crate) fn window(&self) -> Duration {
-        self.duration.unwrap_or(Duration::from_secs(if self.quick { 1 } else { 2 }))
+    /// How long each run is. The warm-up is long enough for buffers, pools and branch predictors to settle.
+    pub(crate) fn timing(&self) -> Timing {
+        let warmup = Duration::from_millis(if self.quick { 300 } else { 500 });
+        Timing::of_run(warmup, self.duration.unwrap_or(Duration::from_secs(if self.quick { 1 } else { 2 })))
     }
 
-    /// Long enough for buffers, pools and branch predictors to settle.
-    pub(crate) fn warmup(&self) -> Duration {
-        Duration::from_millis(if self.quick { 300 } else { 500 })
+    /// How many rounds of a fine measurement each server has at most in `suite`.
+    pub(crate) fn rounds(&self, suite: &Suite) -> usize {
+        self.repeat.map_or(if suite.is_large() { 20 } else { 40 }, NonZeroUsize::get)
+    }
+
+    /// Whether a server that is clearly apart from Parrot has fewer rounds.
+    pub(crate) fn may_end_early(&self) -> bool {
+        self.repeat.is_none()
+    }
+
+    /// How long each round of a fine measurement is in `suite`.
+    ///
+    /// The server has been warm since its first round. The warm-up is for its caches, which other servers have used
+    /// since, and for taking up the connections, which takes a single-threaded server up to 20 µs each.
+    pub(crate) fn timing_of_round(&self, suite: &Suite) -> Timing {
+        let taking_up = Duration::from_millis((suite.connections + suite.idle) as u64 / 50);
+        let window = self.duration.unwrap_or(Duration::from_millis(if suite.is_large() { 300 } else { 200 }));
+        Timing::of_round(Duration::from_millis(50) + taking_up, window)
     }
 
     /// The suites to run. Each number of `--connections` makes a suite of its own.
@@ -117,8 +142,18 @@ impl Arguments {
         if !all.iter().filter(wanted).any(|server| suites.iter().any(|suite| server.takes_part(suite))) {
             bail!("none of these servers takes part in these suites (see docs/benchmarks.md)");
         }
+        let field = |suite: &Suite| all.iter().filter(wanted).filter(|server| server.takes_part(suite)).collect();
+        if self.fine && !suites.iter().any(|suite| has_pairs(&field(suite))) {
+            bail!("--fine compares other servers with parrot; add parrot to --only, and a server beside it");
+        }
         Ok(())
     }
+}
+
+/// Whether any of `servers` can be compared with another one of them.
+pub(crate) fn has_pairs(servers: &Vec<&Server>) -> bool {
+    let is_there = |name: &str| servers.iter().any(|server| server.name == name);
+    servers.iter().any(|server| server.name != counterpart(&server.name) && is_there(counterpart(&server.name)))
 }
 
 fn repeat(text: &str) -> Result<NonZeroUsize, &'static str> {
@@ -172,11 +207,15 @@ mod tests {
         assert!(says(&["--rival", "parrot=mine {port}"], "has that name already"));
         assert!(says(&["--rival", "a=b {port}", "--rival", "a=c {port}"], "has that name already"));
         assert!(says(&["--only", "c50,go", "--profile"], "--profile needs parrot"));
+        assert!(says(&["--fine", "--only", "c50,go"], "add parrot"));
+        assert!(says(&["--fine", "--only", "c50,parrot"], "a server beside it"));
+        assert_eq!(refused(&["--fine", "--only", "c50,go,parrot"]), Ok(()));
         assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
         assert_eq!(refused(&["--only", "go,c50", "--rival", "mine=x {port}"]), Ok(()));
         let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
         assert!(parsed(&["--repeat", "0"]).is_err_and(|error| error.to_string().contains("a number from 1 up")));
         assert!(parsed(&["--rival", "foo"]).is_err());
+        assert!(parsed(&["--fine", "--quick"]).is_err() && parsed(&["--fine", "--compare", "old.json"]).is_err());
     }
 
     #[test]
@@ -191,7 +230,21 @@ mod tests {
     fn quick_runs_fewer_suites_for_a_shorter_time() {
         assert_eq!(suites(&["--quick"]), QUICK);
         let (quick, whole) = (arguments(&["--quick"]), arguments(&[]));
-        assert!(quick.repeats() < whole.repeats() && quick.window() < whole.window());
+        assert!(quick.repeats() < whole.repeats() && quick.timing().window < whole.timing().window);
+    }
+
+    #[test]
+    fn many_connections_have_fewer_and_longer_rounds() {
+        let fine = arguments(&["--fine"]);
+        let [few, many] = ["c50", "c10000"].map(|name| {
+            let suite = Suite::all().into_iter().find(|suite| suite.name == name).expect("a suite");
+            (fine.rounds(&suite), fine.timing_of_round(&suite))
+        });
+        assert!(few.0 > many.0 && few.1.window < many.1.window && few.1.warmup < many.1.warmup);
+        assert!(fine.may_end_early() && !arguments(&["--fine", "--repeat", "7"]).may_end_early());
+        let suite = Suite::of_connections(1);
+        let asked = arguments(&["--fine", "--repeat", "7", "--duration", "1s"]);
+        assert_eq!((asked.rounds(&suite), asked.timing_of_round(&suite).window), (7, Duration::from_secs(1)));
     }
 
     #[test]

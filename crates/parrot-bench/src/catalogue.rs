@@ -26,7 +26,7 @@ fn parrots(places: &Places<'_>) -> Vec<Server> {
     let program = places.programs.join("parrot");
     let parrot = |name, about| Server::new(name, about, "128 KiB");
     let logging = |name, about, format: &str| {
-        let log = places.output.join(format!("{format}.log"));
+        let log = places.output.join(format!("{format}-{{port}}.log"));
         let file = log.display().to_string();
         let arguments = [&BIND[..], &["--log", format, "--log-file", &file]].concat();
         Server { log: Some(log), ..parrot(name, about).on(Tcp, &program, &arguments) }

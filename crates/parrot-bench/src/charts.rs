@@ -1,7 +1,9 @@
-//! The charts of the report, lines and bars, as SVG.
+//! The charts of the report as SVG. Lines and bars are here.
 //!
 //! Each chart is drawn twice. The one in the page takes the page's colours, light or dark, and leaves the legend to the
 //! page. The one in a file of its own is on white and has its legend.
+
+pub(crate) mod intervals;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;

@@ -1,5 +1,7 @@
-//! The first Ctrl-C ends the measurement and writes the results so far. The second one ends the program and its server.
+//! The first Ctrl-C ends the measurement and writes the results so far. The second one ends the program and its servers,
+//! and so does a panic.
 
+use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -10,15 +12,15 @@ use rustix::process::{Pid, kill_process_group};
 /// The exit code that shells report for a program that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Whether to stop, and the server that must be killed with the program.
+/// Whether to stop, and the servers that must be killed with the program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt {
     pub(crate) stop: Stop,
-    server: Arc<Mutex<Option<Pid>>>,
+    servers: Arc<Mutex<Vec<Pid>>>,
 }
 
 impl Interrupt {
-    /// Handles SIGINT and SIGTERM for as long as the guard lives.
+    /// Handles SIGINT and SIGTERM for as long as the guard lives. From now on a panic kills the servers.
     ///
     /// # Errors
     ///
@@ -36,23 +38,66 @@ impl Interrupt {
                 if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
                     if taken.stop.stopped() {
                         // The lock is held until the program exits, so that no other server can start.
-                        let server = taken.server();
-                        if let Some(server) = *server {
-                            let _ = kill_process_group(server, rustix::process::Signal::KILL);
-                        }
+                        let _servers = taken.kill_servers();
                         std::process::exit(INTERRUPTED.into());
                     }
                     taken.stop.stop();
                 }
             }
         })?;
+        interrupt.kill_servers_on_panic();
         Ok((interrupt, guard))
     }
 
-    /// The process group of the running server.
+    /// The process groups of the running servers.
     ///
     /// Hold the lock while a server is started or reaped. Otherwise another process could get its number and be killed.
-    pub(crate) fn server(&self) -> MutexGuard<'_, Option<Pid>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing may panic meanwhile, because a panic takes the lock as well.
+    pub(crate) fn servers(&self) -> MutexGuard<'_, Vec<Pid>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes every panic of this program kill the servers.
+    ///
+    /// A release aborts after a panic, and then no destructor runs.
+    fn kill_servers_on_panic(&self) {
+        let (earlier, taken) = (panic::take_hook(), self.clone());
+        panic::set_hook(Box::new(move |panic| {
+            drop(taken.kill_servers());
+            earlier(panic);
+        }));
+    }
+
+    /// Kills the servers. No other one can start or be reaped while the lock is held that this returns.
+    ///
+    /// Of all signals, only this one also ends a process that is stopped (POSIX.1-2017, 2.4.3 Signal Actions).
+    fn kill_servers(&self) -> MutexGuard<'_, Vec<Pid>> {
+        let servers = self.servers();
+        for server in servers.iter() {
+            let _ = kill_process_group(*server, rustix::process::Signal::KILL);
+        }
+        servers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::Command;
+
+    use rustix::process::Signal;
+
+    use super::*;
+    use crate::stopping;
+
+    #[test]
+    fn a_panic_kills_servers_even_if_they_are_stopped() {
+        let interrupt = Interrupt::default();
+        interrupt.kill_servers_on_panic();
+        let mut server = Command::new("sleep").arg("1000").process_group(0).spawn().expect("a process");
+        interrupt.servers().push(Pid::from_child(&server));
+        stopping::stop(&[server.id()]).expect("a process that stops");
+        assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+        assert_eq!(server.wait().expect("its end").signal(), Some(Signal::KILL.as_raw()));
     }
 }

@@ -1,14 +1,18 @@
 //! Measures Parrot against other echo servers, for `cargo xtask bench`.
 //!
 //! Every run has a fresh server and a fresh load. The runs of a suite alternate between the servers, so that whatever
-//! else the machine is doing affects all of them alike.
+//! else the machine is doing affects all of them alike. A fine measurement has many short rounds instead, of servers that
+//! stay alive.
 
 mod account;
 mod arguments;
 mod catalogue;
 mod charts;
 mod compare;
+mod comparison;
 mod environment;
+mod estimate;
+mod fine;
 mod interrupt;
 mod measure;
 mod pin;
@@ -18,6 +22,7 @@ mod report;
 mod results;
 mod running;
 mod server;
+mod stopping;
 mod suite;
 mod table;
 mod tool;
@@ -43,6 +48,7 @@ use measure::Measure;
 use results::{Method, Results, SCHEMA, ServerInfo, SuiteInfo};
 use server::Server;
 use suite::Suite;
+use table::Table;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -63,7 +69,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let before = arguments.compare.as_deref().map(Results::read).transpose()?;
     let (programs, output) = (absolute(&arguments.programs)?, output(arguments)?);
     let mut all = catalogue::all(&Places { programs: &programs, output: &output });
-    all.extend(arguments.rivals.iter().cloned());
+    all.extend(arguments.rivals.iter().cloned().map(|rival| Server { everywhere: arguments.fine, ..rival }));
     if arguments.list {
         return match list(&all, &tool::missing(&all, &programs)) {
             Err(error) if !reader_has_left(&error) => Err(error),
@@ -88,21 +94,25 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (interrupt, _guard) = Interrupt::take()?;
     let cores = pin::cores();
     let threads = cores.as_ref().map_or(1, |cores| cores.client.len().min(4));
-    let (warmup, window) = (arguments.warmup(), arguments.window());
-    let measure = Measure { cores, warmup, window, threads, errors: &output, interrupt: &interrupt };
+    let measure = Measure { cores, threads, errors: &output, interrupt: &interrupt };
+    // In a fine measurement this is that of the first suite, and the results have the schedules of all of them.
+    let (timing, repeats) = match arguments.suites().first().filter(|_| arguments.fine) {
+        Some(first) => (arguments.timing_of_round(first), arguments.rounds(first)),
+        None => (arguments.timing(), arguments.repeats()),
+    };
     if arguments.profile {
         let suite = arguments.suites().into_iter().next().context("no suite to profile")?;
         let parrot = servers.iter().find(|server| server.name == "parrot").context("--profile is for parrot")?;
-        return profile::flame_graph(&measure, &suite, parrot, &output);
+        return profile::flame_graph(&measure, &suite, parrot, timing, &output);
     }
 
     let mut results = Results {
         schema: SCHEMA.into(),
         environment: Environment::read(&programs),
         method: Method {
-            warmup: warmup.as_secs_f64(),
-            window: window.as_secs_f64(),
-            repeats: arguments.repeats(),
+            warmup: timing.warmup.as_secs_f64(),
+            window: timing.window.as_secs_f64(),
+            repeats,
             server_cores: measure.cores.iter().flat_map(|cores| cores.server.clone()).collect(),
             client_cores: measure.cores.iter().flat_map(|cores| cores.client.clone()).collect(),
             client_threads: threads,
@@ -114,9 +124,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         skipped: BTreeMap::new(),
         cells: Vec::new(),
         interrupted: false,
+        fine: None,
     };
     caution(&results)?;
-    let measured = measure_all(arguments, &measure, &servers, &mut results);
+    let measure_suites = if arguments.fine { fine::measure } else { measure_all };
+    let measured = measure_suites(arguments, &measure, &servers, &mut results);
     finish(&results, &output)?; // even if standard output is closed
     measured?;
     let slower = before.map(|before| compare::print(&before, &results)).transpose()?.unwrap_or(false);
@@ -153,27 +165,18 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
             continue;
         }
         say(format_args!("\n{}: {} ({})", suite.name, suite.title, suite.describe()))?;
-        results.suites.push(SuiteInfo {
-            name: suite.name.to_string(),
-            title: suite.title.to_string(),
-            load: suite.describe(),
-            transport: suite.transport,
-            connections: suite.connections,
-            idle: suite.idle,
-            size: suite.size,
-            pipeline: suite.pipeline,
-            reconnect: suite.reconnect,
-        });
+        let info = SuiteInfo::of(&suite);
+        results.suites.push(info.clone());
         for repeat in 0..arguments.repeats() {
             // The order alternates, so that no server always follows the same one.
             let order: Vec<&&Server> =
                 if repeat % 2 == 0 { field.iter().collect() } else { field.iter().rev().collect() };
             for server in order {
-                let outcome = measure.run(&suite, server, &mut |_| {});
+                let outcome = measure.run(&suite, server, arguments.timing(), &mut |_| {});
                 if measure.interrupt.stop.stopped() {
                     // The interrupted run does not count.
                     results.interrupted = true;
-                    return say(table::text(results, &suite.name).trim_end());
+                    return say(Table::of(results, &info).text().trim_end());
                 }
                 if let Some(shortage) = outcome.as_ref().err().and_then(shortage) {
                     // Every other run of this suite would fail in the same way.
@@ -189,7 +192,7 @@ fn measure_all(arguments: &Arguments, measure: &Measure<'_>, servers: &[Server],
                 }
             }
         }
-        say(table::text(results, &suite.name).trim_end())?;
+        say(Table::of(results, &info).text().trim_end())?;
     }
     Ok(())
 }

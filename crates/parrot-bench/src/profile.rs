@@ -11,7 +11,7 @@ use parrot_testkit::output::{say, warn};
 use parrot_testkit::wait_for;
 
 use crate::interrupt::INTERRUPTED;
-use crate::measure::Measure;
+use crate::measure::{Measure, Timing};
 use crate::server::Server;
 use crate::suite::Suite;
 
@@ -41,10 +41,16 @@ pub(crate) fn check() -> Result<()> {
 /// # Errors
 ///
 /// If the run fails, or perf is not allowed to trace the process.
-pub(crate) fn flame_graph(measure: &Measure<'_>, suite: &Suite, server: &Server, output: &Path) -> Result<ExitCode> {
+pub(crate) fn flame_graph(
+    measure: &Measure<'_>,
+    suite: &Suite,
+    server: &Server,
+    timing: Timing,
+    output: &Path,
+) -> Result<ExitCode> {
     let data = output.join("perf.data");
     let mut recording = None;
-    let run = measure.run(suite, server, &mut |process| recording = Some(record(process, &data)));
+    let run = measure.run(suite, server, timing, &mut |process| recording = Some(record(process, &data)));
     if measure.interrupt.stop.stopped() {
         return Ok(ExitCode::from(INTERRUPTED));
     }

@@ -1,5 +1,6 @@
 //! `report.html`, a page that needs no other file, for a reader who has a minute.
 
+mod fine;
 mod sections;
 
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use parrot_load::units::thousands;
 use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::suite::counted;
-use crate::table::{self, cost};
+use crate::table::{Table, cost};
 
 /// Returns the page and its charts.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
@@ -18,9 +19,12 @@ pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
     let mut page = String::from(include_str!("report/head.html"));
     page.push_str(&lead(results));
     page.push_str(&cards(results));
-    page.push_str(&sections::all(results, &mut charts)?);
+    page.push_str(&match results.fine {
+        Some(_) => fine::sections(results, &mut charts)?,
+        None => sections::all(results, &mut charts)?,
+    });
     page.push_str(&tables(results));
-    page.push_str(&method(results));
+    page.push_str(&results.fine.as_ref().map_or_else(|| method(results), |of| fine::method(results, of)));
     page.push_str(include_str!("report/limits.html"));
     page.push_str(&environment(results));
     page.push_str("</main>\n</html>\n");
@@ -72,36 +76,51 @@ fn lead(results: &Results) -> String {
     )
 }
 
+/// The suites of the cards.
+const CARDS: [&str; 6] = ["c50", "c1000", "c10000", "unix", "udp-1", "udp"];
+
 /// Parrot's main figures beside those of the bare loop.
 fn cards(results: &Results) -> String {
-    let mut cards = String::new();
-    for suite in ["c50", "c1000", "c10000", "unix", "udp-1", "udp"] {
-        let Some(info) = results.suites.iter().find(|info| info.name == suite) else { continue };
-        let (own, plain) = (results.cell(suite, "parrot"), results.cell(suite, "plain"));
-        let Some(cpu) = own.and_then(Cell::cpu_per_message) else { continue };
-        let ratio = plain.and_then(Cell::cpu_per_message).map(|plain| beside(cpu, plain));
-        // A doubtful figure is shown, but greyed out.
-        let sides = || [own, plain].into_iter().flatten();
-        let disturbed = sides().filter_map(Cell::disturbed).reduce(f64::max);
-        let disturbed = disturbed.map(|others| format!("disturbed by other programs, which used {others:.1} cores"));
-        let once = sides().any(|cell| !cell.is_repeated());
-        let once = once.then(|| "measured once, so the spread is unknown".to_string());
-        let class = if disturbed.is_some() || once.is_some() { " doubtful" } else { "" };
-        let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 100.0));
-        let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages per second", thousands(rate.median)));
-        let memory = own.and_then(|own| own.median(|run| run.memory.peak.map(|bytes| bytes as f64 / 1048576.0)));
-        let memory = memory.map(|memory| format!("{memory:.1} MiB at most"));
-        let facts: Vec<String> = [spread, ratio, rate, memory, disturbed, once].into_iter().flatten().collect();
-        // Writing to a String cannot fail, here and below.
-        let _ = writeln!(
-            cards,
-            "<div class=\"card{class}\"><h3>{}</h3><p class=\"figure\">{} µs</p><p>CPU per message<br>{}</p></div>",
-            escape(&info.title),
-            cost(cpu.median),
-            facts.join("<br>")
-        );
-    }
+    let card = if results.fine.is_some() { fine::card_of } else { card_of };
+    let cards: String = CARDS.iter().filter_map(|suite| card(results, suite)).collect();
     if cards.is_empty() { cards } else { format!("<div class=\"cards\">\n{cards}</div>\n") }
+}
+
+/// The card of `suite`, if Parrot's CPU time in it is known.
+fn card_of(results: &Results, suite: &str) -> Option<String> {
+    let info = results.suites.iter().find(|info| info.name == suite)?;
+    let (own, plain) = (results.cell(suite, "parrot"), results.cell(suite, "plain"));
+    let cpu = own.and_then(Cell::cpu_per_message)?;
+    let ratio = plain.and_then(Cell::cpu_per_message).map(|plain| beside(cpu, plain));
+    // A doubtful figure is shown, but greyed out.
+    let sides = || [own, plain].into_iter().flatten();
+    let disturbed = disturbance(sides());
+    let once = sides().any(|cell| !cell.is_repeated());
+    let once = once.then(|| "measured once, so the spread is unknown".to_string());
+    let doubtful = disturbed.is_some() || once.is_some();
+    let spread = own.filter(|own| own.is_repeated()).map(|_| format!("±{:.0} %", cpu.spread() * 100.0));
+    let rate = own.and_then(Cell::throughput).map(|rate| format!("{} messages per second", thousands(rate.median)));
+    let memory = own.and_then(|own| own.median(|run| run.memory.peak.map(|bytes| bytes as f64 / 1048576.0)));
+    let memory = memory.map(|memory| format!("{memory:.1} MiB at most"));
+    let facts: Vec<String> = [spread, ratio, rate, memory, disturbed, once].into_iter().flatten().collect();
+    Some(card(doubtful, &info.title, cpu.median, &facts))
+}
+
+/// A note that other programs disturbed the runs of any of `cells`.
+fn disturbance<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<String> {
+    let others = cells.filter_map(Cell::disturbed).reduce(f64::max)?;
+    Some(format!("disturbed by other programs, which used {others:.1} cores"))
+}
+
+/// A card with Parrot's CPU time per message. A doubtful one is greyed out.
+fn card(doubtful: bool, title: &str, cpu: f64, facts: &[String]) -> String {
+    format!(
+        "<div class=\"card{}\"><h3>{}</h3><p class=\"figure\">{} µs</p><p>CPU per message<br>{}</p></div>\n",
+        if doubtful { " doubtful" } else { "" },
+        escape(title),
+        cost(cpu),
+        facts.join("<br>")
+    )
 }
 
 /// Parrot's figure as a multiple of the bare loop's, and whether the two differ by more than the spread.
@@ -112,27 +131,33 @@ fn beside(own: Summary, plain: Summary) -> String {
 }
 
 fn tables(results: &Results) -> String {
-    let mut text = String::from(
-        "<section>\n<h2>All figures</h2>\n<p>Medians of the runs in which nothing failed. \
-         ± is half the distance between the least and the greatest value.</p>\n",
-    );
+    let what = match results.fine {
+        Some(_) => "Medians of the rounds in which nothing failed, and of the ratios to Parrot.",
+        None => {
+            "Medians of the runs in which nothing failed. \
+             ± is half the distance between the least and the greatest value."
+        }
+    };
+    let mut text = format!("<section>\n<h2>All figures</h2>\n<p>{what}</p>\n");
     for info in &results.suites {
+        let Table { headings, rows } = Table::of(results, info);
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "<h3>{} <small>{}</small></h3>\n<p>{}</p>\n<div class=\"wide\"><table><tr>",
             escape(&info.title),
             info.name,
-            escape(&info.load)
+            escape(&results.load(info))
         );
-        table::HEADINGS.iter().for_each(|heading| text.push_str(&format!("<th>{heading}</th>")));
+        headings.iter().for_each(|heading| text.push_str(&format!("<th>{heading}</th>")));
         text.push_str("</tr>\n");
-        for row in table::rows(results, &info.name) {
+        for row in rows {
             let own = if row.columns.first().is_some_and(|name| name == "parrot") { " class=\"own\"" } else { "" };
             let _ = write!(text, "<tr{own}>");
             row.columns.iter().for_each(|column| text.push_str(&format!("<td>{}</td>", escape(column))));
             text.push_str("</tr>\n");
             if !row.notes.is_empty() {
-                let (width, notes) = (table::HEADINGS.len(), escape(&row.notes.join("; ")));
+                let (width, notes) = (headings.len(), escape(&row.notes.join("; ")));
                 let _ = writeln!(text, "<tr class=\"note\"><td colspan=\"{width}\">{notes}</td></tr>");
             }
         }
@@ -144,7 +169,7 @@ fn tables(results: &Results) -> String {
 
 fn method(results: &Results) -> String {
     let method = &results.method;
-    let mut text = format!(
+    let text = format!(
         "<section>\n<h2>How it was measured</h2>\n\
          <p>Each figure comes from {} of {:.1} s, after {:.1} s of warm-up. \
          Every run has a fresh server, and the order of the servers alternates. \
@@ -162,14 +187,18 @@ fn method(results: &Results) -> String {
             ""
         },
     );
+    text + &terms_of_servers(results) + "</section>\n"
+}
+
+/// A list of the servers, of those that could not take part, and of the suites that were skipped.
+fn terms_of_servers(results: &Results) -> String {
     let servers = results.servers.iter().map(|server| match &server.receives[..] {
         "" => (&server.name, server.about.clone()),
         receives => (&server.name, format!("{} (receives {receives} at once)", server.about)),
     });
     let missing = results.missing.iter().map(|(name, why)| (name, format!("did not take part: {why}")));
     let skipped = results.skipped.iter().map(|(name, why)| (name, format!("was skipped: {why}")));
-    text.push_str(&terms(servers.chain(missing).chain(skipped)));
-    text + "</section>\n"
+    terms(servers.chain(missing).chain(skipped))
 }
 
 /// A list of terms, each with its description.
@@ -206,19 +235,19 @@ fn environment(results: &Results) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::environment::Environment;
     use crate::results::{Memory, Method, Run, SCHEMA, ServerInfo, SuiteInfo};
     use crate::suite::Transport;
     use parrot_load::Latency;
 
-    fn server(name: &str, about: &str) -> ServerInfo {
+    pub(crate) fn server(name: &str, about: &str) -> ServerInfo {
         ServerInfo { name: name.into(), about: about.into(), receives: "1 KiB".into(), processes: 1 }
     }
 
     /// Results of `suites`, in which the CPU time of a server is the length of its name.
-    fn results(suites: &[(&str, usize)], servers: &[&str]) -> Results {
+    pub(crate) fn results(suites: &[(&str, usize)], servers: &[&str]) -> Results {
         let mut results = Results {
             schema: SCHEMA.into(),
             environment: Environment::read(std::path::Path::new("target/release")),
@@ -237,6 +266,7 @@ mod tests {
             skipped: [("c9".to_string(), "too few <descriptors>".to_string())].into(),
             cells: Vec::new(),
             interrupted: false,
+            fine: None,
         };
         results.servers.extend(servers.iter().map(|name| server(name, "a <server>")));
         for (name, connections) in suites {

@@ -9,8 +9,9 @@ use parrot_load::{Latency, Mark};
 use parrot_testkit::parrot::number;
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::{Fine, Round};
 use crate::environment::Environment;
-use crate::suite::Transport;
+use crate::suite::{Suite, Transport, counted};
 
 /// The name and version of the format. The version changes when a field changes its meaning or is removed.
 pub(crate) const SCHEMA: &str = "parrot-bench/2";
@@ -37,6 +38,9 @@ pub(crate) struct Results {
     pub(crate) cells: Vec<Cell>,
     /// Whether the measurement was interrupted.
     pub(crate) interrupted: bool,
+    /// What only a fine measurement has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fine: Option<Fine>,
 }
 
 /// How the servers were measured.
@@ -70,6 +74,23 @@ pub(crate) struct SuiteInfo {
     pub(crate) size: usize,
     pub(crate) pipeline: usize,
     pub(crate) reconnect: bool,
+}
+
+impl SuiteInfo {
+    /// The description of `suite`.
+    pub(crate) fn of(suite: &Suite) -> SuiteInfo {
+        SuiteInfo {
+            name: suite.name.clone(),
+            title: suite.title.clone(),
+            load: suite.describe(),
+            transport: suite.transport,
+            connections: suite.connections,
+            idle: suite.idle,
+            size: suite.size,
+            pipeline: suite.pipeline,
+            reconnect: suite.reconnect,
+        }
+    }
 }
 
 /// A server as a report describes it.
@@ -137,6 +158,9 @@ pub(crate) struct Run {
     /// Cores that programs outside of the measurement used, if the system reports it.
     pub(crate) others: Option<f64>,
     pub(crate) marks: Vec<Mark>,
+    /// Which round of a fine measurement this was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) round: Option<Round>,
 }
 
 /// The datagrams of one window that did not come back exactly once.
@@ -151,7 +175,7 @@ pub(crate) struct Losses {
 }
 
 /// The log lines of a server in one run, including its warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogLines {
     pub(crate) written: u64,
     pub(crate) dropped: u64,
@@ -369,11 +393,12 @@ impl Results {
         all > 0.0 && cell.median(|run| run.cores).is_some_and(|used| used >= FULL * all)
     }
 
-    /// How many processes of `server` share its port, and the cores they have, if those are fewer.
-    pub(crate) fn crowded(&self, server: &str) -> Option<(usize, usize)> {
+    /// A note that the processes of `server`, which share its port, have fewer cores than they are.
+    pub(crate) fn sharing(&self, server: &str) -> Option<String> {
         let (processes, cores) =
             (self.servers.iter().find(|info| info.name == server)?.processes, self.method.server_cores.len());
-        (cores > 0 && processes > cores).then_some((processes, cores))
+        let note = || format!("its {processes} processes share {}", counted(cores, "core"));
+        (cores > 0 && processes > cores).then(note)
     }
 
     /// The cell of `server` in `suite`.

@@ -26,7 +26,7 @@ pub(crate) struct Server {
     pub(crate) starts: BTreeMap<Transport, Start>,
     /// The text of its configuration file, with the same placeholders as the arguments.
     pub(crate) configuration: Option<&'static str>,
-    /// The file of its log, if it has one.
+    /// The file of its log, if it has one, with the same placeholders.
     pub(crate) log: Option<PathBuf>,
     /// A tool that it needs and that may not be installed.
     pub(crate) needs: Option<Tool>,
@@ -34,6 +34,8 @@ pub(crate) struct Server {
     pub(crate) processes: usize,
     /// Whether it starts a process for each connection.
     pub(crate) forks: bool,
+    /// Whether it takes part in every suite that it can be started for.
+    pub(crate) everywhere: bool,
 }
 
 /// A program and its arguments.
@@ -104,6 +106,7 @@ impl Server {
             needs: None,
             processes: 1,
             forks: false,
+            everywhere: false,
         }
     }
 
@@ -160,10 +163,16 @@ impl Server {
         Ok(command)
     }
 
+    /// The file of the log that it writes at `place`, if it has one.
+    pub(crate) fn log(&self, place: &Place<'_>) -> Option<PathBuf> {
+        self.log.as_ref().map(|log| place.fill_in(&log.display().to_string()).into())
+    }
+
     /// Whether the server takes part in `suite`.
     pub(crate) fn takes_part(&self, suite: &Suite) -> bool {
         let connections = suite.connections + suite.idle;
-        self.speaks(suite.transport) && (!self.forks || connections <= MOST_PROCESSES) && self.is_in(suite.field)
+        let is_in = self.everywhere || self.is_in(suite.field);
+        self.speaks(suite.transport) && (!self.forks || connections <= MOST_PROCESSES) && is_in
     }
 
     fn is_in(&self, field: Field) -> bool {
@@ -177,6 +186,14 @@ impl Server {
             name if is_one_of_few(name) => field != Field::Processes,
             _ => matches!(field, Field::All | Field::Spinning | Field::Logs),
         }
+    }
+}
+
+/// The name of the server that a fine measurement compares the server called `name` with. It may be the same.
+pub(crate) fn counterpart(name: &str) -> &'static str {
+    match name {
+        "plain-spin" => "parrot-spin",
+        _ => "parrot",
     }
 }
 
@@ -255,6 +272,8 @@ mod tests {
         assert!(takes_part(&server("parrot-clf"), "c50") && !takes_part(&server("parrot-clf"), "c1"));
         assert!(takes_part(&server("go-copy"), "size-1m") && !takes_part(&server("go-copy"), "c50"));
         assert!(takes_part(&server("own"), "c50") && !takes_part(&server("own"), "size-1k"));
+        let everywhere = Server { everywhere: true, ..server("own") };
+        assert!(takes_part(&everywhere, "size-1k") && !takes_part(&everywhere, "udp"));
         assert!(takes_part(&server("plain-spin"), "c1") && !takes_part(&server("plain-spin"), "c50"));
         assert!(takes_part(&server("parrot-2"), "reuse-port") && !takes_part(&server("parrot-2"), "c50"));
         assert!(!takes_part(&server("plain"), "udp"), "it does not speak UDP");

@@ -76,6 +76,9 @@ pub(crate) const QUICK: &[&str] = &["c50", "c1000", "c10000", "size-1m", "pipeli
 const UDP_CLIENTS: usize = 16;
 const UDP_PIPELINE: usize = 8;
 
+/// The connections of a large suite.
+const LARGE: usize = 5000;
+
 /// How long a client waits before it takes a datagram for lost and sends the next one.
 ///
 /// It is long for loopback, and short enough that a server which loses many datagrams still answers some.
@@ -145,6 +148,11 @@ impl Suite {
             length: Length::Time(window),
             ..Plan::new(target)
         }
+    }
+
+    /// Whether opening its connections takes about as long as a round of a fine measurement.
+    pub(crate) fn is_large(&self) -> bool {
+        self.connections + self.idle >= LARGE
     }
 
     /// Whether there are connections that stay open, so that memory can be divided by them.

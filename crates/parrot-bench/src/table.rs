@@ -1,15 +1,16 @@
 //! The tables of the results, one per suite, as text and as Markdown.
 
+mod fine;
+
 use std::fmt::Write as _;
 
 use parrot_load::Mark;
 use parrot_load::units::{microseconds, thousands};
 
-use crate::results::{Cell, Losses, Results, Summary};
-use crate::suite::counted;
+use crate::results::{Cell, Losses, Results, SuiteInfo, Summary};
 
-/// The headings of the columns.
-pub(crate) const HEADINGS: [&str; 10] = [
+/// The headings of the columns, unless the measurement is a fine one.
+const HEADINGS: [&str; 10] = [
     "server",
     "messages/s",
     "CPU µs/message",
@@ -22,27 +23,61 @@ pub(crate) const HEADINGS: [&str; 10] = [
     "per connection",
 ];
 
+/// The table of one suite.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) headings: Vec<&'static str>,
+    pub(crate) rows: Vec<Row>,
+}
+
 /// The row of one server.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) columns: [String; HEADINGS.len()],
+    /// A text for each heading.
+    pub(crate) columns: Vec<String>,
     /// Notes that a reader needs to judge the figures.
     pub(crate) notes: Vec<String>,
 }
 
-/// The rows of `suite`.
-pub(crate) fn rows(results: &Results, suite: &str) -> Vec<Row> {
-    let parrot = results.cell(suite, "parrot").and_then(Cell::cpu_per_message);
-    let row = |cell: &Cell| {
-        let mut row = row(cell, parrot, results.is_full(cell));
-        row.notes.extend(
-            results
-                .crowded(&cell.server)
-                .map(|(processes, cores)| format!("its {processes} processes share {}", counted(cores, "core"))),
-        );
-        row
-    };
-    results.of_suite(suite).map(row).collect()
+impl Table {
+    /// The table of `suite`.
+    pub(crate) fn of(results: &Results, suite: &SuiteInfo) -> Table {
+        if results.fine.is_some() {
+            return fine::table(results, suite);
+        }
+        let parrot = results.cell(&suite.name, "parrot").and_then(Cell::cpu_per_message);
+        let row = |cell: &Cell| {
+            let mut row = row(cell, parrot, results.is_full(cell));
+            row.notes.extend(results.sharing(&cell.server));
+            row
+        };
+        Table { headings: HEADINGS.into(), rows: results.of_suite(&suite.name).map(row).collect() }
+    }
+
+    /// The table as text.
+    pub(crate) fn text(&self) -> String {
+        let width = |(column, heading): (usize, &&str)| {
+            let cells = self.rows.iter().filter_map(|row| row.columns.get(column)).map(|text| text.chars().count());
+            cells.chain([heading.chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = self.headings.iter().enumerate().map(width).collect();
+        let line = |columns: &[String]| {
+            let padded = columns.iter().zip(&widths).enumerate().map(|(place, (text, width))| match place {
+                0 => format!("{text:<width$}"),
+                _ => format!("{text:>width$}"),
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
+        };
+        let headings: Vec<String> = self.headings.iter().map(ToString::to_string).collect();
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {}", line(&headings));
+        for row in &self.rows {
+            let notes = if row.notes.is_empty() { String::new() } else { format!("  ({})", row.notes.join("; ")) };
+            let _ = writeln!(text, "  {}{notes}", line(&row.columns));
+        }
+        text
+    }
 }
 
 /// The row of `cell`. `full` says whether its server used all of its cores.
@@ -63,21 +98,8 @@ fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
     let rest = shown(cell.median(|run| run.memory.rest.map(|bytes| bytes as f64)), mebibytes);
     let peak = shown(cell.median(|run| run.memory.peak.or(run.memory.loaded).map(|bytes| bytes as f64)), mebibytes);
     let connection = cell.median(|run| run.memory.per_connection);
-    let mut notes: Vec<String> = cell.trouble().into_iter().collect();
-    notes.extend(cell.marks().iter().map(|mark| short(*mark, full).to_string()));
-    notes.extend(cell.cpu_late().map(|(late, runs)| {
-        let all = cell.sound().count();
-        format!("CPU left out in {runs} of {all} runs: read up to {late:.3} s too late")
-    }));
-    notes.extend(
-        cell.dropped().map(|(dropped, all)| {
-            format!("dropped {} of {} log lines", thousands(dropped as f64), thousands(all as f64))
-        }),
-    );
-    notes.extend(cell.losses().map(lost));
-    notes.extend(cell.disturbed().map(|others| format!("disturbed: other programs used {others:.1} cores")));
     Row {
-        columns: [
+        columns: vec![
             cell.server.clone(),
             with_spread(throughput, thousands),
             with_spread(cpu, cost),
@@ -89,46 +111,41 @@ fn row(cell: &Cell, parrot: Option<Summary>, full: bool) -> Row {
             if rest.is_empty() { peak } else { format!("{rest}, {peak}") },
             shown(connection, bytes),
         ],
-        notes,
+        notes: notes(cell, cell.marks(), full),
     }
 }
 
-/// The table of `suite` as text.
-pub(crate) fn text(results: &Results, suite: &str) -> String {
-    let rows = rows(results, suite);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.columns.get(column)).map(|text| text.chars().count());
-        cells.chain(HEADINGS.get(column).map(|heading| heading.chars().count())).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    let line = |columns: &[String]| {
-        let padded = columns.iter().zip(&widths).enumerate().map(|(place, (text, width))| match place {
-            0 => format!("{text:<width$}"),
-            _ => format!("{text:>width$}"),
-        });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_string()
-    };
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "  {}", line(&HEADINGS.map(str::to_string)));
-    for row in &rows {
-        let notes = if row.notes.is_empty() { String::new() } else { format!("  ({})", row.notes.join("; ")) };
-        let _ = writeln!(text, "  {}{notes}", line(&row.columns));
-    }
-    text
+/// What a reader needs to judge the figures of `cell`. `full` says whether its server used all of its cores.
+fn notes(cell: &Cell, marks: impl IntoIterator<Item = Mark>, full: bool) -> Vec<String> {
+    let mut notes: Vec<String> = cell.trouble().into_iter().collect();
+    notes.extend(marks.into_iter().map(|mark| short(mark, full).to_string()));
+    notes.extend(cell.cpu_late().map(|(late, runs)| {
+        let all = cell.sound().count();
+        format!("CPU left out in {runs} of {all} runs: read up to {late:.3} s too late")
+    }));
+    notes.extend(
+        cell.dropped().map(|(dropped, all)| {
+            format!("dropped {} of {} log lines", thousands(dropped as f64), thousands(all as f64))
+        }),
+    );
+    notes.extend(cell.losses().map(lost));
+    notes.extend(cell.disturbed().map(|others| format!("disturbed: other programs used {others:.1} cores")));
+    notes
 }
 
 /// All tables as Markdown.
 pub(crate) fn markdown(results: &Results) -> String {
     let mut text = String::new();
     for info in &results.suites {
-        let _ = writeln!(text, "### {}\n\n{}\n\n| {} |", info.title, info.load, HEADINGS.join(" | "));
-        let _ = writeln!(text, "|---|{}", "--:|".repeat(HEADINGS.len() - 1));
-        for row in rows(results, &info.name) {
+        let table = Table::of(results, info);
+        let _ = writeln!(text, "### {}\n\n{}\n\n| {} |", info.title, results.load(info), table.headings.join(" | "));
+        let _ = writeln!(text, "|---|{}", "--:|".repeat(table.headings.len() - 1));
+        for row in &table.rows {
             let _ = writeln!(text, "| {} |", row.columns.join(" | "));
         }
-        for row in rows(results, &info.name).iter().filter(|row| !row.notes.is_empty()) {
-            let _ = writeln!(text, "\n{}: {}", row.columns[0], row.notes.join("; "));
+        for Row { columns, notes } in table.rows.iter().filter(|row| !row.notes.is_empty()) {
+            let server = columns.first().map_or("", String::as_str);
+            let _ = writeln!(text, "\n{server}: {}", notes.join("; "));
         }
         text.push('\n');
     }

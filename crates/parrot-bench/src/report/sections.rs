@@ -48,7 +48,7 @@ fn lines_over(results: &Results, suites: &[(f64, &SuiteInfo)], figure: impl Fn(&
     lines.filter(|line| !line.points.is_empty()).collect()
 }
 
-fn colour(results: &Results, name: &str) -> RGBColor {
+pub(super) fn colour(results: &Results, name: &str) -> RGBColor {
     charts::colour(name, results.servers.iter().map(|server| server.name.as_str()))
 }
 
@@ -257,7 +257,7 @@ fn steps(suites: &[(f64, &SuiteInfo)], size: impl Fn(f64) -> String) -> String {
 }
 
 /// A paragraph that names the servers that are not `shown` in a chart, and why.
-fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) -> bool) -> String {
+pub(super) fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) -> bool) -> String {
     let why = |cell: &Cell| match cell.trouble() {
         Some(trouble) if cell.sound().next().is_none() => trouble,
         _ => "its CPU time is unknown, see the tables".into(),
@@ -268,7 +268,7 @@ fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) -> bool) ->
 }
 
 /// Adds `chart` to `all`. Returns an element that scrolls on narrow screens instead of shrinking.
-fn wide(chart: Chart, all: &mut Vec<Chart>) -> String {
+pub(super) fn wide(chart: Chart, all: &mut Vec<Chart>) -> String {
     let text = format!("<div class=\"wide\">\n{}\n</div>\n", chart.element.trim_end());
     all.push(chart);
     text
@@ -287,7 +287,7 @@ fn highest(lines: &[Line]) -> f64 {
     lines.iter().flat_map(|line| &line.points).map(|(_, height)| *height).fold(0.0, f64::max)
 }
 
-fn section(title: &str, text: &str, legend: &str, charts: &str) -> String {
+pub(super) fn section(title: &str, text: &str, legend: &str, charts: &str) -> String {
     format!("<section>\n<h2>{title}</h2>\n<p>{text}</p>\n{legend}{charts}</section>\n")
 }
 

@@ -4,6 +4,7 @@
 //! with the name of an ignored test and a port.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod fine;
 mod place;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -66,6 +67,17 @@ fn unix_server() {
     });
 }
 
+/// Echoes on its first connection, which the benchmark opens to see whether it is there, and ends with the second one.
+#[test]
+#[ignore = "a server for the other tests, which start it with a port"]
+fn mortal_server() {
+    let Some(port) = std::env::args().find_map(|argument| argument.parse::<u16>().ok()) else { return };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    io::copy(&mut &stream, &mut &stream).unwrap();
+    listener.accept().unwrap();
+}
+
 #[test]
 #[ignore = "a server for the other tests, which does nothing until it is killed"]
 fn waiting_server() {
@@ -104,7 +116,7 @@ fn wrong_echoes_are_no_figures_and_end_with_code_1() {
 #[test]
 fn an_unknown_name_is_wrong_usage() {
     let place = Place::new("usage", "honest_server");
-    for wrong in [["--only", "c5O"], ["--rival", "parrot=mine {port}"], ["--repeat", "0"]] {
+    for wrong in [["--only", "c5O"], ["--rival", "parrot=mine {port}"], ["--repeat", "0"], ["--fine", "--quick"]] {
         let ended = place.bench(&wrong);
         assert_eq!(ended.code, Some(2), "{wrong:?}: {}", ended.printed());
     }

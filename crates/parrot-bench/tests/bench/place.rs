@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use parrot_testkit::program::{Ended, run};
 use parrot_testkit::{wait_for, wait_until};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 /// `--rival` for a server of this file.
@@ -27,11 +27,30 @@ impl Place {
         let (own, directory) = (std::env::current_exe().unwrap(), place.0.display());
         // It is called with --bind 127.0.0.1 --port PORT.
         let script = format!(
-            "#!/bin/sh\nprintf %s \"$4\" > '{directory}/port'\nexec '{}' --ignored --exact {server} \"$4\"\n",
+            "#!/bin/sh\nprintf %s \"$4\" > '{directory}/port'\necho $$ >> '{directory}/processes'\n\
+             exec '{}' --ignored --exact {server} \"$4\"\n",
             own.display()
         );
         place.program("parrot", &script);
         place
+    }
+
+    /// `--rival` for the same server that takes Parrot's place.
+    pub(crate) fn twin(&self, name: &str) -> String {
+        format!("--rival={name}={} --bind 127.0.0.1 --port {{port}}", self.0.join("parrot").display())
+    }
+
+    /// The processes that have been started in the place of Parrot and its twins.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let ids = fs::read_to_string(self.0.join("processes")).unwrap_or_default();
+        ids.lines().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
+    }
+
+    /// Waits until none of these processes is left.
+    pub(crate) fn expect_no_process(&self) {
+        for process in self.processes() {
+            wait_until("a process ends", || test_kill_process(process).is_err());
+        }
     }
 
     /// Writes a script into the directory.
