@@ -145,8 +145,9 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         allocate: fn(usize) -> Option<Memory>,
     ) -> BufferPool<Memory> {
         let buffer_size = u32::try_from(buffer_size).unwrap_or(u32::MAX).max(1);
-        let capacity = (max_bytes / buffer_size as usize).max(1);
-        BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity, buffer_size }
+        let mut pool = BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity: 1, buffer_size };
+        pool.set_max_bytes(max_bytes);
+        pool
     }
 
     /// Lends an empty buffer, or returns `None`. Try again after a [`give_back`](BufferPool::give_back) if the cap is
@@ -193,6 +194,12 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     /// Whether the cap leaves room for another buffer. If so, [`lend`](BufferPool::lend) fails only for lack of memory.
     pub fn can_lend(&self) -> bool {
         self.lent < self.capacity
+    }
+
+    /// Changes how many bytes the pool lends at a time, to at least one buffer. Buffers that are lent beyond that stay
+    /// where they are, and the pool lends again once enough of them have come back.
+    pub fn set_max_bytes(&mut self, max_bytes: usize) {
+        self.capacity = (max_bytes / self.buffer_size as usize).max(1);
     }
 
     /// The number of buffers that are lent now.

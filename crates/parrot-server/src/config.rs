@@ -9,6 +9,9 @@ use parrot_conn::Template;
 use crate::listen::Listen;
 use crate::peer::Peer;
 
+/// A shorter timeout would expire again as soon as it has been handled.
+const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// The options of a [`Server`](crate::Server). Start from [`Config::default`] and change what differs.
 ///
 /// ```
@@ -82,7 +85,7 @@ pub struct Replies {
     pub prefix: Option<Template>,
 }
 
-/// The part of the options that the loop works with.
+/// The options that a server follows from turn to turn, and that a [handle](crate::Handle::set_settings) can replace.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// What connections may take up.
@@ -93,6 +96,15 @@ pub struct Settings {
     pub replies: Replies,
     /// Which datagrams are answered.
     pub udp: UdpRules,
+}
+
+impl Settings {
+    /// The settings as the loop follows them.
+    pub(crate) fn effective(mut self) -> Settings {
+        let idle_timeout = &mut self.limits.idle_timeout;
+        *idle_timeout = idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
+        self
+    }
 }
 
 /// Which datagrams are answered.

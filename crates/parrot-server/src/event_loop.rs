@@ -5,6 +5,7 @@
 
 mod accepting;
 mod acceptor;
+mod changes;
 mod conversation;
 mod datagrams;
 mod deadlines;
@@ -28,6 +29,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub(crate) use self::changes::{Change, Changes};
 use self::idle::is_wanted;
 use self::lists::LEFTOVERS_PER_TURN;
 pub(crate) use self::means::Shared;
@@ -103,6 +105,7 @@ impl<H: Host> EventLoop<H> {
             Event::Readable { target: Target::Datagrams(index), .. } => self.datagrams.serve(index, &mut self.means),
             Event::Signal { signal, count } => return self.handle_signal(signal, count),
             Event::Wake => {
+                self.make_changes();
                 if self.means.shared.drain_wanted.load(Ordering::Acquire) {
                     self.start_drain();
                 }
@@ -115,11 +118,11 @@ impl<H: Host> EventLoop<H> {
 
     /// How long the next wait may take. `None`, forever, when nothing is left over and nothing will be due.
     fn timeout(&mut self) -> Option<Duration> {
-        let accepting_in_drain = self.is_draining() && !self.acceptor.is_closed() && !self.acceptor.is_paused();
+        let accepting_last = self.acceptor.is_closing() && !self.acceptor.is_paused();
         let can_feed = self.lists.waiting() > 0 && self.means.pool.can_lend();
         let now = self.means.now;
         let busy = self.busy_until.is_some_and(|until| now < until);
-        if self.lists.unfinished() > 0 || can_feed || accepting_in_drain || busy {
+        if self.lists.unfinished() > 0 || can_feed || accepting_last || busy {
             return Some(Duration::ZERO);
         }
         self.next_deadline().map(|due| due.saturating_duration_since(now))

@@ -52,12 +52,13 @@ mod listen;
 mod lookup;
 mod memory_limit;
 mod peer;
+mod reconfigure;
 mod server;
 mod socket_options;
 mod stage;
 mod statistics;
 
-pub use config::{Config, Limits, ProxyProtocol, Replies, UdpRules};
+pub use config::{Config, Limits, ProxyProtocol, Replies, Settings, UdpRules};
 pub use durations::Durations;
 pub use event_loop::Ended;
 #[doc(hidden)]

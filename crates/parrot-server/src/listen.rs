@@ -118,6 +118,12 @@ pub(crate) struct CountedListening {
     pub(crate) accepted: Option<Arc<Counter>>,
 }
 
+impl CountedListening {
+    pub(crate) fn listed(counted: &[CountedListening]) -> Vec<Listening> {
+        counted.iter().map(|counted| counted.listening.clone()).collect()
+    }
+}
+
 /// An open listener or UDP socket, as it is shown. `Display` gives its address and its name, and
 /// whether it wants PROXY headers.
 #[derive(Debug, Clone, PartialEq, Eq)]

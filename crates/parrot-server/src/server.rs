@@ -11,23 +11,18 @@ use parrot_conn::Template;
 use parrot_kqueue::Waker;
 use parrot_udp::DatagramSocket;
 
-use crate::config::{Config, Limits, Settings};
+use crate::config::{Config, Settings};
 use crate::descriptors;
 use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
 use crate::listen::{Addresses, BindError, CountedListening, Listen, ListenOptions, Listener, Listening, Opened};
+use crate::reconfigure::Bound;
 use crate::socket_options::SocketOptions;
 use crate::stage::{Stage, StageChange};
 use crate::statistics::{Counter, ListenerStatistics, Statistics};
 
 /// A descriptor limit that leaves room for fewer connections than this is worth a warning.
 const FEW_CONNECTIONS: u64 = 1000;
-
-/// The most bytes of a datagram over IPv4, which has 20 bytes of header, and UDP 8 (RFC 768, RFC 791).
-const LONGEST_DATAGRAM: usize = 65_507;
-
-/// A shorter timeout would expire again as soon as it has been handled.
-const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// A bound server. Connections wait in its backlog until it [runs](Server::run).
 ///
@@ -43,16 +38,18 @@ const LEAST_IDLE_TIMEOUT: Duration = Duration::from_millis(1);
 /// ```
 pub struct Server {
     event_loop: EventLoop<NativeHost>,
+    places: Vec<Vec<Listening>>,
     listening: Vec<Listening>,
     local_addresses: Vec<SocketAddr>,
     handle: Handle,
     connections_wanted: u64,
 }
 
-/// Observes a server and drains it, from any thread.
+/// Observes, changes and drains a server, from any thread.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) bound: Arc<Bound>,
     waker: Waker,
 }
 
@@ -74,9 +71,7 @@ impl Server {
             descriptors::raise_limit();
         }
         let longest = config.replies.prefix.as_ref().map_or(0, Template::longest);
-        if longest >= config.limits.max_output {
-            return Err(BindError::prefix(longest, config.limits.max_output));
-        }
+        BindError::check_prefix(longest, config.limits.max_output, false)?;
         let options = ListenOptions {
             backlog: config.backlog,
             reuse_port: config.reuse_port,
@@ -89,40 +84,44 @@ impl Server {
             listen => listen,
         };
         let mut opened = Opened::default();
-        let mut counted = Vec::new();
-        for listen in listen {
-            counted.extend(listen.open(&options, &mut opened)?);
-        }
+        let places: Result<Vec<_>, _> = listen.into_iter().map(|listen| listen.open(&options, &mut opened)).collect();
+        let places = places?;
+        BindError::check_prefix(longest, config.limits.max_output, !opened.datagrams.is_empty())?;
         let Config { limits, proxy, replies, udp, .. } = config;
-        let idle_timeout = limits.idle_timeout.map(|idle| idle.max(LEAST_IDLE_TIMEOUT));
-        let limits = Limits { idle_timeout, ..limits };
-        let settings = Settings { limits, proxy, replies, udp };
-        // A reply that is longer than any datagram would never leave.
-        if longest > LONGEST_DATAGRAM && !opened.datagrams.is_empty() {
-            return Err(BindError::prefix(longest, LONGEST_DATAGRAM));
-        }
-        Server::over(counted, opened, options.socket, settings).map_err(BindError::queue)
+        let settings = Settings { limits, proxy, replies, udp }.effective();
+        Server::over(places, opened, options, settings).map_err(BindError::queue)
     }
 
     fn over(
-        counted: Vec<CountedListening>,
+        places: Vec<Vec<CountedListening>>,
         opened: Opened<Listener, DatagramSocket>,
-        options: SocketOptions,
+        options: ListenOptions,
         settings: Settings,
     ) -> io::Result<Server> {
-        let listening: Vec<Listening> = counted.iter().map(|counted| counted.listening.clone()).collect();
+        let listed = places.iter().map(|place| CountedListening::listed(place)).collect();
+        let counted: Vec<CountedListening> = places.into_iter().flatten().collect();
+        let listening = CountedListening::listed(&counted);
         let local_addresses = listening.iter().filter_map(Listening::tcp_address).collect();
-        let host = NativeHost::new(options)?;
+        let host = NativeHost::new(options.socket)?;
         let waker = host.waker()?;
         let connections_wanted = settings.limits.max_connections.map_or(FEW_CONNECTIONS, |max| max as u64);
         let shared = Arc::new(Shared { listeners: counted.into(), ..Shared::default() });
+        let max_output = settings.limits.max_output;
+        let longest_prefix = settings.replies.prefix.as_ref().map_or(0, Template::longest).into();
         let event_loop = EventLoop::new(host, opened, settings, Arc::clone(&shared))?;
-        Ok(Server { event_loop, listening, local_addresses, handle: Handle { shared, waker }, connections_wanted })
+        let bound = Bound { options, max_output, longest_prefix, changes: event_loop.changes() };
+        let handle = Handle { shared, waker, bound: Arc::new(bound) };
+        Ok(Server { event_loop, places: listed, listening, local_addresses, handle, connections_wanted })
     }
 
     /// What the server listens on. Where port 0 was asked for, the address has the port that was found.
     pub fn listening(&self) -> &[Listening] {
         &self.listening
+    }
+
+    /// [The same](Server::listening) by place, in the order of [`Config::listen`].
+    pub fn listening_by_place(&self) -> &[Vec<Listening>] {
+        &self.places
     }
 
     /// The addresses of the TCP listeners among [these](Server::listening).

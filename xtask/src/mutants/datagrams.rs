@@ -6,8 +6,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "answers its own ports",
         file: "event_loop/datagrams.rs",
-        old: "let own_ports = sockets.iter().map(|open| open.port).collect();",
-        new: "let own_ports = Vec::new();",
+        old: "self.answers.rules.own_ports = own_ports;",
+        new: "self.answers.rules.own_ports = Vec::new();",
     },
     Mutant {
         name: "answers what was sent to many",
@@ -179,13 +179,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a drain takes datagrams from a given socket",
         file: "event_loop/datagrams.rs",
-        old: "if !watched.open.given) {",
-        new: "if watched.watched || !watched.open.given) {",
+        old: "chosen(&watched.open) && !watched.open.given)",
+        new: "chosen(&watched.open))",
     },
     Mutant {
         name: "UDP goes on in a drain",
         file: "event_loop/drain.rs",
-        old: "        self.datagrams.close(&mut self.means);
+        old: "        self.datagrams.close(&mut self.means, |_| true);
 ",
         new: "",
     },

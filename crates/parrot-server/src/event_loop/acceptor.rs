@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Acceptor<Listener> {
     /// In the order of [`Target::Listener`]. `None` once closed.
     listeners: Vec<Option<Watched<Listener>>>,
+    /// How many of them are to be closed.
+    closing: usize,
     resume_at: Option<Moment>,
     warning: Seldom,
 }
@@ -32,6 +34,8 @@ pub(super) struct Acceptor<Listener> {
 struct Watched<Listener> {
     open: OpenListener<Listener>,
     watched: bool,
+    /// When it is closed at the latest, if it is to be closed.
+    closes_at: Option<Moment>,
 }
 
 impl<Listener> Watched<Listener> {
@@ -53,8 +57,26 @@ impl<Listener> Acceptor<Listener> {
         for (index, open) in listeners.iter().enumerate() {
             host.watch(Watch::Accept(&open.listener), Target::Listener(index))?;
         }
-        let listeners = listeners.into_iter().map(|open| Some(Watched { open, watched: true })).collect();
-        Ok(Acceptor { listeners, resume_at: None, warning: Seldom::default() })
+        let watched = |open| Some(Watched { open, watched: true, closes_at: None });
+        let listeners = listeners.into_iter().map(watched).collect();
+        Ok(Acceptor { listeners, closing: 0, resume_at: None, warning: Seldom::default() })
+    }
+
+    /// Adds a listener. If it cannot be watched now, that is tried again after a pause.
+    pub(super) fn add<H: Host<Listener = Listener>>(
+        &mut self,
+        open: OpenListener<Listener>,
+        now: Moment,
+        host: &mut H,
+    ) {
+        let added = Some(Watched { open, watched: false, closes_at: None });
+        match self.listeners.iter_mut().find(|listener| listener.is_none()) {
+            Some(free) => *free = added,
+            None => self.listeners.push(added),
+        }
+        if !self.is_paused() {
+            self.watch_all(now, host);
+        }
     }
 
     /// The listener with this index, if it is open.
@@ -70,6 +92,16 @@ impl<Listener> Acceptor<Listener> {
     /// Whether all listeners are closed.
     pub(super) fn is_closed(&self) -> bool {
         self.listeners.iter().all(Option::is_none)
+    }
+
+    /// Whether some of them are to be closed and are still open.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing > 0
+    }
+
+    /// When a listener that is to be closed is closed at the latest.
+    pub(super) fn closes_at(&self, index: usize) -> Option<Moment> {
+        self.listeners.get(index)?.as_ref()?.closes_at
     }
 
     /// Whether resources ran out, and nothing is accepted for the moment.
@@ -104,11 +136,14 @@ impl<Listener> Acceptor<Listener> {
 
     /// Watches again after a pause.
     pub(super) fn resume<H: Host<Listener = Listener>>(&mut self, now: Moment, host: &mut H) {
-        if self.resume_at.take().is_none() {
-            return;
+        if self.resume_at.take().is_some() {
+            self.watch_all(now, host);
         }
+    }
+
+    fn watch_all<H: Host<Listener = Listener>>(&mut self, now: Moment, host: &mut H) {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let Some(Watched { open, watched }) = listener else { continue };
+            let Some(Watched { open, watched, .. }) = listener else { continue };
             if *watched {
                 continue;
             }
@@ -122,9 +157,16 @@ impl<Listener> Acceptor<Listener> {
         }
     }
 
+    /// Has a listener closed at this time, or before.
+    pub(super) fn close_later(&mut self, index: usize, latest: Moment) {
+        let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
+        self.closing += usize::from(listener.closes_at.replace(latest).is_none());
+    }
+
     /// Closes a listener.
     pub(super) fn close<H: Host<Listener = Listener>>(&mut self, index: usize, host: &mut H) {
         let Some(mut listener) = self.listeners.get_mut(index).and_then(Option::take) else { return };
+        self.closing -= usize::from(listener.closes_at.is_some());
         listener.unwatch(host);
         host.close_listener(listener.open.listener);
     }

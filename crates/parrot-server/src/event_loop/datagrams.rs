@@ -45,6 +45,7 @@ pub(super) struct Datagrams<Socket, Hasher> {
 /// Which datagrams are answered, and with which prefix.
 #[derive(Debug)]
 struct Answers<Hasher> {
+    udp: UdpRules,
     rules: DatagramRules,
     rate: Option<RateLimit<Hasher>>,
     replies: Arc<Replies>,
@@ -90,14 +91,55 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         for (index, open) in sockets.iter().enumerate() {
             host.watch(Watch::Datagrams(&open.socket), Target::Datagrams(index))?;
         }
-        let own_ports = sockets.iter().map(|open| open.port).collect();
-        let rules = DatagramRules { own_ports, answer_low_ports: udp.answer_low_ports };
+        let rules = DatagramRules { own_ports: Vec::new(), answer_low_ports: udp.answer_low_ports };
         let rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, now, Hasher::default()));
-        let headroom = replies.prefix.as_ref().map_or(0, Template::longest);
-        let batch = (!sockets.is_empty()).then(|| Batch::with_headroom(headroom));
         let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true, empty_events: 0 })).collect();
-        let answers = Answers { rules, rate, replies, prefix: Vec::new() };
-        Ok(Datagrams { sockets, batch, answers, check_at: None })
+        let answers = Answers { udp, rules, rate, replies, prefix: Vec::new() };
+        let mut datagrams = Datagrams { sockets, batch: None, answers, check_at: None };
+        datagrams.fit_to_sockets();
+        Ok(datagrams)
+    }
+
+    /// Has other rules and replies hold from now on.
+    pub(super) fn change<H>(&mut self, udp: UdpRules, replies: Arc<Replies>, means: &Means<H>) {
+        let answers = &mut self.answers;
+        if udp.rate != answers.udp.rate {
+            let now = means.now.instant(means.start);
+            answers.rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, now, Hasher::default()));
+        }
+        answers.rules.answer_low_ports = udp.answer_low_ports;
+        (answers.udp, answers.replies) = (udp, replies);
+        // The prefix may need another headroom.
+        self.batch = None;
+        self.fit_to_sockets();
+    }
+
+    /// Adds a socket. If it cannot be watched now, that is tried again after a pause.
+    pub(super) fn add<H: Host<DatagramSocket = Socket>>(
+        &mut self,
+        open: OpenDatagramSocket<Socket>,
+        means: &mut Means<H>,
+    ) {
+        let added = Some(Watched { open, watched: false, empty_events: 0 });
+        match self.sockets.iter_mut().find(|socket| socket.is_none()) {
+            Some(free) => *free = added,
+            None => self.sockets.push(added),
+        }
+        self.fit_to_sockets();
+        self.check(means);
+    }
+
+    /// Follows from the sockets that are open: their ports are the server's own, and without any there is no batch.
+    fn fit_to_sockets(&mut self) {
+        let own_ports: Vec<u16> = self.sockets.iter().flatten().map(|watched| watched.open.port).collect();
+        match own_ports.is_empty() {
+            true => (self.batch, self.check_at) = (None, None),
+            false => {
+                let prefix = self.answers.replies.prefix.as_ref();
+                self.batch.get_or_insert_with(|| Batch::with_headroom(prefix.map_or(0, Template::longest)));
+            }
+        }
+        self.answers.rules.own_ports = own_ports;
     }
 
     /// When [`check`](Datagrams::check) is due.
@@ -169,21 +211,25 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         }
     }
 
-    /// Serves all sockets a last time and closes them. What is in a given socket is left to its other holders.
-    pub(super) fn close<H: Host<DatagramSocket = Socket>>(&mut self, means: &mut Means<H>) {
+    /// Serves these sockets a last time and closes them. What is in a given socket is left to its other holders.
+    pub(super) fn close<H: Host<DatagramSocket = Socket>>(
+        &mut self,
+        means: &mut Means<H>,
+        chosen: impl Fn(&OpenDatagramSocket<Socket>) -> bool,
+    ) {
         for index in 0..self.sockets.len() {
-            if matches!(self.sockets.get(index), Some(Some(watched)) if !watched.open.given) {
+            if matches!(self.sockets.get(index), Some(Some(watched)) if chosen(&watched.open) && !watched.open.given) {
                 self.serve_while(index, means, |_| true);
             }
         }
         self.check(means);
-        for watched in &mut self.sockets {
-            if let Some(mut watched) = watched.take() {
+        for socket in &mut self.sockets {
+            if let Some(mut watched) = socket.take_if(|watched| chosen(&watched.open)) {
                 watched.unwatch(&mut means.host);
                 means.host.close_datagrams(watched.open.socket);
             }
         }
-        (self.batch, self.check_at) = (None, None);
+        self.fit_to_sockets();
     }
 }
 

@@ -64,6 +64,11 @@ impl Deadlines {
         self.0.pop().map(|Reverse((_, what))| what)
     }
 
+    /// Discards the deadlines of idle connections.
+    pub(super) fn discard_idle(&mut self) {
+        self.0.retain(|Reverse((_, what))| !matches!(what, Due::Idle(_)));
+    }
+
     /// Discards what is no longer wanted, once there may be that much of it. Connections close without removing their
     /// deadlines from here, and this keeps memory in proportion to the `live` ones, which have three at most.
     pub(super) fn tidy(&mut self, live: usize, wanted: impl Fn(&Due) -> bool) {

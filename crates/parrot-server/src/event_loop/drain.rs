@@ -7,6 +7,7 @@ use parrot_conn::CloseReason;
 use parrot_kqueue::Signal;
 
 use super::accepting::Backlog;
+use super::moment::Moment;
 use super::state::{Ended, EventLoop};
 use crate::host::{ConnectionKey, Host};
 use crate::stage::{Stage, StageChange};
@@ -93,15 +94,37 @@ impl<H: Host> EventLoop<H> {
         let drain_timeout = self.limits.drain_timeout;
         self.begin(Stage::Draining, drain_timeout, drain_timeout);
         self.lists.stop_waiting();
-        self.datagrams.close(&mut self.means);
+        self.datagrams.close(&mut self.means, |_| true);
         for (key, conversation) in &mut self.connections {
             conversation.drain();
             self.lists.push_unfinished(key, &mut conversation.listed);
         }
-        // Another process that holds a given listener serves its backlog. Closing it here resets nothing while there is one.
-        // It is closed before the turn's next event, which may be a connection to it.
+        let until = self.means.now + drain_timeout;
         for index in self.acceptor.indices() {
-            if self.acceptor.listener(index).is_some_and(|open| open.given) {
+            self.close_listener(index, until);
+        }
+    }
+
+    /// Closes a listener once its backlog is empty, or at this time.
+    ///
+    /// Another process that holds a given listener serves its backlog. Closing it here resets nothing while there is one. It
+    /// is closed before the turn's next event, which may be a connection to it.
+    pub(super) fn close_listener(&mut self, index: usize, until: Moment) {
+        match self.acceptor.listener(index) {
+            Some(open) if open.given => self.acceptor.close(index, &mut self.means.host),
+            Some(_) => self.acceptor.close_later(index, until),
+            None => {}
+        }
+    }
+
+    /// Closes those of the listeners that are to be closed whose backlogs are empty, or have been served long enough.
+    fn continue_closing(&mut self) {
+        if !self.acceptor.is_closing() {
+            return;
+        }
+        for index in self.acceptor.indices() {
+            let Some(until) = self.acceptor.closes_at(index) else { continue };
+            if until <= self.means.now || self.is_drained(index) {
                 self.acceptor.close(index, &mut self.means.host);
             }
         }
@@ -125,16 +148,11 @@ impl<H: Host> EventLoop<H> {
     }
 
     pub(super) fn continue_drain(&mut self) -> ControlFlow<Ended> {
+        self.continue_closing();
         if !self.is_draining() {
             return ControlFlow::Continue(());
         }
-        let late = self.stage_until.is_some_and(|until| until <= self.means.now);
-        for index in self.acceptor.indices() {
-            if late || self.is_drained(index) {
-                self.acceptor.close(index, &mut self.means.host);
-            }
-        }
-        if late {
+        if self.stage_until.is_some_and(|until| until <= self.means.now) {
             let keys: Vec<ConnectionKey> = self.connections.keys().collect();
             for key in keys {
                 self.close(key, CloseReason::DrainTimeout);

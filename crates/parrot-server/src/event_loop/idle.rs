@@ -78,6 +78,21 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
+    /// Has another idle timeout hold, which counts from a connection's last byte.
+    pub(super) fn restart_idle_timeouts(&mut self) {
+        self.deadlines.discard_idle();
+        let Some(idle) = self.limits.idle_timeout else { return };
+        for (key, conversation) in &self.connections {
+            // The end of such a pause sets the deadline.
+            if conversation.pause == Pause::Idle {
+                continue;
+            }
+            if let Some(due) = self.long_turns.latest(conversation.last_activity).checked_add(idle) {
+                self.deadlines.push(due, Due::Idle(key));
+            }
+        }
+    }
+
     /// Closes a connection whose PROXY header is not complete. After the process was stopped, the rest of it may be in the
     /// socket without an event, so the connection is served first.
     fn handle_header_timeout(&mut self, key: ConnectionKey) {

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use parrot_conn::BufferPool;
 use slotmap::SlotMap;
 
 use super::acceptor::Acceptor;
+use super::changes::Changes;
 use super::conversation::Conversation;
 use super::datagrams::Datagrams;
 use super::deadlines::Deadlines;
@@ -44,6 +45,7 @@ pub struct EventLoop<H: Host> {
     /// A signal asked for the drain, so the next one ends the server at once.
     pub(super) signalled: bool,
     pub(super) hooks: Hooks,
+    pub(super) changes: Arc<Changes<H::Listener, H::DatagramSocket>>,
     /// Whether turns are timed, for statistics.
     pub(super) times_turns: bool,
     /// Until when waits do not sleep, because of recent events.
@@ -100,9 +102,10 @@ impl<H: Host> EventLoop<H> {
         let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), start, &mut host)?;
         let acceptor = Acceptor::new(opened.listeners, &mut host)?;
         let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
-        shared.counters.buffered_bytes_limit.set((pool.capacity() * pool.buffer_size()) as u64);
+        let means = Means { host, pool, shared, header_warning: Seldom::default(), start, now: Moment::default() };
+        means.count_buffer_limit();
         Ok(EventLoop {
-            means: Means { host, pool, shared, header_warning: Seldom::default(), start, now: Moment::default() },
+            means,
             limits,
             proxy,
             replies,
@@ -121,6 +124,7 @@ impl<H: Host> EventLoop<H> {
                 stage: Box::new(|_| ()),
                 interval: None,
             },
+            changes: Arc::new(Mutex::new(Vec::new())),
             times_turns: false,
             busy_until: None,
         })

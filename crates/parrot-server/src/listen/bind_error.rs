@@ -6,7 +6,7 @@ use std::io;
 
 use super::LocalAddress;
 
-/// The error of [`Server::bind`](crate::Server::bind).
+/// The error of [`Server::bind`](crate::Server::bind), and of changes to a server that runs.
 #[derive(Debug)]
 pub struct BindError {
     failed: Failed,
@@ -21,7 +21,12 @@ enum Failed {
     Given(&'static str),
     Prefix,
     Queue,
+    /// The server listens no more.
+    Ended,
 }
+
+/// The most bytes of a datagram over IPv4, which has 20 bytes of header, and UDP 8 (RFC 768, RFC 791).
+const LONGEST_DATAGRAM: usize = 65_507;
 
 impl BindError {
     pub(crate) fn listen(address: LocalAddress, source: io::Error) -> BindError {
@@ -37,10 +42,23 @@ impl BindError {
         BindError::given("listener with PROXY protocol", reason)
     }
 
-    /// A prefix that leaves no room for a message in its buffer.
-    pub(crate) fn prefix(longest: usize, buffer: usize) -> BindError {
-        let reason = format!("it can have {longest} bytes, and a buffer for both has {buffer}");
-        BindError { failed: Failed::Prefix, source: io::Error::new(io::ErrorKind::InvalidInput, reason) }
+    /// Checks that the longest prefix leaves room for a message in its buffer, and in a datagram if there are any.
+    pub(crate) fn check_prefix(longest: usize, buffer: usize, has_datagrams: bool) -> Result<(), BindError> {
+        let reason = if longest >= buffer {
+            format!("it can have {longest} bytes, and a buffer for both has {buffer}")
+        } else if has_datagrams && longest > LONGEST_DATAGRAM {
+            // A reply that is longer than any datagram would never leave.
+            format!("it can have {longest} bytes, and a datagram for both has {LONGEST_DATAGRAM}")
+        } else {
+            return Ok(());
+        };
+        Err(BindError { failed: Failed::Prefix, source: io::Error::new(io::ErrorKind::InvalidInput, reason) })
+    }
+
+    /// A server that drains or has ended.
+    pub(crate) fn ended() -> BindError {
+        let reason = io::Error::new(io::ErrorKind::NotConnected, "it drains or has ended");
+        BindError { failed: Failed::Ended, source: reason }
     }
 
     pub(crate) fn queue(source: io::Error) -> BindError {
@@ -51,7 +69,7 @@ impl BindError {
     pub fn address(&self) -> Option<&LocalAddress> {
         match &self.failed {
             Failed::Listen(address) => Some(address),
-            Failed::Given(_) | Failed::Prefix | Failed::Queue => None,
+            Failed::Given(_) | Failed::Prefix | Failed::Queue | Failed::Ended => None,
         }
     }
 
@@ -68,6 +86,7 @@ impl fmt::Display for BindError {
             Failed::Given(what) => write!(f, "cannot use the given {what}"),
             Failed::Prefix => f.write_str("the prefix leaves no room for a message"),
             Failed::Queue => f.write_str("cannot set up the event queue"),
+            Failed::Ended => f.write_str("the server listens no more"),
         }
     }
 }

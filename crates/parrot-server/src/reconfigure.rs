@@ -1,0 +1,103 @@
+//! What a handle changes of a server that runs: its settings, and what it listens on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+
+use parrot_conn::Template;
+use parrot_udp::DatagramSocket;
+
+use crate::config::Settings;
+use crate::event_loop::{Change, Changes};
+use crate::listen::{BindError, CountedListening, Listen, ListenOptions, Listener, Listening, LocalAddress, Opened};
+use crate::server::Handle;
+use crate::stage::Stage;
+
+/// What later changes depend on.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) options: ListenOptions,
+    pub(crate) max_output: usize,
+    /// How long the prefix can become.
+    pub(crate) longest_prefix: AtomicUsize,
+    pub(crate) changes: Weak<Changes<Listener, DatagramSocket>>,
+}
+
+impl Handle {
+    /// Replaces the settings of a server that runs. No connection is lost. The loop follows before its next wait.
+    ///
+    /// - Of the limits, `max_connections` and `max_buffered` hold for what comes next. More connections or bytes that are
+    ///   there already stay. The idle timeout counts from each connection's last byte. Delay and timeout of the drain hold
+    ///   unless they have begun. `max_output` stays as it was bound.
+    /// - PROXY rules and replies hold for connections that are accepted later. Which listeners expect a header was decided
+    ///   when they were opened.
+    /// - UDP rules hold for the next datagram.
+    ///
+    /// # Errors
+    ///
+    /// When a prefix leaves no room for a message. Then nothing changes.
+    pub fn set_settings(&self, settings: Settings) -> Result<(), BindError> {
+        let longest = settings.replies.prefix.as_ref().map_or(0, Template::longest);
+        let has_datagrams = self.listening().iter().any(|counted| is_udp(&counted.listening));
+        self.check_prefix(longest, has_datagrams)?;
+        self.bound.longest_prefix.store(longest, Ordering::Relaxed);
+        self.change(Change::Settings(Box::new(settings.effective())));
+        Ok(())
+    }
+
+    /// Listens on more places, with the options that the server was bound with. Connections may come at once. Returns what
+    /// is listened on at each place.
+    ///
+    /// # Errors
+    ///
+    /// When one of the places cannot be listened on, when a prefix leaves no room for a datagram, and when the server
+    /// drains or has ended. Then nothing changes.
+    pub fn listen(&self, places: Vec<Listen>) -> Result<Vec<Vec<Listening>>, BindError> {
+        if self.stage() >= Stage::Draining {
+            return Err(BindError::ended());
+        }
+        let mut opened = Opened::<Listener, DatagramSocket>::default();
+        let places: Result<Vec<_>, _> =
+            places.into_iter().map(|place| place.open(&self.bound.options, &mut opened)).collect();
+        let places: Vec<Vec<CountedListening>> = places?;
+        self.check_prefix(self.bound.longest_prefix.load(Ordering::Relaxed), !opened.datagrams.is_empty())?;
+        self.listening().extend(places.iter().flatten().cloned());
+        self.change(Change::Listen(opened));
+        Ok(places.iter().map(|place| CountedListening::listed(place)).collect())
+    }
+
+    /// Closes the listeners and UDP sockets with these addresses. Connections that were accepted there stay, and those in
+    /// the backlog are accepted first, for as long as a drain may take. One that comes at the last moment may be reset. The
+    /// backlog of a given listener is left to whoever holds it too. Other addresses are ignored.
+    pub fn close_listeners(&self, addresses: &[LocalAddress]) {
+        let mut closed = Vec::new();
+        self.listening().retain(|counted| {
+            let stays = !addresses.contains(&counted.listening.address);
+            if !stays {
+                closed.push(Arc::from(counted.listening.address.to_string()));
+            }
+            stays
+        });
+        self.change(Change::Close(closed));
+    }
+
+    fn check_prefix(&self, longest: usize, has_datagrams: bool) -> Result<(), BindError> {
+        BindError::check_prefix(longest, self.bound.max_output, has_datagrams)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Vec<CountedListening>> {
+        // A thread that panics while it holds this lock leaves the list whole.
+        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: Change<Listener, DatagramSocket>) {
+        let Some(changes) = self.bound.changes.upgrade() else { return };
+        changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        if let Err(error) = self.wake() {
+            tracing::warn!(target: "parrot_server", %error, "cannot wake the server to change it");
+        }
+    }
+}
+
+fn is_udp(listening: &Listening) -> bool {
+    matches!(listening.address, LocalAddress::Udp(_))
+}
