@@ -1,8 +1,27 @@
 //! The formats of a log: how a message and a gap are written in each.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::record::Record;
+
+/// A format that can change while lines are written.
+#[derive(Debug)]
+pub(crate) struct SharedFormat(AtomicU8);
+
+impl SharedFormat {
+    pub(crate) fn new(format: Format) -> SharedFormat {
+        SharedFormat(AtomicU8::new(format as u8))
+    }
+
+    pub(crate) fn get(&self) -> Format {
+        if self.0.load(Ordering::Relaxed) == Format::Json as u8 { Format::Json } else { Format::Clf }
+    }
+
+    pub(crate) fn set(&self, format: Format) {
+        self.0.store(format as u8, Ordering::Relaxed);
+    }
+}
 
 /// The format of a log's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

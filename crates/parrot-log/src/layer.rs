@@ -1,5 +1,6 @@
 //! The layer: from a tracing event to a line in the writer's buffer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
 use crate::clock::LocalClock;
+use crate::format::Format;
 use crate::record::Record;
 use crate::writer::Writer;
 
@@ -29,7 +31,7 @@ pub const MAX_PAYLOAD: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct MessageLayer {
     writer: Writer,
-    payload_limit: usize,
+    payload_limit: AtomicUsize,
     scratch: Mutex<Scratch>,
 }
 
@@ -37,13 +39,16 @@ pub struct MessageLayer {
 #[derive(Debug)]
 struct Scratch {
     record: Record,
+    /// The format that the clock fits.
+    format: Format,
     clock: LocalClock,
     line: Vec<u8>,
 }
 
 impl Scratch {
     fn new(writer: &Writer) -> Scratch {
-        Scratch { record: Record::new(), clock: writer.clock(), line: Vec::new() }
+        let format = writer.format();
+        Scratch { record: Record::new(), format, clock: writer.clock(format), line: Vec::new() }
     }
 }
 
@@ -52,15 +57,25 @@ impl MessageLayer {
     #[must_use]
     pub fn new(writer: Writer, payload_limit: usize) -> MessageLayer {
         let scratch = Mutex::new(Scratch::new(&writer));
-        MessageLayer { writer, payload_limit: payload_limit.min(MAX_PAYLOAD), scratch }
+        let payload_limit = payload_limit.min(MAX_PAYLOAD).into();
+        MessageLayer { writer, payload_limit, scratch }
+    }
+
+    /// Has later lines show at most `payload_limit` bytes of a payload, and never more than [`MAX_PAYLOAD`].
+    pub fn set_payload_limit(&self, payload_limit: usize) {
+        self.payload_limit.store(payload_limit.min(MAX_PAYLOAD), Ordering::Relaxed);
     }
 
     fn line(&self, event: &Event<'_>, scratch: &mut Scratch) {
-        let Scratch { record, clock, line } = scratch;
-        record.restart(self.payload_limit);
+        let format = self.writer.format();
+        if scratch.format != format {
+            (scratch.format, scratch.clock) = (format, self.writer.clock(format));
+        }
+        let Scratch { record, clock, line, .. } = scratch;
+        record.restart(self.payload_limit.load(Ordering::Relaxed));
         event.record(record);
         line.clear();
-        self.writer.format().message(record, clock.text(SystemTime::now()), line);
+        format.message(record, clock.text(SystemTime::now()), line);
         self.writer.append(line);
     }
 }

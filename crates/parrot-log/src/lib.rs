@@ -100,11 +100,14 @@ mod layer;
 mod pipe;
 mod record;
 mod sink;
+mod state;
+mod target;
 mod writer;
 mod zone;
 
 pub use diagnostics::Diagnostics;
 pub use format::Format;
 pub use layer::{MAX_PAYLOAD, MESSAGE_TARGET, MessageLayer};
+pub use target::Target;
 pub use writer::{Writer, WriterStatistics};
 pub use zone::{UnknownTimeZone, check_time_zone};

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
@@ -16,8 +16,10 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 
 use crate::clock::LocalClock;
-use crate::format::Format;
+use crate::format::{Format, SharedFormat};
 use crate::sink::Sink;
+use crate::state::{Batch, Move, State, Wake};
+use crate::target::Target;
 use crate::zone;
 
 /// The most bytes that wait for the thread. At 200,000 short lines a second they cover about 30 ms of a busy disk or
@@ -78,8 +80,7 @@ impl Writer {
     ///
     /// Fails if the descriptor cannot be duplicated or the thread cannot be started.
     pub fn stdout(format: Format) -> io::Result<Writer> {
-        let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
-        Writer::start(Sink::descriptor(File::from(descriptor), "stdout"), format)
+        Writer::at(Target::stdout()?, format)
     }
 
     /// A log at the end of the file at `path`. A new file is readable by its owner only (mode 0600). Opening never blocks,
@@ -90,7 +91,16 @@ impl Writer {
     /// Fails if the file cannot be opened for appending or the thread cannot be started. The kind is
     /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) for a named pipe that no process has open for reading.
     pub fn file(path: impl AsRef<Path>, format: Format) -> io::Result<Writer> {
-        Writer::start(Sink::open(path.as_ref())?, format)
+        Writer::at(Target::file(path)?, format)
+    }
+
+    /// A log to this target.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the thread cannot be started.
+    pub fn at(target: Target, format: Format) -> io::Result<Writer> {
+        Writer::start(target.0, format)
     }
 
     /// A log on any descriptor that can be written to: a pipe, a socket, a terminal. Its flags stay as they are.
@@ -120,12 +130,17 @@ impl Writer {
     }
 
     pub(crate) fn format(&self) -> Format {
-        self.shared.format
+        self.shared.format.get()
     }
 
-    /// A clock that shows times as this log does.
-    pub(crate) fn clock(&self) -> LocalClock {
-        self.shared.clock()
+    /// Has later lines written in another format. Lines that are there already stay as they are.
+    pub fn set_format(&self, format: Format) {
+        self.shared.format.set(format);
+    }
+
+    /// A clock that shows times as this log does, in this format.
+    pub(crate) fn clock(&self, format: Format) -> LocalClock {
+        self.shared.clock(format)
     }
 
     /// The numbers so far.
@@ -143,6 +158,17 @@ impl Writer {
         self.shared.unpark();
     }
 
+    /// Moves the log to another target. Lines that were logged before are written where it was.
+    ///
+    /// This does not wait.
+    pub fn move_to(&self, target: Target) {
+        let mut state = self.shared.lock();
+        let before = state.take_pending();
+        state.moves.push_back(Move { before, to: target.0 });
+        drop(state);
+        self.shared.unpark();
+    }
+
     /// Closes the log for all of its handles, and waits up to `timeout` until its lines are written. Lines that are logged
     /// later are dropped.
     ///
@@ -153,7 +179,7 @@ impl Writer {
         let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), timeout, |state| !state.ended);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let mut statistics = state.statistics;
-        statistics.dropped += state.pending_lines + state.lines_in_flight;
+        statistics.dropped += state.unwritten();
         statistics
     }
 
@@ -207,7 +233,7 @@ impl Drop for SetEnded {
 /// What the handles and the thread share.
 #[derive(Debug)]
 struct Shared {
-    format: Format,
+    format: SharedFormat,
     /// Read at the start, because without a free descriptor its files could not be read at a gap.
     zone: TimeZone,
     /// Held for an append or a swap, never while the thread writes, allocates in bulk or frees.
@@ -216,43 +242,19 @@ struct Shared {
     ended: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    pending: Vec<u8>,
-    pending_lines: u64,
-    /// Lines dropped after the pending ones.
-    dropped: u64,
-    wake: Wake,
-    reopen: bool,
-    closed: bool,
-    /// The thread has ended.
-    ended: bool,
-    lines_in_flight: u64,
-    statistics: WriterStatistics,
-}
-
-/// What the thread wants to be woken for. The append that wakes it sets this to `Never`, for one wake-up per batch.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Wake {
-    #[default]
-    Never,
-    FullBatch,
-    AnyLine,
-}
-
-impl State {
-    fn has_work(&self) -> bool {
-        !self.pending.is_empty() || self.dropped > 0 || self.reopen || self.closed
-    }
-}
-
 impl Shared {
     fn new(format: Format, zone: TimeZone) -> Shared {
-        Shared { format, zone, state: Mutex::default(), thread: OnceLock::new(), ended: Condvar::new() }
+        Shared {
+            format: SharedFormat::new(format),
+            zone,
+            state: Mutex::default(),
+            thread: OnceLock::new(),
+            ended: Condvar::new(),
+        }
     }
 
-    fn clock(&self) -> LocalClock {
-        LocalClock::new(self.zone.clone(), self.format.time_pattern())
+    fn clock(&self, format: Format) -> LocalClock {
+        LocalClock::new(self.zone.clone(), format.time_pattern())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -270,17 +272,6 @@ impl Shared {
         self.lock().closed = true;
         self.unpark();
     }
-}
-
-/// What the thread has taken to write.
-#[derive(Debug, Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    lines: u64,
-    /// Lines dropped after these.
-    dropped_after: u64,
-    reopen: bool,
-    last: bool,
 }
 
 /// The thread's side.
@@ -304,6 +295,10 @@ impl Worker {
                 self.sink.reopen();
             }
             self.write();
+            if let Some(sink) = self.batch.then.take() {
+                self.sink = sink;
+                continue;
+            }
             if self.batch.last {
                 return;
             }
@@ -319,11 +314,15 @@ impl Worker {
                 let mut state = self.shared.lock();
                 if state.has_work() {
                     state.wake = Wake::Never;
-                    mem::swap(&mut state.pending, &mut self.batch.bytes);
-                    self.batch.lines = mem::take(&mut state.pending_lines);
-                    self.batch.reopen = mem::take(&mut state.reopen);
-                    self.batch.last = state.closed;
-                    self.batch.dropped_after = mem::take(&mut state.dropped);
+                    self.batch = match state.moves.pop_front() {
+                        Some(Move { before, to }) => Batch { then: Some(to), ..before },
+                        None => {
+                            let emptied = mem::take(&mut self.batch.bytes);
+                            let batch = Batch { last: state.closed, ..state.take_pending() };
+                            state.pending = emptied;
+                            batch
+                        }
+                    };
                     state.lines_in_flight = self.batch.lines;
                     return;
                 }
@@ -364,7 +363,8 @@ impl Worker {
             return true;
         }
         let mut line = Vec::new();
-        self.shared.format.dropped(self.missing, self.shared.clock().text(SystemTime::now()), &mut line);
+        let format = self.shared.format.get();
+        format.dropped(self.missing, self.shared.clock(format).text(SystemTime::now()), &mut line);
         let outcome = self.sink.write(&line);
         if outcome != Err(0) {
             self.missing = 0;
@@ -376,7 +376,7 @@ impl Worker {
     fn gather(&self) {
         {
             let mut state = self.shared.lock();
-            if state.pending.len() >= BATCH || state.reopen || state.closed {
+            if state.pending.len() >= BATCH || state.reopen || state.closed || !state.moves.is_empty() {
                 return;
             }
             state.wake = Wake::FullBatch;
