@@ -14,69 +14,90 @@ pub(super) enum Direction {
     Write = 1,
 }
 
-/// Both filters together, with a `Tag` for the state of each. 24 bytes on a 64-bit system if a tag has four.
+/// The last registration of a filter, with a `Tag` for its state. 12 bytes on a 64-bit system if a tag has four.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Entry<Tag> {
-    tokens: [Token; 2],
-    tags: [Tag; 2],
+    /// A `Token`, in bytes. As a number it would have to lie at a multiple of its size, which costs four bytes more.
+    token: [u8; size_of::<usize>()],
+    tag: Tag,
 }
 
-#[expect(clippy::indexing_slicing, reason = "an index by an enum of two into an array of two")]
 impl<Tag: Copy> Entry<Tag> {
-    pub(super) fn token(&self, direction: Direction) -> Token {
-        self.tokens[direction as usize]
+    pub(super) fn token(&self) -> Token {
+        Token(usize::from_ne_bytes(self.token))
     }
 
-    pub(super) fn tag(&self, direction: Direction) -> Tag {
-        self.tags[direction as usize]
+    pub(super) fn tag(&self) -> Tag {
+        self.tag
     }
 
-    pub(super) fn set(&mut self, direction: Direction, token: Token, tag: Tag) {
-        self.tokens[direction as usize] = token;
-        self.tags[direction as usize] = tag;
+    pub(super) fn set(&mut self, token: Token, tag: Tag) {
+        self.token = token.0.to_ne_bytes();
+        self.tag = tag;
     }
 
     #[cfg(target_os = "linux")]
-    pub(super) fn set_tag(&mut self, direction: Direction, tag: Tag) {
-        self.tags[direction as usize] = tag;
+    pub(super) fn set_tag(&mut self, tag: Tag) {
+        self.tag = tag;
     }
 }
 
-/// All entries, by descriptor number.
-#[derive(Debug, Default)]
+/// How many entries a chunk has.
+const CHUNK: usize = 128;
+
+/// The entries of one filter, in chunks by descriptor number.
+type Chunks<Tag> = Vec<Option<Box<[Entry<Tag>; CHUNK]>>>;
+
+/// All entries.
+///
+/// Systems give out the lowest free number, so the chunks are nearly full. A chunk is made when a number in it is first
+/// registered for that filter, and is never copied. Few connections are ever registered for Write.
+#[derive(Debug)]
 pub(super) struct Table<Tag> {
-    entries: Vec<Entry<Tag>>,
+    read: Chunks<Tag>,
+    write: Chunks<Tag>,
+}
+
+impl<Tag> Default for Table<Tag> {
+    fn default() -> Self {
+        Table { read: Vec::new(), write: Vec::new() }
+    }
 }
 
 impl<Tag: Copy + Default> Table<Tag> {
     /// The entry of a descriptor, made if there is none.
-    #[expect(clippy::indexing_slicing, reason = "the table has just been made long enough")]
-    pub(super) fn entry(&mut self, descriptor: BorrowedFd<'_>) -> &mut Entry<Tag> {
-        let index = index(descriptor);
-        if index >= self.entries.len() {
-            // Systems give out the lowest free number, so the table is never much longer than what is open. It grows by
-            // an eighth, because doubling would leave up to half of it unused at tens of thousands of connections.
-            let room = index / 8 + 16;
-            self.entries.reserve_exact(index + room - self.entries.len());
-            self.entries.resize(index + 1, Entry::default());
+    #[expect(clippy::indexing_slicing, reason = "the list of chunks has just been made long enough")]
+    pub(super) fn entry(&mut self, descriptor: BorrowedFd<'_>, direction: Direction) -> &mut Entry<Tag> {
+        let number = number(descriptor);
+        let (chunks, chunk) = (self.chunks(direction), number / CHUNK);
+        if chunk >= chunks.len() {
+            chunks.resize_with(chunk + 1, || None);
         }
-        &mut self.entries[index]
+        &mut chunks[chunk].get_or_insert_with(|| Box::new([Entry::default(); CHUNK]))[number % CHUNK]
     }
 
-    /// The entry of a descriptor, if its number was ever registered.
-    pub(super) fn existing(&mut self, descriptor: BorrowedFd<'_>) -> Option<&mut Entry<Tag>> {
-        self.entries.get_mut(index(descriptor))
+    /// The entry of a descriptor, if its number was ever registered for this filter.
+    pub(super) fn existing(&mut self, descriptor: BorrowedFd<'_>, direction: Direction) -> Option<&mut Entry<Tag>> {
+        self.at(number(descriptor), direction)
     }
 
     /// The entry of the descriptor with this number.
-    #[cfg(target_os = "linux")]
-    pub(super) fn at(&mut self, number: u32) -> Option<&mut Entry<Tag>> {
-        self.entries.get_mut(number as usize)
+    #[inline]
+    pub(super) fn at(&mut self, number: usize, direction: Direction) -> Option<&mut Entry<Tag>> {
+        self.chunks(direction).get_mut(number / CHUNK)?.as_mut()?.get_mut(number % CHUNK)
+    }
+
+    #[inline]
+    fn chunks(&mut self, direction: Direction) -> &mut Chunks<Tag> {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
     }
 }
 
 /// A valid descriptor is not negative.
-fn index(descriptor: BorrowedFd<'_>) -> usize {
+fn number(descriptor: BorrowedFd<'_>) -> usize {
     descriptor.as_raw_fd().unsigned_abs() as usize
 }
 
@@ -86,6 +107,21 @@ mod tests {
 
     #[test]
     fn an_entry_stays_small() {
-        assert!(size_of::<Entry<u32>>() <= 24, "a server has one for each connection");
+        assert!(size_of::<Entry<u32>>() <= 12, "a server has one for each connection");
+    }
+
+    #[test]
+    fn each_filter_of_a_descriptor_has_an_entry_of_its_own() {
+        let mut table = Table::<u32>::default();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let descriptor = std::os::fd::AsFd::as_fd(&file);
+        assert!(table.existing(descriptor, Direction::Read).is_none());
+        table.entry(descriptor, Direction::Read).set(Token(usize::MAX), 7);
+        let number = number(descriptor);
+        let entry = table.at(number, Direction::Read).unwrap();
+        assert_eq!((entry.token(), entry.tag()), (Token(usize::MAX), 7));
+        assert!(table.existing(descriptor, Direction::Write).is_none());
+        assert_eq!(table.entry(descriptor, Direction::Write).tag(), 0);
+        assert!(table.at(number + CHUNK, Direction::Read).is_none());
     }
 }

@@ -38,8 +38,8 @@ impl Descriptors {
         if let Action::Add(addition) = action {
             return self.add(set, descriptor, direction, addition);
         }
-        let entry = self.table.existing(descriptor).ok_or(Failure::NotFound)?;
-        let tag = entry.tag(direction);
+        let entry = self.table.existing(descriptor, direction).ok_or(Failure::NotFound)?;
+        let tag = entry.tag();
         if !tag.has(Tag::PRESENT) {
             return Err(Failure::NotFound);
         }
@@ -58,9 +58,9 @@ impl Descriptors {
             Action::Delete => (gone, remove()),
         };
         match changed {
-            Ok(()) => entry.set_tag(direction, next),
+            Ok(()) => entry.set_tag(next),
             // The number stands for another file than the one that was registered, or for none.
-            Err(Errno::ENOENT) => entry.set_tag(direction, gone),
+            Err(Errno::ENOENT) => entry.set_tag(gone),
             // The registration is as it was, so that the change can be tried again.
             Err(_) => {}
         }
@@ -80,11 +80,11 @@ impl Descriptors {
         if matches!(addition.wanted, Wanted::LowWater(_)) {
             return Err(Failure::Unsupported("epoll has no low-water marks, so count the bytes after reading"));
         }
-        let entry = self.table.entry(descriptor);
-        let old = entry.tag(direction);
+        let entry = self.table.entry(descriptor, direction);
+        let old = entry.tag();
         let new = Tag::new(old.next_generation(), addition.mode);
         // From here on events of the old registration are unwanted, even if this fails.
-        entry.set(direction, addition.token, new);
+        entry.set(addition.token, new);
         arm(set, descriptor, interest(descriptor, direction, new), old.has(Tag::KNOWN))?;
         let mut tag = new.with(Tag::PRESENT).with(Tag::ENABLED).with(Tag::KNOWN);
         if addition.disabled {
@@ -92,7 +92,7 @@ impl Descriptors {
             set.delete(descriptor)?;
             tag = new.with(Tag::PRESENT);
         }
-        entry.set_tag(direction, tag);
+        entry.set_tag(tag);
         Ok(())
     }
 
@@ -100,8 +100,8 @@ impl Descriptors {
     #[inline]
     pub(super) fn event(&mut self, direction: Direction, raw: &EpollEvent) -> Option<Event> {
         let data = raw.data();
-        let entry = self.table.at(data as u32)?;
-        let tag = entry.tag(direction);
+        let entry = self.table.at(data as u32 as usize, direction)?;
+        let tag = entry.tag();
         if tag.generation() != (data >> 32) as u32 || !tag.has(Tag::ENABLED) {
             self.stale += 1;
             return None;
@@ -110,9 +110,9 @@ impl Descriptors {
         if mode.intersects(Mode::ONE_SHOT | Mode::DISPATCH) {
             // The set keeps the entry, without anything asked of it (EPOLLONESHOT), so it stays known.
             let gone = if mode.contains(Mode::ONE_SHOT) { Tag::PRESENT } else { Tag::default() };
-            entry.set_tag(direction, tag.without(Tag::ENABLED).without(gone));
+            entry.set_tag(tag.without(Tag::ENABLED).without(gone));
         }
-        Some(event(entry.token(direction), direction, raw.events()))
+        Some(event(entry.token(), direction, raw.events()))
     }
 
     /// How many events came from a descriptor that was closed while registered.

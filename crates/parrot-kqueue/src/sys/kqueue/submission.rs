@@ -147,9 +147,9 @@ impl Submission {
         registration: Registration,
     ) -> bool {
         let Registration { token, mode, fflags, .. } = registration;
-        let entry = self.table.entry(descriptor);
-        let (old, new) = (entry.tag(direction), Tag { mode, has_low_water: !fflags.is_empty() });
-        entry.set(direction, token, new);
+        let entry = self.table.entry(descriptor, direction);
+        let (old, new) = (entry.tag(), Tag { mode, has_low_water: !fflags.is_empty() });
+        entry.set(token, new);
         if new.has_low_water {
             self.others.insert(name, registration);
         }
@@ -159,8 +159,8 @@ impl Submission {
 
     /// The last registration of a descriptor. Only the kernel knows whether it still exists.
     fn known_descriptor(&mut self, name: Name, descriptor: BorrowedFd<'_>, direction: Direction) -> Registration {
-        let (token, tag) = match self.table.existing(descriptor) {
-            Some(entry) => (entry.token(direction), entry.tag(direction)),
+        let (token, tag) = match self.table.existing(descriptor, direction) {
+            Some(entry) => (entry.token(), entry.tag()),
             None => Default::default(),
         };
         let low_water = if tag.has_low_water { self.others.get(&name).copied() } else { None };
