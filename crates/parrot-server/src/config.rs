@@ -173,11 +173,9 @@ impl Default for ProxyProtocol {
 impl ProxyProtocol {
     /// Whether this peer may send a header.
     pub(crate) fn permits(&self, peer: &Peer) -> bool {
-        match peer {
-            Peer::Internet(address) => {
-                self.from.is_empty() || self.from.iter().any(|from| from.contains(&address.ip()))
-            }
-            Peer::Unix { .. } => true,
+        match peer.address() {
+            Some(address) => self.from.is_empty() || self.from.iter().any(|from| from.contains(&address.ip())),
+            None => true,
         }
     }
 }

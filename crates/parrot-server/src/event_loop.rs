@@ -6,6 +6,7 @@
 mod accepting;
 mod acceptor;
 mod changes;
+mod connections;
 mod conversation;
 mod datagrams;
 mod deadlines;

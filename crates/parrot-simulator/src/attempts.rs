@@ -1,7 +1,7 @@
 //! The results of accept, and how calls fail.
 
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use nix::errno::Errno;
 use parrot_server::{CloseReason, Peer};
@@ -224,7 +224,7 @@ impl SimulatedHost {
             (false, true) => STRANGER,
             (false, false) => Ipv4Addr::LOCALHOST,
         };
-        Peer::Internet((address, port_of(index)).into())
+        Peer::from(SocketAddr::from((address, port_of(index))))
     }
 
     /// Whether this call on a connection's socket is interrupted. Now and then the following calls are, too.

@@ -90,7 +90,7 @@ impl SimulatedHost {
     pub(crate) fn shown_peer(&self, index: usize) -> Peer {
         let connection = &self.connections[index];
         match connection.header.as_ref().and_then(|header| header.reported()) {
-            Some((client, _)) => Peer::Internet(client),
+            Some((client, _)) => Peer::from(client),
             None => self.own_peer(index),
         }
     }

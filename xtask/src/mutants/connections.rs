@@ -80,8 +80,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "deadlines of closed connections are kept",
         file: "event_loop/deadlines.rs",
-        old: "if self.0.len() > 3 * live + SLACK {",
-        new: "if self.0.len() > usize::MAX / 2 + live {",
+        old: "if self.len() > 3 * live + SLACK {",
+        new: "if self.len() > usize::MAX / 2 + live {",
     },
     Mutant {
         name: "the list of those that wait keeps closed connections",
@@ -140,8 +140,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "closed connections wake an idle server",
         file: "event_loop/deadlines.rs",
-        old: "if wanted(what) {",
-        new: "if true || wanted(what) {",
+        old: "if wanted(&kind(key)) {",
+        new: "if true || wanted(&kind(key)) {",
     },
     Mutant {
         name: "a long turn counts as idle time",

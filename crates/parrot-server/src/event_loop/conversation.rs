@@ -1,6 +1,7 @@
 //! One connection's part of a turn: how a byte gets from the kernel and back.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 
 use parrot_conn::{CloseReason, Connection, NoSpace};
 use rustix::io::Errno;
@@ -39,6 +40,8 @@ pub(super) struct Conversation<Socket> {
     /// What it has besides its echo. Plain connections have none.
     pub(super) extras: Option<Box<Extras>>,
 }
+
+const _: () = assert!(size_of::<Conversation<OwnedFd>>() <= 72, "docs/architecture.md says what each byte is for");
 
 /// Whether the system has no memory for a connection, so that it is not served before its deadline to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl<Socket> Conversation<Socket> {
             connection,
             peer,
             readiness: match peer {
-                Peer::Internet(_) => Readiness::default(),
+                Peer::Ipv4(_) | Peer::Ipv6 { .. } => Readiness::default(),
                 Peer::Unix { .. } => Readiness::of_unix_socket(),
             },
             last_activity: now,

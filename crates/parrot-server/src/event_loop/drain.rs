@@ -81,6 +81,10 @@ impl<H: Host> EventLoop<H> {
         (self.hooks.stage)(&StageChange { stage, connections: self.connections.len(), at_most });
     }
 
+    fn open_connections(&self) -> Vec<ConnectionKey> {
+        self.connections.keys().collect()
+    }
+
     fn report_statistics(&mut self) {
         self.datagrams.check(&mut self.means);
         (self.hooks.statistics)(&self.means.counters().snapshot());
@@ -95,9 +99,11 @@ impl<H: Host> EventLoop<H> {
         self.begin(Stage::Draining, drain_timeout, drain_timeout);
         self.lists.stop_waiting();
         self.datagrams.close(&mut self.means, |_| true);
-        for (key, conversation) in &mut self.connections {
-            conversation.drain();
-            self.lists.push_unfinished(key, &mut conversation.listed);
+        for key in self.open_connections() {
+            if let Some(conversation) = self.connections.get_mut(key) {
+                conversation.drain();
+                self.lists.push_unfinished(key, &mut conversation.listed);
+            }
         }
         let until = self.means.now + drain_timeout;
         for index in self.acceptor.indices() {
@@ -153,8 +159,7 @@ impl<H: Host> EventLoop<H> {
             return ControlFlow::Continue(());
         }
         if self.stage_until.is_some_and(|until| until <= self.means.now) {
-            let keys: Vec<ConnectionKey> = self.connections.keys().collect();
-            for key in keys {
+            for key in self.open_connections() {
                 self.close(key, CloseReason::DrainTimeout);
             }
         }

@@ -75,14 +75,11 @@ impl Extras {
     fn render(&mut self, peer: Peer, local: Option<SocketAddr>) {
         let facts = Facts {
             listener: &self.listener.name,
-            local: match peer {
-                Peer::Internet(_) => local.map(Endpoint::Ip),
-                Peer::Unix { .. } => Some(Endpoint::Named(&self.listener.address)),
+            local: match peer.address() {
+                Some(_) => local.map(Endpoint::Ip),
+                None => Some(Endpoint::Named(&self.listener.address)),
             },
-            peer: match peer {
-                Peer::Internet(address) => Endpoint::Ip(address),
-                Peer::Unix { .. } => Endpoint::Named("unix"),
-            },
+            peer: peer.address().map_or(Endpoint::Named("unix"), Endpoint::Ip),
             connection: Some(self.number),
         };
         let render = |template: &Option<Template>, text: &mut Vec<u8>| {
@@ -112,7 +109,7 @@ impl<Socket> Conversation<Socket> {
     /// message, so the connection then has to be served.
     pub(super) fn introduce<H: Host<Socket = Socket>>(&mut self, host: &mut H) {
         let Some(extras) = &mut self.extras else { return };
-        let wanted = extras.replies.use_local() && matches!(self.peer, Peer::Internet(_));
+        let wanted = extras.replies.use_local() && self.peer.address().is_some();
         // Without its local address a greeting still says the rest.
         let local = extras.destination.or_else(|| if wanted { host.local_address(&self.socket).ok() } else { None });
         extras.render(self.peer, local);

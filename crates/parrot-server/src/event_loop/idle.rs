@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use parrot_conn::CloseReason;
-use slotmap::SlotMap;
 
+use super::connections::Connections;
 use super::conversation::{Conversation, Look, Pause, Served};
 use super::deadlines::Due;
 use super::lists::LEFTOVERS_PER_TURN;
@@ -17,7 +17,7 @@ use crate::host::{ConnectionKey, Host};
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a deadline still has something to decide.
-pub(super) fn is_wanted<Socket>(connections: &SlotMap<ConnectionKey, Conversation<Socket>>, due: Due) -> bool {
+pub(super) fn is_wanted<Socket>(connections: &Connections<Socket>, due: Due) -> bool {
     match due {
         Due::Header(key) => connections.get(key).is_some_and(Conversation::awaits_header),
         Due::Retry(key) | Due::Idle(key) => connections.contains_key(key),
@@ -82,7 +82,7 @@ impl<H: Host> EventLoop<H> {
     pub(super) fn restart_idle_timeouts(&mut self) {
         self.deadlines.discard_idle();
         let Some(idle) = self.limits.idle_timeout else { return };
-        for (key, conversation) in &self.connections {
+        for (key, conversation) in self.connections.iter() {
             // The end of such a pause sets the deadline.
             if conversation.pause == Pause::Idle {
                 continue;

@@ -16,6 +16,10 @@ const RECEIVES_AHEAD: usize = 32;
 /// processor's cache, and from the buffer that the next connection receives into.
 const BYTES_AHEAD: usize = 64 * 1024;
 
+/// How many entries an empty list has room for. After a drain or a shortage of buffers there may have been one for each
+/// connection.
+const KEPT: usize = LEFTOVERS_PER_TURN;
+
 /// Whether a connection is in one of the lists that outlive a turn. Only [`Lists`] changes it.
 #[derive(Debug, Default)]
 pub(super) struct Listed(bool);
@@ -76,12 +80,12 @@ impl Lists {
 
     /// Takes the next of those whose share was used up. If it is still open, [`unlist`](Lists::unlist) has to follow.
     pub(super) fn pop_unfinished(&mut self) -> Option<ConnectionKey> {
-        self.unfinished.pop_front()
+        pop(&mut self.unfinished)
     }
 
     /// Takes the one that has waited longest. If it is still open, [`unlist`](Lists::unlist) has to follow.
     pub(super) fn pop_waiting(&mut self) -> Option<ConnectionKey> {
-        self.waiting.pop_front()
+        pop(&mut self.waiting)
     }
 
     /// Notes that a connection was taken from its list.
@@ -91,13 +95,14 @@ impl Lists {
 
     /// Has those that wait for a buffer served without one: in a drain, the quiet ones need none.
     pub(super) fn stop_waiting(&mut self) {
-        self.unfinished.extend(self.waiting.drain(..));
+        self.unfinished.extend(std::mem::take(&mut self.waiting));
     }
 
     /// Removes closed connections from those that wait, once they may be more than half.
     pub(super) fn tidy_waiting(&mut self, open: usize, is_open: impl Fn(ConnectionKey) -> bool) {
         if self.waiting.len() > 2 * open + LEFTOVERS_PER_TURN {
             self.waiting.retain(|key| is_open(*key));
+            self.waiting.shrink_to(KEPT);
         }
     }
 
@@ -107,5 +112,44 @@ impl Lists {
 
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The memory in bytes that the lists take, with what they have room for.
+    pub(super) fn bytes(&self) -> usize {
+        let entries = self.ahead.capacity() + self.unfinished.capacity() + self.waiting.capacity();
+        entries * size_of::<ConnectionKey>()
+    }
+}
+
+/// Takes the first entry of a list. Once the list is empty, it keeps memory for a few.
+fn pop(list: &mut VecDeque<ConnectionKey>) -> Option<ConnectionKey> {
+    let first = list.pop_front();
+    if list.is_empty() {
+        list.shrink_to(KEPT);
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let mut lists = Lists::new();
+        let (mut listed, keys) = (Listed::default(), 0..100_000);
+        for slot in keys.clone() {
+            lists.push_waiting(ConnectionKey { slot, generation: NonZeroU32::MIN }, &mut listed);
+            Lists::unlist(&mut listed);
+        }
+        lists.stop_waiting();
+        let (full, mut popped) = (lists.bytes(), 0..);
+        while let Some(key) = lists.pop_unfinished() {
+            assert_eq!(Some(key.slot), popped.next(), "in the order in which they came");
+        }
+        assert_eq!(popped.start, keys.end);
+        assert!(full > 800_000 && lists.bytes() < 20_000, "{} of {full} bytes are kept", lists.bytes());
     }
 }

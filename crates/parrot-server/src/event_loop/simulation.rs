@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub unfinished: usize,
     /// Entries in the list of connections that wait for a buffer, closed ones included.
     pub waiting: usize,
+    /// Bytes that the tables of connections and deadlines and the lists take, with what they have room for.
+    pub table_bytes: usize,
 }
 
 impl<H: Host> EventLoop<H> {
@@ -34,6 +36,7 @@ impl<H: Host> EventLoop<H> {
             deadlines: self.deadlines.len(),
             unfinished: self.lists.unfinished(),
             waiting: self.lists.waiting(),
+            table_bytes: self.connections.bytes() + self.deadlines.bytes() + self.lists.bytes(),
         }
     }
 }

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use parrot_conn::BufferPool;
-use slotmap::SlotMap;
 
 use super::acceptor::Acceptor;
 use super::changes::Changes;
-use super::conversation::Conversation;
+use super::connections::Connections;
 use super::datagrams::Datagrams;
 use super::deadlines::Deadlines;
 use super::lists::Lists;
@@ -19,7 +18,7 @@ use super::means::{Means, Shared};
 use super::moment::Moment;
 use super::seldom::Seldom;
 use crate::config::{Limits, ProxyProtocol, Replies, Settings};
-use crate::host::{ConnectionKey, Host};
+use crate::host::Host;
 use crate::listen::Opened;
 use crate::stage::{Stage, StageChange};
 use crate::statistics::{STATISTICS_TARGET, Statistics};
@@ -35,7 +34,7 @@ pub struct EventLoop<H: Host> {
     pub(super) replies: Arc<Replies>,
     pub(super) acceptor: Acceptor<H::Listener>,
     pub(super) datagrams: Datagrams<H::DatagramSocket, H::Hasher>,
-    pub(super) connections: SlotMap<ConnectionKey, Conversation<H::Socket>>,
+    pub(super) connections: Connections<H::Socket>,
     pub(super) lists: Lists,
     pub(super) deadlines: Deadlines,
     pub(super) long_turns: LongTurns,
@@ -111,9 +110,9 @@ impl<H: Host> EventLoop<H> {
             replies,
             acceptor,
             datagrams,
-            connections: SlotMap::with_key(),
+            connections: Connections::new(),
             lists: Lists::new(),
-            deadlines: Deadlines::new(),
+            deadlines: Deadlines::default(),
             long_turns: LongTurns::default(),
             stage: Stage::Serving,
             stage_until: None,

@@ -1,11 +1,22 @@
 //! What an event is about, and the layout of the queue's tokens.
 
-use parrot_kqueue::Token;
-use slotmap::{Key as _, KeyData, new_key_type};
+use std::fmt;
+use std::num::NonZeroU32;
 
-new_key_type! {
-    /// Names a connection while it is open. Slot and generation together are never used for another connection.
-    pub struct ConnectionKey;
+use parrot_kqueue::Token;
+
+/// Names a connection while it is open. A slot that is used again has another generation, and only after four billion
+/// connections the same one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionKey {
+    pub(crate) slot: u32,
+    pub(crate) generation: NonZeroU32,
+}
+
+impl fmt::Debug for ConnectionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectionKey({}v{})", self.slot, self.generation)
+    }
 }
 
 /// What the queue was asked to report.
@@ -38,7 +49,7 @@ impl From<Target> for Token {
             Target::Datagrams(index) => FIRST_DATAGRAMS + index,
             Target::Signal(index) => FIRST_SIGNAL + index,
             Target::Wake => WAKE,
-            Target::Connection(key) => key.data().as_ffi() as usize,
+            Target::Connection(key) => (key.generation.get() as usize) << 32 | key.slot as usize,
         })
     }
 }
@@ -46,29 +57,27 @@ impl From<Target> for Token {
 impl From<Token> for Target {
     #[inline]
     fn from(Token(number): Token) -> Target {
+        if let Some(generation) = NonZeroU32::new((number >> 32) as u32) {
+            return Target::Connection(ConnectionKey { slot: number as u32, generation });
+        }
         match number {
             ..FIRST_DATAGRAMS => Target::Listener(number),
             FIRST_DATAGRAMS..FIRST_SIGNAL => Target::Datagrams(number - FIRST_DATAGRAMS),
             FIRST_SIGNAL..WAKE => Target::Signal(number - FIRST_SIGNAL),
-            WAKE => Target::Wake,
-            _ => Target::Connection(KeyData::from_ffi(number as u64).into()),
+            _ => Target::Wake,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use slotmap::SlotMap;
-
     use super::*;
 
     #[test]
     fn a_token_converts_back_to_its_target() {
-        let mut connections = SlotMap::<ConnectionKey, ()>::with_key();
-        let first = connections.insert(());
-        connections.remove(first);
-        let second = connections.insert(());
-        let connections = [first, second].map(Target::Connection);
+        let numbers = [1, 2, u32::MAX].map(|number| NonZeroU32::new(number).unwrap());
+        let connections = numbers.map(|generation| ConnectionKey { slot: u32::MAX - generation.get(), generation });
+        let connections = connections.map(Target::Connection);
         let others = [Target::Listener(0), Target::Listener(7), Target::Datagrams(0), Target::Datagrams(7)];
         let others = others.into_iter().chain([Target::Signal(0), Target::Signal(4), Target::Wake]);
         for target in others.chain(connections) {
