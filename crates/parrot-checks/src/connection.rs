@@ -31,6 +31,8 @@ pub enum Step {
     ShutDown,
     /// The connection gives its buffer back, if nothing is pending.
     Release,
+    /// The peer sends so much that this many rounds fill a buffer, and takes each of them at once.
+    Stream(u8),
     /// Another connection takes the pool's last buffer, or gives it back.
     ToggleOtherBorrower,
     /// The drain starts.
@@ -52,14 +54,21 @@ pub struct Checked {
     shut: bool,
     quiet: bool,
     draining: bool,
+    /// Whole buffers taken at once, as far as they count.
+    takes: u8,
     reason: Option<CloseReason>,
 }
 
+/// A connection gets a large buffer after this many whole buffers taken at once.
+const TAKES_BEFORE_LARGE: u8 = 64;
+
 impl Checked {
-    /// A new connection with a pool of `buffers` buffers, one of which another connection may take.
+    /// A new connection with a pool of `buffers` buffers, one of which another connection may take. Large buffers have four
+    /// times the size.
     pub fn new(buffer_size: usize, buffers: usize) -> Checked {
         let allocate = |size| HAS_MEMORY.get().then(|| vec![0; size]);
         let pool = BufferPool::with_memory(buffer_size, buffers * buffer_size, allocate);
+        let pool = pool.with_large_buffers(4 * buffer_size);
         Checked {
             connection: pool.connection(),
             pool,
@@ -71,6 +80,7 @@ impl Checked {
             shut: false,
             quiet: false,
             draining: false,
+            takes: 0,
             reason: None,
         }
     }
@@ -78,7 +88,8 @@ impl Checked {
     /// Plays the steps that an input encodes with two bytes for the buffers and then two for each step.
     pub fn play(bytes: &[u8]) {
         let [size, buffers, rest @ ..] = bytes else { return };
-        let mut checked = Checked::new(1 + usize::from(*size), 1 + usize::from(*buffers % 2));
+        let buffers = if *buffers < 128 { 1 + usize::from(*buffers % 2) } else { 9 };
+        let mut checked = Checked::new(1 + usize::from(*size), buffers);
         for pair in rest.chunks_exact(2) {
             let amount = usize::from(pair[1]);
             checked.step(match pair[0] % 16 {
@@ -87,6 +98,7 @@ impl Checked {
                 4..8 => Step::Send(amount),
                 8 | 14 => Step::FindEmpty,
                 9 => Step::Release,
+                10 if amount > 128 => Step::Stream(pair[1] - 128),
                 10 => Step::ShutDown,
                 11 => Step::ReceiveEnd,
                 12 => Step::ToggleOtherBorrower,
@@ -98,14 +110,18 @@ impl Checked {
     }
 
     /// All that the next steps depend on: the connection without the values of its bytes, the pool's spare buffers, and
-    /// the model.
+    /// the model. Of the whole buffers taken at once only whether they are enough for a large one, because their number
+    /// would multiply the states.
     pub fn state(&self) -> String {
         let connection = format!("{:?}", self.connection);
         let connection = without(&connection, "bytes: [", "]");
+        let connection = without(&connection, "takes: ", ",");
         let Checked { other, ended, shut, quiet, draining, reason, .. } = self;
+        let is_stream = self.takes == TAKES_BEFORE_LARGE;
         let (borrowed, owed) = (other.is_some(), self.owed().len());
         let spare = format!("{:?}", self.pool).matches("Buffer {").count();
-        format!("{connection} {spare} {borrowed} {owed} {ended} {shut} {quiet} {draining} {reason:?}")
+        let phase = format!("{ended} {shut} {quiet} {draining} {is_stream} {reason:?}");
+        format!("{connection} {spare} {borrowed} {owed} {phase}")
     }
 
     fn owed(&self) -> &[u8] {
@@ -138,6 +154,10 @@ impl Checked {
                 if n > 0 {
                     self.connection.sent(n);
                     self.sent += n;
+                    self.takes = match n < self.pool.buffer_size() {
+                        true => self.takes.saturating_sub(1),
+                        false => TAKES_BEFORE_LARGE.min(self.takes + 1),
+                    };
                 }
             }
             Step::ShutDown if self.connection.wants_shut_down() => {
@@ -149,7 +169,19 @@ impl Checked {
                     self.reason = Some(CloseReason::PeerFinished);
                 }
             }
-            Step::Release => self.connection.release(&mut self.pool),
+            Step::Release => {
+                self.connection.release(&mut self.pool);
+                if self.reason.is_none() && !self.owed().is_empty() {
+                    self.takes = 0;
+                }
+            }
+            Step::Stream(rounds) => {
+                for _ in 0..rounds {
+                    for step in [Step::Receive(usize::MAX), Step::Send(usize::MAX), Step::Release] {
+                        self.step(step);
+                    }
+                }
+            }
             Step::ToggleOtherBorrower => match self.other.take() {
                 Some(buffer) => self.pool.give_back(buffer),
                 None => self.other = self.pool.lend(),
@@ -168,10 +200,21 @@ impl Checked {
     }
 
     fn receive(&mut self, n: usize) {
-        let (holds, can_lend) = (self.connection.holds_buffer(), self.pool.can_lend());
+        let is_stream = self.takes == TAKES_BEFORE_LARGE;
+        // A large buffer is given up for a usual one as soon as it is empty.
+        let exchanged = self.owed().is_empty() && !is_stream && self.connection.room() > Some(self.pool.buffer_size());
+        let (holds, can_lend) = (self.connection.holds_buffer() && !exchanged, self.pool.can_lend() || exchanged);
+        let (usual, large) = (self.pool.buffer_size(), self.pool.largest_size());
+        let room_for_large = self.pool.lent() + large <= self.pool.capacity() / 2;
         match self.connection.receive_space(&mut self.pool) {
             Ok(space) => {
                 assert!(!space.is_empty(), "an empty receive looks like the end of input");
+                match is_stream && room_for_large {
+                    _ if holds => {}
+                    false => assert_eq!(space.len(), usual, "a usual buffer"),
+                    true if HAS_MEMORY.get() => assert_eq!(space.len(), large, "a stream gets a large buffer"),
+                    true => {}
+                }
                 assert!(!self.ended && self.reason.is_none());
                 let n = n.clamp(1, space.len());
                 for byte in &mut space[..n] {
@@ -202,7 +245,7 @@ impl Checked {
         let connection = &self.connection;
         let open = self.reason.is_none();
         assert_eq!(connection.close_reason(), self.reason, "the reason to close");
-        assert!(connection.to_send().len() <= self.pool.buffer_size(), "the output is bounded");
+        assert!(connection.to_send().len() <= self.pool.largest_size(), "the output is bounded");
         assert!(self.pool.lent() <= self.pool.capacity(), "the pool is bounded");
         if open {
             assert_eq!(connection.to_send(), self.owed(), "every byte once and in order");

@@ -11,15 +11,27 @@ pub struct Buffer<Memory = Box<[u8]>> {
     filled: u32,
     /// The highest `filled` so far. Memory beyond it was never written to, so it costs nothing yet.
     touched: u32,
+    /// The size of the pool's usual buffers.
+    usual: u32,
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
-    fn new(bytes: Memory) -> Buffer<Memory> {
-        Buffer { bytes, sent: 0, filled: 0, touched: 0 }
+    fn new(bytes: Memory, usual: u32) -> Buffer<Memory> {
+        Buffer { bytes, sent: 0, filled: 0, touched: 0, usual }
     }
 
     fn size(&self) -> usize {
         self.bytes.as_ref().len()
+    }
+
+    /// The size of the pool's usual buffers.
+    pub(crate) fn usual_size(&self) -> usize {
+        self.usual as usize
+    }
+
+    /// Whether it is larger than the usual buffers.
+    pub(crate) fn is_large(&self) -> bool {
+        self.size() > self.usual_size()
     }
 
     /// The room behind the bytes received. It is empty when the buffer is full.
@@ -78,6 +90,8 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 /// The pool keeps returned buffers while they cost little memory, and frees the others, so that memory falls after a
 /// burst. It lends the most recently used buffer first, because that one is still in the processor's cache.
 ///
+/// All buffers have the same size, unless the pool also lends [large ones](BufferPool::with_large_buffers).
+///
 /// Buffers are boxed slices, or any other memory of the caller's choice ([`with_memory`](BufferPool::with_memory)).
 ///
 /// ```
@@ -90,25 +104,31 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 /// buffer.advance(2);
 /// assert_eq!(buffer.pending(), b"llo");
 /// pool.give_back(buffer);
-/// assert_eq!((pool.lent(), pool.capacity()), (0, 2));
+/// assert_eq!((pool.lent(), pool.capacity()), (0, 2048));
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Debug)]
 pub struct BufferPool<Memory = Box<[u8]>> {
     /// Lent as they are, so that a connection without a buffer costs a pointer and a message allocates nothing.
     spare: Vec<Box<Buffer<Memory>>>,
+    /// One is enough for many streams, because most of them give their buffer back before the next one needs it.
+    spare_large: Option<Box<Buffer<Memory>>>,
     allocate: fn(usize) -> Option<Memory>,
-    /// The memory in bytes that the spare buffers cost.
+    /// The memory in bytes that the spare buffers of the usual size cost.
     resident: usize,
+    /// The sizes of the buffers that are lent.
     lent: usize,
     capacity: usize,
     buffer_size: u32,
+    /// No larger than `buffer_size` if there are no large buffers.
+    large_size: u32,
 }
 
 /// The usual size of a page. On systems with larger pages the pool only underestimates what its spare buffers cost.
 const PAGE: usize = 4096;
 
-/// The most memory that spare buffers may cost: four buffers of 128 KiB that were full, or 128 that held a message.
+/// The most memory that spare buffers of the usual size may cost: four of 128 KiB that were full, or 128 that held a
+/// message.
 const SPARE_BYTES: usize = 512 * 1024;
 
 impl BufferPool {
@@ -145,9 +165,25 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         allocate: fn(usize) -> Option<Memory>,
     ) -> BufferPool<Memory> {
         let buffer_size = u32::try_from(buffer_size).unwrap_or(u32::MAX).max(1);
-        let mut pool = BufferPool { spare: Vec::new(), allocate, resident: 0, lent: 0, capacity: 1, buffer_size };
+        let mut pool = BufferPool {
+            spare: Vec::new(),
+            spare_large: None,
+            allocate,
+            resident: 0,
+            lent: 0,
+            capacity: 0,
+            buffer_size,
+            large_size: buffer_size,
+        };
         pool.set_max_bytes(max_bytes);
         pool
+    }
+
+    /// Also lends buffers of this size, to connections whose peers [take everything at once](crate::Connection). It does so
+    /// while at most half of the cap is lent with them, so that streams leave room for connections that are behind. A size
+    /// that is not above the usual one changes nothing.
+    pub fn with_large_buffers(self, size: usize) -> BufferPool<Memory> {
+        BufferPool { large_size: u32::try_from(size).unwrap_or(u32::MAX), ..self }
     }
 
     /// Lends an empty buffer, or returns `None`. Try again after a [`give_back`](BufferPool::give_back) if the cap is
@@ -161,20 +197,44 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
                 self.resident -= buffer.resident();
                 buffer
             }
-            None => Box::new(Buffer::new((self.allocate)(self.buffer_size as usize)?)),
+            None => self.make(self.buffer_size)?,
         };
-        debug_assert_eq!(buffer.size(), self.buffer_size as usize, "`allocate` returned memory of the wrong size");
-        self.lent += 1;
+        self.lent += buffer.size();
         Some(buffer)
+    }
+
+    /// Lends a large buffer, or one of the usual size while there is no room or no memory for a large one.
+    pub fn lend_large(&mut self) -> Option<Box<Buffer<Memory>>> {
+        if self.has_room_for_large()
+            && let Some(buffer) = self.spare_large.take().or_else(|| self.make(self.large_size))
+        {
+            self.lent += buffer.size();
+            return Some(buffer);
+        }
+        self.lend()
+    }
+
+    fn has_room_for_large(&self) -> bool {
+        self.large_size > self.buffer_size && self.lent.saturating_add(self.large_size as usize) <= self.capacity / 2
+    }
+
+    fn make(&self, size: u32) -> Option<Box<Buffer<Memory>>> {
+        let bytes = (self.allocate)(size as usize)?;
+        debug_assert_eq!(bytes.as_ref().len(), size as usize, "`allocate` returned memory of the wrong size");
+        Some(Box::new(Buffer::new(bytes, self.buffer_size)))
     }
 
     /// Takes a buffer back and discards what it holds.
     pub fn give_back(&mut self, mut buffer: Box<Buffer<Memory>>) {
-        debug_assert!(self.lent > 0 && buffer.size() == self.buffer_size as usize, "a buffer of another pool");
-        self.lent = self.lent.saturating_sub(1);
+        debug_assert!(self.lent >= buffer.size() && buffer.usual == self.buffer_size, "a buffer of another pool");
+        self.lent = self.lent.saturating_sub(buffer.size());
+        buffer.clear();
+        if buffer.is_large() {
+            self.spare_large = Some(buffer);
+            return;
+        }
         // An untouched buffer counts as one page. Otherwise the pool would keep any number of them.
         buffer.touched = buffer.touched.max(1);
-        buffer.clear();
         self.resident += buffer.resident();
         self.spare.push(buffer);
         while self.resident > SPARE_BYTES {
@@ -193,27 +253,32 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
 
     /// Whether the cap leaves room for another buffer. If so, [`lend`](BufferPool::lend) fails only for lack of memory.
     pub fn can_lend(&self) -> bool {
-        self.lent < self.capacity
+        self.lent + self.buffer_size() <= self.capacity
     }
 
     /// Changes how many bytes the pool lends at a time, to at least one buffer. Buffers that are lent beyond that stay
     /// where they are, and the pool lends again once enough of them have come back.
     pub fn set_max_bytes(&mut self, max_bytes: usize) {
-        self.capacity = (max_bytes / self.buffer_size as usize).max(1);
+        self.capacity = max_bytes.max(self.buffer_size());
     }
 
-    /// The number of buffers that are lent now.
+    /// The bytes of all buffers that are lent now.
     pub fn lent(&self) -> usize {
         self.lent
     }
 
-    /// The number of buffers that may be lent at a time.
+    /// The bytes that may be lent at a time.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// The size of each buffer in bytes, which also bounds the pending output of a connection.
+    /// The usual size of a buffer in bytes, which also bounds the pending output of a connection whose peer is behind.
     pub fn buffer_size(&self) -> usize {
         self.buffer_size as usize
+    }
+
+    /// The size of the largest buffers in bytes, which bounds the pending output of any connection.
+    pub fn largest_size(&self) -> usize {
+        self.buffer_size.max(self.large_size) as usize
     }
 }

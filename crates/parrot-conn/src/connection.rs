@@ -10,6 +10,11 @@ use crate::buffer::{Buffer, BufferPool};
 /// [`wants_shut_down`](Connection::wants_shut_down) by [`shut_down`](Connection::shut_down).
 /// A round of these ends with [`release`](Connection::release), which returns the buffer when nothing is pending.
 ///
+/// A peer that takes everything at once gets a large buffer, if the pool
+/// [lends these](BufferPool::with_large_buffers). "At once" means that after 64 sends of a whole buffer nothing was left
+/// pending at the end of a round. A peer that falls behind gets a usual buffer again, once all that is pending has been
+/// sent. So does one that sends less than a usual buffer holds.
+///
 /// Invariant: bytes are pending only while the write side is open.
 #[derive(Debug)]
 pub struct Connection<Memory = Box<[u8]>> {
@@ -17,8 +22,15 @@ pub struct Connection<Memory = Box<[u8]>> {
     input: Input,
     write_open: bool,
     draining: bool,
+    /// How often the peer took a whole buffer at once. Each time that it took less counts against one of these, and all
+    /// are forgotten when it falls behind.
+    takes: u8,
     close_reason: Option<CloseReason>,
 }
+
+/// How often a peer takes a whole buffer at once before it gets a large one. With buffers of 128 KiB these are 8 MiB, twice
+/// what Linux lets a socket hold (`net.ipv4.tcp_wmem`), so a peer that never reads does not get there.
+const TAKES_BEFORE_LARGE: u8 = 64;
 
 /// What is known about further bytes from the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +151,7 @@ impl Connection {
 impl<Memory> Default for Connection<Memory> {
     /// An open connection, for a pool with buffers of this memory.
     fn default() -> Connection<Memory> {
-        Connection { buffer: None, input: Input::Open, write_open: true, draining: false, close_reason: None }
+        Connection { buffer: None, input: Input::Open, write_open: true, draining: false, takes: 0, close_reason: None }
     }
 }
 
@@ -160,9 +172,14 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         if self.input == Input::Ended || self.close_reason.is_some() {
             return Err(NoSpace::InputEnded);
         }
+        let is_stream = self.takes == TAKES_BEFORE_LARGE;
+        if !is_stream && self.buffer.as_ref().is_some_and(|buffer| buffer.is_large() && buffer.is_empty()) {
+            self.release(pool);
+        }
         if self.buffer.is_none() {
             let reason = if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
-            self.buffer = Some(pool.lend().ok_or(reason)?);
+            let buffer = if is_stream { pool.lend_large() } else { pool.lend() };
+            self.buffer = Some(buffer.ok_or(reason)?);
         }
         match self.buffer.as_deref_mut().map(Buffer::space) {
             Some(space) if !space.is_empty() => Ok(space),
@@ -209,6 +226,10 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// Records that a send call took the first `n` bytes of [`to_send`](Connection::to_send).
     pub fn sent(&mut self, n: usize) {
         if let Some(buffer) = &mut self.buffer {
+            self.takes = match n < buffer.usual_size() {
+                true => self.takes.saturating_sub(1),
+                false => TAKES_BEFORE_LARGE.min(self.takes + 1),
+            };
             buffer.advance(n);
         }
     }
@@ -283,8 +304,11 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// of receiving and sending, and before the connection is dropped.
     pub fn release(&mut self, pool: &mut BufferPool<Memory>) {
         let done = self.close_reason.is_some() || self.to_send().is_empty();
-        if let Some(buffer) = self.buffer.take_if(|_| done) {
-            pool.give_back(buffer);
+        match self.buffer.take_if(|_| done) {
+            Some(buffer) => pool.give_back(buffer),
+            None if done => {}
+            // The peer is behind.
+            None => self.takes = 0,
         }
     }
 }

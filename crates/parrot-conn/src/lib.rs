@@ -35,7 +35,9 @@
 //! - Every byte received is sent back once, in order.
 //! - After the end of the input all pending bytes go out, then the write side is shut down, then the connection closes.
 //! - A connection holds at most one buffer, so the pool's buffer size bounds its output. All connections together hold
-//!   at most [`BufferPool::capacity`] buffers.
+//!   at most [`BufferPool::capacity`] bytes of buffers.
+//! - If the pool lends [large buffers](BufferPool::with_large_buffers), a connection whose peer takes everything at once
+//!   holds one of these, until the peer falls behind and has then been sent what is pending.
 //! - After [`Connection::release`] a connection with nothing pending holds no buffer.
 //!
 //! There is no framing. A message is whatever one receive call returned. There are no timeouts. A caller that closes

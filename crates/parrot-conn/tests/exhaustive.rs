@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use parrot_checks::connection::{Checked, Step};
 
 /// Every kind of step. The amounts can leave a buffer of two bytes empty, partly full or full.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::Receive(1),
     Step::Receive(2),
     Step::ReceiveWithoutMemory(1),
@@ -15,6 +15,7 @@ const STEPS: [Step; 12] = [
     Step::Send(2),
     Step::ShutDown,
     Step::Release,
+    Step::Stream(64),
     Step::ToggleOtherBorrower,
     Step::Drain,
     Step::Reset,
@@ -47,7 +48,7 @@ fn explore(buffer_size: usize, buffers: usize) -> (usize, usize) {
 
 #[test]
 fn no_sequence_of_steps_breaks_an_invariant() {
-    for (buffer_size, buffers) in [(1, 1), (2, 1), (3, 1), (3, 2)] {
+    for (buffer_size, buffers) in [(1, 1), (2, 1), (3, 1), (3, 2), (1, 9)] {
         let (states, furthest) = explore(buffer_size, buffers);
         println!("{buffers} buffers of {buffer_size} bytes: {states} states, the furthest {furthest} steps away");
         assert!(states > 50 && furthest > 6, "only {states} states, the furthest {furthest} steps away");

@@ -16,6 +16,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ToggleOtherBorrower),
         1 => Just(Step::Drain),
         1 => Just(Step::Reset),
+        2 => (1u8..80).prop_map(Step::Stream),
     ]
 }
 
@@ -26,7 +27,7 @@ proptest! {
     fn connection_behaves_as_its_model(
         steps in vec(step(), 0..200),
         buffer_size in 1usize..80,
-        buffers in 1usize..3,
+        buffers in prop_oneof![1usize..3, 8usize..11],
     ) {
         let mut checked = Checked::new(buffer_size, buffers);
         for step in steps {

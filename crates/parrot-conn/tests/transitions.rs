@@ -187,6 +187,112 @@ fn closed_connection_returns_its_buffer_with_bytes_in_it() {
     assert_eq!(pool.lend().map(|buffer| buffer.pending().len()), Some(0), "the next borrower sees no old bytes");
 }
 
+const LARGE: usize = 4 * BUFFER;
+
+/// A connection opened now, and a pool with room for `large` large buffers.
+fn opened_with_large(large: usize) -> (Connection, BufferPool) {
+    (Connection::new(), BufferPool::new(BUFFER, 2 * large * LARGE).with_large_buffers(LARGE))
+}
+
+/// Receives as much as there is space for, and returns how much that is.
+fn fill(connection: &mut Connection, pool: &mut BufferPool) -> usize {
+    let space = connection.receive_space(pool).unwrap().len();
+    connection.received(space);
+    space
+}
+
+/// Fills a buffer `rounds` times, and the peer takes each at once.
+fn stream(connection: &mut Connection, pool: &mut BufferPool, rounds: usize) {
+    for _ in 0..rounds {
+        let n = fill(connection, pool);
+        connection.sent(n);
+        connection.release(pool);
+    }
+}
+
+#[test]
+fn stream_gets_a_large_buffer_after_64_usual_ones() {
+    let (mut connection, mut pool) = opened_with_large(1);
+    stream(&mut connection, &mut pool, 63);
+    assert_eq!(fill(&mut connection, &mut pool), BUFFER);
+    connection.sent(BUFFER);
+    connection.release(&mut pool);
+    assert_eq!(fill(&mut connection, &mut pool), LARGE);
+    assert_eq!(pool.lent(), LARGE);
+}
+
+#[test]
+fn peer_that_falls_behind_starts_again_with_usual_buffers() {
+    let (mut connection, mut pool) = opened_with_large(1);
+    stream(&mut connection, &mut pool, 64);
+    fill(&mut connection, &mut pool);
+    connection.sent(LARGE - 1);
+    connection.release(&mut pool);
+    assert!(connection.holds_buffer(), "a byte is pending");
+    connection.sent(1);
+    assert_eq!(fill(&mut connection, &mut pool), BUFFER, "although the large buffer was not released");
+    assert_eq!(pool.lent(), BUFFER);
+    connection.sent(BUFFER);
+    connection.release(&mut pool);
+    stream(&mut connection, &mut pool, 62);
+    assert_eq!(fill(&mut connection, &mut pool), BUFFER);
+}
+
+#[test]
+fn peer_that_takes_nothing_falls_behind_too() {
+    let (mut connection, mut pool) = opened_with_large(1);
+    stream(&mut connection, &mut pool, 63);
+    fill(&mut connection, &mut pool);
+    connection.release(&mut pool); // the send would block
+    connection.sent(BUFFER);
+    connection.release(&mut pool);
+    assert_eq!(fill(&mut connection, &mut pool), BUFFER);
+}
+
+#[test]
+fn short_messages_after_a_stream_get_usual_buffers() {
+    let (mut connection, mut pool) = opened_with_large(1);
+    stream(&mut connection, &mut pool, 100);
+    assert_eq!(connection.receive_space(&mut pool).unwrap().len(), LARGE);
+    for message in 0..3 {
+        connection.receive_space(&mut pool).unwrap();
+        connection.received(BUFFER - 1);
+        connection.sent(BUFFER - 1);
+        connection.release(&mut pool);
+        assert_eq!(connection.receive_space(&mut pool).unwrap().len(), BUFFER, "after message {message}");
+    }
+    connection.release(&mut pool);
+    stream(&mut connection, &mut pool, 3);
+    assert_eq!(fill(&mut connection, &mut pool), LARGE, "as many whole buffers make up for them");
+}
+
+#[test]
+fn large_buffers_take_at_most_half_of_the_cap() {
+    let (_, mut pool) = opened_with_large(3);
+    let mut streams: Vec<Connection> = (0..4).map(|_| Connection::new()).collect();
+    for connection in &mut streams {
+        stream(connection, &mut pool, 64);
+    }
+    let sizes: Vec<usize> = streams.iter_mut().map(|connection| fill(connection, &mut pool)).collect();
+    assert_eq!(sizes, [LARGE, LARGE, LARGE, BUFFER]);
+    streams[0].close(CloseReason::Reset);
+    streams[0].release(&mut pool);
+    streams[3].sent(BUFFER);
+    streams[3].release(&mut pool);
+    assert_eq!(fill(&mut streams[3], &mut pool), LARGE, "there is room now");
+}
+
+#[test]
+fn pool_without_large_buffers_lends_none() {
+    for size in [0, BUFFER] {
+        let (mut connection, pool) = (Connection::new(), BufferPool::new(BUFFER, 100 * BUFFER));
+        let mut pool = pool.with_large_buffers(size);
+        stream(&mut connection, &mut pool, 100);
+        assert_eq!(fill(&mut connection, &mut pool), BUFFER);
+        assert_eq!(pool.largest_size(), BUFFER);
+    }
+}
+
 #[test]
 fn counts_are_capped_at_the_bytes_there_are() {
     let (mut connection, mut pool) = opened();
@@ -201,7 +307,7 @@ fn counts_are_capped_at_the_bytes_there_are() {
 fn pool_lends_at_most_its_capacity() {
     let mut pool = BufferPool::new(BUFFER, 3 * BUFFER + 1);
     let lent: Vec<_> = std::iter::from_fn(|| pool.lend()).collect();
-    assert_eq!(lent.len(), 3);
+    assert_eq!((lent.len(), pool.lent()), (3, 3 * BUFFER));
     assert!(!pool.can_lend());
     lent.into_iter().for_each(|buffer| pool.give_back(buffer));
     assert!(pool.can_lend());
@@ -229,7 +335,22 @@ fn connection_without_memory_gets_a_buffer_later() {
     }
     HAS_MEMORY.set(true);
     assert!(connection.receive_space(&mut pool).is_ok());
-    assert_eq!(pool.lent(), 1);
+    assert_eq!(pool.lent(), BUFFER);
+}
+
+#[test]
+fn stream_without_memory_for_a_large_buffer_gets_a_usual_one() {
+    let pool = BufferPool::with_memory(BUFFER, 100 * BUFFER, |size| (size == BUFFER).then(|| vec![0; size]));
+    let mut pool = pool.with_large_buffers(LARGE);
+    let mut connection = pool.connection();
+    for _ in 0..100 {
+        let space = connection.receive_space(&mut pool).unwrap().len();
+        assert_eq!(space, BUFFER);
+        connection.received(space);
+        connection.sent(space);
+        connection.release(&mut pool);
+    }
+    assert_eq!(pool.lent(), 0);
 }
 
 #[test]
@@ -270,6 +391,21 @@ fn pool_keeps_buffers_that_held_a_message() {
 #[test]
 fn pool_memory_falls_after_a_burst() {
     assert_eq!(allocated_after(&[128 * 1024; 100], 100), 96, "four full buffers are kept");
+}
+
+#[test]
+fn pool_keeps_one_large_buffer_after_a_burst() {
+    const SIZE: usize = 1024;
+    let mut pool = BufferPool::with_memory(SIZE, 1024 * SIZE, |size| {
+        ALLOCATED.set(ALLOCATED.get() + 1);
+        Some(vec![0; size])
+    });
+    pool = pool.with_large_buffers(4 * SIZE);
+    let burst: Vec<_> = (0..5).map_while(|_| pool.lend_large()).collect();
+    burst.into_iter().for_each(|buffer| pool.give_back(buffer));
+    ALLOCATED.set(0);
+    let _lent: Vec<_> = (0..5).map_while(|_| pool.lend_large()).collect();
+    assert_eq!((pool.lent(), ALLOCATED.get()), (20 * SIZE, 4));
 }
 
 #[test]

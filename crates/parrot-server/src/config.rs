@@ -129,6 +129,8 @@ pub struct Limits {
     pub max_connections: Option<usize>,
     /// Bytes that may be buffered for one connection. A peer that does not read its echo is then not read from either. One
     /// receive call takes no more than this. 128 KiB by default.
+    ///
+    /// A peer that takes everything at once gets [four times as much](Limits::max_stream_output).
     pub max_output: usize,
     /// Bytes that may be buffered over all connections. At this limit, connections without a buffer wait until one is free.
     /// 256 MiB by default.
@@ -189,6 +191,26 @@ impl Replies {
     /// Whether a text shows the address that the peer has connected to.
     pub(crate) fn use_local(&self) -> bool {
         [&self.greeting, &self.prefix].into_iter().flatten().any(Template::uses_local)
+    }
+}
+
+impl Limits {
+    /// Bytes that may be buffered for a connection whose peer has taken 64 full buffers at once. This is four times
+    /// `max_output`, or just `max_output` if that is above 128 KiB.
+    ///
+    /// Larger buffers make a stream cheaper (docs/benchmarks.md). A peer has them until it falls behind, and for the bytes that
+    /// it then leaves unread. All of them together take at most half of `max_buffered`.
+    ///
+    /// ```
+    /// use parrot_server::Limits;
+    ///
+    /// let limits = |max_output| Limits { max_output, ..Limits::default() };
+    /// assert_eq!(limits(128 * 1024).max_stream_output(), 512 * 1024);
+    /// assert_eq!(limits(200 * 1024).max_stream_output(), 200 * 1024);
+    /// ```
+    pub fn max_stream_output(&self) -> usize {
+        const MOST_THAT_GROWS: usize = 128 * 1024;
+        if self.max_output <= MOST_THAT_GROWS { 4 * self.max_output } else { self.max_output }
     }
 }
 

@@ -204,6 +204,9 @@ impl SimulatedHost {
             return;
         }
         let connection = &mut self.connections[index];
+        if let Some((_, long)) = connection.plan.pause.take_if(|(at, _)| *at <= connection.read) {
+            return self.schedule(long, Action::Read(index));
+        }
         let waiting = connection.sent - connection.read;
         if waiting == 0 {
             connection.reader_waits = !connection.shut;

@@ -244,6 +244,7 @@ impl Host for SimulatedHost {
             let what = if space.is_empty() { "into no space" } else { "without an event" };
             self.broken(Promise::Provoked, || format!("connection {index}: receive {what}"));
         }
+        self.see_buffer(index, space.len());
         let mut result = self.try_receive(index, space);
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.connections[index].emptied(self.drain_deadline.is_some());
@@ -277,6 +278,7 @@ impl Host for SimulatedHost {
         if self.planted == Some(PlantedFault::IgnoresShortSends) && result.is_ok() {
             result = Ok(bytes.len());
         }
+        self.count_take(index, bytes.len(), &result);
         if tried {
             self.coverage.count(if result.is_ok() { Point::KeptByTry } else { Point::TriedInVain });
         }

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use parrot_server::CloseReason;
 use parrot_server::simulation::Target;
 
+use crate::buffers::Held;
 use crate::dice::{Dice, Purpose};
 use crate::headers::Header;
 use crate::peer::PeerPlan;
@@ -122,6 +123,7 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// The bytes in the loop's buffer, sent or not. The buffer is empty again when all are sent.
     pub(crate) filled: u64,
+    pub(crate) buffer: Held,
     /// When a byte last went in or out, or the connection was accepted.
     pub(crate) active: u64,
     /// The end of the turn in which that was. The loop may count the whole turn as active.

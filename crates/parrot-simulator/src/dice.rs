@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Fault(usize),
     /// The part of the plan that is about more than TCP.
     Doors,
+    /// Streams at full speed.
+    Stream,
     /// What a sender of datagrams does during the run.
     Sender,
     /// A peer's PROXY header.
@@ -56,6 +58,7 @@ impl Purpose {
             Purpose::World => 4,
             Purpose::Fault(fault) => 5 + fault as u64,
             // Below these is room for more faults.
+            Purpose::Stream => 251,
             Purpose::Delay => 252,
             Purpose::Header => 253,
             Purpose::Doors => 254,

@@ -31,7 +31,7 @@ impl SimulatedHost {
     /// Whether the connection's buffer has no room for what the peer sends.
     pub(crate) fn is_full(&self, connection: &Connection) -> bool {
         let used = connection.filled + self.prefix_length(connection);
-        connection.owed() > 0 && used >= self.plan.limits.max_output as u64
+        connection.owed() > 0 && used >= self.buffer_size(connection)
     }
 
     /// When the loop has to close the connection as idle. The timeout starts again while the peer is excused.
@@ -57,6 +57,6 @@ impl SimulatedHost {
 
     /// Whether the connection needs a buffer to receive, and none is free.
     pub(crate) fn lacks_buffer(&self, connection: &Connection) -> bool {
-        connection.owed() == 0 && self.lent >= self.capacity && !connection.awaits_header()
+        connection.owed() == 0 && self.is_pool_empty() && !connection.awaits_header()
     }
 }

@@ -47,21 +47,12 @@ impl SimulatedHost {
     pub(crate) fn check_turn(&mut self, seen: Snapshot) {
         self.settle_refused(false);
         self.settle_close();
-        (self.lent, self.capacity) = (seen.lent, seen.capacity);
+        self.check_buffers(&seen);
         for position in 0..self.open.len() {
             let index = self.open[position];
             self.observe(index, &seen);
             self.observe_header(index);
             self.check_connection(index);
-        }
-        let holders = self.open.iter().filter(|index| self.connections[**index].owed() > 0).count();
-        if seen.lent == seen.capacity {
-            self.coverage.count(Point::PoolEmpty);
-        }
-        if seen.lent != holders || seen.lent > seen.capacity {
-            self.broken(Promise::Memory, || {
-                format!("{} buffers of {} lent, {holders} connections are owed bytes", seen.lent, seen.capacity)
-            });
         }
         if seen.connections != self.open.len() {
             let open = self.open.len();

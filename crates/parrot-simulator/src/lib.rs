@@ -29,6 +29,7 @@
 
 mod acts;
 mod attempts;
+mod buffers;
 mod calls;
 mod check;
 mod closes;

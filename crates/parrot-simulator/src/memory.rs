@@ -3,6 +3,7 @@
 //! The loop allocates without access to the host, so each thread keeps this state for itself.
 
 use std::cell::RefCell;
+use std::mem;
 
 use parrot_server::simulation::Pages;
 
@@ -21,8 +22,12 @@ pub(crate) struct Memory {
     dice: Dice,
     /// How often an allocation fails in 256.
     rate: u8,
+    /// The size of the loop's usual buffers.
+    usual: usize,
     /// The number of allocations that failed since the host last looked.
     refused: u64,
+    /// The same of large buffers, in whose place the loop takes a usual one.
+    refused_large: u64,
 }
 
 thread_local! {
@@ -31,24 +36,29 @@ thread_local! {
 
 impl Memory {
     /// Starts a story on this thread.
-    pub(crate) fn begin(source: &Dice, rates: &Rates) {
+    pub(crate) fn begin(source: &Dice, rates: &Rates, usual: usize) {
         let fault = Point::BufferNoMemory;
         let (dice, rate) = (source.of(Purpose::Fault(fault as usize), 0), rates.of(fault));
-        MEMORY.set(Some(Memory { dice, rate, refused: 0 }));
+        MEMORY.set(Some(Memory { dice, rate, usual, refused: 0, refused_large: 0 }));
     }
 
     pub(crate) fn allocate(size: usize) -> Option<Pages> {
         let refused = MEMORY.with_borrow_mut(|memory| {
             let Some(memory) = memory else { return false };
             let refused = memory.dice.chance(memory.rate);
-            memory.refused += u64::from(refused);
+            let counted = if size > memory.usual { &mut memory.refused_large } else { &mut memory.refused };
+            *counted += u64::from(refused);
             refused
         });
         if refused { None } else { Pages::allocate(size) }
     }
 
-    fn take_refused() -> u64 {
-        MEMORY.with_borrow_mut(|memory| memory.as_mut().map_or(0, |memory| std::mem::take(&mut memory.refused)))
+    /// The refusals of usual and of large buffers.
+    fn take_refused() -> (u64, u64) {
+        MEMORY.with_borrow_mut(|memory| {
+            let Some(memory) = memory else { return (0, 0) };
+            (mem::take(&mut memory.refused), mem::take(&mut memory.refused_large))
+        })
     }
 }
 
@@ -56,7 +66,10 @@ impl SimulatedHost {
     /// Counts the allocations that failed since the last call. The loop pauses a connection after each, except after
     /// the last one if it now looks for the end of that connection.
     pub(crate) fn settle_refused(&mut self, looks_for_end: bool) {
-        let refused = Memory::take_refused();
+        let (refused, refused_large) = Memory::take_refused();
+        if refused_large > 0 {
+            self.coverage.count(Point::LargeNoMemory);
+        }
         if refused == 0 {
             return;
         }

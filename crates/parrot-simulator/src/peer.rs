@@ -50,6 +50,8 @@ pub(crate) struct PeerPlan {
     /// How much the peer reads at a time, or (0, 0) if it never reads.
     pub(crate) read: (u64, u64),
     pub(crate) read_gap: (u64, u64),
+    /// After how many bytes it stops reading for a while, and for how long.
+    pub(crate) pause: Option<(u64, u64)>,
     pub(crate) finish: Finish,
     /// How long after it connected the peer resets the connection, whatever it is doing.
     pub(crate) reset_after: Option<u64>,
@@ -66,6 +68,26 @@ impl PeerPlan {
         PeerPlan { read: (1 << 20, 1 << 20), send_room: 64, reset_after: None, ..self }
     }
 
+    /// A stream at full speed that is long enough for large buffers of the real size.
+    pub(crate) fn draw_stream(dice: &mut Dice) -> PeerPlan {
+        const MIB: u64 = 1 << 20;
+        let bytes = dice.between((9 * MIB, 14 * MIB));
+        PeerPlan {
+            kind: "stream",
+            bytes,
+            write: (MIB / 8, MIB / 2),
+            read: (MIB, MIB),
+            read_gap: (0, 2 * MICROSECOND),
+            pause: dice.chance(128).then(|| {
+                (dice.between((8 * MIB, bytes)), dice.pick([20 * MICROSECOND, MILLISECOND, 50 * MILLISECOND]))
+            }),
+            finish: dice.pick([Finish::ReadThenClose, Finish::HalfClose, Finish::Linger]),
+            receive_room: MIB,
+            send_room: dice.pick([MIB, MIB, MIB / 5]),
+            ..PeerPlan::default()
+        }
+    }
+
     pub(crate) fn draw(scene: Scene, most_bytes: u64, connected_within: u64, dice: &mut Dice) -> PeerPlan {
         let quick = (0, 2 * MICROSECOND);
         let plan = PeerPlan {
@@ -77,6 +99,7 @@ impl PeerPlan {
             lockstep: true,
             read: (1 << 20, 1 << 20),
             read_gap: quick,
+            pause: None,
             finish: dice.pick([Finish::ReadThenClose, Finish::HalfClose, Finish::Stay, Finish::ReadThenClose]),
             reset_after: None,
             urgent_at: if dice.chance(16) { Some(dice.below(500)) } else { None },

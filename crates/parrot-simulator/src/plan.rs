@@ -191,9 +191,24 @@ impl Plan {
             peers,
             udp: UdpPlan::default(),
         };
+        plan.draw_streams(&mut source.of(Purpose::Stream, 0));
         plan.draw_doors(source);
         plan.limits.drain_delay = Plan::draw_delay(&mut source.of(Purpose::Delay, 0));
         plan
+    }
+
+    /// Now and then puts streams in place of the first peers, with buffers as large as real ones. All others have smaller ones,
+    /// so that they fill them in a few bytes.
+    fn draw_streams(&mut self, dice: &mut Dice) {
+        if !dice.chance(2) || self.peers.len() > 20 {
+            return;
+        }
+        Point::FAULTS.iter().for_each(|fault| self.rates.limit(*fault, 1));
+        self.limits.max_output = 128 * 1024;
+        self.limits.max_buffered = dice.pick([2, 64]) * 1024 * 1024;
+        for peer in self.peers.iter_mut().take(2) {
+            peer.script = PeerPlan::draw_stream(dice);
+        }
     }
 
     /// Draws what a story has besides TCP. Two stories in three have nothing.

@@ -157,7 +157,7 @@ impl SimulatedHost {
             self.coverage.count(Point::DrainDiscards);
         } else {
             self.promise(index, from, n);
-            let (filled, most) = (self.connections[index].filled, self.plan.limits.max_output as u64);
+            let (filled, most) = (self.connections[index].filled, self.buffer_size(&self.connections[index]));
             if filled > most {
                 self.broken(Promise::Memory, || {
                     format!("connection {index} has {filled} bytes of {most} in its buffer")

@@ -45,7 +45,7 @@ impl Story {
     pub fn run_with(&self, trace: bool, planted: Option<PlantedFault>) -> Outcome {
         let _current = CurrentStory::begin(self);
         let (plan, dice) = self.plan();
-        Memory::begin(&dice, &plan.rates);
+        Memory::begin(&dice, &plan.rates, plan.limits.max_output);
         let shared = Arc::new(Shared::default());
         let settings = plan.settings();
         let listeners = plan.ports.iter().enumerate().map(|(index, port)| Listener::open(index, *port)).collect();

@@ -10,7 +10,8 @@ use crate::coverage::Point;
 use crate::host::SimulatedHost;
 use crate::memory::LONGEST_MEMORY_PAUSE;
 
-/// The most bytes that the loop receives from a connection each time it serves it.
+/// The most bytes that the loop receives from a connection each time it serves it, before the last receive. As much again
+/// may be received ahead.
 const BYTES_PER_SERVING: u64 = 128 * 1024;
 /// The most calls that the loop makes each time it serves a connection. It receives 32 times if each call moves little,
 /// and each receive may be followed by a send.
@@ -97,7 +98,7 @@ impl SimulatedHost {
 
     /// Checks a connection's share of the turn in bytes.
     pub(crate) fn count_bytes(&mut self, index: usize, n: u64) {
-        let most = u64::from(SERVINGS_PER_TURN) * (BYTES_PER_SERVING + self.plan.limits.max_output as u64);
+        let most = u64::from(SERVINGS_PER_TURN) * (2 * BYTES_PER_SERVING + self.large_size());
         let connection = &mut self.connections[index];
         connection.bytes_in_turn += n;
         let bytes = connection.bytes_in_turn;

@@ -15,7 +15,8 @@ use crate::host::{Host, Pages};
 use crate::peer::Peer;
 
 /// What a connection may receive each time it is served. One full buffer leaves room for others beside a fast peer, and the
-/// speed of a stream still depends on the system calls and not on the turns.
+/// speed of a stream still depends on the system calls and not on the turns. As much again may be received ahead. What is
+/// more than that, because the buffer is a large one, uses up the share.
 const BYTES_PER_SERVING: usize = 128 * 1024;
 
 /// What a receive call counts for at least, so that calls that move nothing (interrupted, a byte each) also use up the
@@ -154,7 +155,7 @@ impl<Socket> Conversation<Socket> {
         let served = loop {
             if !self.readiness.is_blocked() && !self.connection.to_send().is_empty() {
                 match self.send(means) {
-                    Step::Moved(_) => {}
+                    Step::Moved(n) => budget = budget.saturating_sub(n.saturating_sub(BYTES_PER_SERVING)),
                     Step::Blocked => self.readiness.filled(),
                     Step::Interrupted if budget == 0 => break Served::Unfinished,
                     Step::Interrupted => {

@@ -51,7 +51,7 @@ impl<H> Means<H> {
 
     /// Has the statistics show how many bytes the buffers may hold.
     pub(super) fn count_buffer_limit(&self) {
-        let limit = self.pool.capacity() * self.pool.buffer_size();
+        let limit = self.pool.capacity();
         self.shared.counters.buffered_bytes_limit.set(limit as u64);
     }
 

@@ -12,9 +12,9 @@ pub use crate::statistics::Counters;
 pub struct Snapshot {
     /// Connections that are open.
     pub connections: usize,
-    /// Buffers that connections hold.
+    /// Bytes of the buffers that connections hold.
     pub lent: usize,
-    /// Buffers that connections may hold.
+    /// Bytes of buffers that connections may hold.
     pub capacity: usize,
     /// Entries in the heap of deadlines, closed connections included.
     pub deadlines: usize,

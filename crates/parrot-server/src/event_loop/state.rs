@@ -100,7 +100,8 @@ impl<H: Host> EventLoop<H> {
         let start = host.now();
         let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), start, &mut host)?;
         let acceptor = Acceptor::new(opened.listeners, &mut host)?;
-        let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate);
+        let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate)
+            .with_large_buffers(limits.max_stream_output());
         let means = Means { host, pool, shared, header_warning: Seldom::default(), start, now: Moment::default() };
         means.count_buffer_limit();
         Ok(EventLoop {

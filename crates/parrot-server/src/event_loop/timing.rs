@@ -22,7 +22,7 @@ impl<H: Host> EventLoop<H> {
     /// What follows from the length of a turn. `met` is the earliest deadline that it has met.
     pub(super) fn end_turn(&mut self, met: Option<Moment>) {
         let (counters, pool) = (self.means.counters(), &self.means.pool);
-        counters.buffered_bytes.set((pool.lent() * pool.buffer_size()) as u64);
+        counters.buffered_bytes.set(pool.lent() as u64);
         if !self.times_turns && self.limits.idle_timeout.is_none() {
             return;
         }

@@ -87,13 +87,14 @@ impl SimulatedHost {
     /// Records that the loop has received all of a header.
     fn complete_header(&mut self, index: usize) {
         note!(self, "connection {index}: its header is complete, from {}", self.shown_peer(index));
+        let pool_empty = self.is_pool_empty();
         let connection = &mut self.connections[index];
         let Some(header) = connection.header.as_deref() else { return };
         let met = [
             (Point::HeaderComplete, true),
             (Point::HeaderInPieces, header.receives > 1),
             (Point::HeaderLate, header.due <= self.turn_time),
-            (Point::HeaderWithoutBuffer, self.lent >= self.capacity),
+            (Point::HeaderWithoutBuffer, pool_empty),
         ];
         for (point, _) in met.into_iter().filter(|(_, met)| *met) {
             self.coverage.count(point);
