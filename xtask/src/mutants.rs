@@ -36,7 +36,7 @@ const PATIENCE: u32 = 10;
 /// fault it proves nothing.
 const MAY_HANG: &[&str] = &["interrupted calls cost nothing"];
 
-/// A fault: `new` in place of `old`, in a file of `parrot-server`.
+/// A fault: `new` in place of `old`, in a file below the sources of `parrot-server`, or beside them.
 struct Mutant {
     name: &'static str,
     file: &'static str,

@@ -174,6 +174,36 @@ pub(super) const MUTANTS: &[Mutant] = &[
         new: "let busy = false;",
     },
     Mutant {
+        name: "a peer that falls behind is a stream still",
+        file: "../../parrot-conn/src/connection.rs",
+        old: "None => self.takes = 0,",
+        new: "None => {}",
+    },
+    Mutant {
+        name: "a large buffer is kept after its peer fell behind",
+        file: "../../parrot-conn/src/connection.rs",
+        old: "if !is_stream && self",
+        new: "if false && self",
+    },
+    Mutant {
+        name: "a peer gets a large buffer too early",
+        file: "../../parrot-conn/src/connection.rs",
+        old: "const TAKES_BEFORE_LARGE: u8 = 64;",
+        new: "const TAKES_BEFORE_LARGE: u8 = 63;",
+    },
+    Mutant {
+        name: "large buffers are lent without room for others",
+        file: "../../parrot-conn/src/buffer.rs",
+        old: "<= self.capacity / 2",
+        new: "<= usize::MAX",
+    },
+    Mutant {
+        name: "what is pending uses up the share of a turn",
+        file: "event_loop/conversation.rs",
+        old: "let mut budget = BYTES_PER_SERVING;",
+        new: "let mut budget = (2 * BYTES_PER_SERVING).saturating_sub(self.connection.to_send().len());",
+    },
+    Mutant {
         name: "the end is looked for without a reason",
         file: "event_loop/conversation.rs",
         old: "if !self.readiness.must_read_on() && !self.connection.is_draining() {",
