@@ -47,8 +47,9 @@ Datagrams from ports below 1024, from 2049, from UDP ports of parrot itself and 
 address are not answered, or two services could answer each other for ever. Those on other ports still can, and with \
 --prefix even an empty datagram draws the whole text. Set --udp-rate, which bounds what a source can be sent.
 
-Replies that a peer does not read stay in memory, up to --max-buffered in all. When that is used up, other peers wait. \
---idle-timeout disconnects peers that never read.
+Replies that a peer does not read stay in memory, up to --max-buffered in all. Each peer can have 128KiB of them, or \
+512KiB if it took a long stream at full speed before. When all is used up, other peers wait. --idle-timeout disconnects \
+peers that never read.
 
 Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --listen, --bind and \
 --port add to them, PARROT_PORT does not.

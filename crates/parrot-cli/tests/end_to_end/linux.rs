@@ -79,21 +79,41 @@ fn without_descriptors_it_neither_spins_nor_floods_stderr() {
     echo(&client, b"back in service");
 }
 
+/// Opens connections that have sent as much as is taken, and never read.
+fn deaf_peers(parrot: &Parrot, count: usize) -> Vec<TcpStream> {
+    let deaf: Vec<TcpStream> = (0..count).map(|_| parrot.connect()).collect();
+    for stream in &deaf {
+        stream.set_nonblocking(true).unwrap();
+    }
+    let write = || deaf.iter().map(|mut stream| stream.write(&data()[..128 << 10]).unwrap_or(0)).sum::<usize>();
+    while write() > 0 || {
+        until_it_rests(parrot);
+        write() > 0
+    } {}
+    deaf
+}
+
 #[test]
 fn memory_stays_below_the_cap_if_no_peer_reads() {
     let parrot = start(&["--max-buffered", "1MiB"]);
     echo(&parrot.connect(), &data()[..100_000]);
     let before = usage(&parrot).memory;
-    let deaf: Vec<TcpStream> = (0..40).map(|_| parrot.connect()).collect();
-    for stream in &deaf {
-        stream.set_nonblocking(true).unwrap();
-    }
-    let mut written = 1;
-    while written > 0 {
-        written = deaf.iter().map(|mut stream| stream.write(&data()[..128 << 10]).unwrap_or(0)).sum();
-    }
+    let _deaf = deaf_peers(&parrot, 40);
     let grown = usage(&parrot).memory.saturating_sub(before);
     assert!(grown <= 2 << 20, "{grown} bytes more with a cap of 1 MiB");
+}
+
+#[test]
+fn peers_that_never_read_hold_128_kib_each() {
+    const PEERS: usize = 32;
+    const BUFFER: u64 = 128 << 10;
+    let parrot = start(&[]);
+    echo(&parrot.connect(), &data()[..100_000]);
+    let before = usage(&parrot).memory;
+    let _deaf = deaf_peers(&parrot, PEERS);
+    let grown = usage(&parrot).memory.saturating_sub(before);
+    let expected = ((PEERS as u64 - 8) * BUFFER)..((PEERS as u64 + 8) * BUFFER);
+    assert!(expected.contains(&grown), "{grown} bytes more for {PEERS} peers that never read");
 }
 
 #[test]
