@@ -3,10 +3,11 @@
 
 mod connections;
 mod datagrams;
+mod doors;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::say::say;
 use crate::usage::WrongUsage;
 
 /// All known faults, by what they are in.
-const MUTANTS: [&[Mutant]; 2] = [connections::MUTANTS, datagrams::MUTANTS];
+const MUTANTS: [&[Mutant]; 3] = [connections::MUTANTS, datagrams::MUTANTS, doors::MUTANTS];
 
 const HELP: &str = "\
 usage: cargo xtask mutants [WORDS]...
@@ -44,6 +45,24 @@ struct Mutant {
     new: &'static str,
 }
 
+impl Mutant {
+    /// The file that it is planted in, in a workspace.
+    fn path(&self, workspace: &Path) -> PathBuf {
+        workspace.join("crates/parrot-server/src").join(self.file)
+    }
+
+    /// The text of the file with the fault.
+    fn planted_in(&self, source: &str) -> Result<String> {
+        let times = source.matches(self.old).count();
+        let (name, file) = (self.name, self.file);
+        ensure!(
+            times == 1,
+            "{name}: {file} has the text to replace {times} times, so the list of mutants needs an update"
+        );
+        Ok(source.replace(self.old, self.new))
+    }
+}
+
 pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         return say(HELP);
@@ -62,16 +81,9 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     ))?;
     let mut survived = 0;
     for mutant in &mutants {
-        let path = copy.join("crates/parrot-server/src").join(mutant.file);
+        let path = mutant.path(&copy);
         let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let times = source.matches(mutant.old).count();
-        ensure!(
-            times == 1,
-            "{}: {} has the text to replace {times} times, so the list of mutants needs an update",
-            mutant.name,
-            mutant.file
-        );
-        fs::write(&path, source.replace(mutant.old, mutant.new))?;
+        fs::write(&path, mutant.planted_in(&source)?)?;
         let found = build(&copy, mutant.name).and_then(|()| simulate(&copy, mutant.name, Some(limit)));
         fs::write(&path, source)?;
         match judged(mutant.name, found?, limit) {
@@ -181,6 +193,14 @@ mod tests {
     fn those_that_may_hang_are_among_the_faults() {
         for name in MAY_HANG {
             assert!(all().any(|mutant| mutant.name == *name), "there is no fault {name}");
+        }
+    }
+
+    #[test]
+    fn every_fault_has_its_place_in_the_source() {
+        for mutant in all() {
+            let source = fs::read_to_string(mutant.path(root())).unwrap();
+            assert_ne!(mutant.planted_in(&source).unwrap(), source, "{}", mutant.name);
         }
     }
 
