@@ -88,6 +88,20 @@ impl PeerPlan {
         }
     }
 
+    /// Makes the peer read nothing, and fill a buffer of this many bytes with small messages.
+    pub(crate) fn that_never_reads(self, buffer: u64) -> PeerPlan {
+        PeerPlan {
+            read: (0, 0),
+            send_room: 7,
+            bytes: self.bytes.max(3 * buffer),
+            write: (1, buffer / 4 + 1),
+            write_gap: (MICROSECOND, 60 * MICROSECOND),
+            lockstep: false,
+            finish: Finish::Stay,
+            ..self
+        }
+    }
+
     pub(crate) fn draw(scene: Scene, most_bytes: u64, connected_within: u64, dice: &mut Dice) -> PeerPlan {
         let quick = (0, 2 * MICROSECOND);
         let plan = PeerPlan {

@@ -223,11 +223,19 @@ impl Plan {
         for port in &mut self.ports {
             *port = PortPlan::draw(which, dice);
         }
+        if self.doors.greeting.is_some() && dice.chance(64) {
+            // Greetings often wait for the only buffer.
+            self.limits.max_buffered = self.limits.max_output;
+        }
         let ports = self.ports.len();
         let idle = self.limits.idle_timeout.map(|idle| idle.as_nanos() as u64);
         let crowd = self.peers.len() > CROWD;
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let port = self.ports[index % ports];
+            if self.doors.prefix.is_some() && !crowd && dice.chance(32) {
+                // Its buffer fills up until it has no room for another prefix.
+                peer.script = peer.script.clone().that_never_reads(self.limits.max_output as u64);
+            }
             if !port.proxy && !port.unix {
                 continue;
             }

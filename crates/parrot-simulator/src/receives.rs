@@ -35,12 +35,17 @@ impl SimulatedHost {
         if let Some(errno) = self.connections[index].error.take() {
             return self.fail(index, errno);
         }
+        // A look for any input has room for one byte.
+        let (awaits_header, reads_header) = (self.connections[index].awaits_header(), space.len() > 1);
         if self.connections[index].unreceived() > 0 {
-            // A look for any input has room for one byte.
-            let reads_header = self.connections[index].awaits_header() && space.len() > 1;
-            return Ok(if reads_header { self.look_at_header(index, space) } else { 1 });
+            return Ok(if awaits_header && reads_header { self.look_at_header(index, space) } else { 1 });
         }
         if self.connections[index].end_in_sight() {
+            if awaits_header && !reads_header {
+                // What the end means is not known before the header is read.
+                (self.connections[index].hinted, self.connections[index].read_on) = (true, true);
+                return Ok(0);
+            }
             if self.cuts_header(index) {
                 return Ok(0);
             }

@@ -13,9 +13,10 @@ impl SimulatedHost {
         if !self.is_header_late(&self.connections[index]) {
             return;
         }
+        let idle = self.is_idle(&self.connections[index]);
         let connection = &mut self.connections[index];
-        if connection.hinted {
-            // An event may be the reason for this look, or the time.
+        if connection.hinted || idle {
+            // The reason for this look may also be an event or the idle timeout.
             connection.may_read_on = true;
         } else {
             (connection.hinted, connection.read_on) = (!connection.end_received, true);

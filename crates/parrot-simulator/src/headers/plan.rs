@@ -38,8 +38,10 @@ impl HeaderPlan {
     /// short and comes in few pieces, because their number determines how long a run takes.
     pub(crate) fn draw(port: u16, idle: Option<u64>, crowd: bool, dice: &mut Dice) -> HeaderPlan {
         let extensions = if crowd { 5 } else { dice.pick([0, 0, 5, 300, 3800]) };
+        let late = idle.filter(|_| dice.chance(96));
         let (bytes, fate) = match dice.below(8) {
-            0..5 => complete(port, extensions, dice),
+            0 | 1 => complete(port, extensions, dice),
+            2..5 if late.is_none() => complete(port, extensions, dice),
             5 => refused(dice),
             _ => {
                 let (mut bytes, _) = complete(port, extensions, dice);
@@ -51,16 +53,16 @@ impl HeaderPlan {
         HeaderPlan {
             bytes,
             fate,
-            piece: match crowd {
+            piece: match crowd || late.is_some() {
                 true => (most.div_ceil(2), most),
                 false => dice.pick([(most, most), (most, most), (1, most), (1, 20), (1, 1)]),
             },
-            gap: match idle {
-                // The next piece comes just when the connection is about to be closed.
-                Some(idle) if dice.chance(64) => (idle - idle / 8, idle),
-                _ => (0, dice.pick([MICROSECOND, 20 * MICROSECOND, 500 * MICROSECOND, 5 * MILLISECOND])),
+            gap: match late {
+                // What comes next arrives while the loop is about to close the connection, too late for an event.
+                Some(idle) => (idle + MICROSECOND, idle + 6 * MICROSECOND),
+                None => (0, dice.pick([MICROSECOND, 20 * MICROSECOND, 500 * MICROSECOND, 5 * MILLISECOND])),
             },
-            glued: dice.chance(160),
+            glued: late.is_none() && dice.chance(160),
         }
     }
 }
