@@ -10,6 +10,7 @@ mod connections;
 mod conversation;
 mod datagrams;
 mod deadlines;
+mod doubtful;
 mod drain;
 mod extras;
 mod idle;
@@ -73,7 +74,9 @@ impl<H: Host> EventLoop<H> {
         // Counted before the events and a drain, so that what they leave over waits for the next turn.
         let leftovers = self.lists.unfinished().min(LEFTOVERS_PER_TURN);
         self.leave_in_time();
+        let mut events = 0;
         while let Some(event) = self.means.host.next_event() {
+            events += 1;
             self.busy_until = self.limits.busy_poll.and_then(|busy_poll| self.means.now.checked_add(busy_poll));
             if let ControlFlow::Break(ended) = self.handle_event(event) {
                 return Ok(ControlFlow::Break(ended));
@@ -82,6 +85,7 @@ impl<H: Host> EventLoop<H> {
         self.serve_ahead();
         self.serve_unfinished(leftovers);
         self.serve_waiting();
+        self.look_again(events);
         let met = self.met_deadline();
         self.handle_deadlines();
         let progress = self.continue_drain();
@@ -123,7 +127,7 @@ impl<H: Host> EventLoop<H> {
         let can_feed = self.lists.waiting() > 0 && self.means.pool.can_lend();
         let now = self.means.now;
         let busy = self.busy_until.is_some_and(|until| now < until);
-        if self.lists.unfinished() > 0 || can_feed || accepting_last || busy {
+        if self.lists.unfinished() > 0 || !self.doubtful.is_empty() || can_feed || accepting_last || busy {
             return Some(Duration::ZERO);
         }
         self.next_deadline().map(|due| due.saturating_duration_since(now))

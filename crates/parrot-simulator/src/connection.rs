@@ -116,6 +116,9 @@ pub(crate) struct Connection {
     pub(crate) read_on: bool,
     /// Whether the loop may read on until the socket is empty, and need not.
     pub(crate) may_read_on: bool,
+    /// Whether the last receive came short at a Unix socket, which shows nothing. The loop has to look again before it
+    /// sleeps.
+    pub(crate) in_doubt: bool,
     pub(crate) unread: u64,
     /// Whether the last receive since the start of the drain has found the socket empty.
     pub(crate) seen_empty: bool,
@@ -238,6 +241,7 @@ impl Connection {
     pub(crate) fn emptied(&mut self, draining: bool) {
         self.came_short(draining);
         self.may_read_on = false;
+        self.in_doubt = false;
     }
 
     /// Records that a receive came short, which shows that the socket is empty.

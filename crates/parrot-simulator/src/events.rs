@@ -291,8 +291,7 @@ impl SimulatedHost {
                 let connection = &mut self.connections[index];
                 connection.event_turn = turn;
                 connection.hinted = !connection.end_received;
-                // A receive from a Unix socket can come short anywhere, so it proves nothing.
-                connection.read_on |= read_on || connection.unix;
+                connection.read_on |= read_on;
                 connection.unread = available.unwrap_or(0);
             }
             (Event::Readable { target: Target::Listener(index), available, .. }, Origin::Port) => {

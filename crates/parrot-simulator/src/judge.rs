@@ -10,6 +10,8 @@ use crate::share::LEFTOVERS_PER_TURN;
 
 /// A connection that is ready is served within this many turns.
 const PATIENCE: u32 = 8;
+/// The same for bytes that no event reports, behind a stop in the stream of a Unix socket.
+const PATIENCE_IN_DOUBT: u32 = 40;
 /// An idle connection is closed in the same turn, or within this many further turns if more than a thousand are idle.
 const IDLE_CLOSE_TURNS: u32 = 2;
 /// How often buffers may be given back before a waiting connection moves up one place. The connection before it may use
@@ -136,7 +138,7 @@ impl SimulatedHost {
             (Promise::Busy, "is watched for room with nothing to send".to_owned())
         } else if connection.idle_turns > IDLE_CLOSE_TURNS {
             (Promise::Idle, "is idle and not closed".to_owned())
-        } else if wait > PATIENCE {
+        } else if wait > if connection.in_doubt { PATIENCE_IN_DOUBT } else { PATIENCE } {
             (Promise::Fair, format!("is ready and not served for {wait} turns"))
         } else if passed_over > RETURNS_PER_PLACE * (connection.waiting_places as u64 + 1) {
             (Promise::Fair, format!("waits for a buffer while {passed_over} are given back"))

@@ -150,7 +150,11 @@ impl SimulatedHost {
         connection.message = Some(n);
         connection.unread = connection.unread.saturating_sub(n);
         connection.seen_empty = false;
-        if n < space.len() as u64 && !connection.read_on && connection.unread == 0 {
+        let came_short = n < space.len() as u64 && !connection.read_on && connection.unread == 0;
+        connection.in_doubt = came_short && connection.unix;
+        if connection.in_doubt {
+            connection.may_read_on = true;
+        } else if came_short {
             connection.came_short(self.drain_deadline.is_some());
         }
         self.received_from = Some(index);

@@ -57,7 +57,8 @@ impl SimulatedHost {
             let due = connection.memory_short.is_some()
                 || (refused && connection.owed() == 0)
                 || self.is_idle(connection)
-                || self.is_header_late(connection);
+                || self.is_header_late(connection)
+                || connection.in_doubt;
             if connection.event_turn != turn && !due {
                 self.count_leftover();
             }

@@ -158,8 +158,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a drain trusts a short receive",
         file: "event_loop/readiness.rs",
-        old: "        self.readable = true;\n        self.read_on = true;\n    }",
-        new: "        self.readable = true;\n    }",
+        old: "        self.readable = true;\n        self.read_on = true;\n",
+        new: "        self.readable = true;\n",
     },
     Mutant {
         name: "those that wait are served without limit",

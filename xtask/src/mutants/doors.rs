@@ -152,6 +152,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         new: "Peer::Unix { .. } => Readiness::default(),",
     },
     Mutant {
+        name: "a Unix socket in doubt is not looked at again",
+        file: "event_loop/serving.rs",
+        old: "Served::Waiting if conversation.readiness.is_doubtful() => self.doubtful.push(key),",
+        new: "",
+    },
+    Mutant {
+        name: "the loop sleeps with a Unix socket in doubt",
+        file: "event_loop.rs",
+        old: "|| !self.doubtful.is_empty()",
+        new: "",
+    },
+    Mutant {
         name: "a drain accepts from a given listener",
         file: "event_loop/drain.rs",
         old: "Some(open) if open.given => self.acceptor.close(index, &mut self.means.host),",

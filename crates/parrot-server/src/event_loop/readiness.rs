@@ -9,11 +9,22 @@
 pub(super) struct Readiness {
     readable: bool,
     read_on: bool,
-    /// A receive can come short anywhere in the stream, so that only "would block" shows that the socket is empty.
-    stops_anywhere: bool,
+    short: ShortReceive,
     /// Bytes that the queue has counted and no receive has returned yet. 0 on systems that do not count.
     unread: u32,
     blocked: bool,
+}
+
+/// What a receive shows that leaves room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum ShortReceive {
+    /// The socket is empty, unless its event said that something may be behind the bytes.
+    #[default]
+    Empties,
+    /// Nothing, because a receive can stop anywhere in the stream. Only "would block" shows that the socket is empty.
+    ShowsNothing,
+    /// The same, and the last receive was such a one. The socket may have bytes for which no edge will come.
+    LeftDoubt,
 }
 
 impl Readiness {
@@ -21,13 +32,13 @@ impl Readiness {
     /// has arrived (`unix_stream_read_generic` in net/unix/af_unix.c, `soreceive_generic` in FreeBSD's
     /// sys/kern/uipc_socket.c).
     pub(super) fn of_unix_socket() -> Readiness {
-        Readiness { stops_anywhere: true, ..Readiness::default() }
+        Readiness { short: ShortReceive::ShowsNothing, ..Readiness::default() }
     }
 
     /// The queue reports bytes, an end or an error. See [`Event::Readable`](crate::host::Event::Readable).
     pub(super) fn report_readable(&mut self, read_on: bool, available: Option<u64>) {
         self.readable = true;
-        self.read_on |= read_on | self.stops_anywhere;
+        self.read_on |= read_on;
         self.unread = available.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
@@ -41,6 +52,7 @@ impl Readiness {
     pub(super) fn suspect_input(&mut self) {
         self.readable = true;
         self.read_on = true;
+        self.forget_doubt();
     }
 
     /// A receive returned `n` bytes into `room`. Returns whether this shows that the socket is empty: the receive came
@@ -48,11 +60,14 @@ impl Readiness {
     #[must_use]
     pub(super) fn received(&mut self, n: usize, room: usize) -> bool {
         self.unread = self.unread.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
-        let is_empty = n < room && !self.read_on && self.unread == 0;
-        if is_empty {
+        let came_short = n < room && !self.read_on && self.unread == 0;
+        if came_short {
             self.emptied();
+            if self.short == ShortReceive::ShowsNothing {
+                self.short = ShortReceive::LeftDoubt;
+            }
         }
-        is_empty
+        came_short && self.short == ShortReceive::Empties
     }
 
     /// The socket has been seen empty. The next bytes, or the end, come with a new edge.
@@ -60,6 +75,18 @@ impl Readiness {
         self.readable = false;
         self.read_on = false;
         self.unread = 0;
+        self.forget_doubt();
+    }
+
+    fn forget_doubt(&mut self) {
+        if self.short == ShortReceive::LeftDoubt {
+            self.short = ShortReceive::ShowsNothing;
+        }
+    }
+
+    /// Whether the socket has to be looked at before the loop sleeps, although nothing was reported.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.short == ShortReceive::LeftDoubt
     }
 
     /// Nothing more is to be received.
@@ -169,11 +196,14 @@ mod tests {
     fn a_short_receive_proves_nothing_of_a_unix_socket() {
         let mut readiness = Readiness::of_unix_socket();
         readiness.report_readable(false, None);
+        assert!(!readiness.is_doubtful());
         assert!(!readiness.received(5, 10));
+        assert!(readiness.is_doubtful() && !readiness.is_readable());
+        readiness.suspect_input();
+        assert!(!readiness.received(5, 10), "nor does the next one");
+        assert!(readiness.is_readable());
         readiness.emptied();
-        assert!(!readiness.is_readable());
-        readiness.report_readable(false, None);
-        assert!(!readiness.received(5, 10), "nor later");
+        assert!(!readiness.is_doubtful() && !readiness.is_readable());
     }
 
     #[test]

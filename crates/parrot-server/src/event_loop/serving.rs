@@ -116,6 +116,7 @@ impl<H: Host> EventLoop<H> {
             conversation.write_watched = want_write;
         }
         match served {
+            Served::Waiting if conversation.readiness.is_doubtful() => self.doubtful.push(key),
             Served::Waiting | Served::Closed(_) => {}
             Served::Unfinished => self.lists.push_unfinished(key, &mut conversation.listed),
             Served::NoBuffer => self.lists.push_waiting(key, &mut conversation.listed),

@@ -12,6 +12,7 @@ use super::changes::Changes;
 use super::connections::Connections;
 use super::datagrams::Datagrams;
 use super::deadlines::Deadlines;
+use super::doubtful::Doubtful;
 use super::lists::Lists;
 use super::long_turns::LongTurns;
 use super::means::{Means, Shared};
@@ -36,6 +37,7 @@ pub struct EventLoop<H: Host> {
     pub(super) datagrams: Datagrams<H::DatagramSocket, H::Hasher>,
     pub(super) connections: Connections<H::Socket>,
     pub(super) lists: Lists,
+    pub(super) doubtful: Doubtful,
     pub(super) deadlines: Deadlines,
     pub(super) long_turns: LongTurns,
     pub(super) stage: Stage,
@@ -113,6 +115,7 @@ impl<H: Host> EventLoop<H> {
             datagrams,
             connections: Connections::new(),
             lists: Lists::new(),
+            doubtful: Doubtful::default(),
             deadlines: Deadlines::default(),
             long_turns: LongTurns::default(),
             stage: Stage::Serving,
