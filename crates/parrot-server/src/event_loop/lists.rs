@@ -10,7 +10,7 @@ pub(super) const LEFTOVERS_PER_TURN: usize = 1024;
 
 /// How many connections are received from before the first of them is sent to. Receiving and sending use different
 /// paths through the kernel, and each is faster while its path is warm. docs/benchmarks.md has the figures.
-const RECEIVES_AHEAD: usize = 32;
+const RECEIVES_AHEAD: usize = 8;
 
 /// How many bytes are received before they are sent. More than this is sent sooner, while it is still in the
 /// processor's cache, and from the buffer that the next connection receives into.
