@@ -1,5 +1,6 @@
 //! Calls cargo on this workspace, whatever the current directory is.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,7 @@ use serde_json::Value;
 /// It runs in the current directory, so that a relative `CARGO_TARGET_DIR` means the same as for the cargo that started
 /// xtask.
 pub(crate) fn cargo(subcommand: &str) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).arg("--manifest-path").arg(root().join("Cargo.toml"));
     command
 }
@@ -36,12 +37,41 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Vec<PathBuf>> {
     messages.lines().filter_map(|line| executable(line).transpose()).collect()
 }
 
-/// Builds the release programs of one package.
+/// Builds the release programs of one package, without shared libraries where that is possible.
 ///
 /// Every task builds packages this way, one per command. Packages built together can enable other features in their
 /// dependencies, which would then be built again.
 pub(crate) fn release(package: &str) -> Result<Vec<PathBuf>> {
-    build(&["--release", "--package", package, "--bins"])
+    let linking = static_linking();
+    let linking = linking.iter().map(String::as_str);
+    let arguments: Vec<&str> = ["--release", "--package", package, "--bins"].into_iter().chain(linking).collect();
+    build(&arguments)
+}
+
+/// Options that link the C library into a program, which then runs on any Linux of the same processor.
+///
+/// It also takes less memory. Linux counts 1.6 MiB of the shared libraries to every process, and Parrot needs a third of
+/// that.
+///
+/// There are none on other systems, with other C libraries, or where the archive of the C library is not installed. The
+/// target and the flags that somebody has chosen stay theirs.
+fn static_linking() -> Vec<String> {
+    let chosen = ["CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"];
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) || chosen.iter().any(|name| env::var_os(name).is_some()) {
+        return Vec::new();
+    }
+    let archive = output("cc", &["-print-file-name=libc.a"]).filter(|path| Path::new(path).is_absolute());
+    let Some(target) = archive.and_then(|_| output("rustc", &["--print", "host-tuple"])) else { return Vec::new() };
+    // With a target, the flags are not for macros and build scripts, which cannot be linked like this.
+    let flags = format!("target.{target}.rustflags=[\"-Ctarget-feature=+crt-static\"]");
+    ["--target".to_owned(), target, "--config".to_owned(), flags].into()
+}
+
+/// What a program prints, if it succeeds.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+    Some(text.trim().to_owned())
 }
 
 /// The program that a line of cargo's messages reports, if there is one.
