@@ -57,6 +57,9 @@ mod failure;
 mod latency;
 mod pattern;
 mod plan;
+#[cfg(feature = "program")]
+#[doc(hidden)]
+pub mod program;
 mod proxy;
 mod report;
 mod run;

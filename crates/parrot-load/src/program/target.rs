@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use parrot_load::Target;
 use parrot_values::{Address, Endpoint, UnixPlace, endpoint};
+
+use crate::Target;
 
 /// How a server is named.
 const FORM: &str =

@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use parrot_load::units::{microseconds, thousands};
-use parrot_load::{Length, Plan, Sample, Watch};
 
-use crate::arguments::Arguments;
+use super::arguments::Arguments;
+use crate::units::{microseconds, thousands};
+use crate::{Length, Plan, Sample, Watch};
 
 /// How often the bar is redrawn.
 const REFRESH: Duration = Duration::from_millis(200);

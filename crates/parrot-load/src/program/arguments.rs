@@ -5,17 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use parrot_load::{Close, Length, Pace, Plan, ProxyVersion};
 use parrot_values::{Address, NoInterface, address, count, duration, size};
 
-use crate::target::{Server, server};
+use super::target::{Server, server};
+use crate::{Close, Length, Pace, Plan, ProxyVersion};
+
+/// The part of `--help` after the options.
+pub(super) const EXIT_STATUS: &str = "\
+The exit code is 0 if nothing failed, 1 if something failed (see --max-errors) or nothing could be measured, 2 on \
+wrong usage, and 130 if interrupted. An interrupted run still reports what it has measured.";
 
 /// Sends messages to an echo server, checks every byte that comes back, and reports how fast the server was.
-///
-/// Exit code: 0 if nothing failed, 1 if something failed (see --max-errors) or nothing could be measured, 2 on wrong
-/// usage, 130 if interrupted. An interrupted run still reports what it has measured.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, args_override_self = true, allow_negative_numbers = true)]
+#[command(name = "parrot-load", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
+#[command(args_override_self = true, allow_negative_numbers = true)]
 pub(crate) struct Arguments {
     /// The server: PORT on this machine, HOST:PORT or udp:HOST:PORT, where HOST is a name or an address ([::1],
     /// [fe80::1%eth0]), or unix:PATH

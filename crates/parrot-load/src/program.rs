@@ -1,6 +1,7 @@
 //! The `parrot-load` program. It turns arguments into a plan, runs it, and prints the report.
 
 mod arguments;
+pub mod manual;
 mod screen;
 mod target;
 
@@ -13,22 +14,23 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
-use parrot_load::{Mark, Plan, Stop};
 
-use arguments::Arguments;
-use screen::Screen;
+use self::arguments::Arguments;
+use self::screen::Screen;
+use crate::{Mark, Plan, Stop};
 
 /// The exit code of a program that Ctrl-C ended, as shells report it.
 const INTERRUPTED: u8 = 130;
 
-fn main() -> ExitCode {
+/// Runs the program to its end.
+pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     // Like the errors that clap finds itself, with the usage and exit code 2.
     let usage = |error: &dyn Display| Arguments::command().error(ErrorKind::ValueValidation, error).exit();
     arguments.check().unwrap_or_else(|error| usage(&error));
     let ended = arguments.plan().and_then(|plan| {
         plan.check().unwrap_or_else(|error| usage(&error));
-        run(plan, &arguments)
+        measure(plan, &arguments)
     });
     match ended {
         Ok(code) => code,
@@ -36,14 +38,14 @@ fn main() -> ExitCode {
             // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "parrot-load: {error:#}");
             match error.downcast_ref() {
-                Some(parrot_load::Error::Stopped) => ExitCode::from(INTERRUPTED),
+                Some(crate::Error::Stopped) => ExitCode::from(INTERRUPTED),
                 _ => ExitCode::FAILURE,
             }
         }
     }
 }
 
-fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+fn measure(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let refused = |path: &std::path::PathBuf| format!("cannot write the latencies to {}", path.display());
     // Opened before the run, so that a mistake in the path does not cost the measurement. The file keeps its contents
     // until there are latencies to replace them.
@@ -54,7 +56,7 @@ fn run(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let _guard = stop_on_interrupt(&stop)?;
     let mut screen = Screen::new(&plan, arguments);
     plan.interval = screen.interval(&plan);
-    let report = parrot_load::run(&plan, &stop, &mut screen);
+    let report = crate::run::run(&plan, &stop, &mut screen);
     screen.finish();
     let report = report?;
     let nothing_measured = report.marks.contains(&Mark::NothingMeasured);

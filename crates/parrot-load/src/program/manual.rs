@@ -1,0 +1,47 @@
+//! What the manual page has beyond the help: signals, exit status and examples.
+
+use clap::{Command, CommandFactory as _};
+
+use super::arguments::{Arguments, EXIT_STATUS};
+
+/// A section of the manual page, which is a title and terms with their texts. A text without a term has an empty one.
+pub type Section = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// What the program is, in a few words.
+pub const PURPOSE: &str = "load generator for echo servers";
+
+/// The command line, for its manual page and completions.
+pub fn command() -> Command {
+    Arguments::command()
+}
+
+/// The sections after the options, in their order.
+pub const SECTIONS: &[Section] = &[
+    (
+        "SIGNALS",
+        &[(
+            "",
+            "SIGINT and SIGTERM end the run, which then reports what it has measured. A second one ends parrot-load at \
+             once.",
+        )],
+    ),
+    ("EXIT STATUS", &[("", EXIT_STATUS)]),
+    (
+        "EXAMPLES",
+        &[
+            ("parrot-load", "Load the server on port 1512 of this machine for ten seconds."),
+            ("parrot-load -c 1000 -s 64KiB -d 1m 192.0.2.1:1512", "A thousand connections and larger messages."),
+            (
+                "parrot-load -r 20000 192.0.2.1:1512",
+                "Send 20,000 messages a second, and time each from when it was due.",
+            ),
+            ("parrot-load --keep-alive false --close reset", "Open a connection for each message."),
+            (
+                "parrot-load --udp --max-loss 0.1 udp:192.0.2.1:7",
+                "Load a UDP echo service, and fail above one lost datagram in a thousand.",
+            ),
+            ("parrot-load --json -q > report.json", "A report for a program."),
+        ],
+    ),
+    ("SEE ALSO", &[("", "parrot(1)")]),
+];
