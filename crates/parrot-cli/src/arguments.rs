@@ -37,8 +37,8 @@ const UDP: &str = "UDP";
 const LIMITS: &str = "Limits and times";
 const LOG: &str = "Log";
 
-/// The part of `--help` after the options.
-const AFTER_HELP: &str = "\
+/// What the help says after the options, before the signals and the exit status.
+pub(crate) const NOTES: &str = "\
 Parrot answers anyone who can connect, and logs what they send. With --bind 127.0.0.1 --bind ::1 only this machine can \
 connect. With --log-payload 0 the log shows no byte of a message, and with --log off there is no log.
 
@@ -54,19 +54,24 @@ peers that never read.
 Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --listen, --bind and \
 --port add to them, PARROT_PORT does not.
 
-Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.
+Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.";
 
+/// What signals do, for the help and the manual page.
+pub(crate) const SIGNALS: &str = "\
 SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends parrot \
 at once (timeout(1) sends two, so use its --foreground). With --drain-delay, SIGTERM begins the delay, a second signal \
 begins the drain, and a third ends parrot at once. SIGINT skips the delay. SIGUSR1 prints statistics, and so does Ctrl-T where the \
-terminal has it. SIGHUP reopens the log file. It never ends parrot, so parrot outlives its terminal.
+terminal has it. SIGHUP reopens the log file. It never ends parrot, so parrot outlives its terminal.";
 
+/// The exit codes, for the help and the manual page.
+pub(crate) const EXIT_STATUS: &str = "\
 The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, and 128 plus the signal's number after a \
 second signal that ends it at once.";
 
 /// An echo server that sends back every byte it receives, over TCP, UDP and Unix sockets.
 #[derive(Debug, Parser)]
-#[command(name = "parrot", version, max_term_width = WIDTH, after_help = AFTER_HELP, args_override_self = true)]
+#[command(name = "parrot", version, max_term_width = WIDTH, args_override_self = true)]
+#[command(after_help = format!("{NOTES}\n\n{SIGNALS}\n\n{EXIT_STATUS}"))]
 pub(crate) struct Arguments {
     /// TCP port, 0 for any free one
     #[arg(short, long, default_value = "1512", env = PORT, value_parser = port, allow_negative_numbers = true, help_heading = LISTENING)]

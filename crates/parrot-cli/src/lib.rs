@@ -10,6 +10,8 @@ mod arguments;
 mod check;
 mod diagnostics;
 mod listening;
+#[doc(hidden)]
+pub mod manual;
 mod ready_file;
 mod service_manager;
 
