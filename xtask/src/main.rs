@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cargo;
 mod ci;
+mod man;
 mod mutants;
 mod program;
 mod rules;
@@ -68,6 +69,11 @@ const TASKS: &[Task] = &[
         name: "torture",
         summary: "run the server under real faults (cargo xtask torture --help)",
         run: Run::With(torture::task),
+    },
+    Task {
+        name: "man",
+        summary: "write manual pages and shell completions (cargo xtask man --help)",
+        run: Run::With(man::task),
     },
     Task { name: "ci", summary: "check everything that must hold before a change lands", run: Run::Plain(ci::task) },
 ];

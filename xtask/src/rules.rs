@@ -71,6 +71,7 @@ const RULES: &[Rule] = &[
         ours: &["parrot-kqueue", "parrot-load", "parrot-testkit"],
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL]),
     },
+    Rule { name: "parrot-dist", ours: &["parrot-cli", "parrot-load"], others: Others::AllBut(&[SOCKETS, LOOPS, POLL]) },
     Rule { name: "parrot-rivals", ours: &[], others: Others::AllBut(&[]) },
     Rule {
         name: "parrot-simulator",
