@@ -8,6 +8,7 @@ mod listener;
 mod socket_file;
 mod sockets;
 mod tcp;
+mod trial;
 mod udp;
 mod unix;
 

@@ -15,7 +15,9 @@ use crate::config::{Config, Settings};
 use crate::descriptors;
 use crate::event_loop::{Ended, EventLoop, Shared};
 use crate::host::{NativeHost, Signals};
-use crate::listen::{Addresses, BindError, CountedListening, Listen, ListenOptions, Listener, Listening, Opened};
+use crate::listen::{
+    Addresses, BindError, CountedListening, Listen, ListenOptions, Listener, Listening, LocalAddress, Opened,
+};
 use crate::reconfigure::Bound;
 use crate::socket_options::SocketOptions;
 use crate::stage::{Stage, StageChange};
@@ -72,13 +74,7 @@ impl Server {
         }
         let longest = config.replies.prefix.as_ref().map_or(0, Template::longest);
         BindError::check_prefix(longest, config.limits.max_output, false)?;
-        let options = ListenOptions {
-            backlog: config.backlog,
-            reuse_port: config.reuse_port,
-            proxy_everywhere: config.proxy.everywhere,
-            unix_mode: config.unix_mode,
-            socket: SocketOptions::new(config.keepalive),
-        };
+        let options = listen_options(&config);
         let listen = match config.listen {
             listen if listen.is_empty() => vec![Listen::tcp(Addresses::everywhere(0))],
             listen => listen,
@@ -90,6 +86,23 @@ impl Server {
         let Config { limits, proxy, replies, udp, .. } = config;
         let settings = Settings { limits, proxy, replies, udp }.effective();
         Server::over(places, opened, options, settings).map_err(BindError::queue)
+    }
+
+    /// Finds out whether [`bind`](Server::bind) would succeed, as far as that can be seen without listening. A server
+    /// that runs is not disturbed. Returns those of the addresses that are in use, perhaps by the server that is to be
+    /// started again.
+    ///
+    /// # Errors
+    ///
+    /// When an address is not one of this machine or may not be used, when a Unix socket cannot have its path, and when
+    /// a prefix leaves no room for a message.
+    pub fn check(config: &Config) -> Result<Vec<LocalAddress>, BindError> {
+        let options = listen_options(config);
+        let longest = config.replies.prefix.as_ref().map_or(0, Template::longest);
+        let has_datagrams = config.listen.iter().any(Listen::is_udp);
+        BindError::check_prefix(longest, config.limits.max_output, has_datagrams)?;
+        let in_use: Result<Vec<_>, _> = config.listen.iter().map(|listen| listen.try_out(&options)).collect();
+        Ok(in_use?.concat())
     }
 
     fn over(
@@ -221,6 +234,16 @@ impl Server {
             );
         }
         Ok(())
+    }
+}
+
+fn listen_options(config: &Config) -> ListenOptions {
+    ListenOptions {
+        backlog: config.backlog,
+        reuse_port: config.reuse_port,
+        proxy_everywhere: config.proxy.everywhere,
+        unix_mode: config.unix_mode,
+        socket: SocketOptions::new(config.keepalive),
     }
 }
 

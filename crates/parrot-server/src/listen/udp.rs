@@ -58,7 +58,7 @@ fn open_at(address: SocketAddr, options: &ListenOptions) -> io::Result<DatagramS
 }
 
 /// Refuses an address from which replies could leave with another one, or which stands for many.
-fn check(address: SocketAddr) -> io::Result<()> {
+pub(super) fn check(address: SocketAddr) -> io::Result<()> {
     if !replies_from_destination(address.ip()) {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
