@@ -78,3 +78,34 @@ impl<H: Host> EventLoop<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use parrot_kqueue::Signal;
+
+    use super::*;
+    use crate::host::NativeHost;
+    use crate::listen::{Addresses, Listen, ListenOptions};
+
+    /// Otherwise the next hangup could come before the waker, and find the port of a closed listener taken.
+    #[test]
+    fn what_a_hangup_changes_holds_in_the_same_turn() {
+        let options = ListenOptions::default();
+        let mut opened = Opened::default();
+        let listening = Listen::tcp(Addresses::localhost(0)).open(&options, &mut opened).unwrap();
+        let address = listening[0].listening.address.socket_address().unwrap();
+        let labels = opened.listeners.iter().map(|open| Arc::clone(&open.label.address)).collect::<Vec<_>>();
+        let host = NativeHost::new(options.socket).unwrap();
+        let mut event_loop = EventLoop::new(host, opened, Settings::default(), Arc::default()).unwrap();
+        let changes = event_loop.changes();
+        event_loop.set_on_hangup(Box::new(move || {
+            changes.upgrade().unwrap().lock().unwrap().push(Change::Close(labels.clone()));
+        }));
+        assert!(TcpListener::bind(address).is_err());
+        let _ = event_loop.handle_signal(Signal::Hangup, 1);
+        let _ = event_loop.continue_drain();
+        TcpListener::bind(address).unwrap();
+    }
+}

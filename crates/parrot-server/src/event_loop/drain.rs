@@ -20,7 +20,10 @@ impl<H: Host> EventLoop<H> {
                     self.advance(signal)?;
                 }
             }
-            Signal::Hangup => (self.hooks.hangup)(),
+            Signal::Hangup => {
+                (self.hooks.hangup)();
+                self.make_changes();
+            }
             Signal::User1 => self.report_statistics(),
             #[cfg(not(target_os = "linux"))]
             Signal::Info => self.report_statistics(),
