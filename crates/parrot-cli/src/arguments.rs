@@ -1,9 +1,10 @@
 //! The command line: options, their values and units, and the help.
 
+mod command_line;
+mod config_file;
 mod usage;
 mod values;
 
-use std::env;
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -19,9 +20,12 @@ use parrot_values::{Address, duration, network, size};
 
 use self::values::{
     backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_connections, port, prefix,
-    proxy_timeout, set_by_platform, udp_rate, unix_mode,
+    proxy_timeout, udp_rate, unix_mode,
 };
 use crate::listening::{ListenArgument, listen_argument};
+
+pub(crate) use self::command_line::CommandLine;
+pub(crate) use self::config_file::{parse_with_file, reason};
 
 /// The environment variable that names the port.
 const PORT: &str = "PARROT_PORT";
@@ -54,19 +58,25 @@ peers that never read.
 Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --listen, --bind and \
 --port add to them, PARROT_PORT does not.
 
+The file of --config is TOML. Its keys are the names of the long options, such as idle-timeout = \"5m\", \
+reuse-port = true or listen = [\"tcp:*:7\", \"udp:*:7\"]. An option of the command line replaces the one of the file. \
+SIGHUP reads the file again. Limits, times, rules, replies, listeners and the log change, and no connection is lost. A \
+mistake in it changes nothing.
+
 Sizes are written as 64KiB, 256MiB or a number of bytes, durations as 500ms, 5s or 1m 30s.";
 
 /// What signals do, for the help and the manual page.
 pub(crate) const SIGNALS: &str = "\
-SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends parrot \
-at once (timeout(1) sends two, so use its --foreground). With --drain-delay, SIGTERM begins the delay, a second signal \
-begins the drain, and a third ends parrot at once. SIGINT skips the delay. SIGUSR1 prints statistics, and so does Ctrl-T where the \
-terminal has it. SIGHUP reopens the log file. It never ends parrot, so parrot outlives its terminal.";
+SIGINT and SIGTERM end each connection once its bytes have been sent back, and then parrot. A second signal ends \
+parrot at once (timeout(1) sends two, so use its --foreground). With --drain-delay, SIGTERM begins the delay, a second \
+signal begins the drain, and a third ends parrot at once. SIGINT skips the delay. SIGUSR1 prints statistics, and so \
+does Ctrl-T where the terminal has it. SIGHUP reopens the log file and reads --config again. It never ends parrot, so \
+parrot outlives its terminal.";
 
 /// The exit codes, for the help and the manual page.
 pub(crate) const EXIT_STATUS: &str = "\
-The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage, and 128 plus the signal's number after a \
-second signal that ends it at once.";
+The exit code is 0 after SIGINT or SIGTERM, 1 on failure, 2 on wrong usage or a mistake in the file of --config, and \
+128 plus the signal's number after a second signal that ends it at once.";
 
 /// An echo server that sends back every byte it receives, over TCP, UDP and Unix sockets.
 #[derive(Debug, Parser)]
@@ -90,7 +100,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PLACE", value_parser = OsStringValueParser::new().try_map(listen_argument), help_heading = LISTENING)]
     pub listen: Vec<ListenArgument>,
 
-    /// Whether the command line has --port.
+    /// Whether the command line or the file of --config has the port.
     #[arg(skip)]
     pub port_given: bool,
 
@@ -185,6 +195,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true, help_heading = LOG)]
     pub log_payload: usize,
 
+    /// Read options from this TOML file too, now and at each SIGHUP. Its keys are the names of the long options. The
+    /// command line wins
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Say whether parrot would start with these options, and end. A parrot that runs is not disturbed
+    #[arg(long)]
+    pub check: bool,
+
     /// Print more on stderr (RUST_LOG, if set, overrides -v and -q)
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
@@ -195,27 +214,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses the command line and the environment. Ends the program on wrong usage and after help. `passed` says whether a
-    /// service manager may have passed sockets.
-    pub(crate) fn read(passed: bool) -> Arguments {
-        let mut command = Arguments::command();
-        if env::var("COLUMNS").is_ok_and(|columns| columns == "0") {
-            command = command.term_width(WIDTH); // the terminal does not know its width
-        }
-        let ignored = env::var(PORT).ok().and_then(|set| {
-            let reason = set_by_platform(&set)?;
-            Some(format!("{PORT}={set:?} is ignored, because {reason}"))
-        });
-        if ignored.is_some() {
-            command = command.mut_arg("port", |port| port.env(None::<&str>));
-        }
-        let matches = command.get_matches();
-        let mut arguments = Arguments::from_matches(&matches, passed).unwrap_or_else(|error| error.exit());
-        arguments.port_ignored = ignored.filter(|_| matches.value_source("port") == Some(ValueSource::DefaultValue));
-        arguments
-    }
-
-    /// Parses a command line that begins with the name of the program.
+    /// Parses a command line that begins with the name of the program. The file of --config is not read for it.
     pub(crate) fn parse_line<Argument: Into<OsString> + Clone>(
         line: impl IntoIterator<Item = Argument>,
         passed: bool,

@@ -1,13 +1,13 @@
 //! What must hold of any command line. The fuzz target feeds new inputs to this check, a test the corpus.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use clap::error::ErrorKind;
 use parrot_values::{Address, Endpoint, Host, UnixPlace, endpoint};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, parse_with_file, reason};
 use crate::diagnostics::Filter;
 use crate::listening::ListenArgument;
 
@@ -35,6 +35,26 @@ pub fn check_command_line(input: &[u8]) {
     let filter = Filter::new(rust_log, verbose, quiet, true);
     if let Some(error) = filter.ignored {
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// Parses a file of options. The first line of an input is an argument of the command line, and the rest is the file.
+///
+/// # Panics
+///
+/// Panics if the file is neither accepted with consistent values nor refused with a reason of one line.
+#[doc(hidden)]
+pub fn check_config_file(input: &[u8]) {
+    let Ok(input) = std::str::from_utf8(input) else { return };
+    let (argument, text) = input.split_once('\n').unwrap_or(("", input));
+    let line = ["parrot", argument].into_iter().filter(|argument| !argument.is_empty()).map(OsString::from);
+    match parse_with_file(line.collect(), text) {
+        Ok(arguments) => check_accepted(&arguments),
+        Err(error) => {
+            check_refused(&error);
+            let reason = reason(&error);
+            assert!(!reason.is_empty() && !reason.contains('\n'), "{reason}");
+        }
     }
 }
 
@@ -105,13 +125,23 @@ fn check_refused(error: &clap::Error) {
 
 #[cfg(test)]
 mod tests {
+    /// Checks every input in a folder of the corpus, of which there are more than `least`.
+    fn check_corpus(folder: &str, least: usize, check: fn(&[u8])) {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(folder);
+        let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() > least, "{} inputs", inputs.len());
+        for input in inputs {
+            check(&std::fs::read(input).unwrap());
+        }
+    }
+
     #[test]
     fn every_command_line_of_the_corpus_passes() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/command_line");
-        let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(inputs.len() > 100, "{} inputs", inputs.len());
-        for input in inputs {
-            super::check_command_line(&std::fs::read(input).unwrap());
-        }
+        check_corpus("command_line", 100, super::check_command_line);
+    }
+
+    #[test]
+    fn every_config_file_of_the_corpus_passes() {
+        check_corpus("config_file", 10, super::check_config_file);
     }
 }

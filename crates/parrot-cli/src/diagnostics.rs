@@ -1,11 +1,14 @@
 //! Diagnostics on stderr, and the one filter for them and the log.
 
 use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use parrot_log::{Diagnostics, MESSAGE_TARGET};
 use parrot_server::STATISTICS_TARGET;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_core::callsite::rebuild_interest_cache;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::{self, format};
@@ -36,6 +39,42 @@ impl Filter {
         let targets = if named { targets } else { targets.with_target(STATISTICS_TARGET, LevelFilter::INFO) };
         let messages = if messages { LevelFilter::INFO } else { LevelFilter::OFF };
         Filter { targets: targets.with_target(MESSAGE_TARGET, messages), ignored }
+    }
+}
+
+/// A filter that can change while the program runs.
+///
+/// It decides once for each place in the code and is asked again only after a change. So a message takes no lock, which
+/// it would with the layers that tracing-subscriber has for this.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangeableFilter(Arc<RwLock<Targets>>);
+
+impl ChangeableFilter {
+    pub(crate) fn new(targets: Targets) -> ChangeableFilter {
+        ChangeableFilter(Arc::new(RwLock::new(targets)))
+    }
+
+    pub(crate) fn change(&self, targets: Targets) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = targets;
+        rebuild_interest_cache();
+    }
+
+    fn now(&self) -> RwLockReadGuard<'_, Targets> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for ChangeableFilter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        Layer::<S>::register_callsite(&*self.now(), metadata)
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        Layer::<S>::enabled(&*self.now(), metadata, context)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Layer::<S>::max_level_hint(&*self.now())
     }
 }
 

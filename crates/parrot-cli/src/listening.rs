@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use anyhow::Result;
-use parrot_server::{Addresses, Listen};
+use parrot_server::{Addresses, Handle, Listen, Listening};
 use parrot_values::{Endpoint, Host, UnixPlace};
 
 use crate::arguments::Arguments;
@@ -51,17 +51,41 @@ pub(crate) fn listen_argument(text: OsString) -> Result<ListenArgument, String> 
     Ok(ListenArgument { endpoint, proxy })
 }
 
-/// All places: the sockets that were passed, and what the command line adds. Without either, the defaults of --bind and
-/// --port.
-pub(crate) fn places(arguments: &Arguments, passed: Vec<Listen>) -> Result<Vec<Listen>> {
-    let mut places = passed;
-    if arguments.has_short_form() || (places.is_empty() && arguments.listen.is_empty()) {
-        places.push(Listen::tcp(short_form(arguments)?));
+/// A place to listen on.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Its name, which is the same whichever options stand for it.
+    pub name: String,
+    pub proxy: bool,
+}
+
+/// The places of the options. Without any, and if no sockets were `passed`, the defaults of --bind and --port.
+pub(crate) fn places(arguments: &Arguments, passed: bool) -> Result<Vec<(Place, Listen)>> {
+    let mut places = Vec::new();
+    if arguments.has_short_form() || (!passed && arguments.listen.is_empty()) {
+        places = short_form(arguments)?;
     }
     for argument in distinct(&arguments.listen) {
-        places.push(place(argument)?);
+        // Ports of their own do not change into each other.
+        let name = if argument.has_any_port() { argument.to_string() } else { argument.endpoint.to_string() };
+        places.push((Place { name, proxy: argument.proxy }, listen(argument)?));
     }
     Ok(places)
+}
+
+/// What a server listens on now.
+pub(crate) fn of(handle: &Handle) -> Vec<Listening> {
+    handle.listeners().into_iter().map(|listener| listener.listening).collect()
+}
+
+/// Places as a sentence lists them.
+pub(crate) fn list(listening: &[Listening]) -> String {
+    let places: Vec<String> = listening.iter().map(Listening::to_string).collect();
+    match places.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => "nothing".to_owned(),
+    }
 }
 
 /// The arguments of `--listen`. As with `--bind`, a repeated one counts once, unless each gets a port of its own.
@@ -75,15 +99,29 @@ fn distinct(arguments: &[ListenArgument]) -> Vec<&ListenArgument> {
     distinct
 }
 
-fn short_form(arguments: &Arguments) -> Result<Addresses> {
-    if arguments.bind.is_empty() {
-        return Ok(Addresses::everywhere(arguments.port));
+/// The places of --bind and --port. Each address is one, so that a reload can add another. Only with port 0 they are
+/// one together, because they share the port that is found.
+fn short_form(arguments: &Arguments) -> Result<Vec<(Place, Listen)>> {
+    let (bind, port) = (&arguments.bind, arguments.port);
+    let at = |host| Endpoint::Tcp(host, port).to_string();
+    if bind.is_empty() {
+        let place = Place { name: at(Host::Every), proxy: false };
+        return Ok(vec![(place, Listen::tcp(Addresses::everywhere(port)))]);
     }
-    let addresses = arguments.bind.iter().map(|address| address.at(arguments.port));
-    Ok(addresses.collect::<Result<Vec<_>, _>>()?.into())
+    let together = if port == 0 { bind.len() } else { 1 };
+    let mut places: Vec<(Place, Listen)> = Vec::new();
+    for addresses in bind.chunks(together) {
+        let names: Vec<String> = addresses.iter().map(|address| at(Host::Address(address.clone()))).collect();
+        let name = names.join(" ");
+        if places.iter().all(|(place, _)| place.name != name) {
+            let addresses = addresses.iter().map(|address| address.at(port)).collect::<Result<Vec<_>, _>>()?;
+            places.push((Place { name, proxy: false }, Listen::tcp(addresses)));
+        }
+    }
+    Ok(places)
 }
 
-fn place(argument: &ListenArgument) -> Result<Listen> {
+fn listen(argument: &ListenArgument) -> Result<Listen> {
     let listen = match &argument.endpoint {
         Endpoint::Tcp(host, port) => Listen::tcp(addresses(host, *port)?),
         Endpoint::Udp(host, port) => return Ok(Listen::udp(addresses(host, *port)?)),

@@ -61,12 +61,21 @@ impl ReadyFile {
 
     /// Writes the file whole, so that a reader finds either nothing or everything.
     pub(crate) fn write(path: PathBuf, listening: &[Listening]) -> Result<ReadyFile> {
-        let contents = contents(listening).map_err(io::Error::from);
-        let written = contents.and_then(|contents| Ok((replace(&path, &contents)?, contents)));
-        match written {
+        match write(&path, listening) {
             Ok((locked, contents)) => Ok(ReadyFile { path, contents, _locked: locked }),
             Err(error) => Err(advice::cannot_write_ready_file(error, &path)),
         }
+    }
+
+    /// Writes the file again, for other listeners, unless another server has replaced it.
+    pub(crate) fn rewrite(&mut self, listening: &[Listening]) -> Result<()> {
+        if is_regular(&self.path) && !self.is_ours() {
+            return Ok(());
+        }
+        let written = write(&self.path, listening);
+        let written = written.map_err(|error| advice::cannot_write_ready_file(error, &self.path))?;
+        (self._locked, self.contents) = written;
+        Ok(())
     }
 
     /// Whether the file is still the one that was written. Its number of the process makes it differ from that of any
@@ -84,6 +93,12 @@ impl Drop for ReadyFile {
             tracing::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// Writes a file for these listeners. Returns it locked, with what it says.
+fn write(path: &Path, listening: &[Listening]) -> io::Result<(File, Vec<u8>)> {
+    let contents = contents(listening)?;
+    Ok((replace(path, &contents)?, contents))
 }
 
 fn contents(listening: &[Listening]) -> serde_json::Result<Vec<u8>> {
@@ -198,5 +213,19 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&listener(&listening)).unwrap(), json);
         }
+    }
+
+    #[test]
+    fn the_file_of_another_server_is_not_written_again() {
+        let path = std::env::temp_dir().join(format!("parrot-ready-{}", process::id()));
+        let mut file = ReadyFile::write(path.clone(), &[]).unwrap();
+        fs::remove_file(&path).unwrap();
+        file.rewrite(&[]).unwrap();
+        assert!(file.is_ours());
+        fs::write(&path, "another").unwrap();
+        file.rewrite(&[]).unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another");
+        fs::remove_file(path).unwrap();
     }
 }

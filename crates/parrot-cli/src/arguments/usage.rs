@@ -10,6 +10,9 @@ use parrot_values::{Endpoint, UnixPlace};
 use super::{Arguments, LogFormat};
 use crate::listening;
 
+/// The most bytes of a datagram (RFC 768, RFC 791).
+const LONGEST_DATAGRAM: usize = 65_507;
+
 /// Finds the first mistake. `passed` says whether a service manager may have passed sockets, which can be of any kind.
 ///
 /// # Errors
@@ -102,7 +105,9 @@ fn shared_file(arguments: &Arguments) -> Option<String> {
 
 /// A prefix that leaves no room for a message in its buffer. Placeholders can make a short text long.
 fn long_prefix(arguments: &Arguments) -> Option<String> {
-    let (longest, room) = (arguments.prefix.as_ref()?.longest(), Limits::default().max_output);
+    let longest = arguments.prefix.as_ref()?.longest();
+    let udp = arguments.listen.iter().any(|listen| matches!(listen.endpoint, Endpoint::Udp(..)));
+    let room = if udp { LONGEST_DATAGRAM + 1 } else { Limits::default().max_output };
     (longest >= room).then(|| {
         format!("--prefix can become {longest} bytes long, and with a message it must fit into {room}, so shorten it")
     })

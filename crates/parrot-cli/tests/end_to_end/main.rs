@@ -3,6 +3,7 @@
 
 mod activation;
 mod command_line;
+mod config_file;
 mod descriptors;
 mod drain;
 mod echo;
@@ -20,6 +21,7 @@ mod many_connections;
 mod memory;
 mod proxy;
 mod ready_file;
+mod reload;
 mod reset;
 mod reuse_port;
 mod service_manager;

@@ -131,6 +131,22 @@ fn a_manager_hears_of_the_drain_delay_and_of_the_drain() {
 }
 
 #[test]
+fn a_reload_does_not_take_back_that_the_server_stops() {
+    let path = scratch("manager");
+    let mut manager = Manager::at(&path);
+    let parrot = spawn(&mut managed(&path, "", &["--drain-delay", "1h"]));
+    let [_, _] = manager.report();
+    parrot.signal(Signal::TERM).unwrap();
+    let [_, leaving, _] = manager.report();
+    assert_eq!(leaving, "STATUS=leaving with 0 open connections");
+    parrot.signal(Signal::HUP).unwrap();
+    parrot.statistics().unwrap();
+    end(parrot);
+    let [_, draining, _] = manager.report();
+    assert_eq!(draining, "STATUS=draining with 0 open connections");
+}
+
+#[test]
 fn the_watchdog_hears_of_an_idle_server_until_its_end() {
     let path = scratch("manager");
     let mut manager = Manager::at(&path);
