@@ -1,11 +1,15 @@
 //! Manual pages are clean, and shells load the completions. A tool that is not installed is a reason to skip.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod support;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+use support::run;
 
 /// What `cargo xtask man` writes.
 fn written() -> TempDir {
@@ -18,12 +22,7 @@ fn written() -> TempDir {
 
 /// What `tool` prints, on both outputs, or nothing if it is not installed.
 fn printed(tool: &str, arguments: &[&str]) -> Option<String> {
-    let Ok(output) = Command::new(tool).args(arguments).output() else {
-        eprintln!("SKIPPED: {tool} is not installed");
-        return None;
-    };
-    assert!(output.status.success(), "{tool} {arguments:?}: {output:?}");
-    Some(String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap())
+    run(tool, arguments).map(support::printed)
 }
 
 #[test]
