@@ -6,7 +6,7 @@ use crate::cargo;
 use crate::say::say;
 
 /// The packages with programs for users. Other tasks build what only they run.
-const PACKAGES: [&str; 2] = ["parrot-cli", "parrot-load"];
+pub(crate) const PACKAGES: [&str; 2] = ["parrot-cli", "parrot-load"];
 
 pub(crate) fn task() -> Result<()> {
     for package in PACKAGES {

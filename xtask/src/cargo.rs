@@ -42,8 +42,13 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Vec<PathBuf>> {
 /// Every task builds packages this way, one per command. Packages built together can enable other features in their
 /// dependencies, which would then be built again.
 pub(crate) fn release(package: &str) -> Result<Vec<PathBuf>> {
+    release_with(package, &[])
+}
+
+/// Like [`release`], with further `arguments` for cargo.
+pub(crate) fn release_with(package: &str, arguments: &[&str]) -> Result<Vec<PathBuf>> {
     let linking = static_linking();
-    let linking = linking.iter().map(String::as_str);
+    let linking = linking.iter().map(String::as_str).chain(arguments.iter().copied());
     let arguments: Vec<&str> = ["--release", "--package", package, "--bins"].into_iter().chain(linking).collect();
     build(&arguments)
 }

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod cargo;
 mod ci;
+mod dist;
 mod man;
 mod mutants;
 mod program;
@@ -75,6 +76,7 @@ const TASKS: &[Task] = &[
         summary: "write manual pages and shell completions (cargo xtask man --help)",
         run: Run::With(man::task),
     },
+    Task { name: "dist", summary: "build and pack what a release has, below target/dist", run: Run::Plain(dist::task) },
     Task { name: "ci", summary: "check everything that must hold before a change lands", run: Run::Plain(ci::task) },
 ];
 

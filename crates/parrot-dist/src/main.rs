@@ -1,12 +1,17 @@
-//! Manual pages and shell completions of Parrot. `cargo xtask man` starts this program.
+//! Manual pages, shell completions and packages of Parrot. `cargo xtask man` and `cargo xtask dist` start this program.
 
+mod archive;
 mod completions;
 mod epoch;
+mod image;
 mod manual;
+mod packages;
+mod release;
+mod tools;
 mod tree;
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,8 +19,9 @@ use anyhow::{Context, Result};
 use clap::{Command, Parser};
 
 use crate::manual::Manual;
+use crate::release::Release;
 
-/// Write Parrot's manual pages and completions.
+/// Write Parrot's manual pages and completions, or its packages.
 #[derive(Debug, Parser)]
 #[command(version)]
 enum Task {
@@ -23,6 +29,15 @@ enum Task {
     Man {
         /// The directory
         output: PathBuf,
+    },
+    /// Write packages and their checksums to a directory
+    Packages {
+        /// The directory
+        #[arg(long)]
+        output: PathBuf,
+        /// The programs to pack
+        #[arg(required = true)]
+        programs: Vec<PathBuf>,
     },
 }
 
@@ -39,6 +54,9 @@ fn programs() -> [(Command, Manual); 2] {
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Man { output } => write_manuals(&output),
+        Task::Packages { output, programs } => {
+            Release::read(&programs).and_then(|release| packages::write(&release, &output))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,6 +80,14 @@ fn write(path: &Path, contents: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(path.parent().context("a file needs a directory")?).with_context(cannot)?;
     std::fs::write(path, contents).with_context(cannot)
+}
+
+/// Writes a line to standard output. A closed pipe is no error.
+fn say(line: impl Display) -> Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// Writes a line to standard error, and ignores whether that works.
