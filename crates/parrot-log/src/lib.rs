@@ -92,6 +92,7 @@
 #![warn(clippy::indexing_slicing)]
 
 mod clock;
+mod counts;
 mod destination;
 mod diagnostics;
 mod escape;

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::mem;
 
 use crate::sink::Sink;
-use crate::writer::WriterStatistics;
 
 /// Lines on their way to the thread, and what else it has to do.
 #[derive(Debug, Default)]
@@ -21,7 +20,6 @@ pub(crate) struct State {
     /// The thread has ended.
     pub(crate) ended: bool,
     pub(crate) lines_in_flight: u64,
-    pub(crate) statistics: WriterStatistics,
 }
 
 /// What the thread wants to be woken for. The append that wakes it sets this to `Never`, for one wake-up per batch.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 
 use crate::clock::LocalClock;
+use crate::counts::Counts;
 use crate::format::{Format, SharedFormat};
 use crate::sink::Sink;
 use crate::state::{Batch, Move, State, Wake};
@@ -143,10 +144,10 @@ impl Writer {
         self.shared.clock(format)
     }
 
-    /// The numbers so far.
+    /// The numbers so far, each read by itself. Whoever asks for them makes nobody wait.
     #[must_use]
     pub fn statistics(&self) -> WriterStatistics {
-        self.shared.lock().statistics
+        self.shared.counts.read()
     }
 
     /// Reopens the log's file at its path, after a log rotation. Every line logged from now on goes there.
@@ -178,7 +179,7 @@ impl Writer {
         self.shared.close();
         let waited = self.shared.ended.wait_timeout_while(self.shared.lock(), timeout, |state| !state.ended);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let mut statistics = state.statistics;
+        let mut statistics = self.shared.counts.read();
         statistics.dropped += state.unwritten();
         statistics
     }
@@ -189,7 +190,7 @@ impl Writer {
         // After a gap nothing is appended until the thread has seen it, so that the log reports it in its place.
         if state.closed || state.dropped > 0 || state.pending.len() + line.len() > BOUND {
             state.dropped += 1;
-            state.statistics.dropped += 1;
+            self.shared.counts.dropped.add(1);
             return;
         }
         if state.pending.capacity() == 0 {
@@ -238,6 +239,7 @@ struct Shared {
     zone: TimeZone,
     /// Held for an append or a swap, never while the thread writes, allocates in bulk or frees.
     state: Mutex<State>,
+    counts: Counts,
     thread: OnceLock<Thread>,
     ended: Condvar,
 }
@@ -248,6 +250,7 @@ impl Shared {
             format: SharedFormat::new(format),
             zone,
             state: Mutex::default(),
+            counts: Counts::default(),
             thread: OnceLock::new(),
             ended: Condvar::new(),
         }
@@ -352,9 +355,9 @@ impl Worker {
 
         let mut state = self.shared.lock();
         state.lines_in_flight = 0;
-        state.statistics.written += written;
-        state.statistics.dropped += dropped;
-        state.statistics.write_errors += u64::from(!works);
+        self.shared.counts.written.add(written);
+        self.shared.counts.dropped.add(dropped);
+        self.shared.counts.write_errors.add(u64::from(!works));
     }
 
     /// Writes the number of lines that are missing at the end of the log, if there are any. False if that fails.
