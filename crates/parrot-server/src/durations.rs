@@ -39,7 +39,7 @@ impl DurationCounter {
 /// use parrot_server::Durations;
 ///
 /// let none = Durations::default();
-/// assert_eq!((none.count(), none.quantile(0.5)), (0, None));
+/// assert_eq!((none.count(), none.percentile(50)), (0, None));
 /// assert_eq!(none.buckets().len(), Durations::BOUNDS.len() + 1);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,14 +98,14 @@ impl Durations {
         }
     }
 
-    /// The bound of the bucket that the duration at this part of all durations is in, such as 0.99. So it is at least as
-    /// long as that duration, unless that is longer than all bounds. `None` if nothing was counted.
-    pub fn quantile(&self, part: f64) -> Option<Duration> {
-        let count = self.count();
-        let rank = ((count as f64 * part).ceil() as u64).clamp(1, count.max(1));
+    /// The bound of the bucket that the longest of the shortest `percent` of all durations is in. So at least that part of
+    /// them was no longer, unless the duration is longer than all bounds. `None` if nothing was counted.
+    pub fn percentile(&self, percent: u8) -> Option<Duration> {
+        // In whole numbers, because rounding would bring in the system's library of mathematics.
+        let rank = (u128::from(self.count()) * u128::from(percent.min(100))).div_ceil(100).max(1);
         let mut below = 0;
         for (index, bucket) in self.buckets.iter().enumerate() {
-            below += bucket;
+            below += u128::from(*bucket);
             if below >= rank {
                 return Durations::BOUNDS.get(index).or(Durations::BOUNDS.last()).copied();
             }
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_the_bound_above() {
+    fn a_percentile_is_the_bound_above() {
         let (short, long) = (Duration::from_micros(7), Duration::from_millis(80));
         let counted = counted(&[&[short; 98][..], &[long; 2]].concat()).snapshot();
-        assert_eq!(counted.quantile(0.5), Some(Duration::from_micros(10)));
-        assert_eq!(counted.quantile(0.98), Some(Duration::from_micros(10)));
-        assert_eq!(counted.quantile(0.99), Some(Duration::from_millis(100)));
-        assert_eq!(counted.quantile(1.0), Some(Duration::from_millis(100)));
-        assert_eq!(self::counted(&[Duration::MAX]).snapshot().quantile(0.5), Some(Duration::from_secs(10)));
+        assert_eq!(counted.percentile(50), Some(Duration::from_micros(10)));
+        assert_eq!(counted.percentile(98), Some(Duration::from_micros(10)));
+        assert_eq!(counted.percentile(99), Some(Duration::from_millis(100)));
+        assert_eq!(counted.percentile(100), Some(Duration::from_millis(100)));
+        assert_eq!(self::counted(&[Duration::MAX]).snapshot().percentile(50), Some(Duration::from_secs(10)));
     }
 
     #[test]
@@ -155,6 +155,6 @@ mod tests {
         counter.record(Duration::from_millis(30));
         let since = counter.snapshot().since(&before);
         assert_eq!((since.count(), since.total()), (1, Duration::from_millis(30)));
-        assert_eq!(since.quantile(1.0), Some(Duration::from_millis(50)));
+        assert_eq!(since.percentile(100), Some(Duration::from_millis(50)));
     }
 }

@@ -64,7 +64,10 @@ pub use event_loop::Ended;
 #[doc(hidden)]
 pub use event_loop::simulation;
 pub use host::{MESSAGE_TARGET, Signals};
-pub use listen::{Activation, ActivationError, Addresses, BindError, Descriptor, Listen, Listening, LocalAddress};
+pub use listen::{
+    Activation, ActivationError, Addresses, BindError, Descriptor, Listen, Listening, LocalAddress, SocketFile,
+    UnservedListener,
+};
 pub use lookup::lookup;
 pub use memory_limit::MemoryLimit;
 pub use parrot_conn::{CloseReason, Lookup, Refusal, Template, TemplateError};

@@ -11,6 +11,7 @@ mod tcp;
 mod trial;
 mod udp;
 mod unix;
+mod unserved;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -27,6 +28,8 @@ pub(crate) use address::local_ip;
 pub use address::{Addresses, LocalAddress};
 pub use bind_error::BindError;
 pub(crate) use listener::{Carrier, ListenOptions, Listener};
+pub use socket_file::SocketFile;
+pub use unserved::UnservedListener;
 
 /// A place to listen on, or a socket that the caller has opened.
 ///

@@ -28,18 +28,22 @@ pub(crate) enum Carrier {
 #[derive(Debug)]
 pub(crate) struct Listener {
     // Dropped before the socket is closed, so that a client finds either a server or no file.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     socket: OwnedFd,
     carrier: Carrier,
 }
 
 impl Listener {
     pub(super) fn tcp(socket: OwnedFd) -> Listener {
-        Listener { _file: None, socket, carrier: Carrier::Tcp }
+        Listener { file: None, socket, carrier: Carrier::Tcp }
     }
 
     pub(super) fn unix(socket: OwnedFd, file: Option<SocketFile>) -> Listener {
-        Listener { _file: file, socket, carrier: Carrier::Unix }
+        Listener { file, socket, carrier: Carrier::Unix }
+    }
+
+    pub(super) fn into_parts(self) -> (OwnedFd, Option<SocketFile>) {
+        (self.socket, self.file)
     }
 
     pub(crate) fn carrier(&self) -> Carrier {

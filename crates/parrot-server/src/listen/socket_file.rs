@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The file of a socket that this server has bound. Dropping it removes the file, unless another one has its place.
+/// The file of a Unix socket. Dropping it removes the file, unless another one has its place.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// Device and inode, which tell this file from a later one with the same path.
     identity: (u64, u64),
