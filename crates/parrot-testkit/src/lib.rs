@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod descriptors;
+pub mod http;
 pub mod network;
 pub mod output;
 pub mod parrot;
