@@ -57,8 +57,13 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(&[LOOPS, WRITING, ARGUMENTS]),
     },
     Rule {
+        name: "parrot-admin",
+        ours: &["parrot-server"],
+        others: Others::AllBut(&[SOCKETS, POLL, WRITING, ARGUMENTS]),
+    },
+    Rule {
         name: "parrot-cli",
-        ours: &["parrot-server", "parrot-log", "parrot-values"],
+        ours: &["parrot-server", "parrot-admin", "parrot-log", "parrot-values"],
         others: Others::AllBut(&[SYSTEM, SOCKETS, LOOPS, POLL]),
     },
     Rule {

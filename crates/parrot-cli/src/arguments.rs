@@ -16,12 +16,14 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueE
 use ipnet::IpNet;
 use parrot_log::Format;
 use parrot_server::Template;
-use parrot_values::{Address, duration, network, size};
+use parrot_values::{Address, Endpoint, duration, network, size};
 
 use self::values::{
     backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_connections, port, prefix,
     proxy_timeout, udp_rate, unix_mode,
 };
+#[cfg(feature = "admin")]
+use crate::admin::{AdminPlace, admin_place};
 use crate::listening::{ListenArgument, listen_argument};
 
 pub(crate) use self::command_line::CommandLine;
@@ -40,6 +42,8 @@ const REPLIES: &str = "Who answers";
 const UDP: &str = "UDP";
 const LIMITS: &str = "Limits and times";
 const LOG: &str = "Log";
+#[cfg(feature = "admin")]
+const WATCHING: &str = "Metrics, health and a page";
 
 /// What the help says after the options, before the signals and the exit status.
 pub(crate) const NOTES: &str = "\
@@ -195,6 +199,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = log_payload, allow_negative_numbers = true, help_heading = LOG)]
     pub log_payload: usize,
 
+    /// Serve metrics for Prometheus, /healthz, /readyz and a page for browsers over HTTP, read-only and without a
+    /// password. PLACE is an address with a port, such as 127.0.0.1:9512, or unix:PATH [default: off]
+    #[cfg(feature = "admin")]
+    #[arg(long, value_name = "PLACE", value_parser = OsStringValueParser::new().try_map(admin_place), help_heading = WATCHING)]
+    pub admin: Option<AdminPlace>,
+
     /// Read options from this TOML file too, now and at each SIGHUP. Its keys are the names of the long options. The
     /// command line wins
     #[arg(long, value_name = "FILE")]
@@ -227,6 +237,14 @@ impl Arguments {
         arguments.port_given = matches.value_source("port") == Some(ValueSource::CommandLine);
         usage::check(&arguments, passed)?;
         Ok(arguments)
+    }
+
+    /// Where the pages of --admin are, and the option as it was written.
+    pub(crate) fn admin(&self) -> Option<(&Endpoint, String)> {
+        #[cfg(feature = "admin")]
+        return self.admin.as_ref().map(|place| (place.endpoint(), format!("--admin {place}")));
+        #[cfg(not(feature = "admin"))]
+        None
     }
 
     /// Whether --bind or --port say where to listen. PARROT_PORT alone does not, because it may stand in an environment that

@@ -100,7 +100,8 @@ fn check_place(argument: &ListenArgument) {
 fn check_options_for(arguments: &Arguments) {
     let places = || arguments.listen.iter().map(|argument| &argument.endpoint);
     let udp = places().any(|place| matches!(place, Endpoint::Udp(..)));
-    let unix = places().any(|place| matches!(place, Endpoint::Unix(UnixPlace::Path(_))));
+    let mut files = places().chain(arguments.admin().map(|(place, _)| place));
+    let unix = files.any(|place| matches!(place, Endpoint::Unix(UnixPlace::Path(_))));
     let proxy = arguments.proxy_protocol || arguments.listen.iter().any(|argument| argument.proxy);
     assert!(udp || (arguments.udp_rate.is_none() && !arguments.udp_answer_low_ports));
     assert!(unix || arguments.unix_mode.is_none());

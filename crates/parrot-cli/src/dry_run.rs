@@ -10,7 +10,7 @@ use parrot_server::{Listen, LocalAddress, Server};
 
 use crate::arguments::Arguments;
 use crate::settings::config;
-use crate::{advice, listening};
+use crate::{admin, advice, listening};
 
 /// Looks at everything that a start needs. The options themselves are right, or they could not have been read.
 ///
@@ -20,7 +20,7 @@ use crate::{advice, listening};
 pub(crate) fn run(arguments: &Arguments, sockets: Vec<Listen>) -> Result<ExitCode> {
     let passed = !sockets.is_empty();
     let places = listening::places(arguments, passed)?.into_iter().map(|(_, listen)| listen);
-    let listen: Vec<Listen> = sockets.into_iter().chain(places).collect();
+    let listen: Vec<Listen> = sockets.into_iter().chain(places).chain(admin::listen(arguments)?).collect();
     let in_use = Server::check(&config(arguments, listen)).map_err(advice::cannot_bind)?;
     if let Some(path) = &arguments.log_file {
         can_append(path).map_err(|error| advice::cannot_log(error, Some(path)))?;

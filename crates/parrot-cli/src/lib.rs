@@ -5,6 +5,11 @@
 // Indexing could panic on a value that a user or a peer chose (docs/reliability.md).
 #![warn(clippy::indexing_slicing)]
 
+#[cfg(feature = "admin")]
+mod admin;
+#[cfg(not(feature = "admin"))]
+#[path = "no_admin.rs"]
+mod admin;
 mod advice;
 mod arguments;
 mod check;
@@ -28,6 +33,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use parrot_server::{Activation, Ended, Listen, STATISTICS_TARGET, Server, Signals, Stage, Statistics};
 
+use crate::admin::Pages;
 use crate::arguments::{Arguments, CommandLine};
 use crate::logging::Logging;
 use crate::ready_file::ReadyFile;
@@ -125,6 +131,7 @@ fn echo(
         Some(log) => tracing::info!(target: STATISTICS_TARGET, "{statistics}; {log}"),
         None => tracing::info!(target: STATISTICS_TARGET, "{statistics}"),
     });
+    let pages = Pages::serve(&arguments, &mut server, logging.log())?;
     let opened = server.listening_by_place().iter().skip(passed).cloned();
     let places = places.into_iter().zip(opened).map(OpenPlace::from).collect();
     let ready_file = SharedReadyFile::default();
@@ -136,6 +143,7 @@ fn echo(
         places,
         passed: passed > 0,
         ready_file: Arc::clone(&ready_file),
+        shown: pages.as_ref().map(Pages::shown),
     };
     let manager = Arc::new(ServiceManager::from_environment());
     let reloading = Arc::clone(&manager);
@@ -151,11 +159,15 @@ fn echo(
     server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
     report_to(&manager, &mut server);
     if let Some(path) = ready_path {
-        let written = ReadyFile::write(path, server.listening())?;
+        let admin = pages.as_ref().map(|pages| pages.address().clone());
+        let written = ReadyFile::write(path, server.listening(), admin)?;
         *ready_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
     }
     let status = status(server.listening());
     tracing::info!("{status}");
+    if let Some(pages) = &pages {
+        tracing::info!("metrics, health and a page are on {pages}");
+    }
     manager.ready(&status);
 
     let ended = server.run().context("the event queue failed")?;

@@ -70,6 +70,7 @@ pub const SECTIONS: &[Section] = &[
                 "Take any free port, and write it to a file once connections can be made.",
             ),
             ("parrot --log json --log-payload 0 --log-file parrot.log", "Log each message as JSON, without its bytes."),
+            ("parrot --admin 127.0.0.1:9512", "Show metrics, health and a page for browsers to this machine."),
             ("parrot --config /etc/parrot/parrot.toml --check", "Say whether the service would start."),
         ],
     ),

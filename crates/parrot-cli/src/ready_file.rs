@@ -20,6 +20,7 @@ const START: &[u8; 7] = b"{\"pid\":";
 pub(crate) struct ReadyFile {
     path: PathBuf,
     contents: Vec<u8>,
+    admin: Option<LocalAddress>,
     /// Locked while the server lives. The system unlocks the file of a server that is killed.
     _locked: File,
 }
@@ -28,6 +29,9 @@ pub(crate) struct ReadyFile {
 struct Contents<'a> {
     pid: u32,
     listeners: Vec<Listener<'a>>,
+    /// Where the pages of `--admin` are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<Listener<'a>>,
 }
 
 #[derive(Serialize, Default)]
@@ -60,9 +64,9 @@ impl ReadyFile {
     }
 
     /// Writes the file whole, so that a reader finds either nothing or everything.
-    pub(crate) fn write(path: PathBuf, listening: &[Listening]) -> Result<ReadyFile> {
-        match write(&path, listening) {
-            Ok((locked, contents)) => Ok(ReadyFile { path, contents, _locked: locked }),
+    pub(crate) fn write(path: PathBuf, listening: &[Listening], admin: Option<LocalAddress>) -> Result<ReadyFile> {
+        match write(&path, listening, admin.as_ref()) {
+            Ok((locked, contents)) => Ok(ReadyFile { path, contents, admin, _locked: locked }),
             Err(error) => Err(advice::cannot_write_ready_file(error, &path)),
         }
     }
@@ -72,7 +76,7 @@ impl ReadyFile {
         if is_regular(&self.path) && !self.is_ours() {
             return Ok(());
         }
-        let written = write(&self.path, listening);
+        let written = write(&self.path, listening, self.admin.as_ref());
         let written = written.map_err(|error| advice::cannot_write_ready_file(error, &self.path))?;
         (self._locked, self.contents) = written;
         Ok(())
@@ -96,26 +100,26 @@ impl Drop for ReadyFile {
 }
 
 /// Writes a file for these listeners. Returns it locked, with what it says.
-fn write(path: &Path, listening: &[Listening]) -> io::Result<(File, Vec<u8>)> {
-    let contents = contents(listening)?;
+fn write(path: &Path, listening: &[Listening], admin: Option<&LocalAddress>) -> io::Result<(File, Vec<u8>)> {
+    let contents = contents(listening, admin)?;
     Ok((replace(path, &contents)?, contents))
 }
 
-fn contents(listening: &[Listening]) -> serde_json::Result<Vec<u8>> {
-    let contents = Contents { pid: process::id(), listeners: listening.iter().map(listener).collect() };
+fn contents(listening: &[Listening], admin: Option<&LocalAddress>) -> serde_json::Result<Vec<u8>> {
+    let listeners = listening.iter().map(listener).collect();
+    let contents = Contents { pid: process::id(), listeners, admin: admin.map(place) };
     let mut json = serde_json::to_vec(&contents)?;
     json.push(b'\n');
     Ok(json)
 }
 
 fn listener(listening: &Listening) -> Listener<'_> {
-    let address = &listening.address;
-    let mut listener = Listener {
-        transport: address.transport(),
-        name: listening.name.as_deref(),
-        proxy_protocol: listening.proxy_protocol,
-        ..Listener::default()
-    };
+    let (name, proxy_protocol) = (listening.name.as_deref(), listening.proxy_protocol);
+    Listener { name, proxy_protocol, ..place(&listening.address) }
+}
+
+fn place(address: &LocalAddress) -> Listener<'_> {
+    let mut listener = Listener { transport: address.transport(), ..Listener::default() };
     match address {
         LocalAddress::Unix(path) => listener.path = Some(path.display().to_string()),
         LocalAddress::UnixAbstract(name) => listener.abstract_name = Some(name.escape_ascii().to_string()),
@@ -218,7 +222,7 @@ mod tests {
     #[test]
     fn the_file_of_another_server_is_not_written_again() {
         let path = std::env::temp_dir().join(format!("parrot-ready-{}", process::id()));
-        let mut file = ReadyFile::write(path.clone(), &[]).unwrap();
+        let mut file = ReadyFile::write(path.clone(), &[], None).unwrap();
         fs::remove_file(&path).unwrap();
         file.rewrite(&[]).unwrap();
         assert!(file.is_ours());

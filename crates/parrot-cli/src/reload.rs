@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Result, anyhow};
 use parrot_server::{BindError, Handle, Listen, Listening, LocalAddress, Stage};
 
+use crate::admin::Shown;
 use crate::advice;
 use crate::arguments::{Arguments, CommandLine, reason};
 use crate::listening::{self, Place};
@@ -27,6 +28,8 @@ pub(crate) struct Reload {
     /// Whether a service manager has passed sockets.
     pub passed: bool,
     pub ready_file: SharedReadyFile,
+    /// What the pages of --admin show, if there are any.
+    pub shown: Option<Shown>,
 }
 
 /// The file of --ready-file, which is written after the signals are watched and removed at the end.
@@ -79,6 +82,9 @@ impl Reload {
         self.handle.close_listeners(&addresses(&removed));
         self.logging.change(wanted, log);
         self.places = kept.into_iter().chain(places.into_iter().zip(opened).map(OpenPlace::from)).collect();
+        if let Some(shown) = &self.shown {
+            shown.follow(&self.started, wanted);
+        }
         self.report(wanted, &added, &removed);
         Ok(())
     }

@@ -55,6 +55,7 @@ pub(crate) fn fixed(running: &Arguments, wanted: &Arguments) -> Vec<&'static str
         ("--backlog", running.backlog != wanted.backlog),
         ("--keepalive", running.keepalive != wanted.keepalive),
         ("--proxy-protocol", running.proxy_protocol != wanted.proxy_protocol),
+        ("--admin", running.admin() != wanted.admin()),
         ("--ready-file", running.ready_file != wanted.ready_file),
     ];
     differ.into_iter().filter_map(|(option, differs)| differs.then_some(option)).collect()
@@ -78,6 +79,6 @@ pub(crate) fn default_max_buffered() -> (usize, Option<String>) {
 
 /// A number of bytes in MiB. Without floating point, because the `Display` of `ByteSize` would bring in the system's
 /// library of mathematics, and with it 350 KiB of memory.
-fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
 }

@@ -45,7 +45,8 @@ pub(super) fn check(arguments: &Arguments, passed: bool) -> Result<(), clap::Err
 /// An option for something that the server does not do with the other options.
 fn without_effect(arguments: &Arguments, passed: bool) -> Option<&'static str> {
     let listens_on = |is: fn(&Endpoint) -> bool| arguments.listen.iter().any(|listen| is(&listen.endpoint));
-    let unix = passed || listens_on(|place| matches!(place, Endpoint::Unix(UnixPlace::Path(_))));
+    let is_file = |place: &Endpoint| matches!(place, Endpoint::Unix(UnixPlace::Path(_)));
+    let unix = passed || listens_on(is_file) || arguments.admin().is_some_and(|(place, _)| is_file(place));
     let udp = passed || listens_on(|place| matches!(place, Endpoint::Udp(..)));
     // No passed socket expects a header unless --proxy-protocol says so.
     let proxy = arguments.proxy_protocol || arguments.listen.iter().any(|listen| listen.proxy);
@@ -94,11 +95,12 @@ fn shared_file(arguments: &Arguments) -> Option<String> {
     let other = if arguments.log_file.as_ref().map(file) == Some(ready.clone()) {
         "--log-file".to_owned()
     } else {
-        let listen = arguments.listen.iter().find(|listen| match &listen.endpoint {
+        let listen = arguments.listen.iter().map(|listen| (&listen.endpoint, format!("--listen {listen}")));
+        let is_ready_file = |(place, _): &(&Endpoint, String)| match place {
             Endpoint::Unix(UnixPlace::Path(path)) => file(path) == ready,
             _ => false,
-        })?;
-        format!("--listen {listen}")
+        };
+        listen.chain(arguments.admin()).find(is_ready_file)?.1
     };
     Some(format!("--ready-file and {other} are the same file, so choose another for one of them"))
 }

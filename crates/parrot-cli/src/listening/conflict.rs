@@ -70,13 +70,12 @@ fn claims(arguments: &Arguments) -> Vec<Claim> {
             }
         }
     }
-    for argument in distinct(&arguments.listen) {
-        // With port 0 it gets a port of its own.
-        if argument.has_any_port() {
-            continue;
-        }
-        let option = format!("--listen {argument}");
-        match &argument.endpoint {
+    let listen = distinct(&arguments.listen).into_iter();
+    let listen = listen.map(|argument| (&argument.endpoint, format!("--listen {argument}")));
+    for (endpoint, option) in listen.chain(arguments.admin()) {
+        match endpoint {
+            // It gets a port of its own.
+            Endpoint::Tcp(_, 0) | Endpoint::Udp(_, 0) => {}
             Endpoint::Tcp(host, port) => claims.extend(ports(&option, "tcp", host, *port)),
             Endpoint::Udp(host, port) => claims.extend(ports(&option, "udp", host, *port)),
             Endpoint::Unix(UnixPlace::Path(path)) => {

@@ -1,0 +1,229 @@
+//! The listener: which clients come in, how many of them, and for how long.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Sleep;
+
+/// The most connections at a time.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// How long a connection may be open, whatever its client does. A page takes milliseconds, and the slowest, `/healthz`,
+/// a second.
+const LIFETIME: Duration = Duration::from_secs(10);
+
+/// The most bytes that are received on a connection, with some room beyond for the last receive call. A request has no
+/// body, but a browser may send cookies that other services of this machine have set.
+const REQUEST: usize = 64 * 1024;
+
+/// How long accepting pauses after an error, which is mostly that descriptors have run out.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The listener that the pages are served on.
+#[derive(Debug)]
+pub struct Door(Kind<TcpListener, UnixListener>);
+
+/// A TCP or a Unix socket.
+#[derive(Debug)]
+enum Kind<Tcp, Unix> {
+    Tcp(Tcp),
+    Unix(Unix),
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Door {
+        Door(Kind::Tcp(listener))
+    }
+}
+
+impl From<UnixListener> for Door {
+    fn from(listener: UnixListener) -> Door {
+        Door(Kind::Unix(listener))
+    }
+}
+
+impl Door {
+    /// Opens the door for a runtime, which has to be the current one.
+    pub(crate) fn open(self) -> io::Result<OpenDoor> {
+        let listener = match self.0 {
+            Kind::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Kind::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
+            Kind::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Kind::Unix(tokio::net::UnixListener::from_std(listener)?)
+            }
+        };
+        Ok(OpenDoor { listener, free: Arc::new(Semaphore::new(CONNECTIONS)), guests: VecDeque::new() })
+    }
+}
+
+/// A door that lets clients in.
+pub(crate) struct OpenDoor {
+    listener: Kind<tokio::net::TcpListener, tokio::net::UnixListener>,
+    /// Places for connections.
+    free: Arc<Semaphore>,
+    /// Dropping one of these closes its connection. Oldest first.
+    guests: VecDeque<oneshot::Sender<()>>,
+}
+
+impl OpenDoor {
+    /// A place for a connection. When all are taken, the oldest connection has to go, because it is the one that has
+    /// made the least of its time.
+    async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.guests.retain(|guest| !guest.is_closed());
+        while self.free.available_permits() == 0 && self.guests.len() >= CONNECTIONS {
+            self.guests.pop_front();
+        }
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
+
+impl axum::serve::Listener for OpenDoor {
+    type Io = Guest;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (Guest, ()) {
+        loop {
+            let accepted = match &self.listener {
+                Kind::Tcp(listener) => listener.accept().await.map(|(stream, _)| Kind::Tcp(stream)),
+                Kind::Unix(listener) => listener.accept().await.map(|(stream, _)| Kind::Unix(stream)),
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(target: "parrot_admin", %error, "cannot accept a connection");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(place) = self.place().await else { continue };
+            let (guest, gone) = oneshot::channel();
+            self.guests.push_back(guest);
+            let end = Box::pin(tokio::time::sleep(LIFETIME));
+            return (Guest { stream, received: 0, end, gone, over: false, _place: place }, ());
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection that ends in time.
+pub(crate) struct Guest {
+    stream: Kind<TcpStream, UnixStream>,
+    /// How many bytes were received.
+    received: usize,
+    end: Pin<Box<Sleep>>,
+    /// Ready when the place is needed for another connection.
+    gone: oneshot::Receiver<()>,
+    /// One of the two was ready.
+    over: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Guest {
+    /// Whether the client has connected to a loopback address, so that it runs on this machine. True too if the system
+    /// does not say.
+    pub(crate) fn came_by_loopback(&self) -> bool {
+        match &self.stream {
+            Kind::Tcp(stream) => stream.local_addr().map_or(true, |address| address.ip().to_canonical().is_loopback()),
+            Kind::Unix(_) => false,
+        }
+    }
+
+    /// Fails once the connection has to end, and sees to it that the task is woken then.
+    fn stays(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        // A receiver that was ready must not be polled again.
+        self.over = self.over
+            || self.end.as_mut().poll(context).is_ready()
+            || Pin::new(&mut self.gone).poll(context).is_ready();
+        if self.over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stays(context)?;
+        if self.received >= REQUEST {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buffer.filled().len();
+        let read = match &mut self.stream {
+            Kind::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Kind::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        self.received += buffer.filled().len().saturating_sub(before);
+        read
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stays(context)?;
+        match &mut self.stream {
+            Kind::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Kind::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stays(context)?;
+        match &mut self.stream {
+            Kind::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Kind::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stays(context)?;
+        match &mut self.stream {
+            Kind::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Kind::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use axum::serve::Listener as _;
+
+    use super::*;
+
+    #[test]
+    fn every_call_on_a_connection_that_must_end_fails() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut door = Door::from(listener).open().unwrap();
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let (mut guest, ()) = door.accept().await;
+            door.guests.clear();
+            for _ in 0..2 {
+                let mut bytes = [0];
+                let read = poll_fn(|context| Pin::new(&mut guest).poll_read(context, &mut ReadBuf::new(&mut bytes)));
+                assert!(read.await.is_err());
+                assert!(poll_fn(|context| Pin::new(&mut guest).poll_flush(context)).await.is_err());
+            }
+        });
+    }
+}
