@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod activation;
+#[cfg(feature = "admin")]
+mod admin;
+#[cfg(feature = "admin")]
+mod browser;
 mod command_line;
 mod config_file;
 mod descriptors;
@@ -19,6 +23,8 @@ mod log;
 mod log_trouble;
 mod many_connections;
 mod memory;
+#[cfg(feature = "admin")]
+mod prometheus;
 mod proxy;
 mod ready_file;
 mod reload;
@@ -33,3 +39,5 @@ mod tools;
 mod traced;
 mod udp;
 mod unix;
+#[cfg(feature = "admin")]
+mod webdriver;

@@ -395,3 +395,32 @@ fn a_place_in_the_way_of_another_is_named() {
     assert!(reason.contains(&format!("0.0.0.0:{port}, because tcp:127.0.0.1:{port} still has the port")), "{reason}");
     echo(&server.parrot.connect(), b"squawk");
 }
+
+#[test]
+#[cfg(feature = "admin")]
+fn the_pages_show_a_reload_and_stay_where_they_are() {
+    let ready_file = scratch("ready-reload.json");
+    let options = |more: &str| format!("ready-file = '{}'\n{more}", ready_file.display());
+    let before = options("admin = '127.0.0.1:0'\nlisten = 'tcp:127.0.0.1:0'\nlog = 'off'\nidle-timeout = '5m'");
+    let server = Configured::start_with(&before, &[]);
+    let pages = crate::admin::pages(&server.parrot);
+    let statistics = || -> serde_json::Value {
+        let page = parrot_testkit::http::get(pages, "/statistics").unwrap();
+        serde_json::from_str(&page.body).unwrap()
+    };
+    let shown = |option: &str| statistics()["settings"][option].as_str().unwrap().to_owned();
+    assert_eq!((shown("idle-timeout").as_str(), statistics()["log"].is_null()), ("300s", true));
+
+    let listen = "listen = ['tcp:127.0.0.1:0', 'udp:127.0.0.1:0']";
+    server.reload(&options(&format!("admin = '127.0.0.1:1'\n{listen}\nlog = 'json'\nkeepalive = '1m'")));
+    assert_eq!(server.count("--admin stays as it was until parrot is started again"), 1);
+    assert_eq!(
+        (shown("idle-timeout"), shown("keepalive"), shown("log")),
+        ("never".into(), "300s".into(), "json".into())
+    );
+    assert_eq!(statistics()["listeners"].as_array().unwrap().len(), 2);
+    let ready: serde_json::Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
+    assert_eq!(ready["admin"]["address"], pages.to_string());
+    echo(&server.parrot.connect(), b"squawk");
+    wait_until("the log's lines are counted", || statistics()["log"]["written"] == 1);
+}
