@@ -99,6 +99,8 @@ impl Parrot {
     pub fn wait_for_summary(&mut self) -> Result<String> {
         let status = self.wait()?;
         ensure!(status.code() == Some(0), "the server ended with {status}, and has printed:\n{}", self.stderr());
+        // In a release, a panic on any thread ends the whole program.
+        ensure!(!self.stderr().contains("panicked at"), "a thread has panicked:\n{}", self.stderr());
         self.summary()
     }
 }
