@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use parrot_testkit::client::{echo, free_port};
@@ -64,5 +65,34 @@ fn prometheus_scrapes_the_metrics() {
     assert_eq!(values(port, "parrot_connections_accepted_total{transport=%22tcp%22}"), ["1"]);
     drop(prometheus);
     fs::remove_dir_all(&directory).unwrap();
+    parrot.stop().unwrap();
+}
+
+/// Where the alerts are.
+fn rules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/prometheus")
+}
+
+#[test]
+fn each_alert_fires_in_its_trouble_alone() {
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
+        let Ok(output) = Command::new("promtool").args(arguments).current_dir(rules()).output() else {
+            return skip("promtool is not installed");
+        };
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn the_alerts_ask_for_metrics_that_there_are() {
+    let parrot = start(&["--admin", "127.0.0.1:0", "--log", "json"]);
+    let metrics = get(pages(&parrot), "/metrics").unwrap().body;
+    let alerts = fs::read_to_string(rules().join("alerts.yml")).unwrap();
+    let words = alerts.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+    let used: Vec<&str> = words.filter(|word| word.starts_with("parrot_")).collect();
+    assert!(used.len() >= 7, "{used:?}");
+    for name in used {
+        assert!(metrics.contains(&format!("\n{name}")), "no metric {name}");
+    }
     parrot.stop().unwrap();
 }
