@@ -253,7 +253,9 @@ fn output(arguments: &Arguments) -> Result<PathBuf> {
         return absolute(output);
     }
     let own = std::env::current_exe().context("cannot find the directory of this program")?;
-    let target = own.parent().and_then(Path::parent).context("this program is not in a target directory")?;
+    let built = own.parent().and_then(Path::parent).context("this program is not in a target directory")?;
+    // Programs for a target that was named are one level lower. Cargo marks both directories as caches.
+    let target = built.parent().filter(|above| above.join("CACHEDIR.TAG").exists()).unwrap_or(built);
     Ok(target.join("bench").join(jiff::ZonedDateTime::now().strftime("%Y-%m-%d-%H%M%S").to_string()))
 }
 
