@@ -23,6 +23,7 @@ mod log;
 mod log_trouble;
 mod many_connections;
 mod memory;
+mod packaging;
 #[cfg(feature = "admin")]
 mod prometheus;
 mod proxy;
