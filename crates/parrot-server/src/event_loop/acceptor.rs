@@ -157,10 +157,11 @@ impl<Listener> Acceptor<Listener> {
         }
     }
 
-    /// Has a listener closed at this time, or before.
+    /// Has a listener closed at this time, or before. An earlier time that was set stays.
     pub(super) fn close_later(&mut self, index: usize, latest: Moment) {
         let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
-        self.closing += usize::from(listener.closes_at.replace(latest).is_none());
+        self.closing += usize::from(listener.closes_at.is_none());
+        listener.closes_at = Some(listener.closes_at.map_or(latest, |earlier| earlier.min(latest)));
     }
 
     /// Closes a listener.
