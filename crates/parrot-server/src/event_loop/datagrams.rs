@@ -217,6 +217,9 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         means: &mut Means<H>,
         chosen: impl Fn(&OpenDatagramSocket<Socket>) -> bool,
     ) {
+        if !self.sockets.iter().flatten().any(|watched| chosen(&watched.open)) {
+            return;
+        }
         for index in 0..self.sockets.len() {
             if matches!(self.sockets.get(index), Some(Some(watched)) if chosen(&watched.open) && !watched.open.given) {
                 self.serve_while(index, means, |_| true);
