@@ -28,12 +28,12 @@ impl SimulatedHost {
             Action::Stop => self.stop(),
             Action::StopAgain => {
                 self.coverage.count(Point::StopTwice);
-                self.shared.drain_wanted.store(true, Ordering::Release);
-                self.pending_wake = true;
+                self.ask_for_drain();
             }
             Action::SecondSignal => self.post(self.plan.ending.second_signal),
             Action::Signal(signal) => self.pending_signals.push(signal),
             Action::Wake => self.pending_wake = true,
+            Action::Change(which) => self.ask_for_change(which),
             Action::Send(sender, number) => self.send_datagrams(sender as usize, number.into()),
             Action::Arrive(socket, datagram) => self.arrive(socket as usize, datagram as usize),
         }
@@ -46,14 +46,22 @@ impl SimulatedHost {
         if ending.by_signal {
             self.post(ending.signal);
         } else {
-            self.shared.drain_wanted.store(true, Ordering::Release);
-            self.pending_wake = true;
+            self.ask_for_drain();
         }
         if let Some(after) = ending.second_after {
             self.schedule(after, Action::SecondSignal);
         }
         if let Some(after) = ending.again_after {
             self.schedule(after, Action::StopAgain);
+        }
+    }
+
+    /// Does what a handle does to drain the server.
+    fn ask_for_drain(&mut self) {
+        self.shared.drain_wanted.store(true, Ordering::Release);
+        self.pending_wake = true;
+        if self.handles.changing {
+            self.drain_by_handle();
         }
     }
 

@@ -208,6 +208,8 @@ impl SimulatedHost {
         self.open.push(index);
         if self.drain_deadline.is_some() {
             self.coverage.count(Point::DrainAccepts);
+        } else if self.ports[port].closes_by.is_some() {
+            self.coverage.count(Point::RemovedAccepts);
         }
         if self.leave_deadline.is_some() {
             self.coverage.count(Point::DelayAccepts);

@@ -95,6 +95,12 @@ impl SimulatedHost {
         }
     }
 
+    /// How many bytes of buffers may be lent.
+    pub(crate) fn most_lent(&self) -> u64 {
+        let limits = &self.plan.limits;
+        self.lent_before.max(limits.max_buffered.max(limits.max_output) as u64)
+    }
+
     /// Checks that exactly the connections that are owed bytes hold a buffer, and that all of them are within their bound.
     pub(crate) fn check_buffers(&mut self, seen: &Snapshot) {
         (self.lent, self.capacity) = (seen.lent, seen.capacity);
@@ -102,7 +108,8 @@ impl SimulatedHost {
             self.coverage.count(Point::PoolEmpty);
         }
         let (lent, held) = (seen.lent as u64, self.held());
-        let most = self.plan.limits.max_buffered.max(self.plan.limits.max_output) as u64;
+        let most = self.most_lent();
+        self.lent_before = self.lent_before.min(lent);
         if lent != held || lent > most {
             self.broken(Promise::Memory, || {
                 format!("{lent} bytes of buffers are lent of {most}, and connections that are owed bytes hold {held}")

@@ -55,6 +55,9 @@ impl Host for SimulatedHost {
                 self.last_call_closed = by_close;
                 if self.tally.turns > 0 && self.fault(Point::WatchAcceptFails) {
                     self.ports[listener.port].paused = Some(self.turn_time);
+                    // The loop may not try those that were added with it.
+                    let added = self.ports.iter_mut().filter(|port| port.slot.is_some() && port.watch.is_none());
+                    added.for_each(|port| port.paused = port.paused.or(Some(self.turn_time)));
                     self.closed_since_pause = false;
                     return error(self.dice.pick([Errno::ENOMEM, Errno::EINTR]));
                 }
@@ -116,9 +119,10 @@ impl Host for SimulatedHost {
                 let port = &mut self.ports[listener.port];
                 let was = port.watch.take();
                 let port = &self.ports[listener.port];
-                if !draining && port.paused != Some(self.turn_time) {
+                let ends = draining || port.closes_by.is_some();
+                if !ends && port.paused != Some(self.turn_time) {
                     self.broken(Promise::Fair, || "a listener is unwatched without a reason".to_owned());
-                } else if !draining {
+                } else if !ends {
                     self.coverage.count(Point::AcceptPaused);
                 }
                 (was, self.fault(Point::UnwatchAcceptFails))
@@ -196,10 +200,12 @@ impl Host for SimulatedHost {
 
     fn has_backlog(&mut self, listener: &Listener) -> io::Result<bool> {
         self.enter()?;
-        if self.drain_deadline.is_none() {
-            self.broken(Promise::Provoked, || "the backlog is looked at without a drain".to_owned());
+        let port = &self.ports[listener.port];
+        if self.drain_deadline.is_none() && port.closes_by.is_none() {
+            self.broken(Promise::Provoked, || "the backlog is looked at without a reason".to_owned());
         }
         if self.fault(Point::HasBacklogFails) {
+            self.ports[listener.port].pause_turn = self.tally.turns;
             return error(self.dice.pick([Errno::EINTR, Errno::ENOMEM]));
         }
         let port = &mut self.ports[listener.port];

@@ -129,7 +129,8 @@ pub(crate) struct Connection {
     pub(crate) buffer: Held,
     /// When a byte last went in or out, or the connection was accepted.
     pub(crate) active: u64,
-    /// The end of the turn in which that was. The loop may count the whole turn as active.
+    /// The turn in which that was. The loop may count the whole turn as active.
+    pub(crate) active_from: u64,
     pub(crate) active_until: u64,
     pub(crate) active_in_turn: bool,
     /// The time of the last turn in which the peer was not to blame for idleness.

@@ -46,6 +46,8 @@ pub(crate) enum Purpose {
     Header,
     /// How long the drain is delayed.
     Delay,
+    /// What changes in the run.
+    Change,
 }
 
 impl Purpose {
@@ -58,6 +60,7 @@ impl Purpose {
             Purpose::World => 4,
             Purpose::Fault(fault) => 5 + fault as u64,
             // Below these is room for more faults.
+            Purpose::Change => 250,
             Purpose::Stream => 251,
             Purpose::Delay => 252,
             Purpose::Header => 253,

@@ -14,6 +14,8 @@ pub(crate) struct PortPlan {
     pub(crate) unix: bool,
     /// Its connections begin with a PROXY header.
     pub(crate) proxy: bool,
+    /// It is opened in the run.
+    pub(crate) later: bool,
 }
 
 /// What holds for all listeners.
@@ -51,6 +53,7 @@ impl PortPlan {
             given: which.given && dice.chance(128),
             unix: which.unix && dice.chance(160),
             proxy: which.proxy && dice.chance(192),
+            later: false,
         }
     }
 }

@@ -280,6 +280,7 @@ impl SimulatedHost {
 
     /// Delivers the next event of the turn, which the loop may then act on.
     pub(crate) fn deliver_event(&mut self) -> Option<Event> {
+        self.handles.changing = false;
         let (event, origin) = self.batch.pop_front()?;
         self.last_event = Some(self.turn_time);
         note!(self, "event: {event:?}, {origin:?}");
@@ -295,7 +296,7 @@ impl SimulatedHost {
                 connection.unread = available.unwrap_or(0);
             }
             (Event::Readable { target: Target::Listener(index), available, .. }, Origin::Port) => {
-                if let Some(port) = self.ports.get_mut(index) {
+                if let Some(port) = self.ports.iter_mut().find(|port| port.slot == Some(index)) {
                     port.reported = available;
                     port.event_turn = self.tally.turns;
                 }
@@ -314,6 +315,7 @@ impl SimulatedHost {
                 self.hangups += 1;
                 self.work += count;
                 self.coverage.count(Point::Hangup);
+                self.follow_changes();
             }
             (Event::Signal { signal: Signal::User1, .. }, _) => {
                 self.work += 1;
@@ -338,11 +340,11 @@ impl SimulatedHost {
             }
             (Event::Wake, _) => {
                 self.work += 1;
-                if !self.shared.drain_wanted.load(Ordering::Acquire) {
-                    self.coverage.count(Point::WakeForNothing);
-                } else if self.drain_deadline.is_none() {
-                    self.coverage.count(Point::DrainByHandle);
-                    self.start_drain();
+                self.follow_changes();
+                self.handles.changing = true;
+                match self.shared.drain_wanted.load(Ordering::Acquire) {
+                    true => self.drain_by_handle(),
+                    false => self.coverage.count(Point::WakeForNothing),
                 }
             }
             _ => {}
@@ -375,6 +377,14 @@ impl SimulatedHost {
         if self.leave_deadline.is_some_and(|due| due <= self.turn_time) {
             self.coverage.count(Point::DrainDelayed);
             self.drained_by = Some(Signal::Terminate);
+            self.start_drain();
+        }
+    }
+
+    /// Begins the drain that a handle has asked for, unless it has begun.
+    pub(crate) fn drain_by_handle(&mut self) {
+        if self.drain_deadline.is_none() {
+            self.coverage.count(Point::DrainByHandle);
             self.start_drain();
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parrot_kqueue::Signal;
 use parrot_server::simulation::{Event, Shared, Target};
 
+use crate::changes::Handles;
 use crate::check::{Failure, Promise};
 use crate::closes::Closing;
 use crate::connection::Connection;
@@ -34,6 +35,8 @@ pub(crate) enum Action {
     SecondSignal,
     Signal(Signal),
     Wake,
+    /// A handle asks for a change of the plan.
+    Change(usize),
     /// A sender sends its datagram of this number, unless it has gone on meanwhile.
     Send(u32, u32),
     /// A datagram arrives at a socket.
@@ -102,6 +105,7 @@ pub struct SimulatedHost {
     pub(crate) pending_stops: BTreeMap<Signal, u64>,
     pub(crate) pending_signals: Vec<Signal>,
     pub(crate) pending_wake: bool,
+    pub(crate) handles: Handles,
     /// When the drain begins, once a signal has begun its delay.
     pub(crate) leave_deadline: Option<u64>,
     /// When the drain ends, or `u64::MAX` if it has no timeout. `None` before the drain.
@@ -147,6 +151,8 @@ pub struct SimulatedHost {
     pub(crate) waiting: usize,
     pub(crate) unfinished: usize,
     pub(crate) lent: usize,
+    /// What may be lent because it was before a change of the limits.
+    pub(crate) lent_before: u64,
     /// How often a buffer was given back because a connection was sent all it was owed.
     pub(crate) buffers_returned: u64,
     pub(crate) capacity: usize,
@@ -183,7 +189,7 @@ impl SimulatedHost {
         let connections = connections.map(|(index, peer)| Connection::new(peer, &plan, &source, index)).collect();
         let mut host = SimulatedHost {
             connections,
-            ports: plan.ports.iter().map(|plan| Port { plan: *plan, ..Port::default() }).collect(),
+            ports: plan.ports.iter().enumerate().map(|(index, plan)| Port::new(index, *plan)).collect(),
             udp: Udp::new(&plan.udp, &source),
             dice: source.of(Purpose::World, 0),
             source,
@@ -202,6 +208,7 @@ impl SimulatedHost {
             pending_stops: BTreeMap::new(),
             pending_signals: Vec::new(),
             pending_wake: false,
+            handles: Handles::default(),
             leave_deadline: None,
             drain_deadline: None,
             drain_began_in: 0,
@@ -228,6 +235,7 @@ impl SimulatedHost {
             waiting: 0,
             unfinished: 0,
             lent: 0,
+            lent_before: 0,
             buffers_returned: 0,
             capacity: usize::MAX,
             received_from: None,
@@ -248,6 +256,9 @@ impl SimulatedHost {
         }
         for at in host.plan.wakes.clone() {
             host.schedule(at, Action::Wake);
+        }
+        for change in 0..host.plan.changes.len() {
+            host.schedule(host.plan.changes[change].0, Action::Change(change));
         }
         if let Some(at) = host.plan.ending.at {
             host.schedule(at, Action::Stop);

@@ -64,12 +64,12 @@ impl SimulatedHost {
         if self.turn_time < self.woke_at {
             self.broken(Promise::Clock, || "the time was not read after the wait".to_owned());
         }
-        let forgotten = self.ports.iter().any(|port| !port.closed && port.watch.is_none());
+        let forgotten = self.ports.iter().any(|port| port.slot.is_some() && port.watch.is_none());
         if forgotten && self.closed_since_pause {
             self.broken(Promise::Awake, || "a descriptor is free again, but accepting still pauses".to_owned());
         }
         self.check_accepts();
-        self.check_given_listeners();
+        self.check_ending_listeners();
         self.check_datagrams();
         self.check_counters();
         if self.killed.is_some() {
@@ -81,7 +81,7 @@ impl SimulatedHost {
     fn observe(&mut self, index: usize, seen: &Snapshot) {
         let connection = &mut self.connections[index];
         if std::mem::take(&mut connection.active_in_turn) {
-            connection.active_until = self.time;
+            (connection.active_from, connection.active_until) = (self.turn_time, self.time);
         }
         let connection = &self.connections[index];
         let (owes, memory_short) = (connection.owed() > 0, connection.memory_short.is_some());
@@ -188,7 +188,7 @@ impl SimulatedHost {
             }
             Ended::Drained => {
                 self.coverage.count(Point::EndedDrained);
-                let ports = self.ports.iter().filter(|port| !port.closed).count();
+                let ports = self.ports.iter().filter(|port| port.slot.is_some()).count();
                 let ports = ports + self.udp.sockets.iter().filter(|socket| !socket.closed).count();
                 let (open, draining) = (self.open.len(), self.drain_deadline.is_some());
                 if !draining || open > 0 || ports > 0 || self.lent > 0 {

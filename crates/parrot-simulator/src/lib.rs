@@ -31,6 +31,7 @@ mod acts;
 mod attempts;
 mod buffers;
 mod calls;
+mod changes;
 mod check;
 mod closes;
 mod connection;

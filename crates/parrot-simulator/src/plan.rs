@@ -8,6 +8,7 @@ use parrot_server::simulation::Settings;
 use parrot_server::{Limits, ProxyProtocol, Replies, UdpRules};
 
 use crate::attempts::port_of;
+use crate::changes::ChangePlan;
 use crate::coverage::Point;
 use crate::datagrams::UdpPlan;
 use crate::dice::{Dice, Purpose};
@@ -54,6 +55,8 @@ pub(crate) struct Plan {
     /// When signals arrive that do not stop the server.
     pub(crate) signals: Vec<(u64, Signal)>,
     pub(crate) wakes: Vec<u64>,
+    /// What handles change, and when.
+    pub(crate) changes: Vec<(u64, ChangePlan)>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) udp: UdpPlan,
 }
@@ -187,11 +190,15 @@ impl Plan {
                 .map(|_| dice.below(5 * MILLISECOND))
                 .chain((scene == Scene::Crowd).then_some(25 * MILLISECOND))
                 .collect(),
+            changes: Vec::new(),
             rates,
             peers,
             udp: UdpPlan::default(),
         };
         plan.draw_streams(&mut source.of(Purpose::Stream, 0));
+        if plan.peers.len() <= CROWD {
+            plan.draw_changes(&mut source.of(Purpose::Change, 0));
+        }
         plan.draw_doors(source);
         plan.limits.drain_delay = Plan::draw_delay(&mut source.of(Purpose::Delay, 0));
         plan
@@ -221,7 +228,7 @@ impl Plan {
         let which = Which::draw(dice);
         self.doors = Doors::draw(which, self.limits.max_output, dice);
         for port in &mut self.ports {
-            *port = PortPlan::draw(which, dice);
+            *port = PortPlan { later: port.later, ..PortPlan::draw(which, dice) };
         }
         if self.doors.greeting.is_some() && dice.chance(64) {
             // Greetings often wait for the only buffer.
@@ -250,12 +257,13 @@ impl Plan {
             if dice.chance(40) {
                 // A server for UDP only.
                 (self.ports, self.peers) = (Vec::new(), Vec::new());
+                self.changes.retain(|(_, change)| matches!(change, ChangePlan::Limits(_)));
             }
         }
     }
 
     /// Draws how long a SIGTERM delays the drain. In three stories of four it does not.
-    fn draw_delay(dice: &mut Dice) -> Duration {
+    pub(crate) fn draw_delay(dice: &mut Dice) -> Duration {
         match dice.chance(64) {
             true => Duration::from_nanos(dice.pick([MICROSECOND, MILLISECOND, 20 * MILLISECOND, SECOND])),
             false => Duration::ZERO,

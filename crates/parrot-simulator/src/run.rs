@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parrot_server::simulation::{EventLoop, Opened, Shared};
 
+use crate::changes::Handles;
 use crate::check::{Failure, Promise};
 use crate::coverage::Coverage;
 use crate::current::CurrentStory;
@@ -16,7 +17,7 @@ use crate::story::Story;
 
 /// A run with more turns than this has no end. The turns of a drain with a timeout do not count, because the clock ends
 /// it.
-const MOST_TURNS: u64 = 500_000;
+const MOST_TURNS: u64 = 1_000_000;
 
 /// The result of a run.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +49,8 @@ impl Story {
         Memory::begin(&dice, &plan.rates, plan.limits.max_output);
         let shared = Arc::new(Shared::default());
         let settings = plan.settings();
-        let listeners = plan.ports.iter().enumerate().map(|(index, port)| Listener::open(index, *port)).collect();
+        let at_first = plan.ports.iter().enumerate().filter(|(_, port)| !port.later);
+        let listeners = at_first.map(|(index, port)| Listener::open(index, *port)).collect();
         let peers = plan.kept_peers().len() as u64;
         let host = SimulatedHost::new(plan, dice, Arc::clone(&shared), trace, planted);
         let opened = Opened { listeners, datagrams: host.udp.opened() };
@@ -62,6 +64,8 @@ impl Story {
                 return Outcome { failure, ..Outcome::default() };
             }
         };
+        let changes = event_loop.changes();
+        event_loop.host().handles = Handles::of(changes);
         event_loop.set_on_hangup(Box::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
         }));

@@ -112,12 +112,13 @@ impl SimulatedHost {
     pub(crate) fn count_accept(&mut self, port: usize) {
         let port = &mut self.ports[port];
         port.accepts_in_turn += 1;
-        let accepts = port.accepts_in_turn;
+        let (accepts, removed) = (port.accepts_in_turn, port.closes_by.is_some());
         if accepts == ACCEPTS_PER_TURN {
             self.coverage.count(Point::AcceptShareUsed);
         }
-        // The loop accepts for an event, and once more in a drain.
-        let most = if self.drain_deadline.is_some() { 2 * ACCEPTS_PER_TURN } else { ACCEPTS_PER_TURN };
+        // The loop accepts for an event, and once more if the listener is to be closed.
+        let ends = self.drain_deadline.is_some() || removed;
+        let most = if ends { 2 * ACCEPTS_PER_TURN } else { ACCEPTS_PER_TURN };
         if accepts > most {
             self.broken(Promise::Work, || format!("accept is called {accepts} times in a turn"));
         }

@@ -70,7 +70,7 @@ impl Story {
         let (plan, _) = self.plan();
         let faults: Vec<&str> = plan.faults().into_iter().map(Point::name).collect();
         let (limits, ending) = (&plan.limits, &plan.ending);
-        let (ports, doors, backlog) = (&plan.ports, &plan.doors, plan.backlog);
+        let (ports, doors, backlog, changes) = (&plan.ports, &plan.doors, plan.backlog, &plan.changes);
         let descriptors = match plan.descriptors {
             usize::MAX => "descriptors without limit".to_owned(),
             limit => format!("{limit} descriptors for connections"),
@@ -78,7 +78,7 @@ impl Story {
         let faults = faults.join(", ");
         format!(
             "{limits:?}\n{ports:?}, backlog {backlog}, {descriptors}\n{doors:?}\n\
-             {ending:?} (in nanoseconds)\nfaults: {faults}"
+             {ending:?} (in nanoseconds)\nchanges: {changes:?}\nfaults: {faults}"
         )
     }
 }

@@ -28,6 +28,12 @@ impl SimulatedHost {
         if self.leave_deadline.is_some_and(|due| latest > due) {
             self.broken(Promise::Drain, || "a wait goes past the delay of the drain".to_owned());
         }
+        // A pause in accepting holds for all of them.
+        let pauses = self.ports.iter().any(|port| port.paused.is_some());
+        let removed = self.ports.iter().any(|port| port.slot.is_some() && port.closes_by.is_some());
+        if removed && !pauses && timeout != Some(Duration::ZERO) {
+            self.broken(Promise::Awake, || "a listener is to be closed, and the loop waits".to_owned());
+        }
         self.check_drops_before_wait(latest);
         let overslept = self.open.iter().copied().find(|&index| {
             let connection = &self.connections[index];
@@ -76,7 +82,12 @@ impl SimulatedHost {
             let tries = connection.memory_short.is_some() || (connection.hinted && (connection.readable() || greets));
             let refused = self.last_refused.filter(|_| connection.owed() == 0 && tries);
             let lately = refused.filter(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE);
-            let short_since = connection.memory_short.max(lately);
+            // The reason to look for input may have been an idle timeout that no longer holds.
+            let may_rest = !self.is_idle(connection)
+                && !connection.hinted
+                && connection.owed() == 0
+                && connection.watch_read.is_some();
+            let short_since = connection.memory_short.max(lately).filter(|_| !may_rest);
             let what = if !no_buffer && short_since.is_some_and(|since| latest > since + LONGEST_MEMORY_PAUSE) {
                 "is not retried after memory was short"
             } else if connection.hinted && !self.may_leave_input(connection) {
@@ -104,7 +115,7 @@ impl SimulatedHost {
             self.coverage.count(Point::DrainKeepsBacklog);
         }
         let forgotten = self.ports.iter().position(|port| {
-            !port.closed
+            port.slot.is_some()
                 && port.watch.is_none()
                 && port.paused.is_none_or(|since| latest > since + LONGEST_ACCEPT_PAUSE)
         });

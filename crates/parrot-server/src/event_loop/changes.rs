@@ -9,7 +9,7 @@ use crate::listen::Opened;
 
 /// A change that the loop makes before its next wait.
 #[derive(Debug)]
-pub(crate) enum Change<Listener, DatagramSocket> {
+pub enum Change<Listener, DatagramSocket> {
     /// These settings hold from now on.
     Settings(Box<Settings>),
     /// These are listened on too.
@@ -19,11 +19,11 @@ pub(crate) enum Change<Listener, DatagramSocket> {
 }
 
 /// The changes of a loop, in their order. The loop looks for them only when it is woken.
-pub(crate) type Changes<Listener, DatagramSocket> = Mutex<Vec<Change<Listener, DatagramSocket>>>;
+pub type Changes<Listener, DatagramSocket> = Mutex<Vec<Change<Listener, DatagramSocket>>>;
 
 impl<H: Host> EventLoop<H> {
     /// Where to put changes. Wake the loop afterwards. A loop that has gone takes none.
-    pub(crate) fn changes(&self) -> Weak<Changes<H::Listener, H::DatagramSocket>> {
+    pub fn changes(&self) -> Weak<Changes<H::Listener, H::DatagramSocket>> {
         Arc::downgrade(&self.changes)
     }
 

@@ -1,5 +1,6 @@
 //! What the simulator needs of this crate. Not stable API.
 
+pub use super::changes::{Change, Changes};
 pub use super::means::Shared;
 pub use super::state::EventLoop;
 pub use crate::config::Settings;
