@@ -1,6 +1,7 @@
 //! `cargo xtask mutants [WORDS]`: puts known faults into the source of the loop, one at a time, in a copy of the
 //! workspace. The simulator has to find each of them, and nothing in the unchanged copy.
 
+mod changes;
 mod connections;
 mod datagrams;
 mod doors;
@@ -19,7 +20,7 @@ use crate::say::say;
 use crate::usage::WrongUsage;
 
 /// All known faults, by what they are in.
-const MUTANTS: [&[Mutant]; 3] = [connections::MUTANTS, datagrams::MUTANTS, doors::MUTANTS];
+const MUTANTS: [&[Mutant]; 4] = [connections::MUTANTS, datagrams::MUTANTS, doors::MUTANTS, changes::MUTANTS];
 
 const HELP: &str = "\
 usage: cargo xtask mutants [WORDS]...
