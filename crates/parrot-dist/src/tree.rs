@@ -101,9 +101,11 @@ pub(crate) fn system(release: &Release) -> Result<Vec<Entry>> {
     ] {
         entries.push(Entry::file(path, source)?);
     }
-    for path in files_below("packaging/kubernetes")? {
-        let name = path.trim_start_matches("packaging/");
-        entries.push(Entry::file(format!("usr/share/doc/parrot/examples/{name}"), &path)?);
+    for directory in ["packaging/kubernetes", "packaging/prometheus"] {
+        for path in files_below(directory)? {
+            let name = path.trim_start_matches("packaging/");
+            entries.push(Entry::file(format!("usr/share/doc/parrot/examples/{name}"), &path)?);
+        }
     }
     Ok(entries)
 }
