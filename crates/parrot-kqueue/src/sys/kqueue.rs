@@ -16,11 +16,11 @@ mod wakers;
 
 pub(crate) use guard::Guard;
 
-use crate::{Change, Event, Receipts, Source, Token, Waker, failure::Failure};
+use crate::{Change, Event, Filter, Receipts, Source, Token, Waker, failure::Failure};
 use nix::{
     errno::Errno,
     libc,
-    sys::event::{KEvent, Kqueue},
+    sys::event::{EventFilter, KEvent, Kqueue},
 };
 use raw::{nothing, timespec};
 use std::{
@@ -100,10 +100,11 @@ impl Queue {
         };
         let mut wakers = self.wakers.borrow_mut();
         for raw in buffer.raw.iter().take(reported) {
-            list.extend(if wakers.owns(raw) {
-                wakers.fire(&self.kqueue, raw)
-            } else {
-                filters::event(raw, &submission.fired(&self.kqueue, raw))
+            list.extend(match raw.filter() {
+                Ok(_) if wakers.owns(raw) => wakers.fire(&self.kqueue, raw),
+                Ok(EventFilter::EVFILT_READ) => Some(filters::of_descriptor(raw, Filter::Read)),
+                Ok(EventFilter::EVFILT_WRITE) => Some(filters::of_descriptor(raw, Filter::Write)),
+                _ => filters::event(raw, &submission.fired(&self.kqueue, raw)),
             });
         }
         while list.len() < buffer.raw.len()

@@ -50,14 +50,11 @@ pub(super) struct Fired {
     pub(super) mode: Mode,
 }
 
-/// The event that the kernel reports. `None` if nothing asked for it.
-#[inline]
+/// The event that the kernel reports of anything but Read and Write. `None` if nothing asked for it.
 pub(super) fn event(raw: &KEvent, fired: &Fired) -> Option<Event> {
     let token = Token(raw.udata().cast_unsigned());
     let happened = raw.fflags() & fired.wanted;
     match raw.filter().ok()? {
-        EventFilter::EVFILT_READ => Some(of_descriptor(raw, Event::new(token, Filter::Read))),
-        EventFilter::EVFILT_WRITE => Some(of_descriptor(raw, Event::new(token, Filter::Write))),
         // macOS counts how often a one-shot timer would have fired by now (filt_timerprocess in XNU
         // bsd/kern/kern_event.c).
         EventFilter::EVFILT_TIMER if fired.mode.contains(Mode::ONE_SHOT) => {
@@ -74,8 +71,10 @@ pub(super) fn event(raw: &KEvent, fired: &Fired) -> Option<Event> {
     }
 }
 
-fn of_descriptor(raw: &KEvent, event: Event) -> Event {
-    let mut event = event.with_data(raw.data() as i64);
+/// The event that the kernel reports of Read or Write.
+#[inline]
+pub(super) fn of_descriptor(raw: &KEvent, filter: Filter) -> Event {
+    let mut event = Event::new(Token(raw.udata().cast_unsigned()), filter).with_data(raw.data() as i64);
     if raw.flags().contains(EvFlags::EV_EOF) {
         event.flags |= Flags::EOF;
         // This is the socket's error. An error of a change is in `data`, with EV_ERROR (kqueue(2), EVFILT_READ).

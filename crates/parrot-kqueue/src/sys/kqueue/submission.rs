@@ -217,13 +217,9 @@ impl Submission {
 
     /// The arguments of a registration that has fired. Forgets the registration if the event removes it from the
     /// kernel, as for one-shots and processes that have ended.
-    #[inline]
     pub(super) fn fired(&mut self, kqueue: &Kqueue, raw: &KEvent) -> Fired {
         let unknown = Fired { wanted: FilterFlag::all(), mode: Mode::empty() };
         let Some(name) = Name::of(raw) else { return unknown };
-        if matches!(name.filter, EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE) {
-            return unknown;
-        }
         let Some(&registration) = self.others.get(&name) else { return unknown };
         let Registration { mode, fflags, .. } = registration;
         let ended = name.filter == EventFilter::EVFILT_PROC && raw.flags().contains(EvFlags::EV_EOF);
