@@ -55,12 +55,14 @@ pub fn datagram_client(address: impl ToSocketAddrs) -> UdpSocket {
     socket
 }
 
-/// Outside of Linux, the default send buffer of a UDP socket takes 9,216 bytes and the receive buffer about 42,000.
+/// Outside of Linux, the default send buffer of a UDP socket takes 9,216 bytes and the receive buffer about 42,000. Two of
+/// the longest datagrams of IPv6 need more than 128 KiB, because their addresses count too (`sbappendaddr_locked` in
+/// FreeBSD's sys/kern/uipc_sockbuf.c).
 #[track_caller]
 pub(crate) fn allow_any_length(socket: &UdpSocket) {
     if cfg!(not(target_os = "linux")) {
-        sockopt::set_socket_send_buffer_size(socket, 128 * 1024).unwrap();
-        sockopt::set_socket_recv_buffer_size(socket, 128 * 1024).unwrap();
+        sockopt::set_socket_send_buffer_size(socket, 256 * 1024).unwrap();
+        sockopt::set_socket_recv_buffer_size(socket, 256 * 1024).unwrap();
     }
 }
 
