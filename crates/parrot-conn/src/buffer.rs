@@ -188,6 +188,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
 
     /// Lends an empty buffer, or returns `None`. Try again after a [`give_back`](BufferPool::give_back) if the cap is
     /// reached ([`can_lend`](BufferPool::can_lend) is false), and otherwise some time later, when there may be memory.
+    #[inline]
     pub fn lend(&mut self) -> Option<Box<Buffer<Memory>>> {
         if !self.can_lend() {
             return None;

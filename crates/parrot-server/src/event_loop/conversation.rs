@@ -302,7 +302,10 @@ impl<Socket> Conversation<Socket> {
         Ok(match means.host.receive(&self.socket, space) {
             Ok(0) => self.end(),
             Ok(n) => {
-                front.copy_from_slice(prefix);
+                // Copying nothing would be a call too.
+                if !prefix.is_empty() {
+                    front.copy_from_slice(prefix);
+                }
                 means.host.message(&self.peer, space.get(..n).unwrap_or_default());
                 let counters = means.counters();
                 counters.messages.add(1);
