@@ -44,8 +44,9 @@ fn start_tcp(plan: &Plan, address: &SocketAddr, connection: usize) -> io::Result
 fn start_udp(plan: &Plan, address: &SocketAddr, connection: usize) -> io::Result<OwnedFd> {
     /// More than any datagram, which is more than macOS and the BSDs let a socket send by default.
     const SENDING: usize = 128 * 1024;
-    /// Most answers of a burst, and if the system does not allow that, at least the longest datagram.
-    const RECEIVING: [usize; 2] = [4 << 20, SENDING];
+    /// Most answers of a burst, and if the system does not allow that, a few of the longest. FreeBSD and macOS allow
+    /// less than 4 MiB by default (kern.ipc.maxsockbuf).
+    const RECEIVING: [usize; 3] = [4 << 20, 1 << 20, SENDING];
 
     let socket = open(family(address), SocketType::DGRAM)?;
     if let Some(source) = source(plan, connection) {
