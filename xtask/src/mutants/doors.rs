@@ -134,10 +134,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a prefix is logged",
         file: "event_loop/conversation.rs",
-        old: "                front.copy_from_slice(prefix);
-                means.host.message(&self.peer, space.get(..n).unwrap_or_default());",
-        new: "                front.copy_from_slice(prefix);
-                means.host.message(&self.peer, &[prefix, space.get(..n).unwrap_or_default()].concat());",
+        old: "means.host.message(&self.peer, space.get(..n).unwrap_or_default());",
+        new: "means.host.message(&self.peer, &[prefix, space.get(..n).unwrap_or_default()].concat());",
     },
     Mutant {
         name: "a prefix takes no room",
