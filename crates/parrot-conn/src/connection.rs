@@ -29,7 +29,7 @@ pub struct Connection<Memory = Box<[u8]>> {
 }
 
 /// How often a peer takes a whole buffer at once before it gets a large one. With buffers of 128 KiB these are 8 MiB, twice
-/// what Linux lets a socket hold (`net.ipv4.tcp_wmem`), so a peer that never reads does not get there.
+/// what Linux lets the sending socket hold (`net.ipv4.tcp_wmem`), so a peer that does not read rarely gets there.
 const TAKES_BEFORE_LARGE: u8 = 64;
 
 /// What is known about further bytes from the peer.

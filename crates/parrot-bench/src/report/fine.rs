@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_without_an_interval_or_with_disturbed_rounds_is_doubtful() {
+    fn a_card_without_an_interval_or_disturbed_is_doubtful() {
         let doubtful = |change: fn(&mut Cell)| {
             let mut results = fine(&[("c50", 50)], &["parrot", "plain"]);
             change(results.cell_mut("c50", "plain"));
