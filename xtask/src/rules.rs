@@ -84,7 +84,7 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(&[SOCKETS, LOOPS, POLL, WRITING]),
     },
     Rule { name: "parrot-testkit", ours: &[], others: Others::AllBut(&[LOOPS, POLL]) },
-    Rule { name: "parrot-values", ours: &[], others: Others::AllBut(&[LOOPS, POLL, TRACING, ARGUMENTS]) },
+    Rule { name: "parrot-values", ours: &["parrot-conn"], others: Others::AllBut(&[LOOPS, POLL, TRACING, ARGUMENTS]) },
     Rule { name: "parrot-torture", ours: &["parrot-testkit"], others: Others::AllBut(&[]) },
     Rule { name: "xtask", ours: &[], others: Others::AllBut(&[]) },
 ];
