@@ -8,6 +8,7 @@
 mod clf;
 pub mod connection;
 mod datagram;
+pub mod faults;
 mod proxy_header;
 mod rate_limit;
 mod template;
