@@ -156,6 +156,23 @@ fn half_close_first_ends_after_the_first_answer() {
 }
 
 #[test]
+fn a_lifetime_also_ends_a_half_closed_connection() {
+    let mut world = world([Fault::HalfCloseFirst, Fault::Lifetime(ms(60_000))]);
+    world.act([Act::Send(10), Act::Wait(ms(100_000))]);
+    assert_eq!(world.endings, [(ms(0), Ending::Finish), (ms(60_000), Ending::Close)]);
+}
+
+#[test]
+fn a_greeting_that_a_timeout_holds_back_delays_no_end() {
+    let plan = FaultPlan::new(1512, [Fault::Timeout(None).into()]).unwrap();
+    let mut faults = plan.connection(1).unwrap();
+    faults.received(30, ms(0));
+    assert_eq!((faults.permit(30, ms(0)).send, faults.permit(30, ms(0)).ending), (0, None));
+    faults.received_end();
+    assert_eq!(faults.permit(30, ms(1)).ending, Some(Ending::Finish));
+}
+
+#[test]
 fn faults_of_a_connection_add_up() {
     let mut world = world([latency(50), slice(5, 5, ms(10)), Fault::LimitData(12), Fault::SlowClose(ms(100))]);
     world.act([Act::Send(20), Act::Wait(ms(1000))]);

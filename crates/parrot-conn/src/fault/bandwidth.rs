@@ -95,6 +95,13 @@ mod tests {
     }
 
     #[test]
+    fn a_third_of_a_second_is_rounded_up() {
+        let mut bandwidth = Bandwidth::new(NonZeroU64::new(3).unwrap());
+        bandwidth.sent(1, Duration::ZERO);
+        assert_eq!(bandwidth.next(), Duration::from_nanos(333_333_334));
+    }
+
+    #[test]
     fn a_quiet_time_is_not_saved_up() {
         let mut bandwidth = Bandwidth::new(NonZeroU64::new(1000).unwrap());
         let later = Duration::from_secs(60);

@@ -39,7 +39,7 @@ impl Delays {
 pub(super) struct Latency {
     delays: Delays,
     random: Random,
-    /// Soonest first.
+    /// Oldest first.
     messages: VecDeque<Message>,
     /// The bytes in them.
     late: usize,
@@ -66,13 +66,13 @@ impl Latency {
     pub(super) fn received(&mut self, length: usize, now: Duration) {
         let due = now.saturating_add(self.delays.draw(&mut self.random));
         self.late += length;
-        let is_full = !self.has_room();
+        let has_room = self.has_room();
         match self.messages.back_mut() {
-            // It cannot overtake the message before it, so the two leave together.
-            Some(last) if is_full || last.due >= due => {
+            Some(last) if !has_room => {
                 last.due = last.due.max(due);
                 last.length += length;
             }
+            // If it is due before an earlier message, it waits for that one.
             _ => self.messages.push_back(Message { due, length }),
         }
     }
@@ -144,6 +144,12 @@ mod tests {
         }
         assert!(!latency.has_room());
         assert_eq!((latency.messages.len(), latency.messages.capacity()), (MOST_MESSAGES, MOST_MESSAGES));
-        assert_eq!(latency.due(1000, 50 * MILLISECOND + Duration::from_micros(999)), 1000);
+        let last = 50 * MILLISECOND + Duration::from_micros(999);
+        assert_eq!(
+            latency.due(1000, last - Duration::from_nanos(1)),
+            MOST_MESSAGES - 1,
+            "the last one took in the others"
+        );
+        assert_eq!(latency.due(1000, last), 1000);
     }
 }
