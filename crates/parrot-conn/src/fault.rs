@@ -43,6 +43,7 @@ mod share;
 mod slices;
 mod stall;
 mod stream;
+mod text;
 
 pub use conflict::FaultConflict;
 pub use datagram::Fate;

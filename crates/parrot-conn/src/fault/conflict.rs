@@ -82,7 +82,9 @@ fn nonsense(rule: &FaultRule) -> Option<&'static str> {
     match rule.fault {
         Fault::Slice { least, most, .. } if least > most => Some("goes from the smallest piece to the largest"),
         Fault::Lifetime(Duration::ZERO) => Some("needs a time above zero: reset=0 ends a connection at once"),
-        Fault::Stall { length: Some(Duration::ZERO), .. } => Some("needs a time above zero"),
+        Fault::Timeout(Some(Duration::ZERO))
+        | Fault::Stall { length: Some(Duration::ZERO), .. }
+        | Fault::SlowClose(Duration::ZERO) => Some("needs a time above zero"),
         Fault::Refuse(0) => Some("needs a number of connections from 1 up"),
         _ => None,
     }

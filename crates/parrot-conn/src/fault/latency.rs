@@ -10,7 +10,7 @@ use super::share::Chances;
 /// meanwhile waits in the socket and becomes one message.
 pub(super) const MOST_MESSAGES: usize = 256;
 
-const _: () = assert!(MOST_MESSAGES * size_of::<Message>() <= 8192, "`Faults` promises this bound");
+const _: () = assert!(MOST_MESSAGES * size_of::<Message>() <= 6 * 1024, "`Faults` promises this bound");
 
 /// How much later something leaves.
 #[derive(Debug, Clone)]

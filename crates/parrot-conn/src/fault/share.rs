@@ -79,11 +79,11 @@ impl<T: Copy> Chances<T> {
         Chances(Arc::new([(value, Share::ALL)]))
     }
 
-    /// These values, in these shares of all cases. `None` if the shares are more than all.
+    /// These values, in these shares of all cases. `None` if the shares are more than all, or if there is no value.
     pub fn new(values: impl IntoIterator<Item = (T, Share)>) -> Option<Chances<T>> {
         let values: Arc<[(T, Share)]> = values.into_iter().collect();
         let sum = values.iter().try_fold(0_u32, |sum, (_, share)| sum.checked_add(share.0))?;
-        Share::from_millionths(sum).map(|_| Chances(values))
+        Share::from_millionths(sum).filter(|_| !values.is_empty()).map(|_| Chances(values))
     }
 
     /// The values and their shares.

@@ -79,6 +79,9 @@ pub struct Faults {
     input_ended: bool,
 }
 
+// With the late messages, this is what `Faults` promises.
+const _: () = assert!(size_of::<Faults>() <= 1024);
+
 impl Faults {
     /// These faults, which draw what they leave open from `random`. Those that are none of a stream do nothing.
     pub(super) fn new<'a>(faults: impl Iterator<Item = &'a Fault>, random: impl Fn(FaultKind) -> Random) -> Faults {

@@ -44,7 +44,9 @@ fn every_fault_of_the_table_is_read() {
         ("reorder=5%", Fault::Reorder(percent(5))),
         ("corrupt=0.5%", Fault::Corrupt(Share::from_millionths(5000).unwrap())),
     ] {
-        assert_eq!(fault(text), Ok(expected.into()), "{text}");
+        let expected = FaultRule::from(expected);
+        assert_eq!(fault(text).as_ref(), Ok(&expected), "{text}");
+        assert_eq!(fault(&expected.to_string()), Ok(expected), "{text} is written as it is read");
     }
 }
 
@@ -54,6 +56,7 @@ fn a_distribution_is_written_as_for_fortio() {
     let latency = Fault::Latency { delay, jitter: MILLISECOND };
     let expected = FaultRule { fault: latency, probability: percent(20) };
     assert_eq!(fault("latency=50ms:80,2s:20,jitter=1ms,probability=20%"), Ok(expected.clone()));
+    assert_eq!(expected.to_string(), "latency=50ms:80,2s:20,jitter=1ms,probability=20%");
     assert_eq!(fault("latency=50ms:80%,2s:20%,probability=20%,jitter=1ms"), Ok(expected));
 }
 
@@ -82,6 +85,7 @@ fn what_is_no_fault_is_refused_with_the_right_form() {
         ("slice=1..7..9", "slice=1..7..9: expected a size from 1 up or a range"),
         ("lifetime=0", "lifetime needs a time above zero"),
         ("reset=never", "reset=never: expected a size or a duration"),
+        ("slow-close=0", "slow-close needs a time above zero"),
         ("stall=10KiB,for=0", "stall needs a time above zero"),
         ("half-close-first=1", "half-close-first has no value"),
         ("half-close-first,2s", "half-close-first has no \"2s\": expected probability"),
