@@ -1,7 +1,8 @@
 //! Faults on request, for people who test clients and proxies against a server that misbehaves.
 //!
 //! A [`FaultPlan`] holds the faults that a listener was asked for, and a seed. The seed and the number of a connection
-//! choose which of them it has, so a failure is repeated by its seed. The plan refuses faults that contradict each other.
+//! choose which of them it has, so a failure is repeated by its seed. The plan refuses faults that contradict each
+//! other.
 //!
 //! # How a caller uses it
 //!
@@ -9,7 +10,7 @@
 //! |---|---|---|
 //! | a connection arrives | [`FaultPlan::arrival`] | whether to reset it, and how long to wait before accepting it |
 //! | it was accepted | [`FaultPlan::connection`] | its [`Faults`], or `None` for a plain connection |
-//! | before it sends or receives | [`Faults::permit`] | how many bytes may leave, what to do with input, when to ask again |
+//! | before it sends or receives | [`Faults::permit`] | what may leave, what to do with input, when to ask again |
 //! | a datagram was received | [`FaultPlan::datagram`] | its [`Fate`]: how many copies, how late, which bit is wrong |
 //! | an answer is late | [`Held::hold`] | the answer back when it is due, or at once if there is no room |
 //!
@@ -17,12 +18,12 @@
 //!
 //! # Time, bytes and memory
 //!
-//! Nothing here reads a clock. A time is a [`Duration`](std::time::Duration) since the connection was accepted, and an argument.
-//! So tests and simulations run in virtual time.
+//! Nothing here reads a clock. A time is a [`Duration`](std::time::Duration) since the connection was accepted, and an
+//! argument. So tests and simulations run in virtual time.
 //!
-//! Nothing here holds bytes of a connection. They stay in its own buffer until a permit lets them leave, and a full buffer
-//! stops the input. So `latency` and `bandwidth` also slow down a peer that sends more, as a network with a small window
-//! does. Only datagrams have to be kept elsewhere, and [`Held`] bounds what they take.
+//! Nothing here holds bytes of a connection. They stay in its own buffer until a permit lets them leave, and a full
+//! buffer stops the input. So `latency` and `bandwidth` also slow down a peer that sends more, as a network with a
+//! small window does. Only datagrams have to be kept elsewhere, and [`Held`] bounds what they take.
 //!
 //! # How a connection ends
 //!

@@ -49,7 +49,8 @@
 //! Datagrams need no connection. [`DatagramRules`] decide which of them are answered at all, and a [`RateLimit`] bounds
 //! the answers to each network.
 //!
-//! For tests of clients and proxies, a [`fault`] makes a connection or datagram misbehave, the same way for the same seed.
+//! For tests of clients and proxies, a [`fault`] makes a connection or datagram misbehave, in the same way for the same
+//! seed.
 
 // Input from outside must not be able to cause an index out of bounds: docs/reliability.md.
 #![warn(clippy::indexing_slicing)]

@@ -24,8 +24,8 @@ use crate::quantity::{count, duration, size};
 /// | `accept-delay` | as `latency` | |
 /// | `loss`, `duplicate`, `reorder`, `corrupt` | a percentage | |
 ///
-/// A fault of connections also takes `probability=PERCENTAGE`, except for `refuse`. A text is one fault. Whether several go
-/// together is for a [`FaultPlan`] to say.
+/// A fault of connections also takes `probability=PERCENTAGE`, except for `refuse`. A text is one fault. Whether
+/// several go together is for a [`FaultPlan`] to say.
 ///
 /// # Errors
 ///

@@ -15,8 +15,8 @@ use super::share::Share;
 /// let plan = FaultPlan::new(1, [Fault::Timeout(None).into(), Fault::LimitData(10).into()]);
 /// assert_eq!(
 ///     plan.map_err(|conflict| conflict.to_string()),
-///     Err("limit-data has no effect beside timeout, because nothing is answered: leave one of them out, or give timeout \
-///          a probability below 100%".to_owned()),
+///     Err("limit-data has no effect beside timeout, because nothing is answered: leave one of them out, or give \
+///          timeout a probability below 100%".to_owned()),
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use super::kind::{After, Fault};
 
-/// How long a peer may take to end its stream after Parrot has ended its own. nginx waits as long (`lingering_timeout`).
+/// How long a peer may take to end its stream after Parrot has ended its own. This is how long nginx waits for more of
+/// its input (`lingering_timeout`).
 pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// The next step in the end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Discard what is pending and shut the write side down, which sends a FIN. From then on discard what is received until
-    /// the peer ends its stream. A close with unread input would send an RST instead (tcp(7), RFC 1122, 4.2.2.13).
+    /// Discard what is pending and shut the write side down, which sends a FIN. From then on discard what is received
+    /// until the peer ends its stream. A close with unread input would send an RST instead (RFC 1122, 4.2.2.13).
     Finish,
     /// Close now. The peer has not ended its stream in time.
     Close,
-    /// Close with an RST (`SO_LINGER` with zero seconds, socket(7)). The system then discards what it has not delivered.
+    /// Close with an RST (`SO_LINGER` with zero seconds, socket(7)). The system then discards what it has not
+    /// delivered.
     Reset,
 }
 

@@ -11,8 +11,9 @@ pub const REORDER_WAIT: Duration = Duration::from_millis(100);
 
 /// Datagrams that wait until they are due, in a bounded amount of memory. The times are since any fixed point.
 ///
-/// A datagram with a shorter delay overtakes others, as in a real network. A reordered one waits for the next and leaves
-/// behind it. If none comes it leaves [`REORDER_WAIT`] later than it was due. Only one datagram at a time waits for another.
+/// A datagram with a shorter delay overtakes others, as in a real network. A reordered one waits for the next and
+/// leaves behind it. If none comes it leaves [`REORDER_WAIT`] later than it was due. Only one datagram at a time waits
+/// for another.
 ///
 /// ```
 /// use std::time::Duration;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::random::Random;
 use super::share::Chances;
 
-/// How many messages can be late at the same time. While there are as many, nothing more is received, so that what arrives
-/// meanwhile waits in the socket and becomes one message.
+/// How many messages can be late at the same time. While there are as many, nothing more is received, so that what
+/// arrives meanwhile waits in the socket and becomes one message.
 pub(super) const MOST_MESSAGES: usize = 256;
 
 const _: () = assert!(MOST_MESSAGES * size_of::<Message>() <= 6 * 1024, "`Faults` promises this bound");

@@ -9,7 +9,8 @@ const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(super) struct Random(u64);
 
 impl Random {
-    /// The numbers for one purpose of one connection or datagram. What is drawn for another purpose changes none of them.
+    /// The numbers for one purpose of one connection or datagram. What is drawn for another purpose changes none of
+    /// them.
     pub(super) fn of(seed: u64, purpose: u64, number: u64) -> Random {
         Random(mixed(mixed(mixed(seed).wrapping_add(purpose)).wrapping_add(number)))
     }

@@ -36,10 +36,11 @@ pub struct Permit {
 
 /// The faults of one stream connection.
 ///
-/// A [`FaultPlan`](super::FaultPlan) chooses them. All times are since the connection was accepted. They must not go back.
+/// A [`FaultPlan`](super::FaultPlan) chooses them. All times are since the connection was accepted. They must not go
+/// back.
 ///
-/// The caller asks for a [`permit`](Faults::permit) before it receives or sends, after each call that moved something, and
-/// at the time [`again`](Permit::again). It reports what it did with [`received`](Faults::received),
+/// The caller asks for a [`permit`](Faults::permit) before it receives or sends, after each call that moved something,
+/// and at the time [`again`](Permit::again). It reports what it did with [`received`](Faults::received),
 /// [`sent`](Faults::sent), [`received_end`](Faults::received_end) and [`shut_down`](Faults::shut_down).
 ///
 /// ```
@@ -61,8 +62,8 @@ pub struct Permit {
 /// # What is promised
 ///
 /// - **Bytes.** A permit only holds bytes back. It never changes, reorders or adds any.
-/// - **Memory.** The bytes stay in the connection's own buffer, and a full buffer or too many late messages stop the input.
-///   The faults of a connection take at most 8 KiB.
+/// - **Memory.** The bytes stay in the connection's own buffer. A full buffer stops the input, and so do 256 late
+///   messages. The faults of a connection take at most 8 KiB.
 /// - **Time.** A permit costs a few comparisons. With no event, the caller has nothing to do before `again`.
 /// - **Choice.** What is drawn depends on the plan's seed, the connection's number and how often it was drawn before.
 #[derive(Debug)]
@@ -156,19 +157,19 @@ impl Faults {
         }
         if let Some(bandwidth) = &self.bandwidth {
             send = send.min(bandwidth.allows(now));
-            blocked = blocked.max(Some(bandwidth.next()).filter(|_| send == 0));
+            blocked = blocked.max((send == 0).then(|| bandwidth.next()));
         }
         if let Some(slices) = &mut self.slices
             && send > 0
         {
             send = slices.allows(send, now);
-            blocked = blocked.max(Some(slices.next()).filter(|_| send == 0));
+            blocked = blocked.max((send == 0).then(|| slices.next()));
         }
         (send, input, blocked.filter(|_| send == 0 && pending > 0))
     }
 
-    /// Records that a receive call brought `n` bytes to be echoed, which are one message. A prefix counts as a part of it, and
-    /// a greeting as a message. Bytes that are discarded do not count.
+    /// Records that a receive call brought `n` bytes to be echoed, which are one message. A prefix counts as a part of
+    /// it, and a greeting as a message. Bytes that are discarded do not count.
     pub fn received(&mut self, n: usize, now: Duration) {
         if let Some(latency) = &mut self.latency {
             latency.received(n, now);
