@@ -163,6 +163,17 @@ fn a_lifetime_also_ends_a_half_closed_connection() {
 }
 
 #[test]
+fn the_earlier_of_two_times_ends_a_connection() {
+    let some = |fault| FaultRule { fault, probability: Share::from_percent(90).unwrap() };
+    let rules = [some(Fault::Timeout(Some(ms(5000)))), some(Fault::Lifetime(ms(2000)))];
+    let plan = FaultPlan::new(1512, rules).unwrap();
+    let both = (1..100).filter_map(|number| plan.connection(number)).find(|faults| faults.kinds().len() == 2);
+    let mut world = World::new(both.unwrap(), BUFFER);
+    world.act([Act::Wait(ms(3000))]);
+    assert_eq!(world.endings, [(ms(2000), Ending::Finish)]);
+}
+
+#[test]
 fn a_greeting_that_a_timeout_holds_back_delays_no_end() {
     let plan = FaultPlan::new(1512, [Fault::Timeout(None).into()]).unwrap();
     let mut faults = plan.connection(1).unwrap();
