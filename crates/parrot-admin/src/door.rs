@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -74,17 +75,29 @@ pub(crate) struct OpenDoor {
     listener: Kind<tokio::net::TcpListener, tokio::net::UnixListener>,
     /// Places for connections.
     free: Arc<Semaphore>,
-    /// Dropping one of these closes its connection. Oldest first.
-    guests: VecDeque<oneshot::Sender<()>>,
+    /// Oldest first.
+    guests: VecDeque<Seat>,
+}
+
+/// What the door knows of a connection. Dropping it closes the connection.
+struct Seat {
+    gone: oneshot::Sender<()>,
+    /// The head of its request has come whole.
+    asked: Arc<AtomicBool>,
 }
 
 impl OpenDoor {
-    /// A place for a connection. When all are taken, the oldest connection has to go, because it is the one that has
-    /// made the least of its time.
+    /// A place for a connection. When all are taken, the oldest connection without a whole request has to go, because
+    /// it is the one that has made the least of its time. If all have one, the oldest goes.
     async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.guests.retain(|guest| !guest.is_closed());
+        if self.free.available_permits() == 0 {
+            // A request that has arrived may not have been received yet.
+            tokio::task::yield_now().await;
+        }
+        self.guests.retain(|guest| !guest.gone.is_closed());
         while self.free.available_permits() == 0 && self.guests.len() >= CONNECTIONS {
-            self.guests.pop_front();
+            let without = self.guests.iter().position(|guest| !guest.asked.load(Ordering::Relaxed));
+            self.guests.remove(without.unwrap_or_default());
         }
         Arc::clone(&self.free).acquire_owned().await.ok()
     }
@@ -109,10 +122,12 @@ impl axum::serve::Listener for OpenDoor {
                 }
             };
             let Some(place) = self.place().await else { continue };
-            let (guest, gone) = oneshot::channel();
-            self.guests.push_back(guest);
+            let (gone, going) = oneshot::channel();
+            let asked = Arc::<AtomicBool>::default();
+            self.guests.push_back(Seat { gone, asked: Arc::clone(&asked) });
             let end = Box::pin(tokio::time::sleep(LIFETIME));
-            return (Guest { stream, received: 0, end, gone, over: false, _place: place }, ());
+            let head = Head::default();
+            return (Guest { stream, received: 0, head, asked, end, gone: going, over: false, _place: place }, ());
         }
     }
 
@@ -126,6 +141,9 @@ pub(crate) struct Guest {
     stream: Kind<TcpStream, UnixStream>,
     /// How many bytes were received.
     received: usize,
+    head: Head,
+    /// For the door, whether the head is whole.
+    asked: Arc<AtomicBool>,
     end: Pin<Box<Sleep>>,
     /// Ready when the place is needed for another connection.
     gone: oneshot::Receiver<()>,
@@ -169,8 +187,45 @@ impl AsyncRead for Guest {
             Kind::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Kind::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        self.received += buffer.filled().len().saturating_sub(before);
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        let (is_end, has_room) = (new.is_empty(), buffer.remaining() > 0);
+        self.received += new.len();
+        if self.head.is_whole_with(new) {
+            self.asked.store(true, Ordering::Relaxed);
+            // hyper would drop the request. A client may say that it sends no more and still wait for the response
+            // (RFC 9112, section 9.6). The deadline holds on.
+            if is_end && has_room && matches!(read, Poll::Ready(Ok(()))) {
+                return Poll::Pending;
+            }
+        }
         read
+    }
+}
+
+/// Where the head of a request ends: at the first empty line behind others (RFC 9112, sections 2.1 and 2.2).
+#[derive(Debug, Default)]
+enum Head {
+    /// No line has begun.
+    #[default]
+    Empty,
+    InLine,
+    /// A line has ended.
+    BetweenLines,
+    Whole,
+}
+
+impl Head {
+    /// Whether the head is whole with these bytes. Like hyper, it takes a line to end with or without a CR.
+    fn is_whole_with(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            *self = match (&self, byte) {
+                (Head::Whole, _) | (Head::BetweenLines, b'\n') => Head::Whole,
+                (Head::Empty, b'\r' | b'\n') => Head::Empty,
+                (Head::InLine, b'\n') | (Head::BetweenLines, b'\r') => Head::BetweenLines,
+                _ => Head::InLine,
+            };
+        }
+        matches!(self, Head::Whole)
     }
 }
 
@@ -207,6 +262,22 @@ mod tests {
     use axum::serve::Listener as _;
 
     use super::*;
+
+    #[test]
+    fn a_head_ends_at_the_first_empty_line() {
+        for (head, whole) in [
+            ("GET / HTTP/1.0\r\n\r\n", true),
+            ("\r\nGET / HTTP/1.0\nHost: a\n\nbody", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\n", false),
+            ("\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(Head::default().is_whole_with(head.as_bytes()), whole, "{head:?}");
+            let mut by_bytes = Head::default();
+            let last = head.bytes().map(|byte| by_bytes.is_whole_with(&[byte])).last();
+            assert_eq!(last.unwrap_or_default(), whole, "{head:?}");
+        }
+    }
 
     #[test]
     fn every_call_on_a_connection_that_must_end_fails() {

@@ -1,12 +1,14 @@
 //! Clients that take up places and time.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::channel;
 
+use parrot_server::Listen;
 use parrot_testkit::PATIENCE;
 use parrot_testkit::http::request;
 
-use crate::support::Watched;
+use crate::support::{LOOPBACK, Watched};
 
 /// How many connections the pages have at a time.
 const PLACES: usize = 64;
@@ -37,6 +39,38 @@ fn a_new_client_takes_the_place_of_the_oldest() {
     // The newest has kept its place.
     let newest = silent.last().unwrap();
     assert_eq!(request(newest, "alhost\r\n\r\n").unwrap().status, 200);
+    watched.stop();
+}
+
+#[test]
+fn silent_clients_do_not_end_a_request() {
+    let (go_on, held) = channel();
+    let watched = Watched::listening_on(vec![Listen::tcp(LOOPBACK)], move |server| {
+        held.recv().unwrap();
+        server.run()
+    });
+    let asking = watched.connect_to_pages();
+    // A server that does not run has a second to answer for its health.
+    (&asking).write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let silent: Vec<TcpStream> = (0..PLACES + 6).map(|_| watched.connect_to_pages()).collect();
+    assert!(silent.iter().take(6).all(ends), "the oldest of them have to go");
+    assert_eq!(request(&asking, "").unwrap().status, 503);
+    go_on.send(()).unwrap();
+    watched.stop();
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_its_response() {
+    let watched = Watched::start();
+    let client = watched.connect_to_pages();
+    (&client).write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(request(&client, "").unwrap().status, 200);
+    // Half a request gets none.
+    let client = watched.connect_to_pages();
+    (&client).write_all(b"GET /healthz HTTP/1.0\r\nHost: loc").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(ends(&client));
     watched.stop();
 }
 
