@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Sleep;
+
+use crate::reserve::{Refill, Reserve};
 
 /// The most connections at a time.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -27,7 +30,7 @@ const LIFETIME: Duration = Duration::from_secs(10);
 /// body, but a browser may send cookies that other services of this machine have set.
 const REQUEST: usize = 64 * 1024;
 
-/// How long accepting pauses after an error, which is mostly that descriptors have run out.
+/// How long accepting pauses after an error, which is mostly that descriptors have run out, the one in reserve too.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The listener that the pages are served on.
@@ -66,7 +69,12 @@ impl Door {
                 Kind::Unix(tokio::net::UnixListener::from_std(listener)?)
             }
         };
-        Ok(OpenDoor { listener, free: Arc::new(Semaphore::new(CONNECTIONS)), guests: VecDeque::new() })
+        Ok(OpenDoor {
+            listener,
+            free: Arc::new(Semaphore::new(CONNECTIONS)),
+            guests: VecDeque::new(),
+            reserve: Reserve::new(),
+        })
     }
 }
 
@@ -77,6 +85,7 @@ pub(crate) struct OpenDoor {
     free: Arc<Semaphore>,
     /// Oldest first.
     guests: VecDeque<Seat>,
+    reserve: Reserve,
 }
 
 /// What the door knows of a connection. Dropping it closes the connection.
@@ -116,6 +125,9 @@ impl axum::serve::Listener for OpenDoor {
             let stream = match accepted {
                 Ok(stream) => stream,
                 Err(error) => {
+                    if ran_out_of_descriptors(&error) && self.reserve.spend() {
+                        continue;
+                    }
                     tracing::debug!(target: "parrot_admin", %error, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -127,13 +139,31 @@ impl axum::serve::Listener for OpenDoor {
             self.guests.push_back(Seat { gone, asked: Arc::clone(&asked) });
             let end = Box::pin(tokio::time::sleep(LIFETIME));
             let head = Head::default();
-            return (Guest { stream, received: 0, head, asked, end, gone: going, over: false, _place: place }, ());
+            return (
+                Guest {
+                    stream,
+                    received: 0,
+                    head,
+                    asked,
+                    end,
+                    gone: going,
+                    over: false,
+                    _place: place,
+                    _refill: self.reserve.refill(),
+                },
+                (),
+            );
         }
     }
 
     fn local_addr(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether the process (EMFILE) or the machine (ENFILE) can open no more.
+fn ran_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// A connection that ends in time.
@@ -150,6 +180,8 @@ pub(crate) struct Guest {
     /// One of the two was ready.
     over: bool,
     _place: OwnedSemaphorePermit,
+    // Dropped after the stream is closed.
+    _refill: Refill,
 }
 
 impl Guest {

@@ -50,6 +50,7 @@ mod metrics;
 mod page;
 mod process;
 mod report;
+mod reserve;
 mod routes;
 mod watch;
 

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use parrot_testkit::client::{echo, expect, is_silent};
+#[cfg(feature = "admin")]
+use parrot_testkit::http::get;
 use parrot_testkit::parrot::{Parrot, number};
 use parrot_testkit::process::Process;
 use parrot_testkit::program::{Ended, run};
@@ -67,6 +69,27 @@ fn a_server_that_cannot_serve_prints_no_banner() {
         let code = if listens { 0 } else { 1 };
         assert_eq!(parrot.wait().unwrap().code(), Some(code), "{limit}: {first}");
     }
+}
+
+#[test]
+#[cfg(feature = "admin")]
+fn the_pages_are_served_when_descriptors_run_out() {
+    let parrot = spawn(&mut limited("-n 24", &parrot(&["--log", "off", "--admin", "127.0.0.1:0"])));
+    let pages = crate::admin::pages(&parrot);
+    let clients: Vec<TcpStream> = (0..30).map(|_| parrot.connect()).collect();
+    for mut client in &clients {
+        client.write_all(b"squawk").unwrap();
+    }
+    assert!(is_silent(clients.last().unwrap()), "some wait for a descriptor");
+    for _ in 0..3 {
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(get(pages, path).unwrap().status, 200, "{path}");
+        }
+    }
+    // The descriptor of the pages is not the server's.
+    assert!(is_silent(clients.last().unwrap()));
+    clients.into_iter().for_each(|client| expect(&client, b"squawk"));
+    parrot.stop().unwrap();
 }
 
 #[test]
