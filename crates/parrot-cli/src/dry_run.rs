@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use parrot_server::{Listen, LocalAddress, Server};
+use rustix::fs::{Access, access};
 
 use crate::arguments::Arguments;
 use crate::settings::config;
@@ -26,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments, sockets: Vec<Listen>) -> Result<ExitCod
         can_append(path).map_err(|error| advice::cannot_log(error, Some(path)))?;
     }
     if let Some(path) = &arguments.ready_file {
-        can_make(path).map_err(|error| advice::cannot_write_ready_file(error, path))?;
+        can_replace(path).map_err(|error| advice::cannot_write_ready_file(error, path))?;
     }
     let mut said = "parrot would start".to_owned();
     if !in_use.is_empty() {
@@ -53,11 +54,19 @@ fn can_append(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the directory of a file is there. Only making the file would show whether it may be made.
+/// Whether a file can be made, or can take the place of a regular file.
+fn can_replace(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(io::Error::new(ErrorKind::AlreadyExists, "it exists and is not a regular file"))
+        }
+        _ => can_make(path),
+    }
+}
+
+/// Whether the directory of a file is there, and files may be made in it.
 fn can_make(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match fs::metadata(parent)?.is_dir() {
-        true => Ok(()),
-        false => Err(ErrorKind::NotADirectory.into()),
-    }
+    // The dot makes a file an error.
+    Ok(access(parent.join("."), Access::WRITE_OK | Access::EXEC_OK)?)
 }

@@ -1,15 +1,16 @@
 //! Options from a file, and --check, which says whether the server would start.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use parrot_testkit::client::{echo, free_port};
 use parrot_testkit::program::{Ended, run};
 
-use crate::support::{LOOPBACK, bare_parrot, scratch, spawn};
+use crate::support::{LOOPBACK, bare_parrot, scratch, skip, spawn};
 
 /// A file with these options.
 fn file(text: &str) -> PathBuf {
@@ -108,6 +109,21 @@ fn a_check_says_why_parrot_would_not_start() {
 }
 
 #[test]
+fn a_check_looks_at_the_files_of_a_start() {
+    ends_with(&mut bare_parrot(&["--check", "--ready-file=/dev/null"]), 1, &["/dev/null", "not a regular file"]);
+    let directory = scratch("read-only");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o500)).unwrap();
+    if rustix::process::getuid().is_root() {
+        return skip("root may write to every directory");
+    }
+    for option in ["--log-file", "--ready-file"] {
+        let option = format!("{option}={}/file", directory.display());
+        ends_with(&mut bare_parrot(&["--check", &option]), 1, &["Permission denied"]);
+    }
+}
+
+#[test]
 fn a_check_disturbs_no_server_and_leaves_nothing() {
     let (log, ready, socket) = (scratch("log"), scratch("ready"), scratch("parrot.sock"));
     let port = free_port().unwrap();
@@ -122,7 +138,7 @@ fn a_check_disturbs_no_server_and_leaves_nothing() {
 
     let parrot = spawn(&mut with_file(&path, &[]));
     let (address, before) = (parrot.address(), fs::read(&ready).unwrap());
-    let said = format!("parrot would start, once nothing else listens on {address}\n");
+    let said = format!("parrot would start, once nothing else listens on {address}, unix:{}\n", socket.display());
     ends_with(&mut with_file(&path, &["--check"]), 0, &[&said]);
     echo(&parrot.connect(), b"squawk");
     assert_eq!(fs::read(&ready).unwrap(), before);

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use super::address::local_ip;
-use super::{Addresses, BindError, Listen, ListenOptions, LocalAddress, Place, sockets, udp};
+use super::{Addresses, BindError, Listen, ListenOptions, LocalAddress, Place, sockets, udp, unix};
 
 impl Listen {
     /// Tries to bind what is not a file, without listening, and looks at what would be one. Returns the addresses that
@@ -23,7 +23,7 @@ impl Listen {
             Place::Tcp(addresses) => try_addresses(addresses, LocalAddress::Tcp, |address| try_tcp(address, options)),
             Place::Udp(addresses) => try_addresses(addresses, LocalAddress::Udp, |address| try_udp(address, options)),
             Place::Unix(path) => match try_path(path) {
-                Ok(()) => Ok(Vec::new()),
+                Ok(in_use) => Ok(in_use.then(|| LocalAddress::Unix(path.clone())).into_iter().collect()),
                 Err(error) => Err(BindError::listen(LocalAddress::Unix(path.clone()), error)),
             },
             #[cfg(target_os = "linux")]
@@ -93,10 +93,10 @@ fn new_at(address: SocketAddr, kind: SocketType, options: &ListenOptions) -> io:
     Ok(socket)
 }
 
-/// Looks whether a socket can have this path. One that has it may belong to a server or be left behind. Connecting
-/// would show which, but a server would see the connection.
-fn try_path(path: &Path) -> io::Result<()> {
-    SocketAddrUnix::new(path)?;
+/// Looks whether a socket can have this path, and whether a server has it. A datagram socket cannot connect to one of
+/// streams, so the server does not notice, and the error shows that it is there.
+fn try_path(path: &Path) -> io::Result<bool> {
+    let address = SocketAddrUnix::new(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The dot makes a file an error.
     access(parent.join("."), Access::WRITE_OK | Access::EXEC_OK)?;
@@ -104,8 +104,9 @@ fn try_path(path: &Path) -> io::Result<()> {
         Ok(found) if !found.file_type().is_socket() => {
             Err(io::Error::new(ErrorKind::AlreadyExists, "a file that is no socket has this path"))
         }
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Ok(_) => unix::is_in_use(path, &address, SocketType::DGRAM),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -52,7 +52,7 @@ fn bind_file(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     let _lock = lock_directory(path);
     match rustix::net::bind(&socket, &address) {
         Err(Errno::ADDRINUSE) => {
-            if is_in_use(path, &address)? {
+            if is_in_use(path, &address, SocketType::STREAM)? {
                 return Err(Errno::ADDRINUSE.into());
             }
             fs::remove_file(path)
@@ -70,8 +70,8 @@ fn bind_file(path: &Path, options: &ListenOptions) -> io::Result<Listener> {
     Ok(Listener::unix(socket, Some(file)))
 }
 
-/// Finds out by connecting whether a server listens on a path, or another file has it.
-fn is_in_use(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
+/// Finds out by connecting a socket of this kind whether a server listens on a path, or another file has it.
+pub(super) fn is_in_use(path: &Path, address: &SocketAddrUnix, kind: SocketType) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "a file that is no socket has this path"));
@@ -80,7 +80,7 @@ fn is_in_use(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
-    let client: OwnedFd = sockets::new(AddressFamily::UNIX, SocketType::STREAM)?;
+    let client: OwnedFd = sockets::new(AddressFamily::UNIX, kind)?;
     match rustix::net::connect(&client, address) {
         Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
         // A full backlog (EAGAIN) and a socket of another kind (EPROTOTYPE) have a server too.
