@@ -71,15 +71,12 @@ impl Reload {
         let log = self.logging.prepare(wanted)?;
         let Difference { kept, added, removed } = difference(&self.places, listening::places(wanted, self.passed)?);
         let (places, listen): (Vec<_>, Vec<_>) = added.into_iter().unzip();
-        let opened = self.handle.listen(listen).map_err(|error| cannot_listen(error, &removed))?;
-        let added: Vec<Listening> = opened.concat();
-        if let Err(error) = self.handle.set_settings(settings(wanted)) {
-            self.handle.close_listeners(&addresses(&added));
-            return Err(error.into());
-        }
+        let closed = removed.iter().flat_map(|open| &open.listening).map(|listening| listening.address.clone());
+        let opened = self.handle.reconfigure(settings(wanted), listen, &closed.collect::<Vec<_>>());
+        let opened = opened.map_err(|error| cannot_listen(error, &removed))?;
         // From here on nothing fails.
+        let added: Vec<Listening> = opened.concat();
         let removed: Vec<Listening> = removed.into_iter().flat_map(|place| place.listening).collect();
-        self.handle.close_listeners(&addresses(&removed));
         self.logging.change(wanted, log);
         self.places = kept.into_iter().chain(places.into_iter().zip(opened).map(OpenPlace::from)).collect();
         if let Some(shown) = &self.shown {
@@ -135,10 +132,6 @@ fn difference(open: &[OpenPlace], wanted: Vec<(Place, Listen)>) -> Difference {
         kept.push(open);
     }
     Difference { kept, added, removed }
-}
-
-fn addresses(listening: &[Listening]) -> Vec<LocalAddress> {
-    listening.iter().map(|listening| listening.address.clone()).collect()
 }
 
 /// The reason, which may be a listener that was to be closed and still has the port.

@@ -12,6 +12,8 @@ use crate::listen::{BindError, CountedListening, Listen, ListenOptions, Listener
 use crate::server::Handle;
 use crate::stage::Stage;
 
+type NativeOpened = Opened<Listener, DatagramSocket>;
+
 /// What later changes depend on.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -40,7 +42,7 @@ impl Handle {
         let has_datagrams = self.listening().iter().any(|counted| is_udp(&counted.listening));
         self.check_prefix(longest, has_datagrams)?;
         self.bound.longest_prefix.store(longest, Ordering::Relaxed);
-        self.change(Change::Settings(Box::new(settings.effective())));
+        self.change([Change::Settings(Box::new(settings.effective()))]);
         Ok(())
     }
 
@@ -52,16 +54,10 @@ impl Handle {
     /// When one of the places cannot be listened on, when a prefix leaves no room for a datagram, and when the server
     /// drains or has ended. Then nothing changes.
     pub fn listen(&self, places: Vec<Listen>) -> Result<Vec<Vec<Listening>>, BindError> {
-        if self.stage() >= Stage::Draining {
-            return Err(BindError::ended());
-        }
-        let mut opened = Opened::<Listener, DatagramSocket>::default();
-        let places: Result<Vec<_>, _> =
-            places.into_iter().map(|place| place.open(&self.bound.options, &mut opened)).collect();
-        let places: Vec<Vec<CountedListening>> = places?;
+        let (places, opened) = self.open(places)?;
         self.check_prefix(self.bound.longest_prefix.load(Ordering::Relaxed), !opened.datagrams.is_empty())?;
         self.listening().extend(places.iter().flatten().cloned());
-        self.change(Change::Listen(opened));
+        self.change([Change::Listen(opened)]);
         Ok(places.iter().map(|place| CountedListening::listed(place)).collect())
     }
 
@@ -69,6 +65,48 @@ impl Handle {
     /// the backlog are accepted first, for as long as a drain may take. One that comes at the last moment may be reset. The
     /// backlog of a given listener is left to whoever holds it too. Other addresses are ignored.
     pub fn close_listeners(&self, addresses: &[LocalAddress]) {
+        self.change([Change::Close(self.unlist(addresses))]);
+    }
+
+    /// [Listens](Handle::listen) on more places, [closes](Handle::close_listeners) listeners and replaces the
+    /// [settings](Handle::set_settings), all in one turn of the loop. The prefix has to suit what is open afterwards, so
+    /// this takes steps that no order of the three calls would.
+    ///
+    /// # Errors
+    ///
+    /// As for these calls. Then nothing changes.
+    pub fn reconfigure(
+        &self,
+        settings: Settings,
+        places: Vec<Listen>,
+        closed: &[LocalAddress],
+    ) -> Result<Vec<Vec<Listening>>, BindError> {
+        let (places, opened) = self.open(places)?;
+        let longest = settings.replies.prefix.as_ref().map_or(0, Template::longest);
+        let stays = |counted: &CountedListening| !closed.contains(&counted.listening.address);
+        let keeps_datagrams = self.listening().iter().any(|counted| is_udp(&counted.listening) && stays(counted));
+        self.check_prefix(longest, keeps_datagrams || !opened.datagrams.is_empty())?;
+        self.bound.longest_prefix.store(longest, Ordering::Relaxed);
+        let closed = self.unlist(closed);
+        self.listening().extend(places.iter().flatten().cloned());
+        let settings = Box::new(settings.effective());
+        self.change([Change::Close(closed), Change::Settings(settings), Change::Listen(opened)]);
+        Ok(places.iter().map(|place| CountedListening::listed(place)).collect())
+    }
+
+    /// Opens places, which are not served yet.
+    fn open(&self, places: Vec<Listen>) -> Result<(Vec<Vec<CountedListening>>, NativeOpened), BindError> {
+        if self.stage() >= Stage::Draining {
+            return Err(BindError::ended());
+        }
+        let mut opened = NativeOpened::default();
+        let places: Result<Vec<_>, _> =
+            places.into_iter().map(|place| place.open(&self.bound.options, &mut opened)).collect();
+        Ok((places?, opened))
+    }
+
+    /// Takes listeners off the list, and returns their labels.
+    fn unlist(&self, addresses: &[LocalAddress]) -> Vec<Arc<str>> {
         let mut closed = Vec::new();
         self.listening().retain(|counted| {
             let stays = !addresses.contains(&counted.listening.address);
@@ -77,7 +115,7 @@ impl Handle {
             }
             stays
         });
-        self.change(Change::Close(closed));
+        closed
     }
 
     fn check_prefix(&self, longest: usize, has_datagrams: bool) -> Result<(), BindError> {
@@ -89,9 +127,9 @@ impl Handle {
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: Change<Listener, DatagramSocket>) {
+    fn change<const N: usize>(&self, wanted: [Change<Listener, DatagramSocket>; N]) {
         let Some(changes) = self.bound.changes.upgrade() else { return };
-        changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        changes.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted);
         if let Err(error) = self.wake() {
             tracing::warn!(target: "parrot_server", %error, "cannot wake the server to change it");
         }

@@ -181,6 +181,30 @@ fn a_prefix_that_leaves_no_room_changes_nothing() {
 }
 
 #[test]
+fn a_prefix_and_the_places_that_it_suits_change_together() {
+    let server = start(Settings::default());
+    let prefix =
+        |length| Replies { greeting: None, prefix: Some(Template::raw(&"x".repeat(length), |_| None).unwrap()) };
+    let settings = |length| Settings { replies: prefix(length), ..Settings::default() };
+    server.set(settings(70_000));
+    let listening = server.handle.reconfigure(settings(1), vec![Listen::udp(loopback())], &[]).unwrap();
+    let udp = listening[0][0].address.clone();
+    let client = datagram_client(loopback());
+    client.send_to(b"squawk", udp.socket_address().unwrap()).unwrap();
+    let mut reply = [0; 16];
+    assert_eq!(client.recv(&mut reply).unwrap(), 7);
+
+    assert!(
+        server.handle.reconfigure(settings(70_000), vec![Listen::udp(loopback())], std::slice::from_ref(&udp)).is_err()
+    );
+    assert_eq!(server.handle.listeners().len(), 2);
+    server.handle.reconfigure(settings(70_000), Vec::new(), &[udp]).unwrap();
+    server.wait_for_changes();
+    assert_eq!(server.handle.listeners().len(), 1);
+    server.end();
+}
+
+#[test]
 fn further_places_are_listened_on() {
     let server = start(Settings::default());
     let directory = tempfile::tempdir().unwrap();
