@@ -68,7 +68,7 @@ pub(crate) fn places(arguments: &Arguments, passed: bool) -> Result<Vec<(Place, 
     for argument in distinct(&arguments.listen) {
         // Ports of their own do not change into each other.
         let name = if argument.has_any_port() { argument.to_string() } else { argument.endpoint.to_string() };
-        places.push((Place { name, proxy: argument.proxy }, listen(argument)?));
+        places.push((Place { name, proxy: argument.proxy }, listen(argument, arguments.unix_mode)?));
     }
     Ok(places)
 }
@@ -121,11 +121,14 @@ fn short_form(arguments: &Arguments) -> Result<Vec<(Place, Listen)>> {
     Ok(places)
 }
 
-fn listen(argument: &ListenArgument) -> Result<Listen> {
+fn listen(argument: &ListenArgument, unix_mode: Option<u32>) -> Result<Listen> {
     let listen = match &argument.endpoint {
         Endpoint::Tcp(host, port) => Listen::tcp(addresses(host, *port)?),
         Endpoint::Udp(host, port) => return Ok(Listen::udp(addresses(host, *port)?)),
-        Endpoint::Unix(UnixPlace::Path(path)) => Listen::unix(path),
+        Endpoint::Unix(UnixPlace::Path(path)) => match unix_mode {
+            Some(mode) => Listen::unix(path).with_unix_mode(mode),
+            None => Listen::unix(path),
+        },
         #[cfg(target_os = "linux")]
         Endpoint::Unix(UnixPlace::Abstract(name)) => Listen::unix_abstract(name.as_bytes()),
         #[cfg(not(target_os = "linux"))]

@@ -37,7 +37,6 @@ pub(crate) fn config(arguments: &Arguments, listen: Vec<Listen>) -> Config {
         listen,
         backlog: arguments.backlog.map(NonZeroU32::get),
         reuse_port: arguments.reuse_port,
-        unix_mode: arguments.unix_mode,
         keepalive: arguments.keepalive.0,
         limits,
         proxy,

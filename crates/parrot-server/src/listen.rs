@@ -54,6 +54,8 @@ pub struct Listen {
     place: Place,
     name: Option<String>,
     proxy_protocol: bool,
+    /// The permissions of the file of a Unix socket, if they are not those of all of them.
+    unix_mode: Option<u32>,
 }
 
 /// Where to listen.
@@ -166,7 +168,7 @@ impl Listen {
     }
 
     fn at(place: Place) -> Listen {
-        Listen { place, name: None, proxy_protocol: false }
+        Listen { place, name: None, proxy_protocol: false, unix_mode: None }
     }
 
     /// With a name, which the log of the program and `{listener}` in a greeting show.
@@ -183,13 +185,20 @@ impl Listen {
         self
     }
 
+    /// With these permissions of a Unix socket's file, whatever [`Config::unix_mode`](crate::Config::unix_mode) says.
+    #[must_use]
+    pub fn with_unix_mode(mut self, mode: u32) -> Listen {
+        self.unix_mode = Some(mode);
+        self
+    }
+
     /// Opens what is to be listened on, and returns how each of it is shown.
     pub(crate) fn open(
         self,
         options: &ListenOptions,
         opened: &mut Opened<Listener, DatagramSocket>,
     ) -> Result<Vec<CountedListening>, BindError> {
-        let Listen { place, name, proxy_protocol } = self;
+        let Listen { place, name, proxy_protocol, unix_mode } = self;
         let given = matches!(place, Place::GivenTcp(_) | Place::GivenUdp(_) | Place::GivenUnix(_));
         let proxy_protocol =
             proxy_protocol || (options.proxy_everywhere && !matches!(place, Place::Udp(_) | Place::GivenUdp(_)));
@@ -201,7 +210,10 @@ impl Listen {
             }
             Place::GivenUdp(socket) => return Ok(opened.add_datagrams(vec![udp::take(socket)?], given, listening)),
             Place::Tcp(addresses) => tcp::listen(&addresses, options)?,
-            Place::Unix(path) => vec![unix::listen_at(path, options)?],
+            Place::Unix(path) => {
+                let unix_mode = unix_mode.or(options.unix_mode);
+                vec![unix::listen_at(path, &ListenOptions { unix_mode, ..*options })?]
+            }
             #[cfg(target_os = "linux")]
             Place::UnixAbstract(name) => vec![unix::listen_at_name(name, options)?],
             Place::GivenTcp(listener) => vec![given::tcp(listener, options)?],

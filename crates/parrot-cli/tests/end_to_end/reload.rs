@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -168,6 +169,34 @@ fn replies_and_datagram_rules_follow_a_reload() {
         client.send_to(b"squawk", server.parrot.udp_addresses()[0]).unwrap();
         server.parrot.statistics().unwrap().contains("rate limited")
     });
+}
+
+#[test]
+fn a_long_prefix_goes_as_datagrams_come() {
+    let tcp = "'tcp:127.0.0.1:0'";
+    let streams = format!("listen = {tcp}\nprefix = '{}'", "x".repeat(70_000));
+    let both = format!("listen = [{tcp}, 'udp:127.0.0.1:0']\nprefix = '> '");
+    let server = Configured::start_with(&streams, &["--log", "off"]);
+    server.reload(&both);
+    let stream = server.parrot.connect();
+    (&stream).write_all(b"squawk").unwrap();
+    expect(&stream, b"> squawk");
+    server.reload(&streams);
+    server.parrot.line("no longer listening on udp:127.0.0.1:").unwrap();
+}
+
+#[test]
+fn a_new_unix_socket_has_the_new_permissions() {
+    let (old, new) = (scratch("old.sock"), scratch("new.sock"));
+    let options = |places: &[&PathBuf], mode: &str| {
+        let places: Vec<String> = places.iter().map(|place| format!("'unix:{}'", place.display())).collect();
+        format!("listen = [{}]\nunix-mode = '{mode}'", places.join(", "))
+    };
+    let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let server = Configured::start_with(&options(&[&old], "0600"), &["--log", "off"]);
+    server.reload(&options(&[&old, &new], "0662"));
+    assert_eq!((mode(&old), mode(&new)), (0o600, 0o662));
+    assert_eq!(server.count("--unix-mode stays as it was"), 1);
 }
 
 #[test]
