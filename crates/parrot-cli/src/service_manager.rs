@@ -81,7 +81,10 @@ impl ServiceManager {
     /// A stage of the server's end begins. The manager keeps its own time limit if that is longer.
     pub(crate) fn stopping(&self, change: &StageChange) {
         let doing = if change.stage == Stage::Leaving { "leaving" } else { "draining" };
-        let status = format!("{doing} with {} open connections", change.connections);
+        let status = match change.connections {
+            1 => format!("{doing} with 1 open connection"),
+            open => format!("{doing} with {open} open connections"),
+        };
         let time = change.at_most.saturating_add(AFTER_DRAIN).as_micros();
         // The largest number means no extension.
         let extend = format!("EXTEND_TIMEOUT_USEC={}", u64::try_from(time).unwrap_or(u64::MAX - 1));

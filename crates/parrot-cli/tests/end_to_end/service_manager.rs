@@ -72,6 +72,19 @@ fn managed(manager: impl AsRef<OsStr>, more: &str, arguments: &[&str]) -> Comman
     command
 }
 
+#[test]
+fn a_path_cannot_add_lines_to_a_report() {
+    let path = scratch("notify.sock");
+    let mut manager = Manager::at(&path);
+    let socket = scratch("parrot.sock\nMAINPID=1");
+    let listen = format!("--listen=unix:{}", socket.display());
+    let parrot = spawn(&mut managed(&path, "", &[&listen]));
+    let [ready, status] = manager.report();
+    assert_eq!(ready, "READY=1");
+    assert!(status.contains("parrot.sock\\nMAINPID=1."), "{status}");
+    parrot.stop().unwrap();
+}
+
 fn monotonic_microseconds() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
@@ -110,7 +123,7 @@ fn a_manager_hears_of_start_reload_and_stop_in_order() {
 
     parrot.signal(Signal::TERM).unwrap();
     let stopping: [String; 3] = manager.report();
-    assert_eq!(stopping, ["STOPPING=1", "STATUS=draining with 1 open connections", "EXTEND_TIMEOUT_USEC=125000000"]);
+    assert_eq!(stopping, ["STOPPING=1", "STATUS=draining with 1 open connection", "EXTEND_TIMEOUT_USEC=125000000"]);
     expect_end(&stream);
     drop(stream);
     assert_eq!(parrot.wait().unwrap().code(), Some(0));

@@ -1,7 +1,7 @@
 //! The addresses of listeners, wanted and found.
 
 use std::ffi::OsStr;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -108,7 +108,7 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 }
 
 /// Where a listener or a UDP socket is. `Display` gives a TCP address as it is, and the others as `udp:ADDRESS`,
-/// `unix:PATH` or `unix:@NAME`.
+/// `unix:PATH` or `unix:@NAME`, with control characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalAddress {
@@ -146,7 +146,14 @@ impl fmt::Display for LocalAddress {
         match self {
             LocalAddress::Tcp(address) => address.fmt(f),
             LocalAddress::Udp(address) => write!(f, "udp:{address}"),
-            LocalAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            LocalAddress::Unix(path) => {
+                f.write_str("unix:")?;
+                // A line break would begin another line of a log, or of a report to a service manager.
+                path.display().to_string().chars().try_for_each(|char| match char.is_control() {
+                    true => write!(f, "{}", char.escape_default()),
+                    false => f.write_char(char),
+                })
+            }
             LocalAddress::UnixAbstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
         }
     }
