@@ -16,10 +16,10 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueE
 use ipnet::IpNet;
 use parrot_log::Format;
 use parrot_server::Template;
-use parrot_values::{Address, Endpoint, duration, network, size};
+use parrot_values::{Address, Endpoint, duration, network};
 
 use self::values::{
-    backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_connections, port, prefix,
+    backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_buffered, max_connections, port, prefix,
     proxy_timeout, udp_rate, unix_mode,
 };
 #[cfg(feature = "admin")]
@@ -163,7 +163,7 @@ pub(crate) struct Arguments {
 
     /// Memory for replies that peers have yet to read, at least 128KiB [default: 256MiB, but at most a quarter of what a
     /// cgroup, RLIMIT_AS or RLIMIT_DATA allows]
-    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true, help_heading = LIMITS)]
+    #[arg(long, value_name = "SIZE", value_parser = max_buffered, allow_negative_numbers = true, help_heading = LIMITS)]
     pub max_buffered: Option<usize>,
 
     /// Ask a peer whether it is still there after this long without a byte (TCP keepalive), or off. A peer that does not
@@ -356,6 +356,7 @@ mod tests {
             (&["--idle-timeout", "-5s"], "cannot be negative"),
             (&["--drain-timeout", "5"], "such as 5s"),
             (&["--max-buffered", "-1"], "such as 256MiB"),
+            (&["--max-buffered", "1KiB"], "expected 128KiB at least"),
             (&["--log-file", "-"], "./-"),
             (&["--ready-file", "-"], "./-"),
             (&["--log", "off", "--log-file", "log"], "--log off writes no log"),

@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use parrot_log::MAX_PAYLOAD;
-use parrot_server::{Template, TemplateError, lookup};
+use parrot_server::{Limits, Template, TemplateError, lookup};
 use parrot_values::{Address, duration, size};
 
 use super::Keepalive;
@@ -40,6 +40,16 @@ pub(super) fn backlog(text: &str) -> Result<NonZeroU32, &'static str> {
 
 pub(super) fn max_connections(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "expected a number from 1 up; without this option only the descriptors limit them")
+}
+
+/// The least is one buffer, which the server always has.
+pub(super) fn max_buffered(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        least if least < Limits::default().max_output => {
+            Err("expected 128KiB at least, which is the buffer of one connection".to_owned())
+        }
+        most => Ok(most),
+    }
 }
 
 pub(super) fn bind_address(text: &str) -> Result<Address, String> {
