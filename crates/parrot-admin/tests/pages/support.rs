@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
 use parrot_admin::{Admin, LogLines, Program};
-use parrot_server::{Config, Ended, Handle, Listen, Server};
+use parrot_server::{Config, Ended, Handle, Listen, Server, Stage};
 use parrot_testkit::client;
 use parrot_testkit::http::{Response, get};
+use parrot_testkit::wait_until;
 
 /// Any free port of the IPv4 loopback address.
 pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -22,10 +23,12 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// With one TCP listener.
+    /// With one TCP listener. The server runs already, because before that it is not ready.
     #[track_caller]
     pub fn start() -> Watched {
-        Watched::listening_on(vec![Listen::tcp(LOOPBACK)], |server| server.run())
+        let watched = Watched::listening_on(vec![Listen::tcp(LOOPBACK)], |server| server.run());
+        wait_until("the server runs", || watched.handle.stage() == Stage::Serving);
+        watched
     }
 
     /// With these listeners. `run` runs the server, on a thread of its own.
