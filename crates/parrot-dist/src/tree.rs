@@ -64,8 +64,11 @@ pub(crate) fn tarball(release: &Release) -> Result<Vec<Entry>> {
     for entry in manuals(&release.day())? {
         entries.push(Entry { path: format!("share/{}", entry.path), ..entry });
     }
-    for name in ["README.md", "LICENSE-APACHE", "LICENSE-MIT", "docs/operating.md"] {
+    for name in ["README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         entries.push(Entry::file(name, name)?);
+    }
+    for path in files_below("docs")? {
+        entries.push(Entry::file(path.as_str(), &path)?);
     }
     for path in files_below("packaging")? {
         // For the makers of packages, not for their users.
@@ -96,10 +99,14 @@ pub(crate) fn system(release: &Release) -> Result<Vec<Entry>> {
         ("usr/share/licenses/parrot/LICENSE-APACHE", "LICENSE-APACHE"),
         ("usr/share/licenses/parrot/LICENSE-MIT", "LICENSE-MIT"),
         ("usr/share/doc/parrot/README.md", "README.md"),
-        ("usr/share/doc/parrot/operating.md", "docs/operating.md"),
         ("usr/share/doc/parrot/examples/port-7.conf", "packaging/systemd/port-7.conf"),
     ] {
         entries.push(Entry::file(path, source)?);
+    }
+    // operating.md has links to others.
+    for path in files_below("docs")? {
+        let name = path.trim_start_matches("docs/");
+        entries.push(Entry::file(format!("usr/share/doc/parrot/{name}"), &path)?);
     }
     for directory in ["packaging/kubernetes", "packaging/prometheus"] {
         for path in files_below(directory)? {
@@ -119,7 +126,7 @@ fn files_below(directory: &str) -> Result<Vec<String>> {
         .with_context(|| format!("cannot list {}", path.display()))?;
     children.sort();
     for child in children {
-        let name = child.file_name().and_then(|name| name.to_str()).context("a name in packaging/ is not UTF-8")?;
+        let name = child.file_name().and_then(|name| name.to_str()).context("a name of a file is not UTF-8")?;
         let path = format!("{directory}/{name}");
         if child.is_dir() {
             paths.extend(files_below(&path)?);

@@ -76,4 +76,10 @@ fn the_tarball_has_programs_manuals_and_units_in_a_directory() {
     ] {
         assert!(Path::new(&root).join(path).is_file(), "{path}");
     }
+    // The book of operation leads to no file that is missing.
+    let operating = fs::read_to_string(root.join("docs/operating.md")).unwrap();
+    for link in operating.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+        let is_here = link.is_empty() || link.starts_with("http") || root.join("docs").join(link).is_file();
+        assert!(is_here, "{link}");
+    }
 }

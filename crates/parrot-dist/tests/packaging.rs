@@ -43,10 +43,17 @@ fn systemd_finds_nothing_wrong_in_the_units() {
 
 #[test]
 fn the_services_expose_little() {
-    for unit in ["parrot.service", "parrot@.service"] {
-        let unit = packaging("systemd").join(unit).display().to_string();
-        // The threshold is ten times the exposure.
-        let arguments = ["security", "--offline=true", "--threshold=15", "--no-pager", &unit];
+    let directory = tempfile::tempdir().unwrap();
+    // A port below 1024 takes a capability.
+    let low_port = directory.path().join("port-7.service");
+    fs::write(&low_port, read("systemd/parrot.service") + &read("systemd/port-7.conf")).unwrap();
+    let systemd = packaging("systemd");
+    for (unit, exposure) in
+        [(systemd.join("parrot.service"), "1.5"), (systemd.join("parrot@.service"), "1.5"), (low_port, "1.7")]
+    {
+        let threshold = format!("--threshold={}", exposure.replace('.', ""));
+        let unit = unit.display().to_string();
+        let arguments = ["security", "--offline=true", &threshold, "--no-pager", &unit];
         let Some(output) = run("systemd-analyze", &arguments) else { return };
         let text = String::from_utf8_lossy(&output.stderr);
         if text.contains("unrecognized option") {
