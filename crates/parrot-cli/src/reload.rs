@@ -127,7 +127,8 @@ fn difference(open: &[OpenPlace], wanted: Vec<(Place, Listen)>) -> Difference {
         // An open socket cannot be opened again to expect PROXY headers, or to expect none.
         if open.place.proxy != place.proxy {
             let expects = if open.place.proxy { "still expects" } else { "expects no" };
-            tracing::warn!("{} {expects} PROXY headers until parrot is started again", place.name);
+            let name = place.name.escape_debug();
+            tracing::warn!("{name} {expects} PROXY headers until parrot is started again");
         }
         kept.push(open);
     }
