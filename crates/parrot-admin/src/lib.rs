@@ -28,7 +28,7 @@
 //! One thread serves the pages, beside the server's. It reads the server's counters and wakes its loop for `/healthz`,
 //! at most a hundred times a second. Nothing else of the server depends on it. It reads from clients and changes
 //! nothing, and no page names a peer. A connection is open for ten seconds at most and serves one request. There are at
-//! most 64 of them, and a further one takes the place of the oldest.
+//! most 64 of them, and a further one takes the place of the oldest that has sent no whole request.
 //!
 //! There is no password and no encryption. So listen on an address that only the right people reach, or on a Unix
 //! socket. A request that comes to a loopback address has to name the machine by an address or as `localhost`.
