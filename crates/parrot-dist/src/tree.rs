@@ -57,13 +57,7 @@ pub(crate) fn manuals(date: &str) -> Result<Vec<Entry>> {
 
 /// What the tarball has below its one directory. `bin` and `share` can be copied to /usr/local.
 pub(crate) fn tarball(release: &Release) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for (name, contents) in &release.programs {
-        entries.push(Entry::program(format!("bin/{name}"), contents.as_slice()));
-    }
-    for entry in manuals(&release.day())? {
-        entries.push(Entry { path: format!("share/{}", entry.path), ..entry });
-    }
+    let mut entries = programs_and_manuals(release, "")?;
     for name in ["README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         entries.push(Entry::file(name, name)?);
     }
@@ -80,15 +74,21 @@ pub(crate) fn tarball(release: &Release) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// What the Linux packages have, from the root of the system on.
-pub(crate) fn system(release: &Release) -> Result<Vec<Entry>> {
+/// What the tarball and the Linux packages both have, below `prefix`.
+fn programs_and_manuals(release: &Release, prefix: &str) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for (name, contents) in &release.programs {
-        entries.push(Entry::program(format!("usr/bin/{name}"), contents.as_slice()));
+        entries.push(Entry::program(format!("{prefix}bin/{name}"), contents.as_slice()));
     }
     for entry in manuals(&release.day())? {
-        entries.push(Entry { path: format!("usr/share/{}", entry.path), ..entry });
+        entries.push(Entry { path: format!("{prefix}share/{}", entry.path), ..entry });
     }
+    Ok(entries)
+}
+
+/// What the Linux packages have, from the root of the system on.
+pub(crate) fn system(release: &Release) -> Result<Vec<Entry>> {
+    let mut entries = programs_and_manuals(release, "usr/")?;
     for unit in ["parrot.service", "parrot.socket", "parrot@.service", "parrot@.socket"] {
         let source = format!("packaging/systemd/{unit}");
         entries.push(Entry::file(format!("usr/lib/systemd/system/{unit}"), &source)?);
