@@ -1,7 +1,7 @@
-//! A small HTTP client: one request on a connection, and the response to it.
+//! A small HTTP client: one request on a connection, and the response to it. Besides, what bad clients do.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -24,6 +24,22 @@ impl Response {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// What a bad client does once it is connected. It then keeps its connection.
+pub type Misdeed = fn(&mut TcpStream) -> io::Result<()>;
+
+/// Silence, requests whose answers are not read, half a request, endless ones, other protocols and a foreign name.
+pub const MISDEEDS: [Misdeed; 9] = [
+    |_| Ok(()),
+    |stream| stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    |stream| stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: loc"),
+    |stream| stream.write_all(b"GET /statistics?history HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    |stream| stream.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nmuch"),
+    |stream| stream.write_all(&[&b"GET / HTTP/1.1\r\nX: "[..], &[b'x'; 200_000]].concat()),
+    |stream| stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no HTTP at all"),
+    |stream| stream.shutdown(Shutdown::Write),
+    |stream| stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: rebound.example\r\n\r\nGET /healthz HTTP/1.1\r\n"),
+];
 
 /// Asks for a path of this server. The connection and each receive may take [`PATIENCE`].
 pub fn get(address: SocketAddr, path: &str) -> Result<Response> {

@@ -83,6 +83,13 @@ impl Parrot {
         &self.listening.udp
     }
 
+    /// Where its pages are (`--admin` with a TCP address), as it says itself.
+    pub fn pages(&self) -> Result<SocketAddr> {
+        let line = self.line("a page are on http://")?;
+        let (_, address) = line.rsplit_once("http://").context("a line without an address")?;
+        Ok(address.trim_end_matches('/').parse()?)
+    }
+
     /// Connects to its first address. Calls on the connection fail after [`PATIENCE`](crate::PATIENCE).
     #[track_caller]
     pub fn connect(&self) -> TcpStream {

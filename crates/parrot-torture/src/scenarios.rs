@@ -5,6 +5,7 @@ mod faults;
 mod halves;
 mod logs;
 mod mixture;
+mod pages;
 mod slow;
 mod soak;
 
@@ -12,7 +13,7 @@ use crate::scenario::Scenario;
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    [connections::ALL, slow::ALL, halves::ALL, logs::ALL, faults::ALL, soak::ALL].concat()
+    [connections::ALL, slow::ALL, halves::ALL, logs::ALL, faults::ALL, pages::ALL, soak::ALL].concat()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use parrot_testkit::client::{connect, echo, free_port};
 use parrot_testkit::parrot::Parrot;
 use parrot_testkit::wait_until;
 
-use crate::admin::{SetAtEnd, pages};
+use crate::admin::SetAtEnd;
 use crate::support::start;
 use crate::webdriver::Browser;
 
@@ -21,7 +21,7 @@ const TAB: &str = "\u{e004}";
 const MESSAGES: &str = "figure:nth-child(2)";
 
 fn open(browser: &Browser, parrot: &Parrot) {
-    browser.open(&format!("http://{}/", pages(parrot)));
+    browser.open(&format!("http://{}/", parrot.pages().unwrap()));
     wait_until("the page shows the server", || browser.text("#state") == "● serving");
 }
 

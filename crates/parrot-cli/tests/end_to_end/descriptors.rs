@@ -75,7 +75,7 @@ fn a_server_that_cannot_serve_prints_no_banner() {
 #[cfg(feature = "admin")]
 fn the_pages_are_served_when_descriptors_run_out() {
     let parrot = spawn(&mut limited("-n 24", &parrot(&["--log", "off", "--admin", "127.0.0.1:0"])));
-    let pages = crate::admin::pages(&parrot);
+    let pages = parrot.pages().unwrap();
     let clients: Vec<TcpStream> = (0..30).map(|_| parrot.connect()).collect();
     for mut client in &clients {
         client.write_all(b"squawk").unwrap();

@@ -10,14 +10,13 @@ use parrot_testkit::http::get;
 use parrot_testkit::process::Process;
 use parrot_testkit::wait_until;
 
-use crate::admin::pages;
 use crate::support::{scratch, skip, start};
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_metrics() {
     let parrot = start(&["--admin", "127.0.0.1:0", "--log", "json", "--idle-timeout", "1h"]);
     echo(&parrot.connect(), b"squawk");
-    let metrics = get(pages(&parrot), "/metrics").unwrap().body;
+    let metrics = get(parrot.pages().unwrap(), "/metrics").unwrap().body;
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = promtool.spawn() else { return skip("promtool is not installed") };
@@ -44,7 +43,7 @@ fn prometheus_scrapes_the_metrics() {
     let directory = scratch("prometheus");
     fs::create_dir_all(&directory).unwrap();
     let configuration = directory.join("prometheus.yml");
-    let target = pages(&parrot);
+    let target = parrot.pages().unwrap();
     let text = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: parrot\n  static_configs:\n  - targets: ['{target}']\n"
     );
@@ -86,7 +85,7 @@ fn each_alert_fires_in_its_trouble_alone() {
 #[test]
 fn the_alerts_ask_for_metrics_that_there_are() {
     let parrot = start(&["--admin", "127.0.0.1:0", "--log", "json"]);
-    let metrics = get(pages(&parrot), "/metrics").unwrap().body;
+    let metrics = get(parrot.pages().unwrap(), "/metrics").unwrap().body;
     let alerts = fs::read_to_string(rules().join("alerts.yml")).unwrap();
     let words = alerts.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
     let used: Vec<&str> = words.filter(|word| word.starts_with("parrot_")).collect();

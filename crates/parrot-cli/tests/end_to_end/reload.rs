@@ -432,7 +432,7 @@ fn the_pages_show_a_reload_and_stay_where_they_are() {
     let options = |more: &str| format!("ready-file = '{}'\n{more}", ready_file.display());
     let before = options("admin = '127.0.0.1:0'\nlisten = 'tcp:127.0.0.1:0'\nlog = 'off'\nidle-timeout = '5m'");
     let server = Configured::start_with(&before, &[]);
-    let pages = crate::admin::pages(&server.parrot);
+    let pages = server.parrot.pages().unwrap();
     let statistics = || -> serde_json::Value {
         let page = parrot_testkit::http::get(pages, "/statistics").unwrap();
         serde_json::from_str(&page.body).unwrap()
