@@ -138,6 +138,14 @@ impl<H: Host> EventLoop<H> {
         let deadline = self.deadlines.next_wanted(|due| is_wanted(&self.connections, *due));
         let interval = self.hooks.interval.as_ref().and_then(|interval| interval.due);
         let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.stage_until, interval];
-        others.into_iter().chain([deadline]).flatten().min()
+        others.into_iter().fold(deadline, earlier)
+    }
+}
+
+/// The earlier of two deadlines, or the only one.
+fn earlier(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
