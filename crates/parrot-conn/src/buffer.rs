@@ -52,7 +52,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
 
     /// Counts the first `n` bytes of [`pending`](Buffer::pending) as sent, or all of them if there are fewer.
     pub fn advance(&mut self, n: usize) {
-        self.sent += n.min(self.pending().len()) as u32;
+        self.sent += n.min((self.filled - self.sent) as usize) as u32;
         if self.sent == self.filled {
             self.clear();
         }
@@ -188,7 +188,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
 
     /// Lends an empty buffer, or returns `None`. Try again after a [`give_back`](BufferPool::give_back) if the cap is
     /// reached ([`can_lend`](BufferPool::can_lend) is false), and otherwise some time later, when there may be memory.
-    #[inline]
+    #[inline(always)]
     pub fn lend(&mut self) -> Option<Box<Buffer<Memory>>> {
         if !self.can_lend() {
             return None;
@@ -219,6 +219,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         self.large_size > self.buffer_size && self.lent.saturating_add(self.large_size as usize) <= self.capacity / 2
     }
 
+    #[cold]
     fn make(&self, size: u32) -> Option<Box<Buffer<Memory>>> {
         let bytes = (self.allocate)(size as usize)?;
         debug_assert_eq!(bytes.as_ref().len(), size as usize, "`allocate` returned memory of the wrong size");
@@ -226,6 +227,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     }
 
     /// Takes a buffer back and discards what it holds.
+    #[inline(always)]
     pub fn give_back(&mut self, mut buffer: Box<Buffer<Memory>>) {
         debug_assert!(self.lent >= buffer.size() && buffer.usual == self.buffer_size, "a buffer of another pool");
         self.lent = self.lent.saturating_sub(buffer.size());
@@ -244,6 +246,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     }
 
     /// Frees the spare buffer that costs most, so that a few that were full do not displace many that held a message.
+    #[cold]
     fn free_costliest(&mut self) {
         let spare = self.spare.iter().enumerate();
         let costliest = spare.max_by_key(|(_, buffer)| buffer.touched).map(|(index, _)| index);

@@ -168,6 +168,9 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// # Errors
     ///
     /// [`NoSpace`] says why there is no space and when to try again.
+    // A server calls this for each message, and also `release`, `lend` and `give_back`. Without the calls themselves a message
+    // takes 60 instructions less.
+    #[inline(always)]
     pub fn receive_space(&mut self, pool: &mut BufferPool<Memory>) -> Result<&mut [u8], NoSpace> {
         if self.input == Input::Ended || self.close_reason.is_some() {
             return Err(NoSpace::InputEnded);
@@ -177,9 +180,9 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
             self.release(pool);
         }
         if self.buffer.is_none() {
-            let reason = if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
             let buffer = if is_stream { pool.lend_large() } else { pool.lend() };
-            self.buffer = Some(buffer.ok_or(reason)?);
+            let reason = || if pool.can_lend() { NoSpace::NoMemory } else { NoSpace::PoolEmpty };
+            self.buffer = Some(buffer.ok_or_else(reason)?);
         }
         match self.buffer.as_deref_mut().map(Buffer::space) {
             Some(space) if !space.is_empty() => Ok(space),
@@ -223,6 +226,11 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         self.buffer.as_deref().map(Buffer::pending).unwrap_or_default()
     }
 
+    /// Whether there are bytes [`to_send`](Connection::to_send).
+    pub fn has_pending(&self) -> bool {
+        self.buffer.as_deref().is_some_and(|buffer| !buffer.is_empty())
+    }
+
     /// Records that a send call took the first `n` bytes of [`to_send`](Connection::to_send).
     pub fn sent(&mut self, n: usize) {
         if let Some(buffer) = &mut self.buffer {
@@ -239,7 +247,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
         let open = self.close_reason.is_none();
         Interest {
             read: open && self.input != Input::Ended && !self.buffer.as_deref().is_some_and(Buffer::is_full),
-            write: open && !self.to_send().is_empty(),
+            write: open && self.has_pending(),
         }
     }
 
@@ -247,7 +255,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// stream or a drain has found the input empty.
     pub fn wants_shut_down(&self) -> bool {
         let finished = self.input == Input::Ended || (self.draining && self.input == Input::Quiet);
-        self.close_reason.is_none() && self.write_open && finished && self.to_send().is_empty()
+        self.close_reason.is_none() && self.write_open && finished && !self.has_pending()
     }
 
     /// Whether the peer has ended its stream.
@@ -302,8 +310,9 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
 
     /// Gives the buffer back to the pool if nothing is pending or the connection is closed. Call this after each round
     /// of receiving and sending, and before the connection is dropped.
+    #[inline(always)]
     pub fn release(&mut self, pool: &mut BufferPool<Memory>) {
-        let done = self.close_reason.is_some() || self.to_send().is_empty();
+        let done = self.close_reason.is_some() || !self.has_pending();
         match self.buffer.take_if(|_| done) {
             Some(buffer) => pool.give_back(buffer),
             None if done => {}

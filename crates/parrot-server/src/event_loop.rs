@@ -77,12 +77,14 @@ impl<H: Host> EventLoop<H> {
         let mut events = 0;
         while let Some(event) = self.means.host.next_event() {
             events += 1;
-            self.busy_until = self.limits.busy_poll.and_then(|busy_poll| self.means.now.checked_add(busy_poll));
             if let ControlFlow::Break(ended) = self.handle_event(event) {
                 return Ok(ControlFlow::Break(ended));
             }
         }
         self.serve_ahead();
+        if events > 0 {
+            self.busy_until = self.limits.busy_poll.and_then(|busy_poll| self.means.now.checked_add(busy_poll));
+        }
         self.serve_unfinished(leftovers);
         self.serve_waiting();
         self.look_again(events);

@@ -128,7 +128,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no send is tried before an idle close",
         file: "event_loop/idle.rs",
-        old: "&& !conversation.connection.to_send().is_empty()",
+        old: "&& conversation.connection.has_pending()",
         new: "&& false",
     },
     Mutant {

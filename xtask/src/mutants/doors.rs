@@ -54,8 +54,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a header waits for a buffer",
         file: "event_loop/conversation.rs",
-        old: "may_borrow || !self.connection.to_send().is_empty() || self.awaits_header() {",
-        new: "may_borrow || !self.connection.to_send().is_empty() {",
+        old: "may_borrow || self.connection.has_pending() || self.awaits_header() {",
+        new: "may_borrow || self.connection.has_pending() {",
     },
     Mutant {
         name: "a header may take any time",

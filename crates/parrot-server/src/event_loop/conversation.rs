@@ -135,7 +135,7 @@ impl<Socket> Conversation<Socket> {
 
     /// Makes the first receive of a turn. [`serve`](Conversation::serve) then sends what it brought.
     pub(super) fn receive_ahead<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>, may_borrow: bool) -> Ahead {
-        if self.pause == Pause::No && may_borrow && self.connection.to_send().is_empty() {
+        if self.pause == Pause::No && may_borrow && !self.connection.has_pending() {
             match self.receive(means) {
                 Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => {
                     self.connection.release(&mut means.pool);
@@ -153,7 +153,7 @@ impl<Socket> Conversation<Socket> {
     pub(super) fn serve<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>, may_borrow: bool) -> Served {
         let mut budget = BYTES_PER_SERVING;
         let served = loop {
-            if !self.readiness.is_blocked() && !self.connection.to_send().is_empty() {
+            if !self.readiness.is_blocked() && self.connection.has_pending() {
                 match self.send(means) {
                     Step::Moved(n) => budget = budget.saturating_sub(n.saturating_sub(BYTES_PER_SERVING)),
                     Step::Blocked => self.readiness.filled(),
@@ -201,7 +201,7 @@ impl<Socket> Conversation<Socket> {
         means: &mut Means<H>,
         may_borrow: bool,
     ) -> Result<Step, NoSpace> {
-        let received = match may_borrow || !self.connection.to_send().is_empty() || self.awaits_header() {
+        let received = match may_borrow || self.connection.has_pending() || self.awaits_header() {
             true => self.receive(means),
             false => Err(NoSpace::PoolEmpty),
         };
@@ -279,6 +279,9 @@ impl<Socket> Conversation<Socket> {
         step
     }
 
+    /// Makes one receive call, with what follows from it.
+    // Inlined, as most of what each message goes through is. In 923 instructions of a message, 96 were for calls.
+    #[inline(always)]
     fn receive<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Result<Step, NoSpace> {
         match self.extras {
             None => self.receive_behind(&[], means),
@@ -287,7 +290,7 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// Receives a message behind a prefix, which is sent back with it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn receive_behind<H: Host<Socket = Socket>>(
         &mut self,
         prefix: &[u8],

@@ -51,7 +51,7 @@ impl<H: Host> EventLoop<H> {
         let is_due = |this: &Self| this.next_timeout(key, idle).is_some_and(|due| due <= now);
         if is_due(self)
             && let Some(conversation) = self.connections.get_mut(key)
-            && !conversation.connection.to_send().is_empty()
+            && conversation.connection.has_pending()
         {
             conversation.readiness.report_writable();
             self.serve(key, Borrow::InTurn);

@@ -54,14 +54,15 @@ impl Lists {
         self.ahead.len() == RECEIVES_AHEAD || self.bytes_ahead >= BYTES_AHEAD
     }
 
-    /// Takes all connections that were received from. [`return_ahead`](Lists::return_ahead) gives the memory back.
-    pub(super) fn take_ahead(&mut self) -> Vec<ConnectionKey> {
-        self.bytes_ahead = 0;
-        std::mem::take(&mut self.ahead)
+    /// The connection that was received from after `earlier` others.
+    pub(super) fn ahead(&self, earlier: usize) -> Option<ConnectionKey> {
+        self.ahead.get(earlier).copied()
     }
 
-    pub(super) fn return_ahead(&mut self, emptied: Vec<ConnectionKey>) {
-        self.ahead = emptied;
+    /// Forgets those that were received from, because they have been served.
+    pub(super) fn clear_ahead(&mut self) {
+        self.bytes_ahead = 0;
+        self.ahead.clear();
     }
 
     /// Has a connection served again when others have had their share.

@@ -57,6 +57,7 @@ impl Readiness {
 
     /// A receive returned `n` bytes into `room`. Returns whether this shows that the socket is empty: the receive came
     /// short, and nothing can be behind its bytes.
+    #[inline(always)]
     #[must_use]
     pub(super) fn received(&mut self, n: usize, room: usize) -> bool {
         self.unread = self.unread.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));

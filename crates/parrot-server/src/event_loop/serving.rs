@@ -47,11 +47,12 @@ impl<H: Host> EventLoop<H> {
     }
 
     pub(super) fn serve_ahead(&mut self) {
-        let mut ahead = self.lists.take_ahead();
-        for key in ahead.drain(..) {
+        let mut served = 0;
+        while let Some(key) = self.lists.ahead(served) {
             self.serve(key, Borrow::InTurn);
+            served += 1;
         }
-        self.lists.return_ahead(ahead);
+        self.lists.clear_ahead();
     }
 
     pub(super) fn serve_unfinished(&mut self, most: usize) {
@@ -97,6 +98,7 @@ impl<H: Host> EventLoop<H> {
     }
 
     /// Watches for room, or no longer, and puts the connection where it is served next.
+    #[inline(always)]
     pub(super) fn follow_up(&mut self, key: ConnectionKey, served: Served) {
         if let Served::Closed(reason) = served {
             return self.close(key, reason);
