@@ -87,7 +87,7 @@ fn a_mistake_in_the_file_is_wrong_usage_with_its_place() {
     OpenOptions::new().append(true).open(&path).unwrap().write_all(b"greeting = '\xff'").unwrap();
     ends_with(&mut with_file(&path, &[]), 2, &[":2:13: this is not UTF-8"]);
     File::options().write(true).open(&path).unwrap().set_len(2 << 20).unwrap();
-    ends_with(&mut with_file(&path, &[]), 2, &["is larger than 64 KiB"]);
+    ends_with(&mut with_file(&path, &[]), 2, &["is larger than 512 KiB"]);
 }
 
 #[test]
