@@ -12,6 +12,7 @@ pub mod parrot;
 pub mod patience;
 pub mod process;
 pub mod program;
+pub mod schema;
 pub mod scripted;
 pub mod stream;
 pub mod usage;
