@@ -134,7 +134,7 @@ impl Measure<'_> {
             cpu_late: meter.late.map(|late| late.as_secs_f64()),
             cores,
             latency: report.latency,
-            curve: report.latencies.curve(),
+            curve: report.histograms.latency.curve(),
             memory,
             failures: report.failures.total(),
             failed: failed(&report),

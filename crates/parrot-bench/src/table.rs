@@ -179,6 +179,7 @@ fn short(mark: Mark, full: bool) -> &'static str {
         Mark::RateNotReached => "rate not reached",
         Mark::ConnectionsLost => "connections lost",
         Mark::StoppedEarly => "stopped early",
+        Mark::WindowsApart => "windows apart",
     }
 }
 
