@@ -79,11 +79,21 @@ pub enum CloseReason {
     HeaderRefused,
     /// The PROXY protocol header was not complete in time.
     HeaderTimeout,
+    /// As many bytes were echoed as its fault `limit-data` says.
+    LimitDataFault,
+    /// Its fault `timeout` has answered nothing for as long as it says.
+    TimeoutFault,
+    /// It was open for as long as its fault `lifetime` says.
+    LifetimeFault,
+    /// Its fault `reset` was due.
+    ResetFault,
+    /// Its fault `half-close-first` has ended the stream before the peer did.
+    HalfCloseFault,
 }
 
 impl CloseReason {
     /// Every reason, in declaration order.
-    pub const ALL: [CloseReason; 8] = [
+    pub const ALL: [CloseReason; 13] = [
         CloseReason::PeerFinished,
         CloseReason::Reset,
         CloseReason::IdleTimeout,
@@ -92,6 +102,11 @@ impl CloseReason {
         CloseReason::Failed,
         CloseReason::HeaderRefused,
         CloseReason::HeaderTimeout,
+        CloseReason::LimitDataFault,
+        CloseReason::TimeoutFault,
+        CloseReason::LifetimeFault,
+        CloseReason::ResetFault,
+        CloseReason::HalfCloseFault,
     ];
 
     /// The reason as a few lower-case words.
@@ -105,6 +120,11 @@ impl CloseReason {
             CloseReason::Failed => "failed",
             CloseReason::HeaderRefused => "bad header",
             CloseReason::HeaderTimeout => "header timeout",
+            CloseReason::LimitDataFault => "limit data fault",
+            CloseReason::TimeoutFault => "timeout fault",
+            CloseReason::LifetimeFault => "lifetime fault",
+            CloseReason::ResetFault => "reset fault",
+            CloseReason::HalfCloseFault => "half close fault",
         }
     }
 }
@@ -239,6 +259,13 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
                 false => TAKES_BEFORE_LARGE.min(self.takes + 1),
             };
             buffer.advance(n);
+        }
+    }
+
+    /// Throws away what is pending, because a [fault](crate::fault) has it never sent.
+    pub fn discard(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.advance(buffer.pending().len());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::kind::{After, Fault};
+use crate::connection::CloseReason;
 
 /// How long a peer may take to end its stream after Parrot has ended its own. This is how long nginx waits for more of
 /// its input (`lingering_timeout`).
@@ -36,12 +37,15 @@ pub(super) struct Progress {
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     finish_after_bytes: Option<u64>,
-    finish_after_time: Option<Duration>,
+    /// When the orderly end is due whatever flows, and the fault that says so.
+    finish_after_time: Option<(Duration, CloseReason)>,
     reset: Option<After>,
     slow_close: Duration,
     half_close_first: bool,
     /// When the orderly end was first due, without the delay of a slow close.
     due_since: Option<Duration>,
+    /// What has made an end due.
+    cause: Option<CloseReason>,
     /// When the write side was shut down.
     finished: Option<Duration>,
 }
@@ -51,13 +55,19 @@ impl Ends {
     pub(super) fn add(&mut self, fault: &Fault) {
         match *fault {
             Fault::LimitData(bytes) => self.finish_after_bytes = Some(bytes),
-            Fault::Timeout(Some(time)) | Fault::Lifetime(time) => {
-                self.finish_after_time = Some(self.finish_after_time.map_or(time, |other| other.min(time)));
-            }
+            Fault::Timeout(Some(time)) => self.finish_after(time, CloseReason::TimeoutFault),
+            Fault::Lifetime(time) => self.finish_after(time, CloseReason::LifetimeFault),
             Fault::Reset(after) => self.reset = Some(after),
             Fault::SlowClose(time) => self.slow_close = time,
             Fault::HalfCloseFirst => self.half_close_first = true,
             _ => {}
+        }
+    }
+
+    /// The earlier of two times holds.
+    fn finish_after(&mut self, time: Duration, cause: CloseReason) {
+        if self.finish_after_time.is_none_or(|(earlier, _)| time < earlier) {
+            self.finish_after_time = Some((time, cause));
         }
     }
 
@@ -78,24 +88,44 @@ impl Ends {
             None => false,
         };
         if is_reset {
+            self.cause = Some(CloseReason::ResetFault);
             return Some(Ending::Reset);
         }
         if let Some(finished) = self.finished {
             return self.close_time(finished).filter(|time| *time <= now).map(|_| Ending::Close);
         }
-        if self.finish_is_due(progress, now) {
-            self.due_since.get_or_insert(now);
+        if self.due_since.is_none() {
+            self.cause = self.finish_cause(progress, now);
+            self.due_since = self.cause.map(|_| now);
         }
         let due = self.due_since?.saturating_add(self.slow_close);
         (due <= now).then_some(Ending::Finish)
     }
 
-    fn finish_is_due(&self, progress: Progress, now: Duration) -> bool {
+    /// Why the orderly end is due now, if it is.
+    fn finish_cause(&self, progress: Progress, now: Duration) -> Option<CloseReason> {
         let all_sent = progress.pending == 0;
-        (all_sent && progress.input_ended)
-            || (all_sent && self.half_close_first && progress.sent > 0)
-            || self.finish_after_bytes.is_some_and(|bytes| bytes <= progress.sent)
-            || self.finish_after_time.is_some_and(|time| time <= now)
+        if self.finish_after_bytes.is_some_and(|bytes| bytes <= progress.sent) {
+            Some(CloseReason::LimitDataFault)
+        } else if let Some((_, cause)) = self.finish_after_time.filter(|(time, _)| *time <= now) {
+            Some(cause)
+        } else if all_sent && progress.input_ended {
+            Some(CloseReason::PeerFinished)
+        } else if all_sent && self.half_close_first && progress.sent > 0 {
+            Some(CloseReason::HalfCloseFault)
+        } else {
+            None
+        }
+    }
+
+    /// What has made an end due, if one is.
+    pub(super) fn cause(&self) -> Option<CloseReason> {
+        self.cause
+    }
+
+    /// Whether the write side was shut down.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.finished.is_some()
     }
 
     /// Whether nothing is sent any more, because only the end is left.
@@ -107,7 +137,7 @@ impl Ends {
     fn close_time(&self, finished: Duration) -> Option<Duration> {
         let lingered = finished.saturating_add(LINGER);
         match self.half_close_first {
-            true => self.finish_after_time.map(|time| time.max(lingered)),
+            true => self.finish_after_time.map(|(time, _)| time.max(lingered)),
             false => Some(lingered),
         }
     }
@@ -121,7 +151,7 @@ impl Ends {
         let finish = match (self.finished, self.due_since) {
             (Some(finished), _) => self.close_time(finished),
             (None, Some(since)) => Some(since.saturating_add(self.slow_close)),
-            (None, None) => self.finish_after_time,
+            (None, None) => self.finish_after_time.map(|(time, _)| time),
         };
         [reset, finish].into_iter().flatten().min()
     }

@@ -70,9 +70,10 @@ impl FaultPlan {
         &self.rules
     }
 
-    /// The faults of a stream connection, or `None` if it has none and is to be served like any other.
+    /// The faults of a stream connection, or `None` if it has none and is to be served like any other. One that is only
+    /// accepted late has faults too, which do nothing, so that their [kinds](Faults::kinds) name it.
     pub fn connection(&self, number: u64) -> Option<Box<Faults>> {
-        let is_chosen = |rule: &&FaultRule| rule.fault.kind().is_of_streams() && self.hits(rule, number);
+        let is_chosen = |rule: &&FaultRule| rule.fault.kind().has_probability() && self.hits(rule, number);
         let mut chosen = self.rules.iter().filter(is_chosen).map(|rule| &rule.fault).peekable();
         chosen.peek()?;
         Some(Box::new(Faults::new(chosen, |kind| self.random(kind, Purpose::Detail, number))))

@@ -9,6 +9,7 @@ use super::latency::{Delays, Latency};
 use super::random::Random;
 use super::slices::Slices;
 use super::stall::{Stall, Stalled};
+use crate::connection::CloseReason;
 
 /// What a connection does with its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +197,16 @@ impl Faults {
         if let Some(stall) = &mut self.stall {
             stall.sent(self.sent, now);
         }
+    }
+
+    /// Why the connection ends, if an [`Ending`] was permitted: a fault, or that the peer has ended its stream.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.ends.cause()
+    }
+
+    /// Whether the write side [was shut down](Faults::shut_down).
+    pub fn is_shut_down(&self) -> bool {
+        self.ends.is_shut_down()
     }
 
     /// Records that the write side is shut down, so that only the peer's end is waited for.
