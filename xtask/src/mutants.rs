@@ -5,6 +5,7 @@ mod changes;
 mod connections;
 mod datagrams;
 mod doors;
+mod faults;
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,7 +21,8 @@ use crate::say::say;
 use crate::usage::WrongUsage;
 
 /// All known faults, by what they are in.
-const MUTANTS: [&[Mutant]; 4] = [connections::MUTANTS, datagrams::MUTANTS, doors::MUTANTS, changes::MUTANTS];
+const MUTANTS: [&[Mutant]; 5] =
+    [connections::MUTANTS, datagrams::MUTANTS, doors::MUTANTS, changes::MUTANTS, faults::MUTANTS];
 
 const HELP: &str = "\
 usage: cargo xtask mutants [WORDS]...

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parrot_conn::Template;
+use parrot_conn::fault::FaultPlan;
 
 use crate::listen::Listen;
 use crate::peer::Peer;
@@ -56,6 +57,9 @@ pub struct Config {
     pub replies: Replies,
     /// Which datagrams are answered.
     pub udp: UdpRules,
+    /// The faults of all listeners that have [none of their own](Listen::with_faults). `None` (the default) means that the
+    /// server is a faultless echo.
+    pub faults: Option<FaultPlan>,
 }
 
 /// What holds for the connections that begin with a PROXY protocol header.
@@ -96,6 +100,8 @@ pub struct Settings {
     pub replies: Replies,
     /// Which datagrams are answered.
     pub udp: UdpRules,
+    /// The faults of listeners that have none of their own.
+    pub faults: Option<FaultPlan>,
 }
 
 impl Settings {
@@ -162,6 +168,7 @@ impl Default for Config {
             proxy: ProxyProtocol::default(),
             replies: Replies::default(),
             udp: UdpRules::default(),
+            faults: None,
         }
     }
 }

@@ -13,6 +13,8 @@ mod deadlines;
 mod doubtful;
 mod drain;
 mod extras;
+mod faults;
+mod held_datagrams;
 mod idle;
 mod lists;
 mod long_turns;
@@ -61,8 +63,7 @@ impl<H: Host> EventLoop<H> {
     ///
     /// When the queue cannot be waited on. An interrupted wait is not an error.
     pub fn turn(&mut self) -> io::Result<ControlFlow<Ended>> {
-        let due = self.next_deadline();
-        let timeout = self.timeout(due);
+        let timeout = self.timeout();
         match self.means.host.wait(timeout) {
             Ok(()) => {}
             // The signal, if it is one of ours, is an event of the next turn.
@@ -89,10 +90,8 @@ impl<H: Host> EventLoop<H> {
         self.serve_unfinished(leftovers);
         self.serve_waiting();
         self.look_again(events);
-        let met = due.filter(|due| *due <= self.means.now);
-        if met.is_some() {
-            self.handle_deadlines();
-        }
+        let met = self.met_deadline();
+        self.handle_deadlines();
         let progress = self.continue_drain();
         self.end_turn(met);
         Ok(progress)
@@ -126,9 +125,8 @@ impl<H: Host> EventLoop<H> {
         ControlFlow::Continue(())
     }
 
-    /// How long the next wait may take, before the earliest deadline. `None`, forever, when nothing is left over and nothing
-    /// will be due.
-    fn timeout(&self, due: Option<Moment>) -> Option<Duration> {
+    /// How long the next wait may take. `None`, forever, when nothing is left over and nothing will be due.
+    fn timeout(&mut self) -> Option<Duration> {
         let accepting_last = self.acceptor.is_closing() && !self.acceptor.is_paused();
         let can_feed = self.lists.waiting() > 0 && self.means.pool.can_lend();
         let now = self.means.now;
@@ -136,12 +134,12 @@ impl<H: Host> EventLoop<H> {
         if self.lists.unfinished() > 0 || !self.doubtful.is_empty() || can_feed || accepting_last || busy {
             return Some(Duration::ZERO);
         }
-        due.map(|due| due.saturating_duration_since(now))
+        self.next_deadline().map(|due| due.saturating_duration_since(now))
     }
 
     /// The earliest of all deadlines.
     fn next_deadline(&mut self) -> Option<Moment> {
-        let deadline = self.deadlines.next_wanted(|due| is_wanted(&self.connections, *due));
+        let deadline = self.deadlines.next_wanted(|at, due| is_wanted(&self.connections, at, due));
         let interval = self.hooks.interval.as_ref().and_then(|interval| interval.due);
         let others = [self.acceptor.next_deadline(), self.datagrams.next_deadline(), self.stage_until, interval];
         others.into_iter().fold(deadline, earlier)

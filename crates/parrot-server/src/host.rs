@@ -85,6 +85,11 @@ pub trait Host {
     /// Closes a connection.
     fn close(&mut self, socket: Self::Socket);
 
+    /// Closes a connection with a reset. Bytes that the peer has not received yet may be lost. A Unix socket knows no reset,
+    /// so its peer sees the end of the stream, or on Linux a reset if bytes of it were not received (`unix_release_sock` in
+    /// net/unix/af_unix.c).
+    fn reset(&mut self, socket: Self::Socket);
+
     /// Closes a listener. Connections in its backlog are reset.
     fn close_listener(&mut self, listener: Self::Listener);
 
@@ -103,6 +108,9 @@ pub trait Host {
 
     /// Passes a message to the log.
     fn message(&mut self, peer: &Peer, payload: &[u8]);
+
+    /// The same of a connection with these faults.
+    fn message_with_faults(&mut self, peer: &Peer, faults: &str, payload: &[u8]);
 }
 
 /// A kind of event of a listener or a socket.

@@ -32,7 +32,7 @@
 //! # Events
 //!
 //! Each message (what one receive call returned) is a [`tracing`] event of level INFO and target [`MESSAGE_TARGET`] with the
-//! fields `peer`, `payload` (bytes) and `bytes` (their number). The reply to a request for statistics has the target
+//! fields `peer`, `payload` (bytes) and `bytes` (their number), `user` on a Unix socket, and `faults` if the connection has some. The reply to a request for statistics has the target
 //! [`STATISTICS_TARGET`]. Everything else has the target `parrot_server`.
 //!
 //! # Rooms
@@ -47,6 +47,7 @@ mod config;
 mod descriptors;
 mod durations;
 mod event_loop;
+mod faults;
 mod host;
 mod listen;
 mod lookup;
@@ -55,6 +56,7 @@ mod peer;
 mod reconfigure;
 mod server;
 mod socket_options;
+mod spawned;
 mod stage;
 mod statistics;
 
@@ -70,8 +72,10 @@ pub use listen::{
 };
 pub use lookup::lookup;
 pub use memory_limit::MemoryLimit;
+pub use parrot_conn::fault;
 pub use parrot_conn::{CloseReason, Lookup, Refusal, Template, TemplateError};
 pub use peer::Peer;
 pub use server::{Handle, Server};
+pub use spawned::SpawnedServer;
 pub use stage::{Stage, StageChange};
 pub use statistics::{ListenerStatistics, STATISTICS_TARGET, Statistics};

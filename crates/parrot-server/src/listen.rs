@@ -19,8 +19,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parrot_conn::fault::FaultPlan;
 use parrot_udp::DatagramSocket;
 
+use crate::faults::PlannedFaults;
 use crate::statistics::Counter;
 
 pub use activation::{Activation, ActivationError, Descriptor};
@@ -56,6 +58,7 @@ pub struct Listen {
     proxy_protocol: bool,
     /// The permissions of the file of a Unix socket, if they are not those of all of them.
     unix_mode: Option<u32>,
+    faults: Option<FaultPlan>,
 }
 
 /// Where to listen.
@@ -84,6 +87,8 @@ pub struct OpenListener<Listener> {
     pub proxy_protocol: bool,
     /// How many connections it has accepted.
     pub accepted: Arc<Counter>,
+    /// Its own faults.
+    pub faults: Option<Arc<PlannedFaults>>,
 }
 
 /// How a greeting and a prefix show a listener.
@@ -106,6 +111,8 @@ pub struct OpenDatagramSocket<Socket> {
     pub label: Label,
     /// It was opened by somebody else, who may hold it too.
     pub given: bool,
+    /// Its own faults.
+    pub faults: Option<Arc<PlannedFaults>>,
 }
 
 /// All that a server has opened.
@@ -168,7 +175,7 @@ impl Listen {
     }
 
     fn at(place: Place) -> Listen {
-        Listen { place, name: None, proxy_protocol: false, unix_mode: None }
+        Listen { place, name: None, proxy_protocol: false, unix_mode: None, faults: None }
     }
 
     /// With a name, which the log of the program and `{listener}` in a greeting show.
@@ -192,13 +199,22 @@ impl Listen {
         self
     }
 
+    /// With faults of its own, in place of those that [all listeners have](crate::Config::faults). A plan without faults
+    /// makes it a faultless echo.
+    #[must_use]
+    pub fn with_faults(mut self, plan: FaultPlan) -> Listen {
+        self.faults = Some(plan);
+        self
+    }
+
     /// Opens what is to be listened on, and returns how each of it is shown.
     pub(crate) fn open(
         self,
         options: &ListenOptions,
         opened: &mut Opened<Listener, DatagramSocket>,
     ) -> Result<Vec<CountedListening>, BindError> {
-        let Listen { place, name, proxy_protocol, unix_mode } = self;
+        let Listen { place, name, proxy_protocol, unix_mode, faults } = self;
+        let faults = faults.map(|plan| Arc::new(PlannedFaults::new(plan)));
         let given = matches!(place, Place::GivenTcp(_) | Place::GivenUdp(_) | Place::GivenUnix(_));
         let proxy_protocol =
             proxy_protocol || (options.proxy_everywhere && !matches!(place, Place::Udp(_) | Place::GivenUdp(_)));
@@ -206,9 +222,11 @@ impl Listen {
         let listeners = match place {
             Place::Udp(_) | Place::GivenUdp(_) if proxy_protocol => return Err(BindError::proxied_datagrams()),
             Place::Udp(addresses) => {
-                return Ok(opened.add_datagrams(udp::open(&addresses, options)?, given, listening));
+                return Ok(opened.add_datagrams(udp::open(&addresses, options)?, given, faults, listening));
             }
-            Place::GivenUdp(socket) => return Ok(opened.add_datagrams(vec![udp::take(socket)?], given, listening)),
+            Place::GivenUdp(socket) => {
+                return Ok(opened.add_datagrams(vec![udp::take(socket)?], given, faults, listening));
+            }
             Place::Tcp(addresses) => tcp::listen(&addresses, options)?,
             Place::Unix(path) => {
                 let unix_mode = unix_mode.or(options.unix_mode);
@@ -219,7 +237,7 @@ impl Listen {
             Place::GivenTcp(listener) => vec![given::tcp(listener, options)?],
             Place::GivenUnix(listener) => vec![given::unix(listener)?],
         };
-        Ok(opened.add_listeners(listeners, given, listening))
+        Ok(opened.add_listeners(listeners, given, faults, listening))
     }
 }
 
@@ -235,6 +253,7 @@ impl Opened<Listener, DatagramSocket> {
         &mut self,
         listeners: Vec<(Listener, LocalAddress)>,
         given: bool,
+        faults: Option<Arc<PlannedFaults>>,
         listening: impl Fn(LocalAddress) -> Listening,
     ) -> Vec<CountedListening> {
         let mut shown = Vec::new();
@@ -247,6 +266,7 @@ impl Opened<Listener, DatagramSocket> {
                 given,
                 proxy_protocol,
                 accepted: Arc::clone(&accepted),
+                faults: faults.clone(),
             });
             shown.push(CountedListening { listening, accepted: Some(accepted) });
         }
@@ -257,13 +277,20 @@ impl Opened<Listener, DatagramSocket> {
         &mut self,
         sockets: Vec<(DatagramSocket, LocalAddress)>,
         given: bool,
+        faults: Option<Arc<PlannedFaults>>,
         listening: impl Fn(LocalAddress) -> Listening,
     ) -> Vec<CountedListening> {
         let mut shown = Vec::new();
         for (socket, address) in sockets {
             let listening = listening(address);
             let port = socket.local_address().port();
-            self.datagrams.push(OpenDatagramSocket { socket, port, label: listening.label(), given });
+            self.datagrams.push(OpenDatagramSocket {
+                socket,
+                port,
+                label: listening.label(),
+                given,
+                faults: faults.clone(),
+            });
             shown.push(CountedListening { listening, accepted: None });
         }
         shown

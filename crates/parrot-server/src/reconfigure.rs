@@ -33,6 +33,8 @@ impl Handle {
     /// - PROXY rules and replies hold for connections that are accepted later. Which listeners expect a header was decided
     ///   when they were opened.
     /// - UDP rules hold for the next datagram.
+    /// - Faults hold for connections that are accepted later, and for the next datagram. Other faults than before begin with
+    ///   connection number 1. Listeners with faults of their own keep these.
     ///
     /// # Errors
     ///

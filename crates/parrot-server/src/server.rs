@@ -83,8 +83,8 @@ impl Server {
         let places: Result<Vec<_>, _> = listen.into_iter().map(|listen| listen.open(&options, &mut opened)).collect();
         let places = places?;
         BindError::check_prefix(longest, config.limits.max_output, !opened.datagrams.is_empty())?;
-        let Config { limits, proxy, replies, udp, .. } = config;
-        let settings = Settings { limits, proxy, replies, udp }.effective();
+        let Config { limits, proxy, replies, udp, faults, .. } = config;
+        let settings = Settings { limits, proxy, replies, udp, faults }.effective();
         Server::over(places, opened, options, settings).map_err(BindError::queue)
     }
 

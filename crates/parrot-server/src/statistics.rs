@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use parrot_conn::fault::FaultKind;
 use parrot_conn::{CloseReason, Refusal};
 
 use crate::durations::{DurationCounter, Durations};
@@ -45,6 +46,8 @@ macro_rules! counters {
             pub closed: [Counter; CloseReason::ALL.len()],
             /// Datagrams that were not answered, by reason.
             pub refused_datagrams: [Counter; Refusal::ALL.len()],
+            /// Connections and datagrams with a fault, by its kind.
+            pub faults: [Counter; FaultKind::ALL.len()],
             /// How long each turn took, without its wait.
             pub turn_times: DurationCounter,
             /// How late deadlines were met.
@@ -77,6 +80,7 @@ macro_rules! counters {
             pub lateness: Durations,
             closed: [u64; CloseReason::ALL.len()],
             refused_datagrams: [u64; Refusal::ALL.len()],
+            faults: [u64; FaultKind::ALL.len()],
         }
 
         impl Counters {
@@ -94,6 +98,7 @@ macro_rules! counters {
                     lateness: self.lateness.snapshot(),
                     closed,
                     refused_datagrams: std::array::from_fn(|i| self.refused_datagrams[i].get()),
+                    faults: std::array::from_fn(|i| self.faults[i].get()),
                 }
             }
         }
@@ -119,7 +124,7 @@ counters! {
     bytes_in,
     /// Bytes sent.
     bytes_out,
-    /// Bytes received in a drain after the write side was shut down, which are not sent back.
+    /// Bytes that were received and not sent back: in a drain after the write side was shut down, and because of faults.
     bytes_discarded,
     /// Datagrams sent back.
     datagrams_sent,
@@ -150,6 +155,12 @@ pub struct ListenerStatistics {
 }
 
 impl Counters {
+    pub(crate) fn fault(&self, kind: FaultKind) {
+        if let Some(counter) = self.faults.get(kind as usize) {
+            counter.add(1);
+        }
+    }
+
     pub(crate) fn refused_datagram(&self, refusal: Refusal) {
         if let Some(counter) = self.refused_datagrams.get(refusal as usize) {
             counter.add(1);
@@ -167,6 +178,11 @@ impl Statistics {
     /// Connections that ended for this reason.
     pub fn closed(&self, reason: CloseReason) -> u64 {
         self.closed.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Connections and datagrams with a fault of this kind. One with several faults counts for each of them.
+    pub fn faults(&self, kind: FaultKind) -> u64 {
+        self.faults.get(kind as usize).copied().unwrap_or_default()
     }
 
     /// Datagrams that were not answered for this reason.
@@ -187,7 +203,7 @@ impl fmt::Display for Statistics {
             ("accept failures", self.accept_failures),
             ("accept pauses", self.accept_pauses),
             ("retries", self.retries),
-            ("bytes discarded in the drain", self.bytes_discarded),
+            ("bytes discarded", self.bytes_discarded),
             ("datagrams sent", self.datagrams_sent),
             ("datagrams dropped on their way out", self.datagrams_dropped_out),
             ("datagrams dropped on their way in", self.datagrams_dropped_in),
@@ -199,6 +215,12 @@ impl fmt::Display for Statistics {
         let refusals = Refusal::ALL.map(|refusal| (refusal, self.refused_datagrams(refusal)));
         for (refusal, count) in refusals.into_iter().filter(|(_, count)| *count > 0) {
             write!(f, "; {count} datagrams refused ({refusal})")?;
+        }
+        for kind in FaultKind::ALL {
+            match self.faults(kind) {
+                0 => {}
+                count => write!(f, "; {count} with fault {kind}")?,
+            }
         }
         Ok(())
     }

@@ -103,6 +103,10 @@ impl Host for Quiet {
         Ok(bytes.len())
     }
 
+    fn message_with_faults(&mut self, peer: &Peer, _: &str, payload: &[u8]) {
+        self.message(peer, payload);
+    }
+
     fn message(&mut self, _: &Peer, _: &[u8]) {}
 
     // Connections that stay open, and only streams, need none of these.
@@ -128,6 +132,10 @@ impl Host for Quiet {
     }
 
     fn close(&mut self, _: Socket) {
+        unreachable!()
+    }
+
+    fn reset(&mut self, _: Socket) {
         unreachable!()
     }
 
@@ -165,7 +173,14 @@ fn with_connections(count: usize) -> EventLoop<Quiet> {
         echoed: 0,
     };
     let label = Label { name: "quiet".into(), address: "quiet".into() };
-    let listener = OpenListener { listener: (), label, given: false, proxy_protocol: false, accepted: Arc::default() };
+    let listener = OpenListener {
+        listener: (),
+        label,
+        given: false,
+        proxy_protocol: false,
+        accepted: Arc::default(),
+        faults: None,
+    };
     let opened = Opened { listeners: vec![listener], datagrams: Vec::new() };
     let limits = Limits { idle_timeout: Some(Duration::from_secs(24 * 60 * 60)), ..Limits::default() };
     let mut event_loop =

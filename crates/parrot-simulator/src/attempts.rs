@@ -206,6 +206,7 @@ impl SimulatedHost {
         connection.stage = Stage::Open;
         connection.note_activity(self.time);
         self.open.push(index);
+        self.choose_faults(index);
         if self.drain_deadline.is_some() {
             self.coverage.count(Point::DrainAccepts);
         } else if self.ports[port].closes_by.is_some() {

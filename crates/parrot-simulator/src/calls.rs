@@ -227,7 +227,9 @@ impl Host for SimulatedHost {
         let connection = &mut self.connections[index];
         connection.looked_in = turn;
         let reads_on = connection.read_on || connection.may_read_on || draining || header;
-        if !idle && !((connection.hinted || connection.may_read_on) && reads_on) {
+        // A stalled connection is only looked at, so that a peer that has gone is found.
+        let looks = !connection.faults.is_empty() && connection.watch_read.is_some();
+        if !idle && !looks && !((connection.hinted || connection.may_read_on) && reads_on) {
             self.broken(Promise::Provoked, || format!("connection {index}: peek without a reason"));
         }
         let result = self.try_peek(index, space);
@@ -300,9 +302,10 @@ impl Host for SimulatedHost {
         let greets = self.owes_greeting(&self.connections[index]);
         let connection = &mut self.connections[index];
         let owed = connection.owed();
+        let by_fault = !connection.faults.is_empty() && !draining;
         // After the peer's end, the close alone is enough.
         let done = draining && connection.seen_empty && !connection.end_received && !greets;
-        if connection.shut || owed > 0 || !done {
+        if connection.faults.is_empty() && (connection.shut || owed > 0 || !done) {
             let shut = connection.shut;
             let seen_empty = connection.seen_empty;
             self.broken(Promise::ShutDown, || {
@@ -317,7 +320,7 @@ impl Host for SimulatedHost {
         }
         let connection = &mut self.connections[index];
         connection.shut = true;
-        self.coverage.count(Point::DrainShutsDown);
+        self.coverage.count(if by_fault { Point::ShutByFault } else { Point::DrainShutsDown });
         self.work += 1;
         self.wake_reader(index);
         Ok(())
@@ -332,6 +335,10 @@ impl Host for SimulatedHost {
         self.wake_reader(socket.connection);
         self.last_call_closed = true;
         self.last_pause = None;
+    }
+
+    fn reset(&mut self, socket: Socket) {
+        self.close(socket);
     }
 
     fn close_listener(&mut self, listener: Listener) {
@@ -353,6 +360,10 @@ impl Host for SimulatedHost {
 
     fn close_datagrams(&mut self, socket: DatagramSocket) {
         self.close_udp(socket.index);
+    }
+
+    fn message_with_faults(&mut self, peer: &Peer, _: &str, payload: &[u8]) {
+        self.message(peer, payload);
     }
 
     fn message(&mut self, peer: &Peer, payload: &[u8]) {

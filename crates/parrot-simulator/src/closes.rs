@@ -39,6 +39,8 @@ impl SimulatedHost {
                 if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
                     self.tally.refused += 1;
                     self.coverage.count(Point::Refused);
+                } else if connection.is_refused {
+                    self.coverage.count(Point::RefusedByFault);
                 } else if connection.stranger {
                     self.tally.untrusted += 1;
                     self.coverage.count(Point::Untrusted);
@@ -58,6 +60,9 @@ impl SimulatedHost {
         let connection = &self.connections[index];
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
         let reasons = match connection.ended {
+            failed if self.has_faults(connection) => {
+                self.reasons_of_faults(connection).into_iter().chain(failed).collect()
+            }
             Some(reason) => vec![reason],
             // The close itself tells the peer that everything was sent.
             None if connection.is_finished() && !self.owes_greeting(connection) => vec![CloseReason::PeerFinished],
@@ -77,6 +82,7 @@ impl SimulatedHost {
             });
         }
         let in_full = match reasons[..] {
+            _ if self.has_faults(connection) => true,
             [CloseReason::PeerFinished] => connection.is_finished(),
             [CloseReason::Drained] => waiting == 0 && connection.shut,
             _ => true,
@@ -102,7 +108,7 @@ impl SimulatedHost {
         let reason = counted.unwrap_or(reasons[0]);
         if reason == CloseReason::IdleTimeout {
             self.count_deadline_close();
-            if let Some(what) = not_idle {
+            if let Some(what) = not_idle.filter(|_| self.connections[index].faults.is_empty()) {
                 self.broken(Promise::Idle, || format!("connection {index} is closed as idle, but {what}"));
             }
         }
@@ -121,6 +127,11 @@ impl SimulatedHost {
             CloseReason::DrainTimeout => Point::ClosedDrainTimeout,
             CloseReason::HeaderRefused => Point::ClosedHeaderRefused,
             CloseReason::HeaderTimeout => Point::ClosedHeaderTimeout,
+            CloseReason::ResetFault => Point::ResetByFault,
+            CloseReason::LimitDataFault
+            | CloseReason::TimeoutFault
+            | CloseReason::LifetimeFault
+            | CloseReason::HalfCloseFault => Point::ClosedByFault,
             _ => Point::ClosedFailed,
         });
     }

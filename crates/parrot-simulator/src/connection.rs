@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use nix::errno::Errno;
 use parrot_server::CloseReason;
+use parrot_server::fault::FaultKind;
 use parrot_server::simulation::Target;
 
 use crate::buffers::Held;
@@ -95,6 +96,11 @@ pub(crate) struct Connection {
     pub(crate) unix: bool,
     /// Whether it may not send a PROXY header.
     pub(crate) stranger: bool,
+    /// Its faults on request, and whether one refuses it.
+    pub(crate) faults: Vec<FaultKind>,
+    pub(crate) is_refused: bool,
+    /// Whether a look has found its end, which may be all that the loop needs.
+    pub(crate) end_seen: bool,
     /// The index of the listener that it connects to.
     pub(crate) port: usize,
     /// The connection's number, and the server's address if the loop knows it.

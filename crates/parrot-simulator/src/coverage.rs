@@ -222,6 +222,11 @@ points! {
         ReadyInVain "UDP socket ready in vain again and again" Both,
         DatagramsFailAgain "datagram receive fails for a while" Both,
         LastDatagramsAnswered "drain answers the last datagrams" Both,
+        Faulty "connection with faults on request" Both,
+        RefusedByFault "refused by a fault on request" Both,
+        ResetByFault "reset by a fault on request" Both,
+        ClosedByFault "closed: fault on request" Both,
+        ShutByFault "shut down by a fault on request" Both,
         GivenDatagramsLeft "drain leaves datagrams in a given socket" Both,
     }
 }

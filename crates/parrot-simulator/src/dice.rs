@@ -48,6 +48,8 @@ pub(crate) enum Purpose {
     Delay,
     /// What changes in the run.
     Change,
+    /// The faults on request.
+    Misbehaviour,
 }
 
 impl Purpose {
@@ -60,6 +62,7 @@ impl Purpose {
             Purpose::World => 4,
             Purpose::Fault(fault) => 5 + fault as u64,
             // Below these is room for more faults.
+            Purpose::Misbehaviour => 249,
             Purpose::Change => 250,
             Purpose::Stream => 251,
             Purpose::Delay => 252,

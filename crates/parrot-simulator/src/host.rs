@@ -96,6 +96,8 @@ pub struct SimulatedHost {
     pub(crate) open: Vec<usize>,
     pub(crate) ports: Vec<Port>,
     pub(crate) udp: Udp,
+    /// The connections that have arrived, refused ones included.
+    pub(crate) arrivals: u64,
     pub(crate) batch: VecDeque<(Event, Origin)>,
     /// The targets of connections that were closed lately, for stale events.
     pub(crate) old_targets: VecDeque<Target>,
@@ -191,6 +193,7 @@ impl SimulatedHost {
             connections,
             ports: plan.ports.iter().enumerate().map(|(index, plan)| Port::new(index, *plan)).collect(),
             udp: Udp::new(&plan.udp, &source),
+            arrivals: 0,
             dice: source.of(Purpose::World, 0),
             source,
             asked: [0; Point::COUNT],

@@ -132,6 +132,9 @@ impl SimulatedHost {
             (Promise::Close, format!("has ended ({reason}) and is not closed"))
         } else if let Some(n) = connection.message {
             (Promise::Log, format!("has received {n} bytes that were not logged"))
+        } else if self.has_faults(connection) {
+            // Only its faults say what it may do when.
+            return;
         } else if connection.served() && connection.is_finished() {
             (Promise::Close, "was sent all it is owed after its end, but is not closed".to_owned())
         } else if connection.watch_write.is_some() && connection.owed() == 0 {

@@ -47,6 +47,7 @@ mod idleness;
 mod judge;
 mod listeners;
 mod memory;
+mod misbehaviour;
 mod peer;
 mod plan;
 mod profile;

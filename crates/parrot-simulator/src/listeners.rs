@@ -54,6 +54,7 @@ impl Listener {
             given: plan.given,
             proxy_protocol: plan.proxy,
             accepted: Arc::default(),
+            faults: None,
         }
     }
 }

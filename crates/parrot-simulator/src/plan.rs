@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use parrot_kqueue::Signal;
+use parrot_server::fault::FaultPlan;
 use parrot_server::simulation::Settings;
 use parrot_server::{Limits, ProxyProtocol, Replies, UdpRules};
 
@@ -14,6 +15,7 @@ use crate::datagrams::UdpPlan;
 use crate::dice::{Dice, Purpose};
 use crate::doors::{Doors, PortPlan, Which, template};
 use crate::headers::HeaderPlan;
+use crate::misbehaviour;
 use crate::peer::{PeerPlan, Scene};
 use crate::profile::Profile;
 use crate::rates::Rates;
@@ -59,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<(u64, ChangePlan)>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) udp: UdpPlan,
+    /// The faults on request of all connections.
+    pub(crate) faults: Option<FaultPlan>,
 }
 
 /// A peer of the plan.
@@ -194,6 +198,7 @@ impl Plan {
             rates,
             peers,
             udp: UdpPlan::default(),
+            faults: None,
         };
         plan.draw_streams(&mut source.of(Purpose::Stream, 0));
         if plan.peers.len() <= CROWD {
@@ -201,6 +206,7 @@ impl Plan {
         }
         plan.draw_doors(source);
         plan.limits.drain_delay = Plan::draw_delay(&mut source.of(Purpose::Delay, 0));
+        plan.draw_misbehaviour(&mut source.of(Purpose::Misbehaviour, 0));
         plan
     }
 
@@ -262,6 +268,15 @@ impl Plan {
         }
     }
 
+    /// Has the server misbehave in one story of ten, of those with streams and nothing else.
+    fn draw_misbehaviour(&mut self, dice: &mut Dice) {
+        let is_plain = self.doors.greeting.is_none() && self.doors.prefix.is_none() && self.udp.sockets.is_empty();
+        let has_headers = self.ports.iter().any(|port| port.proxy);
+        if dice.chance(25) && is_plain && !has_headers && (1..=CROWD).contains(&self.peers.len()) {
+            self.faults = misbehaviour::draw(dice);
+        }
+    }
+
     /// Draws how long a SIGTERM delays the drain. In three stories of four it does not.
     pub(crate) fn draw_delay(dice: &mut Dice) -> Duration {
         match dice.chance(64) {
@@ -280,6 +295,7 @@ impl Plan {
             udp: UdpRules { answer_low_ports: self.udp.answer_low_ports, rate },
             replies: Replies { greeting: text(&self.doors.greeting), prefix: text(&self.doors.prefix) },
             proxy: ProxyProtocol { everywhere: false, timeout: Duration::from_nanos(self.doors.header_timeout), from },
+            faults: self.faults.clone(),
         }
     }
 

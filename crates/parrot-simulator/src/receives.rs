@@ -49,6 +49,11 @@ impl SimulatedHost {
             if self.cuts_header(index) {
                 return Ok(0);
             }
+            // A stall leaves the end in the socket too, until a drain.
+            if !self.connections[index].faults.is_empty() && self.drain_deadline.is_none() {
+                self.connections[index].end_seen = true;
+                return Ok(0);
+            }
             self.coverage.count(Point::EndWithoutBuffer);
             self.receive_end(index);
             return Ok(0);
@@ -89,7 +94,7 @@ impl SimulatedHost {
         let connection = &mut self.connections[index];
         connection.hinted = false;
         connection.end_received = true;
-        if connection.shut {
+        if connection.shut && connection.faults.is_empty() {
             connection.ended.get_or_insert(CloseReason::Drained);
         }
         self.work += 1;
@@ -167,7 +172,7 @@ impl SimulatedHost {
         } else {
             self.promise(index, from, n);
             let (filled, most) = (self.connections[index].filled, self.buffer_size(&self.connections[index]));
-            if filled > most {
+            if filled > most && self.connections[index].faults.is_empty() {
                 self.broken(Promise::Memory, || {
                     format!("connection {index} has {filled} bytes of {most} in its buffer")
                 });

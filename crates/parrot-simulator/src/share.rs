@@ -59,7 +59,7 @@ impl SimulatedHost {
                 || self.is_idle(connection)
                 || self.is_header_late(connection)
                 || connection.in_doubt;
-            if connection.event_turn != turn && !due {
+            if connection.event_turn != turn && !due && !self.misbehaves() {
                 self.count_leftover();
             }
         }

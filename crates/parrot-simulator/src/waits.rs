@@ -37,7 +37,10 @@ impl SimulatedHost {
         self.check_drops_before_wait(latest);
         let overslept = self.open.iter().copied().find(|&index| {
             let connection = &self.connections[index];
-            connection.served() && self.idle_close_due(connection).is_some_and(|due| latest > due.max(self.turn_time))
+            let may_stall = self.has_faults(connection) && connection.hinted;
+            connection.served()
+                && !may_stall
+                && self.idle_close_due(connection).is_some_and(|due| latest > due.max(self.turn_time))
         });
         if let Some(index) = overslept {
             self.broken(Promise::Idle, || format!("a wait goes past the idle timeout of connection {index}"));
@@ -74,6 +77,9 @@ impl SimulatedHost {
         for index in self.open.clone() {
             let connection = &self.connections[index];
             if !connection.served() {
+                continue;
+            }
+            if self.has_faults(connection) && (timeout.is_some() || !self.only_delays(connection)) {
                 continue;
             }
             let no_buffer = self.lacks_buffer(connection);
@@ -132,6 +138,7 @@ impl SimulatedHost {
             || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
             || self.ports.iter().any(|port| port.paused.is_some())
             || self.datagrams_are_due()
+            || (self.misbehaves() && self.served() > 0)
             || self.open.iter().any(|index| self.connections[*index].awaits_header());
         if timeout.is_some() && !due {
             self.broken(Promise::Busy, || format!("a wait of {timeout:?} with nothing due"));

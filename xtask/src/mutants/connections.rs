@@ -56,8 +56,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an idle server wakes up",
         file: "event_loop.rs",
-        old: "due.map(|due| due.saturating_duration_since(now))",
-        new: "Some(due.map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
+        old: "self.next_deadline().map(|due| due.saturating_duration_since(now))",
+        new: "Some(self.next_deadline().map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
     },
     Mutant {
         name: "the clock is read every second turn",
@@ -134,14 +134,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the input is not looked at before an idle close",
         file: "event_loop/idle.rs",
-        old: "match conversation.look_for_input(&mut self.means.host) {",
+        old: "match conversation.look_for_input(&mut self.means) {",
         new: "match Look::None {",
     },
     Mutant {
         name: "closed connections wake an idle server",
         file: "event_loop/deadlines.rs",
-        old: "if wanted(&kind(key)) {",
-        new: "if true || wanted(&kind(key)) {",
+        old: "if wanted(due, kind(key)) {",
+        new: "if true || wanted(due, kind(key)) {",
     },
     Mutant {
         name: "a long turn counts as idle time",

@@ -60,7 +60,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a header may take any time",
         file: "event_loop/accepting.rs",
-        old: "self.deadlines.push(due, Due::Header(key));",
+        old: "self.await_header(key, due);",
         new: "let _ = due;",
     },
     Mutant {
@@ -68,14 +68,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "event_loop/idle.rs",
         old: "        conversation.readiness.suspect_input();
         self.serve(key, Borrow::InTurn);
-        let Some(conversation) = self.connections.get(key).filter(",
+        let Some(conversation) = self.connections.get_mut(key).filter(",
         new: "        let _ = &conversation.readiness;
-        let Some(conversation) = self.connections.get(key).filter(",
+        let Some(conversation) = self.connections.get_mut(key).filter(",
     },
     Mutant {
         name: "a header is late although it could not be looked at",
         file: "event_loop/idle.rs",
-        old: "if conversation.pause != Pause::No || conversation.readiness.is_readable() {",
+        old: "if conversation.pause.is_for_memory() || conversation.readiness.is_readable() {",
         new: "if false {",
     },
     Mutant {
@@ -128,14 +128,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the prefix of a message is missing",
         file: "event_loop/extras.rs",
-        old: "false => self.receive_behind(&prefix, means),",
-        new: "false => self.receive_behind(&[], means),",
+        old: "false => self.receive_behind(&prefix, faults, means),",
+        new: "false => self.receive_behind(&[], faults, means),",
     },
     Mutant {
         name: "a prefix is logged",
         file: "event_loop/conversation.rs",
-        old: "means.host.message(&self.peer, space.get(..n).unwrap_or_default());",
-        new: "means.host.message(&self.peer, &[prefix, space.get(..n).unwrap_or_default()].concat());",
+        old: "true => means.host.message(&self.peer, message),",
+        new: "true => means.host.message(&self.peer, &[prefix, message].concat()),",
     },
     Mutant {
         name: "a prefix takes no room",

@@ -1,9 +1,10 @@
 //! New connections: how many a turn accepts, and what each of them needs before it is served.
 
 use super::acceptor::AcceptError;
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Pause};
 use super::deadlines::Due;
 use super::extras::Extras;
+use super::faults::Welcome;
 use super::serving::Watched;
 use super::state::EventLoop;
 use crate::host::Host;
@@ -57,6 +58,15 @@ impl<H: Host> EventLoop<H> {
 
     fn open(&mut self, index: usize, socket: H::Socket, peer: Peer) -> Watched {
         let Some(open) = self.acceptor.listener(index) else { return Watched::Closed };
+        let faulty = match open.faults.as_ref().or(self.faults.as_ref()).map(|faults| faults.welcome(&self.means)) {
+            None => None,
+            Some(Welcome::Served(faulty)) => faulty,
+            Some(Welcome::Refused) => {
+                tracing::debug!(target: "parrot_server", %peer, "refused by a fault");
+                self.means.host.reset(socket);
+                return Watched::Closed;
+            }
+        };
         if self.limits.max_connections.is_some_and(|max| self.connections.len() >= max) {
             self.means.counters().refused.add(1);
             self.means.host.close(socket);
@@ -80,7 +90,8 @@ impl<H: Host> EventLoop<H> {
         self.means.counters().accepted.add(1);
         open.accepted.add(1);
         let number = self.means.counters().accepted.get();
-        let extras = Extras::new(open.proxy_protocol, &self.replies, &open.label, number);
+        let since = faulty.as_ref().map_or(self.means.now, |faulty| faulty.since());
+        let extras = Extras::new(open.proxy_protocol, &self.replies, &open.label, number, faulty);
         let key = self.connections.insert(Conversation::new(socket, peer, connection, self.means.now, extras));
         let watched = self.watch_input(key);
         let draining = self.is_draining();
@@ -92,16 +103,17 @@ impl<H: Host> EventLoop<H> {
             self.deadlines.push(due, Due::Idle(key));
         }
         if conversation.awaits_header() {
-            if let Some(due) = self.means.now.checked_add(self.proxy.timeout) {
-                self.deadlines.push(due, Due::Header(key));
+            if let Some(due) = since.checked_add(self.proxy.timeout) {
+                self.await_header(key, due);
             }
         } else {
             conversation.introduce(&mut self.means.host);
         }
+        let Some(conversation) = self.connections.get_mut(key) else { return watched };
         if draining {
             conversation.drain();
         }
-        if draining || conversation.readiness.is_readable() {
+        if draining || conversation.readiness.is_readable() || conversation.pause == Pause::Faults {
             self.lists.push_unfinished(key, &mut conversation.listed);
         }
         watched

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::state::EventLoop;
 use crate::config::{Limits, Settings};
+use crate::faults::PlannedFaults;
 use crate::host::Host;
 use crate::listen::Opened;
 
@@ -40,7 +41,7 @@ impl<H: Host> EventLoop<H> {
     }
 
     fn change_settings(&mut self, settings: Settings) {
-        let Settings { limits, proxy, replies, udp } = settings;
+        let Settings { limits, proxy, replies, udp, faults } = settings;
         let idle_before = self.limits.idle_timeout;
         // Buffers keep their size.
         self.limits = Limits { max_output: self.limits.max_output, ..limits };
@@ -48,7 +49,11 @@ impl<H: Host> EventLoop<H> {
         self.means.count_buffer_limit();
         self.proxy = proxy;
         self.replies = Arc::new(replies);
-        self.datagrams.change(udp, Arc::clone(&self.replies), &self.means);
+        // The same faults go on where they are.
+        if self.faults.as_ref().map(|faults| &faults.plan) != faults.as_ref() {
+            self.faults = faults.map(|plan| Arc::new(PlannedFaults::new(plan)));
+        }
+        self.datagrams.change(udp, Arc::clone(&self.replies), self.faults.clone(), &self.means);
         if self.limits.idle_timeout != idle_before {
             self.restart_idle_timeouts();
         }

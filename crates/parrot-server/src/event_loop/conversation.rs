@@ -17,11 +17,11 @@ use crate::peer::Peer;
 /// What a connection may receive each time it is served. One full buffer leaves room for others beside a fast peer, and the
 /// speed of a stream still depends on the system calls and not on the turns. As much again may be received ahead. What is
 /// more than that, because the buffer is a large one, uses up the share.
-const BYTES_PER_SERVING: usize = 128 * 1024;
+pub(super) const BYTES_PER_SERVING: usize = 128 * 1024;
 
 /// What a receive call counts for at least, so that calls that move nothing (interrupted, a byte each) also use up the
 /// share.
-const LEAST_PER_CALL: usize = 4 * 1024;
+pub(super) const LEAST_PER_CALL: usize = 4 * 1024;
 
 /// A connection, its socket, and what the loop knows of both.
 #[derive(Debug)]
@@ -44,13 +44,23 @@ pub(super) struct Conversation<Socket> {
 
 const _: () = assert!(size_of::<Conversation<OwnedFd>>() <= 72, "docs/architecture.md says what each byte is for");
 
-/// Whether the system has no memory for a connection, so that it is not served before its deadline to retry.
+/// Whether a connection is not served like any other. If the system has no memory for it, it is not served before its
+/// deadline to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
     No,
     Yes,
     /// Meanwhile it may have been idle for too long, which is decided when the pause ends.
     Idle,
+    /// It is served as its faults permit.
+    Faults,
+}
+
+impl Pause {
+    /// Whether the system has no memory.
+    pub(super) fn is_for_memory(self) -> bool {
+        matches!(self, Pause::Yes | Pause::Idle)
+    }
 }
 
 /// What receiving ahead led to.
@@ -109,6 +119,10 @@ impl<Socket> Conversation<Socket> {
             socket,
             connection,
             peer,
+            pause: match &extras {
+                Some(extras) if extras.faulty.is_some() => Pause::Faults,
+                _ => Pause::No,
+            },
             readiness: match peer {
                 Peer::Ipv4(_) | Peer::Ipv6 { .. } => Readiness::default(),
                 Peer::Unix { .. } => Readiness::of_unix_socket(),
@@ -117,7 +131,6 @@ impl<Socket> Conversation<Socket> {
             read_watched: false,
             write_watched: false,
             listed: Listed::default(),
-            pause: Pause::No,
             extras,
         }
     }
@@ -196,7 +209,7 @@ impl<Socket> Conversation<Socket> {
 
     /// Receives, unless others wait for a buffer and this connection owes nothing, because then the next buffer is theirs.
     /// Without a buffer it still finds out that the peer has gone.
-    fn receive_in_turn<H: Host<Socket = Socket>>(
+    pub(super) fn receive_in_turn<H: Host<Socket = Socket>>(
         &mut self,
         means: &mut Means<H>,
         may_borrow: bool,
@@ -235,14 +248,14 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// Finds out whether there is input that no event has reported yet and that could be received.
-    pub(super) fn look_for_input<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Look {
-        if !self.connection.interest().read || self.has_no_room() {
+    pub(super) fn look_for_input<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Look {
+        if !self.connection.interest().read || self.has_no_room() || self.leaves_input(means.now) {
             return Look::None;
         }
         if self.readiness.is_readable() {
             return Look::Input;
         }
-        match self.peek(host) {
+        match self.peek(&mut means.host) {
             None => {
                 self.readiness.report_readable(true, None);
                 Look::Input
@@ -284,16 +297,17 @@ impl<Socket> Conversation<Socket> {
     #[inline(always)]
     fn receive<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Result<Step, NoSpace> {
         match self.extras {
-            None => self.receive_behind(&[], means),
+            None => self.receive_behind(&[], "", means),
             Some(_) => self.receive_with_extras(means),
         }
     }
 
-    /// Receives a message behind a prefix, which is sent back with it.
+    /// Receives a message behind a prefix, which is sent back with it, on a connection with these faults.
     #[inline(always)]
     pub(super) fn receive_behind<H: Host<Socket = Socket>>(
         &mut self,
         prefix: &[u8],
+        faults: &str,
         means: &mut Means<H>,
     ) -> Result<Step, NoSpace> {
         let space = self.connection.receive_space(&mut means.pool)?;
@@ -309,7 +323,11 @@ impl<Socket> Conversation<Socket> {
                 if !prefix.is_empty() {
                     front.copy_from_slice(prefix);
                 }
-                means.host.message(&self.peer, space.get(..n).unwrap_or_default());
+                let message = space.get(..n).unwrap_or_default();
+                match faults.is_empty() {
+                    true => means.host.message(&self.peer, message),
+                    false => means.host.message_with_faults(&self.peer, faults, message),
+                }
                 let counters = means.counters();
                 counters.messages.add(1);
                 counters.bytes_in.add(n as u64);
@@ -328,7 +346,7 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// What an error of this connection's socket leads to. It is logged here, because a close reason says less.
-    fn failed(&self, error: &io::Error) -> Step {
+    pub(super) fn failed(&self, error: &io::Error) -> Step {
         let step = Step::from(error);
         if let Step::Failed(reason) = step {
             tracing::debug!(target: "parrot_server", peer = %self.peer, %error, "a system call failed: {reason}");
@@ -337,7 +355,16 @@ impl<Socket> Conversation<Socket> {
     }
 
     fn send<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Step {
-        let pending = self.connection.to_send();
+        self.send_front(None, means)
+    }
+
+    /// Sends what is pending, or this much of it.
+    #[inline]
+    pub(super) fn send_front<H: Host<Socket = Socket>>(&mut self, most: Option<usize>, means: &mut Means<H>) -> Step {
+        let mut pending = self.connection.to_send();
+        if let Some(most) = most {
+            pending = pending.get(..most).unwrap_or(pending);
+        }
         let wanted = pending.len();
         match means.host.send(&self.socket, pending) {
             Ok(n) => {
@@ -351,7 +378,7 @@ impl<Socket> Conversation<Socket> {
         }
     }
 
-    fn shut_down<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) {
+    pub(super) fn shut_down<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) {
         // At the peer's end nothing is unread, so that the close which follows sends the FIN.
         if self.connection.has_input_ended() {
             return self.connection.shut_down();

@@ -1,4 +1,4 @@
-//! Datagrams: each that the rules permit goes back whole, within a share of the turn. Nothing is kept for later.
+//! Datagrams: each that the rules permit goes back whole, within a share of the turn. Only faults keep some for later.
 
 use std::hash::BuildHasher;
 use std::io::{self, ErrorKind};
@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 use parrot_conn::{Datagram, DatagramRules, Endpoint, Facts, RateLimit, Refusal, Template};
 use parrot_udp::{Batch, Destination};
 
+use super::earlier;
+use super::held_datagrams::HeldDatagrams;
 use super::means::Means;
 use super::moment::Moment;
 use crate::config::{Replies, UdpRules};
+use crate::faults::PlannedFaults;
 use crate::host::{Host, Target, Watch};
 use crate::listen::OpenDatagramSocket;
 use crate::peer::{Peer, canonical};
@@ -38,7 +41,9 @@ pub(super) struct Datagrams<Socket, Hasher> {
     /// There is none without a socket, because it takes memory.
     batch: Option<Batch>,
     answers: Answers<Hasher>,
-    /// When to count drops and to watch again what was left alone.
+    /// The faults of the sockets that have none of their own.
+    faults: Option<Arc<PlannedFaults>>,
+    /// When to count drops, to watch again what was left alone, and to send what was late.
     check_at: Option<Moment>,
 }
 
@@ -59,6 +64,8 @@ struct Watched<Socket> {
     watched: bool,
     /// How many events in a row came without a datagram.
     empty_events: u8,
+    /// What faults have made late. Sockets without faults have none.
+    held: Option<Box<HeldDatagrams>>,
 }
 
 impl<Socket> Watched<Socket> {
@@ -68,6 +75,19 @@ impl<Socket> Watched<Socket> {
         let spins = self.empty_events == EMPTY_EVENTS;
         self.empty_events %= EMPTY_EVENTS;
         spins
+    }
+
+    /// Has faults change the answers in a batch, and sends those that are due.
+    #[cold]
+    fn reply_with_faults<H: Host<DatagramSocket = Socket>>(
+        &mut self,
+        faults: &PlannedFaults,
+        batch: &mut Batch,
+        means: &mut Means<H>,
+    ) {
+        let held = self.held.get_or_insert_with(|| Box::new(HeldDatagrams::new()));
+        held.take(batch, faults, means);
+        held.send_due(&mut self.open.socket, means);
     }
 
     fn unwatch<H: Host<DatagramSocket = Socket>>(&mut self, host: &mut H) {
@@ -85,6 +105,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         sockets: Vec<OpenDatagramSocket<Socket>>,
         udp: UdpRules,
         replies: Arc<Replies>,
+        faults: Option<Arc<PlannedFaults>>,
         now: Instant,
         host: &mut H,
     ) -> io::Result<Datagrams<Socket, Hasher>> {
@@ -93,15 +114,23 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         }
         let rules = DatagramRules { own_ports: Vec::new(), answer_low_ports: udp.answer_low_ports };
         let rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, now, Hasher::default()));
-        let sockets = sockets.into_iter().map(|open| Some(Watched { open, watched: true, empty_events: 0 })).collect();
+        let watched = |open| Some(Watched { open, watched: true, empty_events: 0, held: None });
+        let sockets = sockets.into_iter().map(watched).collect();
         let answers = Answers { udp, rules, rate, replies, prefix: Vec::new() };
-        let mut datagrams = Datagrams { sockets, batch: None, answers, check_at: None };
+        let mut datagrams = Datagrams { sockets, batch: None, answers, faults, check_at: None };
         datagrams.fit_to_sockets();
         Ok(datagrams)
     }
 
     /// Has other rules and replies hold from now on.
-    pub(super) fn change<H>(&mut self, udp: UdpRules, replies: Arc<Replies>, means: &Means<H>) {
+    pub(super) fn change<H>(
+        &mut self,
+        udp: UdpRules,
+        replies: Arc<Replies>,
+        faults: Option<Arc<PlannedFaults>>,
+        means: &Means<H>,
+    ) {
+        self.faults = faults;
         let answers = &mut self.answers;
         if udp.rate != answers.udp.rate {
             let now = means.now.instant(means.start);
@@ -120,7 +149,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         open: OpenDatagramSocket<Socket>,
         means: &mut Means<H>,
     ) {
-        let added = Some(Watched { open, watched: false, empty_events: 0 });
+        let added = Some(Watched { open, watched: false, empty_events: 0, held: None });
         match self.sockets.iter_mut().find(|socket| socket.is_none()) {
             Some(free) => *free = added,
             None => self.sockets.push(added),
@@ -181,6 +210,11 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
             }
             watched.empty_events = 0;
             bytes += self.answers.prepare(batch, &watched.open, means);
+            let faults = watched.open.faults.as_ref().or(self.faults.as_ref());
+            if let Some(faults) = faults.filter(|faults| faults.plan.is_for_datagrams()) {
+                watched.reply_with_faults(&Arc::clone(faults), batch, means);
+                self.check_at = earlier(self.check_at, watched.held.as_ref().and_then(|held| held.next()));
+            }
             let replied = means.host.reply_datagrams(&mut watched.open.socket, batch);
             let counters = means.counters();
             counters.bytes_out.add(replied.bytes);
@@ -192,19 +226,23 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         }
     }
 
-    /// Counts what the system has dropped, and watches again what was left alone.
+    /// Counts what the system has dropped, watches again what was left alone, and sends what was late.
     pub(super) fn check<H: Host<DatagramSocket = Socket>>(&mut self, means: &mut Means<H>) {
         self.check_at = None;
         for (index, watched) in self.sockets.iter_mut().enumerate() {
             let Some(watched) = watched else { continue };
             let dropped = means.host.dropped_datagrams(&mut watched.open.socket);
             means.counters().datagrams_dropped_in.add(dropped);
+            if let Some(held) = &mut watched.held {
+                held.send_due(&mut watched.open.socket, means);
+                self.check_at = earlier(self.check_at, held.next());
+            }
             if !watched.watched {
                 match means.host.watch(Watch::Datagrams(&watched.open.socket), Target::Datagrams(index)) {
                     Ok(()) => watched.watched = true,
                     Err(error) => {
                         tracing::debug!(target: "parrot_server", %error, "cannot watch a UDP socket yet");
-                        self.check_at = Some(means.now + PAUSE);
+                        self.check_at = earlier(self.check_at, Some(means.now + PAUSE));
                     }
                 }
             }
@@ -229,6 +267,9 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         for socket in &mut self.sockets {
             if let Some(mut watched) = socket.take_if(|watched| chosen(&watched.open)) {
                 watched.unwatch(&mut means.host);
+                if let Some(held) = &mut watched.held {
+                    held.drop_all(means);
+                }
                 means.host.close_datagrams(watched.open.socket);
             }
         }

@@ -13,19 +13,19 @@ use crate::host::ConnectionKey;
 pub(super) enum Due {
     /// The system may have memory for the connection again.
     Retry(ConnectionKey),
-    /// The connection's PROXY header may still be incomplete.
-    Header(ConnectionKey),
+    /// The connection's extras wait for this time: its PROXY header may still be incomplete, or its faults may permit more.
+    Extras(ConnectionKey),
     /// The connection may have been idle for too long.
     Idle(ConnectionKey),
 }
 
 impl Due {
     /// The kinds in the order of the heaps.
-    const KINDS: [fn(ConnectionKey) -> Due; 3] = [Due::Retry, Due::Header, Due::Idle];
+    const KINDS: [fn(ConnectionKey) -> Due; 3] = [Due::Retry, Due::Extras, Due::Idle];
 
     pub(super) fn connection(self) -> ConnectionKey {
         match self {
-            Due::Idle(key) | Due::Header(key) | Due::Retry(key) => key,
+            Due::Idle(key) | Due::Extras(key) | Due::Retry(key) => key,
         }
     }
 }
@@ -42,10 +42,10 @@ pub(super) struct Deadlines([Heap; 3]);
 
 impl Deadlines {
     pub(super) fn push(&mut self, due: Moment, what: Due) {
-        let [retries, headers, idle] = &mut self.0;
+        let [retries, extras, idle] = &mut self.0;
         let heap = match what {
             Due::Retry(_) => retries,
-            Due::Header(_) => headers,
+            Due::Extras(_) => extras,
             Due::Idle(_) => idle,
         };
         // Doubling would leave up to half of the room unused.
@@ -55,8 +55,8 @@ impl Deadlines {
         heap.push(Reverse((due, what.connection())));
     }
 
-    /// Whether there are none. Without an idle timeout that is the rule, so a turn asks this before it looks into the heaps,
-    /// which would take 50 instructions.
+    /// Whether there are none. Without an idle timeout that is the rule, and each turn that asks for the next one first saves
+    /// 100 instructions.
     fn is_empty(&self) -> bool {
         self.0.iter().all(Heap::is_empty)
     }
@@ -72,17 +72,17 @@ impl Deadlines {
 
     /// When the next deadline that is still wanted is due. Those before it are discarded.
     #[inline]
-    pub(super) fn next_wanted(&mut self, wanted: impl Fn(&Due) -> bool) -> Option<Moment> {
+    pub(super) fn next_wanted(&mut self, wanted: impl Fn(Moment, Due) -> bool) -> Option<Moment> {
         if self.is_empty() { None } else { self.discard_unwanted(wanted) }
     }
 
     /// Discards the deadlines before the next one that is wanted, and returns that.
     #[inline(never)]
-    fn discard_unwanted(&mut self, wanted: impl Fn(&Due) -> bool) -> Option<Moment> {
+    fn discard_unwanted(&mut self, wanted: impl Fn(Moment, Due) -> bool) -> Option<Moment> {
         let next = |(kind, heap): (fn(ConnectionKey) -> Due, &mut Heap)| {
             while let Some(next) = heap.peek_mut() {
                 let Reverse((due, key)) = *next;
-                if wanted(&kind(key)) {
+                if wanted(due, kind(key)) {
                     return Some(due);
                 }
                 PeekMut::pop(next);
@@ -92,14 +92,17 @@ impl Deadlines {
         Due::KINDS.into_iter().zip(&mut self.0).filter_map(next).min()
     }
 
-    /// Takes the next deadline that has passed by `now`.
-    pub(super) fn pop_due(&mut self, now: Moment) -> Option<Due> {
+    /// Takes the next deadline that has passed by `now`, with its time.
+    pub(super) fn pop_due(&mut self, now: Moment) -> Option<(Moment, Due)> {
+        if self.is_empty() {
+            return None;
+        }
         let first = |heap: &Heap| heap.peek().map(|Reverse((due, _))| *due).filter(|due| *due <= now);
         let heaps = Due::KINDS.into_iter().zip(&mut self.0);
         let passed = heaps.filter_map(|(kind, heap)| Some((first(heap)?, kind, heap)));
         // Of several at the same time, this is the first kind.
         let (_, kind, heap) = passed.min_by_key(|(due, ..)| *due)?;
-        heap.pop().map(|Reverse((_, key))| kind(key))
+        heap.pop().map(|Reverse((due, key))| (due, kind(key)))
     }
 
     /// Discards the deadlines of idle connections.
@@ -109,11 +112,12 @@ impl Deadlines {
     }
 
     /// Discards what is no longer wanted, once there may be that much of it. Connections close without removing their
-    /// deadlines from here, and this keeps memory in proportion to the `live` ones, which have three at most.
-    pub(super) fn tidy(&mut self, live: usize, wanted: impl Fn(&Due) -> bool) {
+    /// deadlines from here, and this keeps memory in proportion to the `live` ones. These have three at most, and with faults
+    /// a few more.
+    pub(super) fn tidy(&mut self, live: usize, wanted: impl Fn(Moment, Due) -> bool) {
         if self.len() > 3 * live + SLACK {
             for (kind, heap) in Due::KINDS.into_iter().zip(&mut self.0) {
-                heap.retain(|Reverse((_, key))| wanted(&kind(*key)));
+                heap.retain(|Reverse((due, key))| wanted(*due, kind(*key)));
                 heap.shrink_to(heap.len() + SLACK);
             }
         }
@@ -143,15 +147,15 @@ mod tests {
             (2, Due::Idle(key(2))),
             (2, Due::Retry(key(2))),
             (9, Due::Retry(key(3))),
-            (2, Due::Header(key(4))),
+            (2, Due::Extras(key(4))),
         ] {
             deadlines.push(at(seconds), what);
         }
-        assert_eq!(deadlines.next_wanted(|_| true), Some(at(2)));
+        assert_eq!(deadlines.next_wanted(|_, _| true), Some(at(2)));
         assert_eq!(deadlines.pop_due(at(1)), None);
-        let due: Vec<Due> = std::iter::from_fn(|| deadlines.pop_due(at(3))).collect();
-        assert_eq!(due, [Due::Retry(key(2)), Due::Header(key(4)), Due::Idle(key(2)), Due::Idle(key(1))]);
-        assert_eq!((deadlines.len(), deadlines.next_wanted(|_| true)), (1, Some(at(9))));
+        let due: Vec<Due> = std::iter::from_fn(|| deadlines.pop_due(at(3)).map(|(_, due)| due)).collect();
+        assert_eq!(due, [Due::Retry(key(2)), Due::Extras(key(4)), Due::Idle(key(2)), Due::Idle(key(1))]);
+        assert_eq!((deadlines.len(), deadlines.next_wanted(|_, _| true)), (1, Some(at(9))));
     }
 
     #[test]
@@ -160,7 +164,7 @@ mod tests {
         for slot in 0..1000 {
             deadlines.push(at(slot.into()), Due::Idle(key(slot)));
         }
-        let open = |due: &Due| due.connection().slot >= 990;
+        let open = |_, due: Due| due.connection().slot >= 990;
         assert_eq!(deadlines.next_wanted(open), Some(at(990)));
         for slot in 0..1000 {
             deadlines.push(at(slot.into()), Due::Idle(key(slot)));

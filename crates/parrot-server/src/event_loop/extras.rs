@@ -1,4 +1,5 @@
-//! What a connection can have besides its echo: a PROXY protocol header in front, a greeting, and a prefix of each message.
+//! What a connection can have besides its echo: a PROXY protocol header in front, a greeting, a prefix of each message, and
+//! faults.
 //!
 //! A plain connection has none of these, and its receives do not come here.
 
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use parrot_conn::{CloseReason, Endpoint, Endpoints, Facts, HeaderProgress, NoSpace, ProxyHeader, Template};
 
 use super::conversation::{Conversation, Step};
+use super::faults::Faulty;
 use super::means::Means;
+use super::moment::Moment;
 use crate::config::Replies;
 use crate::host::Host;
 use crate::listen::Label;
@@ -24,6 +27,8 @@ pub(super) struct Extras {
     header: Option<ProxyHeader>,
     /// Whether a byte of it has arrived.
     header_begun: bool,
+    /// When the header is late. `None` if the clock has no such time.
+    pub(super) header_until: Option<Moment>,
     /// The destination that a header reported.
     destination: Option<SocketAddr>,
     replies: Arc<Replies>,
@@ -35,6 +40,7 @@ pub(super) struct Extras {
     /// How many bytes of the greeting are on their way.
     greeted: usize,
     prefix: Vec<u8>,
+    pub(super) faulty: Option<Box<Faulty>>,
 }
 
 impl Extras {
@@ -44,13 +50,15 @@ impl Extras {
         replies: &Arc<Replies>,
         listener: &Label,
         number: u64,
+        faulty: Option<Box<Faulty>>,
     ) -> Option<Box<Extras>> {
-        if !proxy_protocol && replies.are_plain() {
+        if !proxy_protocol && replies.are_plain() && faulty.is_none() {
             return None;
         }
         Some(Box::new(Extras {
             header: proxy_protocol.then(ProxyHeader::new),
             header_begun: false,
+            header_until: None,
             destination: None,
             replies: Arc::clone(replies),
             listener: listener.clone(),
@@ -58,6 +66,7 @@ impl Extras {
             greeting: Vec::new(),
             greeted: 0,
             prefix: Vec::new(),
+            faulty,
         }))
     }
 
@@ -68,7 +77,8 @@ impl Extras {
 
     /// Whether nothing is left of them, so that the connection is a plain one from here on.
     fn are_done(&self) -> bool {
-        self.header.is_none() && self.greeted == self.greeting.len() && self.prefix.is_empty()
+        let is_introduced = self.header.is_none() && self.greeted == self.greeting.len();
+        is_introduced && self.prefix.is_empty() && self.faulty.is_none()
     }
 
     /// Writes the replies of this connection, whose peer is known now.
@@ -96,6 +106,13 @@ impl<Socket> Conversation<Socket> {
     /// Whether the connection's PROXY header is not complete yet. Reading it needs no buffer.
     pub(super) fn awaits_header(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.header.is_some())
+    }
+
+    /// Whether its header is late at this time.
+    pub(super) fn is_header_late(&self, now: Moment) -> bool {
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| extras.header.is_some() && extras.header_until.is_some_and(|until| until <= now))
     }
 
     /// Whether a part of the greeting is not in the connection's buffer yet. Nothing is owed once a drain has shut the
@@ -148,13 +165,14 @@ impl<Socket> Conversation<Socket> {
             }
             return Ok(Step::Moved(n));
         }
-        let prefix = std::mem::take(&mut extras.prefix);
+        let (prefix, faulty) = (std::mem::take(&mut extras.prefix), extras.faulty.take());
+        let faults = faulty.as_ref().map_or("", |faulty| faulty.names());
         let received = match self.connection.discards_input() {
-            true => self.receive_behind(&[], means),
-            false => self.receive_behind(&prefix, means),
+            true => self.receive_behind(&[], faults, means),
+            false => self.receive_behind(&prefix, faults, means),
         };
         if let Some(extras) = &mut self.extras {
-            extras.prefix = prefix;
+            (extras.prefix, extras.faulty) = (prefix, faulty);
         }
         received
     }

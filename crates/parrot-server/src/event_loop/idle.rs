@@ -5,7 +5,7 @@ use std::time::Duration;
 use parrot_conn::CloseReason;
 
 use super::connections::Connections;
-use super::conversation::{Conversation, Look, Pause, Served};
+use super::conversation::{Look, Pause, Served};
 use super::deadlines::Due;
 use super::lists::LEFTOVERS_PER_TURN;
 use super::moment::Moment;
@@ -17,9 +17,11 @@ use crate::host::{ConnectionKey, Host};
 const MEMORY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a deadline still has something to decide.
-pub(super) fn is_wanted<Socket>(connections: &Connections<Socket>, due: Due) -> bool {
+pub(super) fn is_wanted<Socket>(connections: &Connections<Socket>, at: Moment, due: Due) -> bool {
     match due {
-        Due::Header(key) => connections.get(key).is_some_and(Conversation::awaits_header),
+        Due::Extras(key) => {
+            connections.get(key).is_some_and(|conversation| conversation.awaits_header() || conversation.asks_at(at))
+        }
         Due::Retry(key) | Due::Idle(key) => connections.contains_key(key),
     }
 }
@@ -58,9 +60,9 @@ impl<H: Host> EventLoop<H> {
         }
         if is_due(self)
             && let Some(conversation) = self.connections.get_mut(key)
-            && conversation.pause == Pause::No
+            && !conversation.pause.is_for_memory()
         {
-            match conversation.look_for_input(&mut self.means.host) {
+            match conversation.look_for_input(&mut self.means) {
                 Look::None => conversation.connection.close(CloseReason::IdleTimeout),
                 Look::Input => self.serve(key, Borrow::InTurn),
                 Look::Unknown => self.follow_up(key, Served::Paused),
@@ -71,7 +73,7 @@ impl<H: Host> EventLoop<H> {
         if let Some(reason) = conversation.connection.close_reason() {
             return self.close(key, reason);
         }
-        if due.is_none() && conversation.pause != Pause::No {
+        if due.is_none() && conversation.pause.is_for_memory() {
             conversation.pause = Pause::Idle;
         } else if let Some(due) = due.or_else(|| now.checked_add(idle)) {
             self.deadlines.push(due, Due::Idle(key));
@@ -93,21 +95,30 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
+    /// Gives a connection's PROXY header until this time.
+    pub(super) fn await_header(&mut self, key: ConnectionKey, until: Moment) {
+        if let Some(extras) = self.connections.get_mut(key).and_then(|conversation| conversation.extras.as_mut()) {
+            extras.header_until = Some(until);
+            self.deadlines.push(until, Due::Extras(key));
+        }
+    }
+
     /// Closes a connection whose PROXY header is not complete. After the process was stopped, the rest of it may be in the
     /// socket without an event, so the connection is served first.
-    fn handle_header_timeout(&mut self, key: ConnectionKey) {
+    pub(super) fn handle_header_timeout(&mut self, key: ConnectionKey) {
         let Some(conversation) = self.connections.get_mut(key).filter(|conversation| conversation.awaits_header())
         else {
             return;
         };
         conversation.readiness.suspect_input();
         self.serve(key, Borrow::InTurn);
-        let Some(conversation) = self.connections.get(key).filter(|conversation| conversation.awaits_header()) else {
+        let Some(conversation) = self.connections.get_mut(key).filter(|conversation| conversation.awaits_header())
+        else {
             return;
         };
         // What could not be received, for lack of memory or of a share of the turn, may complete the header.
-        if conversation.pause != Pause::No || conversation.readiness.is_readable() {
-            return self.deadlines.push(self.means.now + MEMORY_PAUSE, Due::Header(key));
+        if conversation.pause.is_for_memory() || conversation.readiness.is_readable() {
+            return self.await_header(key, self.means.now + MEMORY_PAUSE);
         }
         self.means.refuse_header(&conversation.peer, "its PROXY header has not come in time");
         self.close(key, CloseReason::HeaderTimeout);
@@ -123,12 +134,13 @@ impl<H: Host> EventLoop<H> {
     pub(super) fn handle_deadlines(&mut self) {
         // Thousands may be due at once. The next turn does not sleep and handles the rest, after new events.
         for _ in 0..LEFTOVERS_PER_TURN {
-            let Some(due) = self.deadlines.pop_due(self.means.now) else { break };
+            let Some((at, due)) = self.deadlines.pop_due(self.means.now) else { break };
             let key = due.connection();
             let Some(conversation) = self.connections.get_mut(key) else { continue };
             match (due, self.limits.idle_timeout) {
                 (Due::Retry(_), _) => {
-                    if std::mem::replace(&mut conversation.pause, Pause::No) == Pause::Idle {
+                    let usual = conversation.usual_pause();
+                    if std::mem::replace(&mut conversation.pause, usual) == Pause::Idle {
                         self.deadlines.push(self.means.now, Due::Idle(key));
                     }
                     if !conversation.read_watched && self.watch_input(key) != Watched::Now {
@@ -139,7 +151,7 @@ impl<H: Host> EventLoop<H> {
                     conversation.readiness.report_writable();
                     self.serve(key, Borrow::InTurn);
                 }
-                (Due::Header(_), _) => self.handle_header_timeout(key),
+                (Due::Extras(_), _) => self.handle_extras(key, at),
                 (Due::Idle(_), Some(idle)) => self.handle_idle(key, idle),
                 (Due::Idle(_), None) => {}
             }

@@ -91,7 +91,7 @@ impl<H: Host> EventLoop<H> {
         let may_borrow = borrow == Borrow::First || self.lists.waiting() == 0;
         let Some(conversation) = self.connections.get_mut(key) else { return };
         if conversation.pause != Pause::No {
-            return;
+            return self.serve_unusual(key, may_borrow);
         }
         let served = conversation.serve(&mut self.means, may_borrow);
         self.follow_up(key, served);
@@ -166,12 +166,15 @@ impl<H: Host> EventLoop<H> {
         if write_watched {
             let _ = self.means.host.unwatch(Watch::Write(&socket));
         }
-        self.means.host.close(socket);
+        match reason {
+            CloseReason::ResetFault => self.means.host.reset(socket),
+            _ => self.means.host.close(socket),
+        }
         self.means.counters().closed(reason);
         tracing::debug!(target: "parrot_server", %peer, "closed: {reason}");
         // A descriptor is free again.
         self.acceptor.resume(self.means.now, &mut self.means.host);
-        self.deadlines.tidy(self.connections.len(), |due| is_wanted(&self.connections, *due));
+        self.deadlines.tidy(self.connections.len(), |at, due| is_wanted(&self.connections, at, due));
         self.lists.tidy_waiting(self.connections.len(), |key| self.connections.contains_key(key));
     }
 }

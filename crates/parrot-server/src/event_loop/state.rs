@@ -19,6 +19,7 @@ use super::means::{Means, Shared};
 use super::moment::Moment;
 use super::seldom::Seldom;
 use crate::config::{Limits, ProxyProtocol, Replies, Settings};
+use crate::faults::PlannedFaults;
 use crate::host::Host;
 use crate::listen::Opened;
 use crate::stage::{Stage, StageChange};
@@ -33,6 +34,8 @@ pub struct EventLoop<H: Host> {
     pub(super) limits: Limits,
     pub(super) proxy: ProxyProtocol,
     pub(super) replies: Arc<Replies>,
+    /// The faults of the listeners that have none of their own.
+    pub(super) faults: Option<Arc<PlannedFaults>>,
     pub(super) acceptor: Acceptor<H::Listener>,
     pub(super) datagrams: Datagrams<H::DatagramSocket, H::Hasher>,
     pub(super) connections: Connections<H::Socket>,
@@ -97,10 +100,11 @@ impl<H: Host> EventLoop<H> {
         settings: Settings,
         shared: Arc<Shared>,
     ) -> io::Result<EventLoop<H>> {
-        let Settings { limits, proxy, replies, udp } = settings;
+        let Settings { limits, proxy, replies, udp, faults } = settings;
         let replies = Arc::new(replies);
+        let faults = faults.map(|plan| Arc::new(PlannedFaults::new(plan)));
         let start = host.now();
-        let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), start, &mut host)?;
+        let datagrams = Datagrams::new(opened.datagrams, udp, Arc::clone(&replies), faults.clone(), start, &mut host)?;
         let acceptor = Acceptor::new(opened.listeners, &mut host)?;
         let pool = BufferPool::with_memory(limits.max_output, limits.max_buffered, H::allocate)
             .with_large_buffers(limits.max_stream_output());
@@ -111,6 +115,7 @@ impl<H: Host> EventLoop<H> {
             limits,
             proxy,
             replies,
+            faults,
             acceptor,
             datagrams,
             connections: Connections::new(),

@@ -203,6 +203,14 @@ impl Host for NativeHost {
         drop(socket);
     }
 
+    fn reset(&mut self, socket: OwnedFd) {
+        // The close is then abortive: RFC 9293, section 3.10.5, and socket(7). Without the option it is a plain close.
+        if let Err(error) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {
+            tracing::debug!(target: "parrot_server", %error, "a connection is closed without a reset");
+        }
+        drop(socket);
+    }
+
     fn close_listener(&mut self, listener: Listener) {
         drop(listener);
     }
@@ -229,6 +237,14 @@ impl Host for NativeHost {
         match peer.user() {
             None => tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload, bytes),
             Some(user) => tracing::info!(target: MESSAGE_TARGET, peer = %peer, user, payload, bytes),
+        }
+    }
+
+    fn message_with_faults(&mut self, peer: &Peer, faults: &str, payload: &[u8]) {
+        let bytes = payload.len() as u64;
+        match peer.user() {
+            None => tracing::info!(target: MESSAGE_TARGET, peer = %peer, faults, payload, bytes),
+            Some(user) => tracing::info!(target: MESSAGE_TARGET, peer = %peer, user, faults, payload, bytes),
         }
     }
 }

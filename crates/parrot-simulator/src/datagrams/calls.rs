@@ -64,7 +64,13 @@ impl Socket {
     /// The socket as it is when the loop begins.
     pub(crate) fn open(&self, index: usize) -> OpenDatagramSocket<DatagramSocket> {
         let label = Label { name: self.label.as_str().into(), address: format!("udp *:{}", self.port).into() };
-        OpenDatagramSocket { socket: DatagramSocket { index }, port: self.port, label, given: self.plan.given }
+        OpenDatagramSocket {
+            socket: DatagramSocket { index },
+            port: self.port,
+            label,
+            given: self.plan.given,
+            faults: None,
+        }
     }
 
     /// Whether the share of a turn is used up.
