@@ -81,6 +81,11 @@ fn clf_message(record: &Record, time: &str, line: &mut Vec<u8>) {
     }
     line.push(b' ');
     push_number(record.bytes(), "-", line);
+    if let Some(faults) = record.faults() {
+        line.extend_from_slice(b" \"");
+        line.extend_from_slice(faults);
+        line.push(b'"');
+    }
     line.push(b'\n');
 }
 
@@ -98,6 +103,10 @@ fn json_message(record: &Record, time: &str, line: &mut Vec<u8>) {
     line.extend_from_slice(if record.is_truncated() { b",\"truncated\":true" } else { b",\"truncated\":false" });
     line.extend_from_slice(b",\"bytes\":");
     push_number(record.bytes(), "null", line);
+    if let Some(faults) = record.faults() {
+        line.extend_from_slice(b",\"faults\":");
+        push_json_text(Some(faults), line);
+    }
     line.extend_from_slice(b"}\n");
 }
 

@@ -37,6 +37,7 @@
 //! | `payload` | bytes (`&[u8]`), or text, or `Debug` | `-`, in JSON `null` |
 //! | `bytes` | a number | the length of the payload, or without one `-`, in JSON `null` |
 //! | `user` | a number, that of the user behind the peer | `-`, in JSON no field |
+//! | `faults` | text, the faults that the connection has on request | nothing, in JSON no field |
 //!
 //! # The lines
 //!
@@ -49,6 +50,8 @@
 //! [2001:db8::1]:53422 - - [02/Jan/2006:15:04:05 -0700] "a long paylo"... 2048
 //! unix - 1000 [02/Jan/2006:15:04:05 -0700] "Hello Parrot\n" 13
 //! ```
+//!
+//! Faults come last, as in `"latency,reset"`. Connections without faults have no such field.
 //!
 //! [`Format::Json`] is one object per line, with the payload as the same text:
 //!

@@ -9,14 +9,19 @@ use crate::escape::Escaped;
 /// Long enough for any address. Whatever else a program calls its peers is cut here.
 const PEER_LIMIT: usize = 256;
 
+/// As long for the names of faults.
+const FAULTS_LIMIT: usize = 256;
+
 /// The fields of one message, already escaped. Reused from message to message.
 #[derive(Debug)]
 pub(crate) struct Record {
     peer: Escaped,
     payload: Escaped,
+    faults: Escaped,
     payload_limit: usize,
     has_peer: bool,
     has_payload: bool,
+    has_faults: bool,
     bytes: Option<u64>,
     user: Option<u64>,
 }
@@ -26,9 +31,11 @@ impl Record {
         Record {
             peer: Escaped::word(),
             payload: Escaped::quoted(),
+            faults: Escaped::quoted(),
             payload_limit: 0,
             has_peer: false,
             has_payload: false,
+            has_faults: false,
             bytes: None,
             user: None,
         }
@@ -41,6 +48,7 @@ impl Record {
         self.payload_limit = payload_limit;
         self.has_peer = false;
         self.has_payload = false;
+        self.has_faults = false;
         self.bytes = None;
         self.user = None;
     }
@@ -53,6 +61,11 @@ impl Record {
     /// The escaped payload, ASCII, as much of it as the limit allows.
     pub(crate) fn payload(&self) -> Option<&[u8]> {
         self.has_payload.then(|| self.payload.text())
+    }
+
+    /// The faults of the connection, ASCII, if it has some.
+    pub(crate) fn faults(&self) -> Option<&[u8]> {
+        self.has_faults.then(|| self.faults.text())
     }
 
     /// The length of the message, however much of it is shown.
@@ -80,6 +93,11 @@ impl Record {
             "payload" => {
                 self.has_payload = true;
                 Some(&mut self.payload)
+            }
+            "faults" => {
+                self.faults.restart(FAULTS_LIMIT);
+                self.has_faults = true;
+                Some(&mut self.faults)
             }
             _ => None,
         }
