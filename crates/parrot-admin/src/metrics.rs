@@ -5,6 +5,7 @@ use std::env::consts::{ARCH, OS};
 use std::fmt;
 use std::time::Duration;
 
+use parrot_server::fault::FaultKind;
 use parrot_server::{CloseReason, Durations, ListenerStatistics, Server, Stage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -82,6 +83,14 @@ impl Scrape {
             "parrot_connections_rejected",
             "Connections that were closed without being served, by reason.",
             by_reason(rejected_connections(statistics)),
+        )?;
+        families.counters(
+            "parrot_faults",
+            "Connections and datagrams that had a fault on request, by its kind.",
+            FaultKind::ALL
+                .into_iter()
+                .map(|kind| (vec![("kind", kind.as_str().replace('-', "_"))], statistics.faults(kind)))
+                .collect(),
         )?;
         families.counter(
             "parrot_accept_pauses",

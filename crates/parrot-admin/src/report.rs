@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env::consts::{ARCH, OS};
 
+use parrot_server::fault::FaultKind;
 use parrot_server::{CloseReason, Durations, ListenerStatistics, Server};
 use serde::Serialize;
 
@@ -26,6 +27,7 @@ pub(crate) struct Report {
     buffered_bytes: u64,
     buffered_bytes_limit: u64,
     datagrams: Datagrams,
+    faults: Counts,
     accept_pauses: u64,
     retries: u64,
     turns: u64,
@@ -113,6 +115,10 @@ impl Report {
             buffered_bytes: statistics.buffered_bytes,
             buffered_bytes_limit: statistics.buffered_bytes_limit,
             datagrams: Datagrams { sent: statistics.datagrams_sent, dropped: counts(dropped_datagrams(&statistics)) },
+            faults: FaultKind::ALL
+                .into_iter()
+                .map(|kind| (kind.as_str().replace('-', "_"), statistics.faults(kind)))
+                .collect(),
             accept_pauses: statistics.accept_pauses,
             retries: statistics.retries,
             turns: statistics.turns,

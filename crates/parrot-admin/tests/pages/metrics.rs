@@ -13,6 +13,7 @@ const NAMES: &[(&str, &str)] = &[
     ("parrot_connections_accepted_total", "counter"),
     ("parrot_connections_closed_total", "counter"),
     ("parrot_connections_rejected_total", "counter"),
+    ("parrot_faults_total", "counter"),
     ("parrot_accept_pauses_total", "counter"),
     ("parrot_messages_total", "counter"),
     ("parrot_received_bytes_total", "counter"),
