@@ -16,7 +16,8 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueE
 use ipnet::IpNet;
 use parrot_log::Format;
 use parrot_server::Template;
-use parrot_values::{Address, Endpoint, duration, network};
+use parrot_server::fault::FaultRule;
+use parrot_values::{Address, Endpoint, count, duration, fault, network};
 
 use self::values::{
     backlog, bind_address, greeting, idle_timeout, keepalive, log_payload, max_buffered, max_connections, port, prefix,
@@ -40,6 +41,7 @@ const LISTENING: &str = "Where to listen";
 const PROXY: &str = "PROXY protocol";
 const REPLIES: &str = "Who answers";
 const UDP: &str = "UDP";
+const FAULTS: &str = "Faults on request";
 const LIMITS: &str = "Limits and times";
 const LOG: &str = "Log";
 #[cfg(feature = "admin")]
@@ -58,6 +60,12 @@ address are not answered, or two services could answer each other for ever. Thos
 Replies that a peer does not read stay in memory, up to --max-buffered in all. Each peer can have 128KiB of them, or \
 512KiB if it took a long stream at full speed before. When all is used up, other peers wait. --idle-timeout disconnects \
 peers that never read.
+
+A fault of connections is one of latency=TIME, bandwidth=SIZE (a second), slice=BYTES or MIN..MAX with delay=TIME, \
+limit-data=SIZE, timeout=TIME (0 never ends), lifetime=TIME, reset=SIZE or TIME, stall=SIZE with for=TIME, \
+slow-close=TIME, half-close-first, refuse=N (the first N) and accept-delay=TIME. Each but refuse takes probability=20%. \
+Datagrams have loss=10%, duplicate=1%, reorder=5%, corrupt=1% and latency. A latency takes jitter=TIME, and several \
+values with their shares, such as 50ms:80,2s:20. Seed and connection number alone make every choice.
 
 Sockets that a service manager passes as sd_listen_fds(3) says replace the default addresses. --listen, --bind and \
 --port add to them, PARROT_PORT does not.
@@ -100,7 +108,8 @@ pub(crate) struct Arguments {
     pub bind: Vec<Address>,
 
     /// Listen on tcp:HOST:PORT, udp:HOST:PORT, unix:PATH or unix:@NAME (Linux) in place of TCP port 1512, may be
-    /// repeated. HOST is an address, localhost or *. Add ,proxy if each connection begins with a PROXY header
+    /// repeated. HOST is an address, localhost or *. Add ,proxy if each connection begins with a PROXY header,
+    /// and ,fault=SPEC for faults of its own in place of those of --fault
     #[arg(long, value_name = "PLACE", value_parser = OsStringValueParser::new().try_map(listen_argument), help_heading = LISTENING)]
     pub listen: Vec<ListenArgument>,
 
@@ -156,6 +165,15 @@ pub(crate) struct Arguments {
     /// Answer at most this many datagrams a second from one network, a /24 of IPv4 or a /56 of IPv6 [default: no limit]
     #[arg(long, value_name = "N", value_parser = udp_rate, allow_negative_numbers = true, help_heading = UDP)]
     pub udp_rate: Option<NonZeroU32>,
+
+    /// Misbehave, for the test of a client or a proxy, such as latency=50ms,jitter=10ms, slice=1, reset=10KiB or
+    /// stall=10KiB,for=3s,probability=20% (see below), may be repeated
+    #[arg(long, value_name = "SPEC", value_parser = fault, allow_hyphen_values = true, help_heading = FAULTS)]
+    pub fault: Vec<FaultRule>,
+
+    /// Choose the connections and datagrams with faults as the run did that printed this seed [default: any, and printed]
+    #[arg(long, value_name = "N", value_parser = count(0_u64), allow_negative_numbers = true, help_heading = FAULTS)]
+    pub seed: Option<u64>,
 
     /// Close further connections beyond this many [default: no limit]
     #[arg(long, value_name = "N", value_parser = max_connections, allow_negative_numbers = true, help_heading = LIMITS)]

@@ -72,8 +72,9 @@ fn check_accepted(arguments: &Arguments) {
     }
     for argument in &arguments.listen {
         check_place(argument);
-        let other = ListenArgument { proxy: !argument.proxy, ..argument.clone() };
-        assert!(argument.has_any_port() || !arguments.listen.contains(&other), "a place is listened on in one way");
+        let same = |other: &&ListenArgument| other.endpoint == argument.endpoint && *other != argument;
+        let other = arguments.listen.iter().find(same);
+        assert!(argument.has_any_port() || other.is_none(), "a place is listened on in one way");
     }
     check_options_for(arguments);
     assert!(arguments.ready_file.is_none() || arguments.ready_file != arguments.log_file);
@@ -81,7 +82,7 @@ fn check_accepted(arguments: &Arguments) {
 
 /// What holds for a place of `--listen`.
 fn check_place(argument: &ListenArgument) {
-    let ListenArgument { endpoint: place, proxy } = argument;
+    let ListenArgument { endpoint: place, proxy, .. } = argument;
     match place {
         Endpoint::Tcp(Host::Address(address), _) => check_address(address.ip(), &address.to_string()),
         Endpoint::Udp(host, _) => {

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Arguments, sockets: Vec<Listen>) -> Result<ExitCod
     let passed = !sockets.is_empty();
     let places = listening::places(arguments, passed)?.into_iter().map(|(_, listen)| listen);
     let listen: Vec<Listen> = sockets.into_iter().chain(places).chain(admin::listen(arguments)?).collect();
-    let in_use = Server::check(&config(arguments, listen)).map_err(advice::cannot_bind)?;
+    let in_use = Server::check(&config(arguments, listen)?).map_err(advice::cannot_bind)?;
     if let Some(path) = &arguments.log_file {
         can_append(path).map_err(|error| advice::cannot_log(error, Some(path)))?;
     }

@@ -15,6 +15,7 @@ mod arguments;
 mod check;
 mod diagnostics;
 mod dry_run;
+mod faults;
 mod listening;
 mod logging;
 #[doc(hidden)]
@@ -121,7 +122,8 @@ fn echo(
     let passed = sockets.len();
     let (places, listen): (Vec<_>, Vec<_>) = listening::places(&arguments, passed > 0)?.into_iter().unzip();
     let listen = sockets.into_iter().chain(listen).collect();
-    let config = settings::config(&arguments, listen);
+    let config = settings::config(&arguments, listen)?;
+    let faults = faults::status(&arguments);
     if let (None, (_, Some(reason))) = (arguments.max_buffered, settings::default_max_buffered()) {
         tracing::info!("{reason}");
     }
@@ -154,7 +156,7 @@ fn echo(
         }
         reloading.reloading();
         reload.run();
-        reloading.reloaded(&status(&listening::of(&reload.handle)));
+        reloading.reloaded(&status(&listening::of(&reload.handle), ""));
     };
     server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
     report_to(&manager, &mut server);
@@ -163,7 +165,7 @@ fn echo(
         let written = ReadyFile::write(path, server.listening(), admin)?;
         *ready_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
     }
-    let status = status(server.listening());
+    let status = status(server.listening(), &faults);
     tracing::info!("{status}");
     if let Some(pages) = &pages {
         tracing::info!("metrics, health and a page are on {pages}");
@@ -184,8 +186,9 @@ fn report_to(manager: &Arc<ServiceManager>, server: &mut Server) {
     }
 }
 
-fn status(listening: &[parrot_server::Listening]) -> String {
-    format!("listening on {} ({})", listening::list(listening), Server::queue_name())
+/// What the server listens on, with what, and with which faults if it has some.
+fn status(listening: &[parrot_server::Listening], faults: &str) -> String {
+    format!("listening on {} ({}{faults})", listening::list(listening), Server::queue_name())
 }
 
 /// The exit code that a shell shows for a program ended by this signal.

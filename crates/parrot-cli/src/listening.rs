@@ -6,10 +6,12 @@ use std::ffi::OsString;
 use std::fmt;
 
 use anyhow::Result;
+use parrot_server::fault::FaultRule;
 use parrot_server::{Addresses, Handle, Listen, Listening};
 use parrot_values::{Endpoint, Host, UnixPlace};
 
 use crate::arguments::Arguments;
+use crate::faults;
 
 pub(crate) use self::conflict::conflict;
 
@@ -18,6 +20,8 @@ pub(crate) use self::conflict::conflict;
 pub(crate) struct ListenArgument {
     pub endpoint: Endpoint,
     pub proxy: bool,
+    /// Its own faults.
+    pub faults: Vec<FaultRule>,
 }
 
 impl ListenArgument {
@@ -29,26 +33,33 @@ impl ListenArgument {
 
 impl fmt::Display for ListenArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.endpoint, if self.proxy { ",proxy" } else { "" })
+        write!(f, "{}{}", self.endpoint, if self.proxy { ",proxy" } else { "" })?;
+        self.faults.iter().try_for_each(|fault| write!(f, ",fault={fault}"))
     }
 }
 
-/// Reads `tcp:HOST:PORT`, `udp:HOST:PORT` or `unix:PATH`, with `,proxy` behind it where a PROXY header comes first.
+/// Reads `tcp:HOST:PORT`, `udp:HOST:PORT` or `unix:PATH`, with `,proxy` behind it where a PROXY header comes first and
+/// `,fault=SPEC` for each fault of its own.
 ///
 /// A path that is not UTF-8 is refused, because the file of `--ready-file` could not show it.
 pub(crate) fn listen_argument(text: OsString) -> Result<ListenArgument, String> {
     let text = text.to_str().ok_or("this is not UTF-8, so choose a path that is")?;
-    let (endpoint, options) = parrot_values::listener(text, &["proxy"])?;
+    let (endpoint, options) = parrot_values::listener(text, &["proxy", "fault"])?;
+    let (mut proxy, mut own) = (false, Vec::new());
     for option in &options {
-        if option != "proxy" {
-            return Err(format!("{option:?} is not an option, which is proxy alone"));
+        match option.split_once('=') {
+            None if option == "proxy" => proxy = true,
+            Some(("fault", fault)) => own.push(parrot_values::fault(fault)?),
+            _ => return Err(format!("{option:?} is not an option, which is proxy alone or fault=SPEC")),
         }
     }
-    let proxy = !options.is_empty();
     if proxy && matches!(endpoint, Endpoint::Udp(..)) {
         return Err("datagrams have no PROXY header, so leave out proxy".to_owned());
     }
-    Ok(ListenArgument { endpoint, proxy })
+    match faults::conflict_at(&endpoint, &own) {
+        Some(conflict) => Err(conflict),
+        None => Ok(ListenArgument { endpoint, proxy, faults: own }),
+    }
 }
 
 /// A place to listen on.
@@ -57,6 +68,7 @@ pub(crate) struct Place {
     /// Its name, which is the same whichever options stand for it.
     pub name: String,
     pub proxy: bool,
+    pub faults: Vec<FaultRule>,
 }
 
 /// The places of the options. Without any, and if no sockets were `passed`, the defaults of --bind and --port.
@@ -68,7 +80,11 @@ pub(crate) fn places(arguments: &Arguments, passed: bool) -> Result<Vec<(Place, 
     for argument in distinct(&arguments.listen) {
         // Ports of their own do not change into each other.
         let name = if argument.has_any_port() { argument.to_string() } else { argument.endpoint.to_string() };
-        places.push((Place { name, proxy: argument.proxy }, listen(argument, arguments.unix_mode)?));
+        let mut listen = listen(argument, arguments.unix_mode)?;
+        if let Some(plan) = faults::plan(arguments, &argument.faults)? {
+            listen = listen.with_faults(plan);
+        }
+        places.push((Place { name, proxy: argument.proxy, faults: argument.faults.clone() }, listen));
     }
     Ok(places)
 }
@@ -105,7 +121,7 @@ fn short_form(arguments: &Arguments) -> Result<Vec<(Place, Listen)>> {
     let (bind, port) = (&arguments.bind, arguments.port);
     let at = |host| Endpoint::Tcp(host, port).to_string();
     if bind.is_empty() {
-        let place = Place { name: at(Host::Every), proxy: false };
+        let place = Place { name: at(Host::Every), proxy: false, faults: Vec::new() };
         return Ok(vec![(place, Listen::tcp(Addresses::everywhere(port)))]);
     }
     let together = if port == 0 { bind.len() } else { 1 };
@@ -115,7 +131,7 @@ fn short_form(arguments: &Arguments) -> Result<Vec<(Place, Listen)>> {
         let name = names.join(" ");
         if places.iter().all(|(place, _)| place.name != name) {
             let addresses = addresses.iter().map(|address| address.at(port)).collect::<Result<Vec<_>, _>>()?;
-            places.push((Place { name, proxy: false }, Listen::tcp(addresses)));
+            places.push((Place { name, proxy: false, faults: Vec::new() }, Listen::tcp(addresses)));
         }
     }
     Ok(places)

@@ -72,7 +72,7 @@ impl Reload {
         let Difference { kept, added, removed } = difference(&self.places, listening::places(wanted, self.passed)?);
         let (places, listen): (Vec<_>, Vec<_>) = added.into_iter().unzip();
         let closed = removed.iter().flat_map(|open| &open.listening).map(|listening| listening.address.clone());
-        let opened = self.handle.reconfigure(settings(wanted), listen, &closed.collect::<Vec<_>>());
+        let opened = self.handle.reconfigure(settings(wanted)?, listen, &closed.collect::<Vec<_>>());
         let opened = opened.map_err(|error| cannot_listen(error, &removed))?;
         // From here on nothing fails.
         let added: Vec<Listening> = opened.concat();
@@ -129,6 +129,10 @@ fn difference(open: &[OpenPlace], wanted: Vec<(Place, Listen)>) -> Difference {
             let expects = if open.place.proxy { "still expects" } else { "expects no" };
             let name = place.name.escape_debug();
             tracing::warn!("{name} {expects} PROXY headers until parrot is started again");
+        }
+        if open.place.faults != place.faults {
+            let name = place.name.escape_debug();
+            tracing::warn!("{name} keeps its own faults, or none, until parrot is started again");
         }
         kept.push(open);
     }

@@ -2,14 +2,20 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
+use anyhow::Result;
 use parrot_server::{
     Config, Limits, Listen, MemoryLimit, ProxyProtocol, Replies, Settings, Template, UdpRules, lookup,
 };
 
 use crate::arguments::Arguments;
+use crate::faults;
 
 /// The options that hold from turn to turn, and so from one reload to the next.
-pub(crate) fn settings(arguments: &Arguments) -> Settings {
+///
+/// # Errors
+///
+/// Faults that contradict each other.
+pub(crate) fn settings(arguments: &Arguments) -> Result<Settings> {
     let limits = Limits {
         max_connections: arguments.max_connections.map(NonZeroUsize::get),
         max_buffered: arguments.max_buffered.unwrap_or_else(|| default_max_buffered().0),
@@ -27,13 +33,18 @@ pub(crate) fn settings(arguments: &Arguments) -> Settings {
     let greeting = if arguments.identify { Some(Template::identify(lookup)) } else { arguments.greeting.clone() };
     let replies = Replies { greeting, prefix: arguments.prefix.clone() };
     let udp = UdpRules { answer_low_ports: arguments.udp_answer_low_ports, rate: arguments.udp_rate };
-    Settings { limits, proxy, replies, udp }
+    let faults = faults::plan(arguments, &arguments.fault)?;
+    Ok(Settings { limits, proxy, replies, udp, faults })
 }
 
 /// All options of a server that listens on these places.
-pub(crate) fn config(arguments: &Arguments, listen: Vec<Listen>) -> Config {
-    let Settings { limits, proxy, replies, udp } = settings(arguments);
-    Config {
+///
+/// # Errors
+///
+/// As for [`settings`].
+pub(crate) fn config(arguments: &Arguments, listen: Vec<Listen>) -> Result<Config> {
+    let Settings { limits, proxy, replies, udp, faults } = settings(arguments)?;
+    Ok(Config {
         listen,
         backlog: arguments.backlog.map(NonZeroU32::get),
         reuse_port: arguments.reuse_port,
@@ -42,8 +53,9 @@ pub(crate) fn config(arguments: &Arguments, listen: Vec<Listen>) -> Config {
         proxy,
         replies,
         udp,
+        faults,
         ..Config::default()
-    }
+    })
 }
 
 /// Options of the two that differ and hold only from the next start on, because an open socket cannot follow them.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use parrot_server::Settings;
 
 use crate::arguments::{Arguments, LogFormat};
+use crate::faults::seed;
 use crate::settings::{mebibytes, settings};
 
 /// Names and values.
@@ -35,7 +36,8 @@ impl Shown {
 /// Every option that changes how the server behaves, with its value or what holds without it. Where it listens is not
 /// among them, because the server knows what came of it.
 fn values(started: &Arguments, now: &Arguments) -> Values {
-    let Settings { limits, proxy, .. } = settings(now);
+    // These have been followed, so they are right.
+    let Settings { limits, proxy, .. } = settings(now).unwrap_or_default();
     let log = match now.log {
         LogFormat::Clf => "clf",
         LogFormat::Json => "json",
@@ -43,11 +45,13 @@ fn values(started: &Arguments, now: &Arguments) -> Values {
     };
     let file = now.log_file.as_ref().map_or("stdout".to_owned(), |path| path.display().to_string());
     let networks: Vec<String> = proxy.from.iter().map(ToString::to_string).collect();
+    let faults: Vec<String> = now.fault.iter().map(ToString::to_string).collect();
     vec![
         ("backlog", or(started.backlog, "the system's limit")),
         ("busy-poll", time(limits.busy_poll, "off")),
         ("drain-delay", time(Some(limits.drain_delay).filter(|delay| !delay.is_zero()), "none")),
         ("drain-timeout", time(Some(limits.drain_timeout), "none")),
+        ("fault", if faults.is_empty() { "none".to_owned() } else { faults.join(" ") }),
         ("greeting", given(now.greeting.is_some())),
         ("identify", given(now.identify)),
         ("idle-timeout", time(limits.idle_timeout, "never")),
@@ -62,6 +66,7 @@ fn values(started: &Arguments, now: &Arguments) -> Values {
         ("proxy-protocol", given(started.proxy_protocol)),
         ("proxy-timeout", time(Some(proxy.timeout), "none")),
         ("reuse-port", given(started.reuse_port)),
+        ("seed", if faults.is_empty() { "none".to_owned() } else { seed(now).to_string() }),
         ("udp-answer-low-ports", given(now.udp_answer_low_ports)),
         ("udp-rate", or(now.udp_rate, "no limit")),
     ]

@@ -8,6 +8,7 @@ use parrot_server::Limits;
 use parrot_values::{Endpoint, UnixPlace};
 
 use super::{Arguments, LogFormat};
+use crate::faults;
 use crate::listening;
 
 /// The most bytes of a datagram (RFC 768, RFC 791).
@@ -25,6 +26,12 @@ pub(super) fn check(arguments: &Arguments, passed: bool) -> Result<(), clap::Err
     }
     if let Some(advice) = without_effect(arguments, passed) {
         return mistake(ErrorKind::MissingRequiredArgument, advice.to_owned());
+    }
+    if let Some(conflict) = faults::conflict(&arguments.fault) {
+        return mistake(ErrorKind::ArgumentConflict, format!("--fault {conflict}"));
+    }
+    if let Some(advice) = faults::without_effect(arguments, passed) {
+        return mistake(ErrorKind::MissingRequiredArgument, advice);
     }
     if let Some(advice) = without_name(arguments) {
         return mistake(ErrorKind::InvalidValue, advice.to_owned());

@@ -11,6 +11,7 @@ mod config_file;
 mod descriptors;
 mod drain;
 mod echo;
+mod faults;
 mod half_close;
 mod idle;
 mod ipv6;
