@@ -47,6 +47,8 @@ pub(crate) struct Connection {
     due: usize,
     /// Bytes of the next answer that are back.
     filled: usize,
+    /// Bytes of answers that are back on this socket.
+    pub(crate) back: u64,
     /// Bytes of the greeting so far.
     greeting: usize,
     sending: Position,
@@ -120,6 +122,7 @@ impl Connection {
         self.receiving = self.receiving.after(bytes.len());
         self.due -= bytes.len();
         self.filled += bytes.len();
+        self.back += bytes.len() as u64;
         let completed = self.filled / size;
         self.filled %= size;
         Ok(completed as u64)
@@ -131,6 +134,7 @@ impl Connection {
         self.write_armed = false;
         self.answered = self.begun;
         (self.unsent, self.due, self.filled, self.greeting) = (0, 0, 0, 0);
+        self.back = 0;
         self.receiving = self.sending;
         self.stream.take()
     }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::ends::Ends;
 
 /// Why a connection was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(crate) enum Failure {
 }
 
 /// How often each kind of failure happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Failures {
     /// Connections that could not be opened.
     pub connect: u64,
@@ -44,6 +46,8 @@ pub struct Failures {
     pub timeout: u64,
     /// Other errors of the system.
     pub system: u64,
+    /// How connections ended, and after how many bytes.
+    pub ends: Ends,
 }
 
 impl Failures {
@@ -71,6 +75,7 @@ impl Failures {
         self.reset += other.reset;
         self.timeout += other.timeout;
         self.system += other.system;
+        self.ends.add(&other.ends);
     }
 
     /// The sum over all kinds.

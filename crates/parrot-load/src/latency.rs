@@ -1,7 +1,5 @@
 //! A histogram of latencies, and the figures that a report shows of it.
 
-mod encoding;
-
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
@@ -11,8 +9,6 @@ use serde::{Deserialize, Serialize};
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// Latencies in nanoseconds, to three significant digits.
-///
-/// With serde they are a string, the V2 format of HdrHistogram, compressed and in base64.
 #[derive(Debug, Clone)]
 pub struct Latencies {
     histogram: Histogram<u64>,

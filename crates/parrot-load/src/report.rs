@@ -1,18 +1,15 @@
 //! What a run measured, and what makes that doubtful.
 
 mod marks;
-mod merge;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::marks::Mark;
-pub use self::merge::Unmergeable;
 use crate::advice;
 use crate::clock::Account;
 use crate::dial;
@@ -25,23 +22,19 @@ use crate::target::Target;
 use crate::targets::Targets;
 
 /// Name and version of the JSON format. The version changes when a field changes its meaning or is removed.
-pub(crate) const SCHEMA: &str = "parrot-load/2";
+const SCHEMA: &str = "parrot-load/2";
 
 /// What a run measured. Latencies are in microseconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Report {
     /// Name and version of this format.
-    pub schema: Cow<'static, str>,
+    pub schema: &'static str,
     /// Version of the load generator.
-    pub version: Cow<'static, str>,
-    /// How many reports this one adds up, 1 for that of a run.
-    pub reports: u64,
-    /// What was run. If several reports were added up, it is what each of them ran.
+    pub version: &'static str,
+    /// What was run.
     pub load: Load,
     /// How connecting went.
     pub connecting: Connecting,
-    /// When the measured window opened, in seconds since 1970 by the system's clock.
-    pub opened_at: f64,
     /// Length of the measured window, in seconds.
     pub window: f64,
     /// Answers that arrived within the window.
@@ -69,8 +62,9 @@ pub struct Report {
     pub concurrency: Option<f64>,
     /// Reasons to doubt the figures.
     pub marks: Vec<Mark>,
-    /// The latencies behind the figures, to add them up, and for other percentiles and charts.
-    pub histograms: Histograms,
+    /// The latencies behind [`latency`](Report::latency), for other percentiles and charts.
+    #[serde(skip)]
+    pub latencies: Latencies,
     /// The longest time, in seconds, that a message answered after the window was under way within it.
     #[serde(skip)]
     cut: f64,
@@ -82,29 +76,16 @@ pub struct Report {
     stopped: bool,
 }
 
-/// The latencies behind the figures of a report.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Histograms {
-    /// Those of [`Report::latency`].
-    pub latency: Latencies,
-    /// Open loop: those of [`Report::service`].
-    pub service: Option<Latencies>,
-    /// Open loop: those of [`Report::lateness`].
-    pub lateness: Option<Latencies>,
-    /// Those of [`Connecting::latency`].
-    pub connecting: Latencies,
-}
-
 /// The plan that was run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Load {
     /// The address of the server, the one that took connections if there were several. It begins with `udp:` or `unix:`
     /// if it is not one of TCP.
     pub target: String,
     /// `tcp`, `udp` or `unix`.
-    pub protocol: Cow<'static, str>,
+    pub protocol: &'static str,
     /// `closed loop` or `open loop`.
-    pub pace: Cow<'static, str>,
+    pub pace: &'static str,
     /// Messages a second asked for, in an open loop.
     pub rate: Option<f64>,
     /// Connections that sent. With UDP these were sockets.
@@ -118,7 +99,7 @@ pub struct Load {
     /// Threads that sent.
     pub threads: usize,
     /// With a connection for each message, how it was closed: `finish` or `reset`.
-    pub reconnect: Option<Cow<'static, str>>,
+    pub reconnect: Option<&'static str>,
     /// Local addresses that the connections came from.
     pub sources: Vec<String>,
     /// Whether small messages were sent at once over TCP (`TCP_NODELAY`).
@@ -139,7 +120,7 @@ pub struct Load {
 }
 
 /// What became of the datagrams of a load over UDP. Answers with wrong bytes are [`Failures`].
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Datagrams {
     /// Datagrams that were sent in the window (closed loop) or due in it (open loop).
     pub sent: u64,
@@ -159,7 +140,7 @@ pub struct Datagrams {
 }
 
 /// How connecting went.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Connecting {
     /// Connections that were open when connecting ended, of those that were to stay open. With a connection for each
     /// message these are the idle ones.
@@ -179,7 +160,7 @@ pub struct Connecting {
 }
 
 /// CPU time of the load generator itself in the window.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Client {
     /// CPU time of its threads, in seconds, or `None` where the system does not report it.
     pub cpu: Option<f64>,
@@ -196,7 +177,7 @@ impl Report {
         plan: &Plan,
         tallies: impl IntoIterator<Item = Tally>,
         (opened, took): (usize, Duration),
-        (started_at, targets): (SystemTime, &Targets<'_>),
+        targets: &Targets<'_>,
     ) -> Report {
         let used = Account { cpu: Some(Duration::ZERO), waited: None };
         let mut all = Tally { opened: u64::MAX, closed: Some(0), used, ..Tally::default() };
@@ -232,9 +213,8 @@ impl Report {
         let target = targets.next().1;
         let service = open_loop.then(|| all.service.summary());
         let mut report = Report {
-            schema: Cow::Borrowed(SCHEMA),
-            version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
-            reports: 1,
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
             load: Load::of(plan, target),
             connecting: Connecting {
                 opened,
@@ -245,7 +225,6 @@ impl Report {
                 error: targets.refusal().map(ToString::to_string),
                 advice: targets.refusal().and_then(|error| advice::advice(plan, target, error)),
             },
-            opened_at: opened_at(started_at, all.opened),
             window,
             messages: all.answered,
             messages_per_second: per_second,
@@ -268,12 +247,7 @@ impl Report {
             },
             concurrency: service.unwrap_or(latency).mean.map(|mean| per_second * mean / 1e6),
             marks: Vec::new(),
-            histograms: Histograms {
-                latency: all.latencies,
-                service: open_loop.then_some(all.service),
-                lateness: open_loop.then_some(all.lateness),
-                connecting: all.connecting,
-            },
+            latencies: all.latencies,
             cut: Duration::from_nanos(all.cut).as_secs_f64(),
             between: if window > 0.0 { Duration::from_nanos(all.between).as_secs_f64() / window } else { 0.0 },
             stopped: all.stopped,
@@ -283,22 +257,16 @@ impl Report {
     }
 }
 
-/// Seconds from 1970 to `nanoseconds` after `started`.
-fn opened_at(started: SystemTime, nanoseconds: u64) -> f64 {
-    let opened = started.checked_add(Duration::from_nanos(nanoseconds)).unwrap_or(started);
-    opened.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 impl Load {
-    pub(crate) fn of(plan: &Plan, target: &Target) -> Load {
+    fn of(plan: &Plan, target: &Target) -> Load {
         let (pace, rate) = match plan.pace {
             Pace::Closed => ("closed loop", None),
             Pace::Rate(rate) => ("open loop", Some(rate)),
         };
         Load {
             target: target.to_string(),
-            protocol: Cow::Borrowed(target.protocol()),
-            pace: Cow::Borrowed(pace),
+            protocol: target.protocol(),
+            pace,
             rate,
             connections: plan.connections,
             idle: plan.idle,
@@ -306,8 +274,8 @@ impl Load {
             pipeline: plan.pipeline,
             threads: plan.threads,
             reconnect: plan.reconnect.map(|close| match close {
-                Close::Finish => Cow::Borrowed("finish"),
-                Close::Reset => Cow::Borrowed("reset"),
+                Close::Finish => "finish",
+                Close::Reset => "reset",
             }),
             sources: plan.sources.iter().map(dial::host).collect(),
             no_delay: plan.no_delay,

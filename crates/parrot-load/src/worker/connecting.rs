@@ -229,6 +229,7 @@ impl Worker<'_> {
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
         let lost = connection.under_way();
         self.course.tally.failures.count(failure);
+        self.course.tally.failures.ends.count(failure, connection.back);
         if sends {
             self.charge_unanswered(index, now);
         }
