@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ends::Ends;
 
@@ -28,7 +28,7 @@ pub(crate) enum Failure {
 }
 
 /// How often each kind of failure happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// Connections that could not be opened.
     pub connect: u64,

@@ -1,5 +1,7 @@
 //! A histogram of latencies, and the figures that a report shows of it.
 
+mod encoding;
+
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// Latencies in nanoseconds, to three significant digits.
+///
+/// With serde they are a string, the V2 format of HdrHistogram, compressed and in base64.
 #[derive(Debug, Clone)]
 pub struct Latencies {
     histogram: Histogram<u64>,

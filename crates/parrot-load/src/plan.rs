@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::datagrams::LEAST;
 use crate::proxy::ProxyVersion;
@@ -29,6 +29,9 @@ pub struct Plan {
     pub pace: Pace,
     /// How to close a connection after its one message; `None` keeps connections open.
     pub reconnect: Option<Close>,
+    /// When to begin to send, by the system's clock, so that several hosts can begin together. Connections are opened
+    /// before that. A time that has passed by then, like `None`, begins at once.
+    pub start_at: Option<SystemTime>,
     /// How long to send before measuring.
     pub warmup: Duration,
     /// How long to measure.
@@ -103,6 +106,7 @@ impl Plan {
             threads: 1,
             pace: Pace::Closed,
             reconnect: None,
+            start_at: None,
             warmup: WARMUP,
             length: Length::Time(Duration::from_secs(10)),
             timeout: Duration::from_secs(10),

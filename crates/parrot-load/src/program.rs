@@ -1,12 +1,14 @@
 //! The `parrot-load` program. It turns arguments into a plan, runs it, and prints the report.
 
 mod arguments;
+mod hdr;
 pub mod manual;
+mod merge;
 mod screen;
+mod stream;
 mod target;
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -16,22 +18,35 @@ use clap::{CommandFactory, Parser};
 use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
 
 use self::arguments::Arguments;
-use self::screen::Screen;
-use crate::{Mark, Plan, Stop};
+use self::hdr::Distribution;
+use self::merge::Merge;
+use self::screen::{LINE, Screen};
+use self::stream::{Form, Stream};
+use crate::{Mark, Plan, Report, Stop};
 
 /// The exit code of a program that Ctrl-C ended, as shells report it.
 const INTERRUPTED: u8 = 130;
 
+const UNPRINTED: &str = "cannot write the report to standard output";
+
 /// Runs the program to its end.
 pub fn run() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == merge::WORD) {
+        let arguments = std::iter::once("parrot-load merge".into()).chain(std::env::args_os().skip(2));
+        return ended(merge::run(&Merge::parse_from(arguments)));
+    }
     let arguments = Arguments::parse();
     // Like the errors that clap finds itself, with the usage and exit code 2.
     let usage = |error: &dyn Display| Arguments::command().error(ErrorKind::ValueValidation, error).exit();
     arguments.check().unwrap_or_else(|error| usage(&error));
-    let ended = arguments.plan().and_then(|plan| {
+    ended(arguments.plan().and_then(|plan| {
         plan.check().unwrap_or_else(|error| usage(&error));
         measure(plan, &arguments)
-    });
+    }))
+}
+
+/// The exit code, after the error was printed if there is one.
+fn ended(ended: anyhow::Result<ExitCode>) -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {
@@ -45,29 +60,18 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn measure(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let refused = |path: &std::path::PathBuf| format!("cannot write the latencies to {}", path.display());
-    // Opened before the run, so that a mistake in the path does not cost the measurement. The file keeps its contents
-    // until there are latencies to replace them.
-    let open = |path| File::options().write(true).create(true).truncate(false).open(path);
-    let hdr = arguments.hdr.as_ref().map(|path| open(path).with_context(|| refused(path)).map(|file| (file, path)));
-    let hdr = hdr.transpose()?;
+fn measure(plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let hdr = arguments.hdr.as_deref().map(Distribution::open).transpose()?;
     let stop = Stop::default();
     let _guard = stop_on_interrupt(&stop)?;
-    let mut screen = Screen::new(&plan, arguments);
-    plan.interval = screen.interval(&plan);
-    let report = crate::run::run(&plan, &stop, &mut screen);
-    screen.finish();
-    let report = report?;
+    let report = match arguments.stream() {
+        Some(form) => follow_in_lines(plan, form, &stop)?,
+        None => follow_on_screen(plan, arguments, &stop)?,
+    };
     let nothing_measured = report.marks.contains(&Mark::NothingMeasured);
-    if let Some((mut file, path)) = hdr.filter(|_| !nothing_measured) {
-        // A pipe or a device has no length.
-        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            file.set_len(0).with_context(|| refused(path))?;
-        }
-        file.write_all(report.latencies.to_hgrm().as_bytes()).with_context(|| refused(path))?;
+    if let Some(hdr) = hdr.filter(|_| !nothing_measured) {
+        hdr.write(&report)?;
     }
-    print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
     let lost = report.datagrams.map_or(0.0, |datagrams| datagrams.lost_percent);
     let failed = report.failures.total() + report.unsent > arguments.max_errors || lost > arguments.max_loss;
     Ok(match failed {
@@ -78,12 +82,36 @@ fn measure(mut plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Runs the plan with its progress on standard error, and prints the report.
+fn follow_on_screen(mut plan: Plan, arguments: &Arguments, stop: &Stop) -> anyhow::Result<Report> {
+    let mut screen = Screen::new(&plan, arguments);
+    plan.interval = screen.interval(&plan);
+    let report = crate::run::run(&plan, stop, &mut screen);
+    screen.finish();
+    let report = report?;
+    print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
+    Ok(report)
+}
+
+/// Runs the plan and prints a line for each interval, and one for the whole.
+fn follow_in_lines(mut plan: Plan, form: Form, stop: &Stop) -> anyhow::Result<Report> {
+    plan.interval.get_or_insert(LINE);
+    let mut stream = Stream::new(form);
+    match crate::run::run(&plan, stop, &mut stream) {
+        Ok(report) => stream.end(&report).context(UNPRINTED).map(|()| report),
+        Err(error) => {
+            stream.fail(&error.to_string());
+            Err(error.into())
+        }
+    }
+}
+
 /// Writes the report to standard output. A closed pipe is no error.
 fn print(report: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{report}").and_then(|()| output.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write the report to standard output"),
+        written => written.context(UNPRINTED),
     }
 }
 

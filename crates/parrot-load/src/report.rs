@@ -1,15 +1,18 @@
 //! What a run measured, and what makes that doubtful.
 
 mod marks;
+mod merge;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::time::Duration;
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::marks::Mark;
+pub use self::merge::Unmergeable;
 use crate::advice;
 use crate::clock::Account;
 use crate::dial;
@@ -22,19 +25,23 @@ use crate::target::Target;
 use crate::targets::Targets;
 
 /// Name and version of the JSON format. The version changes when a field changes its meaning or is removed.
-const SCHEMA: &str = "parrot-load/2";
+pub(crate) const SCHEMA: &str = "parrot-load/2";
 
 /// What a run measured. Latencies are in microseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// Name and version of this format.
-    pub schema: &'static str,
+    pub schema: Cow<'static, str>,
     /// Version of the load generator.
-    pub version: &'static str,
-    /// What was run.
+    pub version: Cow<'static, str>,
+    /// How many reports this one adds up, 1 for that of a run.
+    pub reports: u64,
+    /// What was run. If several reports were added up, it is what each of them ran.
     pub load: Load,
     /// How connecting went.
     pub connecting: Connecting,
+    /// When the measured window opened, in seconds since 1970 by the system's clock.
+    pub opened_at: f64,
     /// Length of the measured window, in seconds.
     pub window: f64,
     /// Answers that arrived within the window.
@@ -62,9 +69,8 @@ pub struct Report {
     pub concurrency: Option<f64>,
     /// Reasons to doubt the figures.
     pub marks: Vec<Mark>,
-    /// The latencies behind [`latency`](Report::latency), for other percentiles and charts.
-    #[serde(skip)]
-    pub latencies: Latencies,
+    /// The latencies behind the figures, to add them up, and for other percentiles and charts.
+    pub histograms: Histograms,
     /// The longest time, in seconds, that a message answered after the window was under way within it.
     #[serde(skip)]
     cut: f64,
@@ -76,16 +82,29 @@ pub struct Report {
     stopped: bool,
 }
 
+/// The latencies behind the figures of a report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Histograms {
+    /// Those of [`Report::latency`].
+    pub latency: Latencies,
+    /// Open loop: those of [`Report::service`].
+    pub service: Option<Latencies>,
+    /// Open loop: those of [`Report::lateness`].
+    pub lateness: Option<Latencies>,
+    /// Those of [`Connecting::latency`].
+    pub connecting: Latencies,
+}
+
 /// The plan that was run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// The address of the server, the one that took connections if there were several. It begins with `udp:` or `unix:`
     /// if it is not one of TCP.
     pub target: String,
     /// `tcp`, `udp` or `unix`.
-    pub protocol: &'static str,
+    pub protocol: Cow<'static, str>,
     /// `closed loop` or `open loop`.
-    pub pace: &'static str,
+    pub pace: Cow<'static, str>,
     /// Messages a second asked for, in an open loop.
     pub rate: Option<f64>,
     /// Connections that sent. With UDP these were sockets.
@@ -99,7 +118,7 @@ pub struct Load {
     /// Threads that sent.
     pub threads: usize,
     /// With a connection for each message, how it was closed: `finish` or `reset`.
-    pub reconnect: Option<&'static str>,
+    pub reconnect: Option<Cow<'static, str>>,
     /// Local addresses that the connections came from.
     pub sources: Vec<String>,
     /// Whether small messages were sent at once over TCP (`TCP_NODELAY`).
@@ -120,7 +139,7 @@ pub struct Load {
 }
 
 /// What became of the datagrams of a load over UDP. Answers with wrong bytes are [`Failures`].
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Datagrams {
     /// Datagrams that were sent in the window (closed loop) or due in it (open loop).
     pub sent: u64,
@@ -140,7 +159,7 @@ pub struct Datagrams {
 }
 
 /// How connecting went.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connecting {
     /// Connections that were open when connecting ended, of those that were to stay open. With a connection for each
     /// message these are the idle ones.
@@ -160,7 +179,7 @@ pub struct Connecting {
 }
 
 /// CPU time of the load generator itself in the window.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Client {
     /// CPU time of its threads, in seconds, or `None` where the system does not report it.
     pub cpu: Option<f64>,
@@ -177,7 +196,7 @@ impl Report {
         plan: &Plan,
         tallies: impl IntoIterator<Item = Tally>,
         (opened, took): (usize, Duration),
-        targets: &Targets<'_>,
+        (started_at, targets): (SystemTime, &Targets<'_>),
     ) -> Report {
         let used = Account { cpu: Some(Duration::ZERO), waited: None };
         let mut all = Tally { opened: u64::MAX, closed: Some(0), used, ..Tally::default() };
@@ -213,8 +232,9 @@ impl Report {
         let target = targets.next().1;
         let service = open_loop.then(|| all.service.summary());
         let mut report = Report {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
+            schema: Cow::Borrowed(SCHEMA),
+            version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+            reports: 1,
             load: Load::of(plan, target),
             connecting: Connecting {
                 opened,
@@ -225,6 +245,7 @@ impl Report {
                 error: targets.refusal().map(ToString::to_string),
                 advice: targets.refusal().and_then(|error| advice::advice(plan, target, error)),
             },
+            opened_at: opened_at(started_at, all.opened),
             window,
             messages: all.answered,
             messages_per_second: per_second,
@@ -247,7 +268,12 @@ impl Report {
             },
             concurrency: service.unwrap_or(latency).mean.map(|mean| per_second * mean / 1e6),
             marks: Vec::new(),
-            latencies: all.latencies,
+            histograms: Histograms {
+                latency: all.latencies,
+                service: open_loop.then_some(all.service),
+                lateness: open_loop.then_some(all.lateness),
+                connecting: all.connecting,
+            },
             cut: Duration::from_nanos(all.cut).as_secs_f64(),
             between: if window > 0.0 { Duration::from_nanos(all.between).as_secs_f64() / window } else { 0.0 },
             stopped: all.stopped,
@@ -257,16 +283,22 @@ impl Report {
     }
 }
 
+/// Seconds from 1970 to `nanoseconds` after `started`.
+fn opened_at(started: SystemTime, nanoseconds: u64) -> f64 {
+    let opened = started.checked_add(Duration::from_nanos(nanoseconds)).unwrap_or(started);
+    opened.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 impl Load {
-    fn of(plan: &Plan, target: &Target) -> Load {
+    pub(crate) fn of(plan: &Plan, target: &Target) -> Load {
         let (pace, rate) = match plan.pace {
             Pace::Closed => ("closed loop", None),
             Pace::Rate(rate) => ("open loop", Some(rate)),
         };
         Load {
             target: target.to_string(),
-            protocol: target.protocol(),
-            pace,
+            protocol: Cow::Borrowed(target.protocol()),
+            pace: Cow::Borrowed(pace),
             rate,
             connections: plan.connections,
             idle: plan.idle,
@@ -274,8 +306,8 @@ impl Load {
             pipeline: plan.pipeline,
             threads: plan.threads,
             reconnect: plan.reconnect.map(|close| match close {
-                Close::Finish => "finish",
-                Close::Reset => "reset",
+                Close::Finish => Cow::Borrowed("finish"),
+                Close::Reset => Cow::Borrowed("reset"),
             }),
             sources: plan.sources.iter().map(dial::host).collect(),
             no_delay: plan.no_delay,

@@ -4,18 +4,21 @@
 use std::io;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::advice;
 use crate::capacity;
 use crate::datagrams::DatagramWorker;
 use crate::error::Error;
 use crate::plan::{Plan, nanoseconds};
-use crate::report::Report;
+use crate::report::{Load, Report};
 use crate::shared::{Notice, Shared};
 use crate::tally::{Live, Tally};
-use crate::watch::{Sample, Stop, Watch};
+use crate::watch::{Part, Sample, Stop, Watch};
 use crate::worker::Worker;
+
+/// How long to sleep before looking again whether the run was stopped.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Runs a plan. Every thread connects and waits for the others, then all warm up, measure, and wait for the last
 /// answers.
@@ -42,7 +45,7 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             threads.push(thread::Builder::new().name(format!("load-{number}")).spawn_scoped(scope, work)?);
         }
         let mut conductor = Conductor { shared: &shared, notices: &notices, watch };
-        let connecting = conductor.connect();
+        let connecting = conductor.connect().filter(|_| conductor.wait_for_start());
         let start = shared.now();
         if connecting.is_some() {
             for begin in &starts {
@@ -61,7 +64,7 @@ pub fn run(plan: &Plan, stop: &Stop, watch: &mut dyn Watch) -> Result<Report, Er
             None if stop.stopped() => Err(Error::Stopped),
             Some(_) if tallies.iter().any(|tally| tally.closed.is_none()) => Err(Error::Stopped),
             Some(connecting) if tallies.iter().any(|tally| tally.connecting.count() > 0) => {
-                Ok(Report::new(plan, tallies, connecting, &shared.targets))
+                Ok(Report::new(plan, tallies, connecting, (shared.started_at, &shared.targets)))
             }
             _ => Err(Error::Unreachable(advice::unreachable(plan, &shared.targets))),
         }
@@ -112,10 +115,21 @@ impl Conductor<'_> {
         if self.shared.stopped() {
             return None;
         }
-        self.watch.connected(open, took);
+        self.watch.connected(&Load::of(self.shared.plan, self.shared.targets.next().1), open, took);
         // With one target, connections for each message may fare better later.
         let hopeful = self.shared.plan.targets.len() == 1 || !self.shared.targets.undecided();
         (open > 0 || (self.shared.plan.reconnect.is_some() && hopeful)).then_some((open, took))
+    }
+
+    /// Waits until [`Plan::start_at`]. False if the run was stopped before that.
+    fn wait_for_start(&self) -> bool {
+        while let Some(left) = self.shared.plan.start_at.and_then(|at| at.duration_since(SystemTime::now()).ok())
+            && !self.shared.stopped()
+        {
+            // In small parts, since the system's clock can be set meanwhile and the run can be stopped.
+            thread::sleep(left.min(PATIENCE));
+        }
+        !self.shared.stopped()
     }
 
     /// Reports to the watcher until the last thread is done.
@@ -123,14 +137,14 @@ impl Conductor<'_> {
         let plan = self.shared.plan;
         let interval = plan.interval.map(nanoseconds);
         let opens = start.saturating_add(nanoseconds(plan.warmup));
-        let (mut opened, mut closed, mut done) = (false, false, 0);
+        let (mut opened, mut closed, mut done) = (false, None, 0);
         let mut sampled = start;
         while done < plan.threads {
             let sample = interval.map_or(u64::MAX, |interval| sampled.saturating_add(interval));
             let until = if opened { sample } else { sample.min(opens) };
             match self.notices.recv_timeout(Duration::from_nanos(until.saturating_sub(self.shared.now()))) {
-                Ok(Notice::WindowClosed(at)) if !closed => {
-                    closed = true;
+                Ok(Notice::WindowClosed(at)) if closed.is_none() => {
+                    closed = Some(at);
                     self.watch.window_closes(Duration::from_nanos(self.shared.now().saturating_sub(at)));
                 }
                 Ok(Notice::Done) => done += 1,
@@ -143,13 +157,18 @@ impl Conductor<'_> {
                 self.watch.window_opens();
             }
             if now >= sample {
-                self.sample(now - start, now - sampled, opened && !closed);
+                let part = match sampled + (now - sampled) / 2 {
+                    middle if middle < opens => Part::Warmup,
+                    middle if closed.is_some_and(|closed| middle >= closed) => Part::Drain,
+                    _ => Part::Window,
+                };
+                self.sample(now - start, now - sampled, part);
                 sampled = now;
             }
         }
     }
 
-    fn sample(&mut self, elapsed: u64, since: u64, measured: bool) {
+    fn sample(&mut self, elapsed: u64, since: u64, part: Part) {
         let mut all = Live::default();
         for live in &self.shared.live {
             let Ok(mut live) = live.lock() else { continue };
@@ -160,7 +179,7 @@ impl Conductor<'_> {
         }
         self.watch.interval(&Sample {
             elapsed: Duration::from_nanos(elapsed),
-            measured,
+            part,
             messages_per_second: all.latencies.count() as f64 / Duration::from_nanos(since.max(1)).as_secs_f64(),
             latency: all.latencies.summary(),
             failures: all.failures,

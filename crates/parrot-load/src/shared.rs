@@ -1,7 +1,7 @@
 //! What the threads of a run share, and what they report to the thread that called [`run`](crate::run()).
 
 use std::sync::{Mutex, mpsc};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::pattern::Pattern;
 use crate::plan::Plan;
@@ -18,6 +18,8 @@ pub(crate) struct Shared<'a> {
     /// The live figures of each thread, empty if the plan has no interval.
     pub(crate) live: Vec<Mutex<Live>>,
     started: Instant,
+    /// The same by the system's clock.
+    pub(crate) started_at: SystemTime,
     stop: Stop,
     notices: mpsc::Sender<Notice>,
 }
@@ -38,8 +40,9 @@ impl<'a> Shared<'a> {
         let (notices, receiver) = mpsc::channel();
         let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
         let live = plan.interval.iter().flat_map(|_| (0..plan.threads).map(|_| Mutex::default())).collect();
-        let (targets, started, stop) = (Targets::new(&plan.targets), Instant::now(), stop.clone());
-        (Shared { plan, targets, pattern, live, started, stop, notices }, receiver)
+        let (targets, stop) = (Targets::new(&plan.targets), stop.clone());
+        let (started, started_at) = (Instant::now(), SystemTime::now());
+        (Shared { plan, targets, pattern, live, started, started_at, stop, notices }, receiver)
     }
 
     /// Nanoseconds since the run began.

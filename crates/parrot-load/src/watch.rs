@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::latency::Latency;
+use crate::report::Load;
 
 /// Stops a run early from another thread. The run still reports what it has measured until then.
 #[derive(Debug, Clone, Default)]
@@ -25,8 +26,8 @@ impl Stop {
 
 /// Follows a run, on the thread that called [`run`](crate::run()). `()` ignores everything.
 pub trait Watch {
-    /// Connecting took this long, and `open` connections are open.
-    fn connected(&mut self, _open: usize, _took: Duration) {}
+    /// Connecting for this load took so long, and `open` connections are open.
+    fn connected(&mut self, _load: &Load, _open: usize, _took: Duration) {}
     /// The warm-up has ended and the window begins.
     fn window_opens(&mut self) {}
     /// The window has closed, and what happens from now on is not measured. It closed `late` before this call.
@@ -37,13 +38,24 @@ pub trait Watch {
 
 impl Watch for () {}
 
+/// A part of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The load is sent, and not yet measured.
+    Warmup,
+    /// What is measured.
+    Window,
+    /// The last answers are waited for.
+    Drain,
+}
+
 /// What happened in one interval of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     /// Time since the first message was sent.
     pub elapsed: Duration,
-    /// Whether the interval ended in the window, and not in the warm-up before it or the drain after it.
-    pub measured: bool,
+    /// The part of the run that the middle of the interval lies in.
+    pub part: Part,
     /// Answers a second.
     pub messages_per_second: f64,
     /// The answers' latencies.

@@ -63,7 +63,8 @@ impl<H: Host> EventLoop<H> {
     ///
     /// When the queue cannot be waited on. An interrupted wait is not an error.
     pub fn turn(&mut self) -> io::Result<ControlFlow<Ended>> {
-        let timeout = self.timeout();
+        let due = self.next_deadline();
+        let timeout = self.timeout(due);
         match self.means.host.wait(timeout) {
             Ok(()) => {}
             // The signal, if it is one of ours, is an event of the next turn.
@@ -90,8 +91,10 @@ impl<H: Host> EventLoop<H> {
         self.serve_unfinished(leftovers);
         self.serve_waiting();
         self.look_again(events);
-        let met = self.met_deadline();
-        self.handle_deadlines();
+        let met = due.filter(|due| *due <= self.means.now);
+        if met.is_some() {
+            self.handle_deadlines();
+        }
         let progress = self.continue_drain();
         self.end_turn(met);
         Ok(progress)
@@ -125,8 +128,9 @@ impl<H: Host> EventLoop<H> {
         ControlFlow::Continue(())
     }
 
-    /// How long the next wait may take. `None`, forever, when nothing is left over and nothing will be due.
-    fn timeout(&mut self) -> Option<Duration> {
+    /// How long the next wait may take, before the earliest deadline. `None`, forever, when nothing is left over and nothing
+    /// will be due.
+    fn timeout(&self, due: Option<Moment>) -> Option<Duration> {
         let accepting_last = self.acceptor.is_closing() && !self.acceptor.is_paused();
         let can_feed = self.lists.waiting() > 0 && self.means.pool.can_lend();
         let now = self.means.now;
@@ -134,7 +138,7 @@ impl<H: Host> EventLoop<H> {
         if self.lists.unfinished() > 0 || !self.doubtful.is_empty() || can_feed || accepting_last || busy {
             return Some(Duration::ZERO);
         }
-        self.next_deadline().map(|due| due.saturating_duration_since(now))
+        due.map(|due| due.saturating_duration_since(now))
     }
 
     /// The earliest of all deadlines.

@@ -56,8 +56,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an idle server wakes up",
         file: "event_loop.rs",
-        old: "self.next_deadline().map(|due| due.saturating_duration_since(now))",
-        new: "Some(self.next_deadline().map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
+        old: "due.map(|due| due.saturating_duration_since(now))",
+        new: "Some(due.map_or(Duration::MAX, |due| due.saturating_duration_since(now)).min(Duration::from_millis(10)))",
     },
     Mutant {
         name: "the clock is read every second turn",

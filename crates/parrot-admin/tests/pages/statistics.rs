@@ -2,8 +2,9 @@
 
 use parrot_server::Listen;
 use parrot_testkit::client::echo;
+use parrot_testkit::schema::Schema;
 use parrot_testkit::wait_until;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::support::{LOOPBACK, Watched};
 
@@ -13,60 +14,17 @@ fn statistics(watched: &Watched, query: &str) -> Value {
     serde_json::from_str(&response.body).unwrap()
 }
 
-/// The only field that is not always there.
-const OPTIONAL: &str = "history";
-
-/// Compares a value with a schema, which has all of its fields and requires all but one.
-fn check(value: &Value, schema: &Value, whole: &Value, path: &str) {
-    if let Some(reference) = schema.get("$ref") {
-        let name = reference.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
-        return check(value, &whole["$defs"][name], whole, path);
-    }
-    let types = &schema["type"];
-    let is = |name: &str| types == name || types.as_array().is_some_and(|types| types.iter().any(|t| t == name));
-    match value {
-        Value::Null => assert!(is("null"), "{path} is null"),
-        Value::Bool(_) => assert!(is("boolean"), "{path} is a boolean"),
-        Value::String(_) => assert!(is("string"), "{path} is a string"),
-        Value::Number(number) => assert!(is("number") || (is("integer") && number.is_u64()), "{path} is {number}"),
-        Value::Array(items) => {
-            assert!(is("array"), "{path} is an array");
-            for (index, item) in items.iter().enumerate() {
-                check(item, &schema["items"], whole, &format!("{path}[{index}]"));
-            }
-        }
-        Value::Object(fields) => {
-            assert!(is("object"), "{path} is an object");
-            let empty = Map::new();
-            let properties = schema["properties"].as_object().unwrap_or(&empty);
-            for (name, field) in fields {
-                let of = properties.get(name).or(schema.get("additionalProperties"));
-                let of = of.unwrap_or_else(|| panic!("{path}.{name} is not in the schema"));
-                check(field, of, whole, &format!("{path}.{name}"));
-            }
-            let required: Vec<&str> = schema["required"]
-                .as_array()
-                .map_or(Vec::new(), |names| names.iter().filter_map(Value::as_str).collect());
-            let missing = required.iter().find(|name| !fields.contains_key(**name));
-            assert_eq!(missing, None, "{path} lacks a field of the schema");
-            let optional = properties.keys().find(|name| !required.contains(&name.as_str()) && *name != OPTIONAL);
-            assert_eq!(optional, None, "the schema should require this of {path}");
-        }
-    }
-}
-
 #[test]
 fn the_statistics_have_the_documented_form() {
-    let schema: Value = serde_json::from_str(include_str!("../../../../docs/statistics.schema.json")).unwrap();
+    let schema = Schema::new(include_str!("../../../../docs/statistics.schema.json"), &["history"]);
     let listen = vec![Listen::tcp(LOOPBACK).named("web"), Listen::udp(LOOPBACK)];
     let watched = Watched::listening_on(listen, |server| server.run());
     echo(&watched.connect(), b"squawk");
-    check(&statistics(&watched, ""), &schema, &schema, "$");
+    schema.check(&statistics(&watched, ""));
     wait_until("a sample was taken", || statistics(&watched, "?history")["history"]["next"] != 0);
     let with_history = statistics(&watched, "?history");
-    assert!(with_history[OPTIONAL].is_object());
-    check(&with_history, &schema, &schema, "$");
-    assert_eq!(with_history["form"], schema["properties"]["form"]["const"]);
+    assert!(with_history["history"].is_object());
+    schema.check(&with_history);
     watched.stop();
 }
 

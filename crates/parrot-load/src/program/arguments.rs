@@ -2,22 +2,29 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, ValueEnum};
 use parrot_values::{Address, NoInterface, address, count, duration, size};
 
+use super::stream::Form;
 use super::target::{Server, server};
 use crate::{Close, Length, Pace, Plan, ProxyVersion};
 
 /// The part of `--help` after the options.
+const AFTER: &str = "\
+`parrot-load merge FILE...` adds reports of the same load up, such as those of several hosts (see parrot-load merge \
+--help).
+
+";
+/// What the exit code says.
 pub(super) const EXIT_STATUS: &str = "\
 The exit code is 0 if nothing failed, 1 if something failed (see --max-errors) or nothing could be measured, 2 on \
 wrong usage, and 130 if interrupted. An interrupted run still reports what it has measured.";
 
 /// Sends messages to an echo server, checks every byte that comes back, and reports how fast the server was.
 #[derive(Debug, Parser)]
-#[command(name = "parrot-load", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
+#[command(name = "parrot-load", version, max_term_width = 100, after_long_help = format!("{AFTER}{EXIT_STATUS}"))]
 #[command(args_override_self = true, allow_negative_numbers = true)]
 pub(crate) struct Arguments {
     /// The server: PORT on this machine, HOST:PORT or udp:HOST:PORT, where HOST is a name or an address ([::1],
@@ -37,6 +44,9 @@ pub(crate) struct Arguments {
     #[arg(short, long, visible_short_alias = 'z', value_name = "DURATION", default_value = "10s")]
     #[arg(value_parser = duration, allow_hyphen_values = true)]
     duration: Duration,
+    /// Open connections, and begin to send at this time, so that several hosts begin together (2026-11-30T09:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    start_at: Option<SystemTime>,
     /// Send for this long before measuring
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
     warmup: Duration,
@@ -91,6 +101,12 @@ pub(crate) struct Arguments {
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print a JSON object a line: the start, each interval (--interval, or a second) and the report at the end
+    #[arg(long, conflicts_with = "json")]
+    json_stream: bool,
+    /// Print a line of CSV for each interval (--interval, or a second) and one for the whole window
+    #[arg(long, conflicts_with_all = ["json", "json_stream"])]
+    csv: bool,
     /// Write the latencies to this file, as an HdrHistogram percentile distribution
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
@@ -121,8 +137,19 @@ impl Arguments {
         let contradicts = self.udp && !self.server.may_be_udp();
         if contradicts {
             Err("--udp contradicts the server's tcp: or unix:, so leave out one of the two")
+        } else if self.start_at.is_some_and(|time| time <= SystemTime::now()) {
+            Err("the time of --start-at has passed")
         } else {
             Ok(())
+        }
+    }
+
+    /// How standard output follows the run line by line, if it does.
+    pub(super) fn stream(&self) -> Option<Form> {
+        match (self.json_stream, self.csv) {
+            (true, _) => Some(Form::JsonLines),
+            (_, true) => Some(Form::Csv),
+            _ => None,
         }
     }
 
@@ -149,6 +176,7 @@ impl Arguments {
             threads: self.threads,
             pace: self.rate.map_or(Pace::Closed, Pace::Rate),
             reconnect: (!self.keep_alive).then_some(close),
+            start_at: self.start_at,
             warmup: self.warmup,
             length: self.requests.map_or(Length::Time(self.duration), Length::Messages),
             timeout: self.timeout,
@@ -169,6 +197,12 @@ fn rate(text: &str) -> Result<f64, &'static str> {
     let rate: Option<f64> = text.parse().ok();
     let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
     rate.ok_or("expected messages a second, a number above 0 such as 20000 or 0.5")
+}
+
+/// Reads a point in time.
+fn time(text: &str) -> Result<SystemTime, &'static str> {
+    let time = text.parse::<jiff::Timestamp>().and_then(SystemTime::try_from);
+    time.map_err(|_| "expected a date, a time and an offset, such as 2026-11-30T09:00:00Z")
 }
 
 /// Reads a share in percent.

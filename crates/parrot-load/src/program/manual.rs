@@ -18,6 +18,17 @@ pub fn command() -> Command {
 /// The sections after the options, in their order.
 pub const SECTIONS: &[Section] = &[
     (
+        "MERGE",
+        &[(
+            "parrot-load merge [--json] [--hdr FILE] FILE...",
+            "Add up the reports of several hosts that loaded one server together, as --json has printed them. Counts \
+                 are added, and so are the histograms, so that percentiles are those of all messages. Reports of \
+                 different loads are refused. Only --source may differ. If the windows were not open at the same time, \
+                 the sum has a note that says so. Throughput is that of the time from the first window's start to the \
+                 last one's end. --start-at makes hosts begin together.",
+        )],
+    ),
+    (
         "SIGNALS",
         &[(
             "",
@@ -41,6 +52,8 @@ pub const SECTIONS: &[Section] = &[
                 "Load a UDP echo service, and fail above one lost datagram in a thousand.",
             ),
             ("parrot-load --json -q > report.json", "A report for a program."),
+            ("parrot-load --json-stream -i 5s", "The same for a program that follows the load."),
+            ("parrot-load merge a.json b.json", "The sum of two hosts' reports."),
         ],
     ),
     ("SEE ALSO", &[("", "parrot(1)")]),

@@ -8,12 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::arguments::Arguments;
 use crate::units::{microseconds, thousands};
-use crate::{Length, Plan, Sample, Watch};
+use crate::{Length, Load, Part, Plan, Sample, Watch};
 
 /// How often the bar is redrawn.
 const REFRESH: Duration = Duration::from_millis(200);
 /// How often a line is printed where there is no terminal.
-const LINE: Duration = Duration::from_secs(1);
+pub(super) const LINE: Duration = Duration::from_secs(1);
 
 /// Where a run shows its progress.
 pub(crate) struct Screen {
@@ -73,7 +73,7 @@ impl Screen {
 }
 
 impl Watch for Screen {
-    fn connected(&mut self, open: usize, took: Duration) {
+    fn connected(&mut self, _load: &Load, open: usize, took: Duration) {
         // If none opened, the error that follows says why.
         if open > 0 {
             let what = if self.udp { "sockets" } else { "connections" };
@@ -86,12 +86,12 @@ impl Watch for Screen {
     }
 
     fn interval(&mut self, sample: &Sample) {
-        let stage = match sample.measured {
-            true => "measuring",
-            false if sample.elapsed < self.warmup => "warm-up",
-            false => "last ones",
+        let stage = match sample.part {
+            Part::Warmup => "warm-up",
+            Part::Window => "measuring",
+            Part::Drain => "last ones",
         };
-        if sample.measured {
+        if sample.part == Part::Window {
             self.answered += sample.latency.count;
         }
         let Sample { latency, failures, .. } = sample;

@@ -33,6 +33,8 @@ pub enum Mark {
     ConnectionsLost,
     /// The run was stopped before the window ended.
     StoppedEarly,
+    /// The windows of the reports that were added up were not open at the same time.
+    WindowsApart,
 }
 
 impl fmt::Display for Mark {
@@ -49,6 +51,10 @@ impl fmt::Display for Mark {
             Mark::RateNotReached => "rate not reached: fewer messages a second were answered than asked for",
             Mark::ConnectionsLost => "connections lost: fewer connections were open at the end than asked for",
             Mark::StoppedEarly => "stopped early: the window is shorter than asked for",
+            Mark::WindowsApart => {
+                "windows apart: the reports were not measured at the same time, so the server had less load at once \
+                 than all of them together (--start-at starts several hosts together)"
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ fn second(plan: &Plan, cpu: u64, waited: u64, counted: Tally) -> Report {
     let account = |milliseconds| Some(Duration::from_millis(milliseconds));
     let used = Account { cpu: account(cpu), waited: account(waited) };
     let tally = Tally { opened: 0, closed: Some(1_000_000_000), open: plan.kept(), used, ..counted };
-    Report::new(plan, [tally], (plan.kept(), Duration::ZERO), &Targets::new(&plan.targets))
+    Report::new(plan, [tally], (plan.kept(), Duration::ZERO), (SystemTime::UNIX_EPOCH, &Targets::new(&plan.targets)))
 }
 
 /// `count` answers that took `each`.
@@ -98,7 +98,12 @@ fn figures_fit_80_columns_below_their_headings() {
 fn connections_are_counted_after_connecting_and_at_the_end() {
     let report = |plan: &Plan, open| {
         let tally = Tally { closed: Some(1_000_000_000), open, ..Tally::default() };
-        Report::new(plan, [tally], (plan.kept(), Duration::from_millis(1)), &Targets::new(&plan.targets))
+        Report::new(
+            plan,
+            [tally],
+            (plan.kept(), Duration::from_millis(1)),
+            (SystemTime::UNIX_EPOCH, &Targets::new(&plan.targets)),
+        )
     };
     assert!(report(&plan(), 22).to_string().contains("connections 50 open after 0.001 s, 22 at the end\n"));
     assert!(!report(&plan(), 50).to_string().contains("at the end"));

@@ -14,7 +14,7 @@ impl fmt::Display for Load {
         let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
         let what = if self.protocol == "udp" { "sockets" } else { "connections" };
         write!(formatter, "{pace}: {connections} {what} x {size} bytes to {target}")?;
-        if let Some(close) = self.reconnect {
+        if let Some(close) = &self.reconnect {
             let ended = if close == "reset" { "closed by a reset" } else { "closed in the orderly way" };
             write!(formatter, ", a new one for each message, {ended}")?;
         }
@@ -46,6 +46,9 @@ impl fmt::Display for Load {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { load, connecting, latency, client, .. } = self;
+        if self.reports > 1 {
+            write!(formatter, "sum of {} reports, each ", self.reports)?;
+        }
         writeln!(formatter, "{load}")?;
         let few = |rate: f64| if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) };
         writeln!(
@@ -57,7 +60,7 @@ impl fmt::Display for Report {
             self.window
         )?;
         if let Some(rate) = load.rate {
-            writeln!(formatter, "  asked for   {} messages/s", few(rate))?;
+            writeln!(formatter, "  asked for   {} messages/s", few(rate * self.reports as f64))?;
         }
         let udp = self.datagrams.is_some();
         let rows = [

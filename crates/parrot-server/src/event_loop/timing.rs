@@ -10,15 +10,6 @@ impl<H: Host> EventLoop<H> {
         self.times_turns = true;
     }
 
-    /// The earliest deadline that this turn is to meet.
-    pub(super) fn met_deadline(&mut self) -> Option<Moment> {
-        if !self.times_turns {
-            return None;
-        }
-        let now = self.means.now;
-        self.next_deadline().filter(|due| *due <= now)
-    }
-
     /// What follows from the length of a turn. `met` is the earliest deadline that it has met.
     pub(super) fn end_turn(&mut self, met: Option<Moment>) {
         let (counters, pool) = (self.means.counters(), &self.means.pool);
