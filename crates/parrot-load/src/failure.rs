@@ -47,6 +47,7 @@ pub struct Failures {
     /// Other errors of the system.
     pub system: u64,
     /// How connections ended, and after how many bytes.
+    #[serde(default)]
     pub ends: Ends,
 }
 
