@@ -15,6 +15,8 @@ use crate::report::Report;
 use crate::watch::Watch;
 
 const NOT_FOUND: &str = "not found; there are /, /metrics, /healthz, /readyz and /statistics\n";
+const UNKNOWN_QUERY: &str =
+    "unknown query; there are /statistics, /statistics?history and /statistics?history=NUMBER\n";
 
 /// Answers a request, or refuses it. Its body is not looked at.
 pub(crate) async fn respond(watch: Arc<Watch>, guard: Guard, request: Parts) -> Response {
@@ -50,10 +52,14 @@ fn metrics(watch: &Watch, headers: &HeaderMap) -> Response {
     }
 }
 
-/// The numbers, with the history if the query has `history`, or the part of it from a sample on with `history=NUMBER`.
+/// The numbers, with the history if the query is `history`, or the part of it from a sample on with `history=NUMBER`.
 fn statistics(watch: &Watch, query: &str) -> Response {
-    let wanted = query.split('&').find_map(|part| part.strip_prefix("history"));
-    let from = wanted.map(|number| number.strip_prefix('=').and_then(|number| number.parse().ok()).unwrap_or(0));
+    let from = match (query, query.strip_prefix("history=").map(str::parse)) {
+        ("", _) => None,
+        ("history", _) => Some(0),
+        (_, Some(Ok(number))) => Some(number),
+        _ => return (StatusCode::BAD_REQUEST, UNKNOWN_QUERY).into_response(),
+    };
     let history = from.map(|from| watch.history().from(from));
     match serde_json::to_string(&Report::new(watch, history)) {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),

@@ -64,3 +64,14 @@ fn the_history_goes_on_from_a_sample() {
     assert_eq!(history(1_000_000)["first"], 0);
     watched.stop();
 }
+
+#[test]
+fn an_unknown_query_of_the_statistics_is_refused() {
+    let watched = Watched::start();
+    for query in ["?historyxyz", "?history=", "?history=-1", "?history=x", "?histroy", "?history&history=1"] {
+        let response = watched.get(&format!("/statistics{query}"));
+        assert_eq!(response.status, 400, "{query}: {response:?}");
+        assert!(response.body.contains("?history=NUMBER"), "{query}: {response:?}");
+    }
+    watched.stop();
+}
