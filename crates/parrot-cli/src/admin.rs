@@ -38,6 +38,10 @@ pub(crate) struct Pages {
 /// Reads `ADDRESS:PORT`, `localhost:PORT`, which is 127.0.0.1, or `unix:PATH`.
 pub(crate) fn admin_place(text: OsString) -> Result<AdminPlace, String> {
     let text = text.to_str().ok_or("this is not UTF-8, so choose a path that is")?;
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let place = rest.split('/').next().unwrap_or_default();
+        return Err(format!("write {place} without {scheme}://"));
+    }
     if text.starts_with("unix:") {
         return match endpoint(text)? {
             Endpoint::Unix(UnixPlace::Abstract(_)) => {
@@ -152,6 +156,7 @@ mod tests {
             ("127.0.0.1", FORM),
             ("::1:9512", "brackets"),
             ("127.0.0.1:99999", "a port from 0 to 65535"),
+            ("http://127.0.0.1:9512/", "write 127.0.0.1:9512 without http://"),
         ] {
             let error = admin_place(text.into()).unwrap_err();
             assert!(error.contains(advice), "{text}: {error}");

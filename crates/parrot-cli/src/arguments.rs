@@ -361,9 +361,9 @@ mod tests {
             (&["--bind", "224.0.0.1"], "multicast"),
             (&["--bind", "ff02::1"], "multicast"),
             (&["--bind", "255.255.255.255"], "broadcast"),
-            (&["--bind", "127.0.0.1", "--bind", "0.0.0.0"], "both listen on 127.0.0.1,"),
+            (&["--bind", "127.0.0.1", "--bind", "0.0.0.0"], "both listen on 127.0.0.1:1512,"),
             (&["--bind", "::", "--bind", "::1"], "--bind :: and --bind ::1 both"),
-            (&["--bind", "::", "--bind", "[fe80::1%2]"], "both listen on fe80::1%2,"),
+            (&["--bind", "::", "--bind", "[fe80::1%2]"], "both listen on [fe80::1%2]:1512,"),
             (&["--bind", "::%lo"], "no zone"),
             (&["--bind", "127.0.0.1%lo"], "only an IPv6 address has a zone"),
             (&["--bind", "[::1]:1512"], "without a port"),
@@ -396,18 +396,18 @@ mod tests {
         for (arguments, both) in [
             (
                 &["--listen", "tcp:*:7001", "--listen", "tcp:*:7001,proxy"][..],
-                "--listen tcp:*:7001 and --listen tcp:*:7001,proxy both listen on 0.0.0.0,",
+                "--listen tcp:*:7001 and --listen tcp:*:7001,proxy both listen on 0.0.0.0:7001,",
             ),
-            (&["--listen", "tcp:127.0.0.1:7", "--listen", "tcp:localhost:7"], "both listen on 127.0.0.1,"),
+            (&["--listen", "tcp:127.0.0.1:7", "--listen", "tcp:localhost:7"], "both listen on 127.0.0.1:7,"),
             (&["--port", "7001", "--listen", "tcp:[::1]:7001"], "--port 7001 and --listen tcp:[::1]:7001 both"),
-            (&["--listen", "udp:*:7", "--listen", "udp:[::1]:7"], "both listen on ::1,"),
+            (&["--listen", "udp:*:7", "--listen", "udp:[::1]:7"], "both listen on udp:[::1]:7,"),
             (
                 &["--listen", "unix:a", "--listen", "unix:a,proxy"],
-                "--listen unix:a and --listen unix:a,proxy both listen on",
+                "--listen unix:a and --listen unix:a,proxy both listen on unix:/",
             ),
             (&["--listen", "unix:a", "--listen", "unix:./a"], "--listen unix:a and --listen unix:./a both"),
             #[cfg(target_os = "linux")]
-            (&["--listen", "unix:@a", "--listen", "unix:@a,proxy"], "both listen on @a,"),
+            (&["--listen", "unix:@a", "--listen", "unix:@a,proxy"], "both listen on unix:@a,"),
         ] {
             let error = parse(arguments).unwrap_err();
             assert!(error.to_string().contains(both), "{arguments:?}: {error}");

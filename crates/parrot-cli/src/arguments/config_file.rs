@@ -417,7 +417,7 @@ mod tests {
             ("port = 1\nudp-rate = 5", "parrot.toml:2:12: --udp-rate is for datagrams"),
             (
                 "listen = [\n 'unix:a',\n 'tcp:127.0.0.1:70',\n 'tcp:*:70',\n 'tcp:*:7'\n]",
-                "parrot.toml:4:2: --listen tcp:*:70 and --listen tcp:127.0.0.1:70 both listen on 127.0.0.1",
+                "parrot.toml:4:2: --listen tcp:*:70 and --listen tcp:127.0.0.1:70 both listen on 127.0.0.1:70,",
             ),
         ] {
             let reason = refused(text, &[]);

@@ -45,11 +45,16 @@ impl Place {
         }
     }
 
+    /// As the server names its listeners.
     fn describe(&self) -> String {
         match self {
-            Place::Port { address, .. } => address.clone(),
-            Place::Path(path) => path.display().to_string(),
-            Place::Name(name) => format!("@{name}"),
+            Place::Port { transport, port, address, ip } => {
+                let scheme = if *transport == "udp" { "udp:" } else { "" };
+                let address = if ip.is_ipv6() { format!("[{address}]") } else { address.clone() };
+                format!("{scheme}{address}:{port}")
+            }
+            Place::Path(path) => format!("unix:{}", path.display()),
+            Place::Name(name) => format!("unix:@{name}"),
         }
     }
 }

@@ -67,7 +67,7 @@ fn listen_on_the_line_replaces_bind_and_port_of_the_file() {
     let path = file(&format!("port = 0\nbind = '127.0.0.1'\nlisten = 'tcp:127.0.0.1:{free}'\nlog = 'off'"));
     assert_eq!(spawn(with_file(&path, &[]).env("PARROT_PORT", "0")).addresses().len(), 2);
     let ended = run(with_file(&path, &["--check"]).env("PARROT_PORT", free.to_string()));
-    assert!(ended.stderr.contains("both listen on 127.0.0.1"), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("both listen on 127.0.0.1:{free},")), "{ended:?}");
 }
 
 #[test]
