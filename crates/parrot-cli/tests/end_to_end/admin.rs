@@ -11,7 +11,6 @@ use std::time::Duration;
 use parrot_testkit::client::{connect, echo, reset};
 use parrot_testkit::descriptors::raise_limit;
 use parrot_testkit::http::{MISDEEDS, get, request};
-use parrot_testkit::parrot::Parrot;
 use parrot_testkit::program::run;
 
 use crate::support::{LOOPBACK, bare_parrot, parrot, scratch, skip, start};
@@ -27,7 +26,7 @@ impl Drop for SetAtEnd<'_> {
 
 /// A number that the server has in `/proc`.
 #[cfg(target_os = "linux")]
-fn status(parrot: &Parrot, name: &str) -> u64 {
+fn status(parrot: &parrot_testkit::parrot::Parrot, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", parrot.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
     line.trim().parse().unwrap()
