@@ -16,7 +16,7 @@ fn statistics(watched: &Watched, query: &str) -> Value {
 
 #[test]
 fn the_statistics_have_the_documented_form() {
-    let schema = Schema::new(include_str!("../../../../docs/statistics.schema.json"), &["history"]);
+    let schema = Schema::new(include_str!("../../../../docs/statistics.schema.json"), &["history", "faults"]);
     let listen = vec![Listen::tcp(LOOPBACK).named("web"), Listen::udp(LOOPBACK)];
     let watched = Watched::listening_on(listen, |server| server.run());
     echo(&watched.connect(), b"squawk");
