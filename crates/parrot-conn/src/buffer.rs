@@ -9,15 +9,16 @@ pub struct Buffer<Memory = Box<[u8]>> {
     bytes: Memory,
     sent: u32,
     filled: u32,
-    /// The highest `filled` so far. Memory beyond it was never written to, so it costs nothing yet.
-    touched: u32,
+    /// The memory in bytes that it costs while it is kept: the pages up to the highest `filled` so far, and at least one.
+    /// Memory beyond them was never written to, so it costs nothing yet.
+    resident: u32,
     /// The size of the pool's usual buffers.
     usual: u32,
 }
 
 impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
     fn new(bytes: Memory, usual: u32) -> Buffer<Memory> {
-        Buffer { bytes, sent: 0, filled: 0, touched: 0, usual }
+        Buffer { bytes, sent: 0, filled: 0, resident: PAGE, usual }
     }
 
     fn size(&self) -> usize {
@@ -40,9 +41,12 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
     }
 
     /// Counts the first `n` bytes of [`space`](Buffer::space) as received, or all of it if it is shorter.
+    #[inline(always)]
     pub fn fill(&mut self, n: usize) {
         self.filled += n.min(self.room()) as u32;
-        self.touched = self.touched.max(self.filled);
+        if self.filled > self.resident {
+            self.resident = self.filled.checked_next_multiple_of(PAGE).unwrap_or(u32::MAX);
+        }
     }
 
     /// The bytes that are received and not yet sent.
@@ -62,11 +66,6 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Buffer<Memory> {
     pub fn clear(&mut self) {
         self.sent = 0;
         self.filled = 0;
-    }
-
-    /// The memory in bytes, in whole pages, that this buffer costs while it is kept.
-    fn resident(&self) -> usize {
-        (self.touched as usize).next_multiple_of(PAGE)
     }
 
     /// How many bytes [`space`](Buffer::space) has.
@@ -125,7 +124,7 @@ pub struct BufferPool<Memory = Box<[u8]>> {
 }
 
 /// The usual size of a page. On systems with larger pages the pool only underestimates what its spare buffers cost.
-const PAGE: usize = 4096;
+const PAGE: u32 = 4096;
 
 /// The most memory that spare buffers of the usual size may cost: four of 128 KiB that were full, or 128 that held a
 /// message.
@@ -195,7 +194,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
         }
         let buffer = match self.spare.pop() {
             Some(buffer) => {
-                self.resident -= buffer.resident();
+                self.resident -= buffer.resident as usize;
                 buffer
             }
             None => self.make(self.buffer_size)?,
@@ -236,9 +235,7 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
             self.spare_large = Some(buffer);
             return;
         }
-        // An untouched buffer counts as one page. Otherwise the pool would keep any number of them.
-        buffer.touched = buffer.touched.max(1);
-        self.resident += buffer.resident();
+        self.resident += buffer.resident as usize;
         self.spare.push(buffer);
         while self.resident > SPARE_BYTES {
             self.free_costliest();
@@ -249,9 +246,9 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> BufferPool<Memory> {
     #[cold]
     fn free_costliest(&mut self) {
         let spare = self.spare.iter().enumerate();
-        let costliest = spare.max_by_key(|(_, buffer)| buffer.touched).map(|(index, _)| index);
+        let costliest = spare.max_by_key(|(_, buffer)| buffer.resident).map(|(index, _)| index);
         if let Some(index) = costliest {
-            self.resident -= self.spare.remove(index).resident();
+            self.resident -= self.spare.remove(index).resident as usize;
         }
     }
 

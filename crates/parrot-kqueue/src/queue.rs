@@ -53,6 +53,7 @@ impl Kqueue {
     /// Makes changes at once, and returns whether each was made. It never waits and reports no events.
     ///
     /// kqueue makes the whole list in one system call, epoll makes a call for each change.
+    #[inline]
     pub fn apply(&self, changes: &[Change<'_>]) -> Receipts {
         self.queue.apply(changes)
     }

@@ -66,6 +66,7 @@ impl Queue {
         })
     }
 
+    #[inline]
     pub(crate) fn apply(&self, changes: &[Change<'_>]) -> Receipts {
         let mut receipts = Receipts::new(changes.len());
         for (index, change) in changes.iter().enumerate() {
