@@ -316,33 +316,32 @@ impl<Socket> Conversation<Socket> {
         if room == 0 {
             return Err(NoSpace::OutputFull);
         }
-        Ok(match means.host.receive(&self.socket, space) {
-            Ok(0) => self.end(),
-            Ok(n) => {
-                // Copying nothing would be a call too.
-                if !prefix.is_empty() {
-                    front.copy_from_slice(prefix);
-                }
-                let message = space.get(..n).unwrap_or_default();
-                match faults.is_empty() {
-                    true => means.host.message(&self.peer, message),
-                    false => means.host.message_with_faults(&self.peer, faults, message),
-                }
-                let counters = means.counters();
-                counters.messages.add(1);
-                counters.bytes_in.add(n as u64);
-                if self.connection.discards_input() {
-                    counters.bytes_discarded.add(n as u64);
-                }
-                self.connection.received(prefix.len() + n);
-                self.last_activity = means.now;
-                if self.readiness.received(n, room) {
-                    self.connection.input_emptied();
-                }
-                Step::Moved(n)
-            }
-            Err(error) => self.not_received(&error),
-        })
+        let n = match means.host.receive(&self.socket, space) {
+            Ok(0) => return Ok(self.end()),
+            Ok(n) => n,
+            Err(error) => return Ok(self.not_received(&error)),
+        };
+        // Copying nothing would be a call too.
+        if !prefix.is_empty() {
+            front.copy_from_slice(prefix);
+        }
+        let message = space.get(..n).unwrap_or_default();
+        match faults.is_empty() {
+            true => means.host.message(&self.peer, message),
+            false => means.host.message_with_faults(&self.peer, faults, message),
+        }
+        let counters = means.counters();
+        counters.messages.add(1);
+        counters.bytes_in.add(n as u64);
+        if self.connection.discards_input() {
+            counters.bytes_discarded.add(n as u64);
+        }
+        self.connection.received(prefix.len() + n);
+        self.last_activity = means.now;
+        if self.readiness.received(n, room) {
+            self.connection.input_emptied();
+        }
+        Ok(Step::Moved(n))
     }
 
     /// What an error of this connection's socket leads to. It is logged here, because a close reason says less.
@@ -359,7 +358,7 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// Sends what is pending, or this much of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send_front<H: Host<Socket = Socket>>(&mut self, most: Option<usize>, means: &mut Means<H>) -> Step {
         let mut pending = self.connection.to_send();
         if let Some(most) = most {
