@@ -38,9 +38,8 @@ pub(crate) struct Pages {
 /// Reads `ADDRESS:PORT`, `localhost:PORT`, which is 127.0.0.1, or `unix:PATH`.
 pub(crate) fn admin_place(text: OsString) -> Result<AdminPlace, String> {
     let text = text.to_str().ok_or("this is not UTF-8, so choose a path that is")?;
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let place = rest.split('/').next().unwrap_or_default();
-        return Err(format!("write {place} without {scheme}://"));
+    if let Some((scheme @ ("http" | "https"), _)) = text.split_once("://") {
+        return Err(format!("{FORM} without {scheme}://"));
     }
     if text.starts_with("unix:") {
         return match endpoint(text)? {
@@ -146,6 +145,7 @@ mod tests {
             ("[::1]:0", "[::1]:0"),
             ("0.0.0.0:9512", "0.0.0.0:9512"),
             ("unix:/run/parrot/admin.sock", "unix:/run/parrot/admin.sock"),
+            ("unix:///run/admin.sock", "unix:///run/admin.sock"),
         ] {
             assert_eq!(admin_place(text.into()).unwrap().to_string(), shown);
         }
@@ -156,7 +156,8 @@ mod tests {
             ("127.0.0.1", FORM),
             ("::1:9512", "brackets"),
             ("127.0.0.1:99999", "a port from 0 to 65535"),
-            ("http://127.0.0.1:9512/", "write 127.0.0.1:9512 without http://"),
+            ("http://127.0.0.1:9512/", "such as 127.0.0.1:9512 without http://"),
+            ("https://", FORM),
         ] {
             let error = admin_place(text.into()).unwrap_err();
             assert!(error.contains(advice), "{text}: {error}");
