@@ -53,6 +53,12 @@ impl Latencies {
         self.histogram.len()
     }
 
+    /// A percentile from 0 to 100, in microseconds. `None` if nothing was recorded.
+    #[must_use]
+    pub fn percentile(&self, percentile: f64) -> Option<f64> {
+        (self.count() > 0).then(|| self.histogram.value_at_percentile(percentile) as f64 / 1e3)
+    }
+
     /// The figures a report shows.
     #[must_use]
     pub fn summary(&self) -> Latency {

@@ -56,10 +56,12 @@ pub struct Plan {
 
 /// The highest rate of an open loop. A message every 100 ns is more than a socket takes on any machine today, and a
 /// higher rate would leave the load generator no time for anything but its timetable.
-const FASTEST: f64 = 1e7;
+pub(crate) const FASTEST: f64 = 1e7;
 /// The most connections, and the most messages under way at once, that memory is reserved for.
 const MOST: usize = 1 << 27;
 
+/// The default window.
+pub(crate) const DURATION: Duration = Duration::from_secs(10);
 /// The default warm-up.
 pub(crate) const WARMUP: Duration = Duration::from_secs(1);
 
@@ -108,7 +110,7 @@ impl Plan {
             reconnect: None,
             start_at: None,
             warmup: WARMUP,
-            length: Length::Time(Duration::from_secs(10)),
+            length: Length::Time(DURATION),
             timeout: Duration::from_secs(10),
             datagram_timeout: Duration::from_secs(1),
             sources: Vec::new(),

@@ -1,6 +1,7 @@
 //! The `parrot-load` program. It turns arguments into a plan, runs it, and prints the report.
 
 mod arguments;
+mod find;
 mod hdr;
 pub mod manual;
 mod merge;
@@ -64,6 +65,9 @@ fn measure(plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let hdr = arguments.hdr.as_deref().map(Distribution::open).transpose()?;
     let stop = Stop::default();
     let _guard = stop_on_interrupt(&stop)?;
+    if arguments.find_rate {
+        return find::run(&plan, arguments, &stop);
+    }
     let report = match arguments.stream() {
         Some(form) => follow_in_lines(plan, form, &stop)?,
         None => follow_on_screen(plan, arguments, &stop)?,

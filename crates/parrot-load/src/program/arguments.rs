@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use clap::{Parser, ValueEnum};
 use parrot_values::{Address, NoInterface, address, count, duration, size};
 
+use super::find::{self, objective};
 use super::stream::Form;
 use super::target::{Server, server};
-use crate::{Close, Length, Pace, Plan, ProxyVersion};
+use crate::plan::DURATION;
+use crate::{Close, Length, Objective, Pace, Plan, ProxyVersion};
 
 /// The part of `--help` after the options.
 const AFTER: &str = "\
@@ -40,10 +42,10 @@ pub(crate) struct Arguments {
     /// Measure until N messages have been answered (or datagrams lost), instead of for a duration
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = count::<u64>(1))]
     requests: Option<u64>,
-    /// Measure for this long
-    #[arg(short, long, visible_short_alias = 'z', value_name = "DURATION", default_value = "10s")]
+    /// Measure for this long [default: 10s, or 3s for each step of --find-rate]
+    #[arg(short, long, visible_short_alias = 'z', value_name = "DURATION")]
     #[arg(value_parser = duration, allow_hyphen_values = true)]
-    duration: Duration,
+    duration: Option<Duration>,
     /// Open connections, and begin to send at this time, so that several hosts begin together (2026-11-30T09:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = time)]
     start_at: Option<SystemTime>,
@@ -62,6 +64,12 @@ pub(crate) struct Arguments {
     /// Open loop: send this many messages a second over all connections, each timed from when it was due
     #[arg(short, long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
+    /// Search for the highest rate at which the objectives hold, from --rate (or 1000) on
+    #[arg(long, requires = "objective", conflicts_with_all = ["requests", "json_stream", "csv", "hdr", "interval"])]
+    pub(crate) find_rate: bool,
+    /// What has to hold: p99=10ms, p99.9=50ms or errors=0.1%; may be repeated. Without one for errors, none is allowed
+    #[arg(long, value_name = "OBJECTIVE", requires = "find_rate", value_parser = objective)]
+    pub(crate) objective: Vec<Objective>,
     /// Keep connections open, or open one for each message if `false` (see --close)
     #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     keep_alive: bool,
@@ -166,6 +174,7 @@ impl Arguments {
             Ending::Finish => Close::Finish,
             Ending::Reset => Close::Reset,
         };
+        let duration = if self.find_rate { find::DURATION } else { DURATION };
         Ok(Plan {
             targets,
             sources,
@@ -178,7 +187,7 @@ impl Arguments {
             reconnect: (!self.keep_alive).then_some(close),
             start_at: self.start_at,
             warmup: self.warmup,
-            length: self.requests.map_or(Length::Time(self.duration), Length::Messages),
+            length: self.requests.map_or(Length::Time(self.duration.unwrap_or(duration)), Length::Messages),
             timeout: self.timeout,
             datagram_timeout: self.datagram_timeout,
             no_delay: !self.delay,

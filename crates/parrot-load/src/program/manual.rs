@@ -18,6 +18,17 @@ pub fn command() -> Command {
 /// The sections after the options, in their order.
 pub const SECTIONS: &[Section] = &[
     (
+        "SEARCH",
+        &[(
+            "",
+            "With --find-rate, the rate doubles from --rate on until an objective fails, or halves until all hold. The \
+             range between is bisected until its ends are within 2 %, and each end is measured until it was three times \
+             the same. Each step has its own warm-up and a window that is extended, up to a minute, until twenty \
+             messages are beyond each percentile. A step is printed with what it has shown. That is holds, fails, or \
+             client if the load generator itself was why it failed.",
+        )],
+    ),
+    (
         "MERGE",
         &[(
             "parrot-load merge [--json] [--hdr FILE] FILE...",
@@ -50,6 +61,10 @@ pub const SECTIONS: &[Section] = &[
             (
                 "parrot-load --udp --max-loss 0.1 udp:192.0.2.1:7",
                 "Load a UDP echo service, and fail above one lost datagram in a thousand.",
+            ),
+            (
+                "parrot-load --find-rate --objective p99.9=10ms --objective errors=0.1%",
+                "Find the highest rate at which P99.9 is at most 10 ms and one message in a thousand may fail.",
             ),
             ("parrot-load --json -q > report.json", "A report for a program."),
             ("parrot-load --json-stream -i 5s", "The same for a program that follows the load."),
