@@ -140,6 +140,11 @@ impl<Socket> Conversation<Socket> {
         self.readiness.is_blocked() && self.connection.interest().write
     }
 
+    /// Whether a connection that waits for an event is watched for it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.write_watched == self.needs_room() && !self.readiness.is_doubtful()
+    }
+
     /// Starts this connection's part of a drain: it has to be served to see that its input is empty.
     pub(super) fn drain(&mut self) {
         self.connection.drain();
