@@ -227,6 +227,8 @@ points! {
         ResetByFault "reset by a fault on request" Both,
         ClosedByFault "closed: fault on request" Both,
         ShutByFault "shut down by a fault on request" Both,
+        AnswerWithFate "answer with a fate on request" Both,
+        AnswerLost "answer lost on request" Both,
         GivenDatagramsLeft "drain leaves datagrams in a given socket" Both,
     }
 }

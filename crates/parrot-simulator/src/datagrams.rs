@@ -3,6 +3,7 @@
 mod addresses;
 mod calls;
 mod checks;
+mod faults;
 mod plan;
 mod rate;
 mod state;

@@ -42,7 +42,8 @@ fn draw_fault(dice: &mut Dice) -> Fault {
     };
     let bytes = |dice: &mut Dice| dice.between((0, 3000));
     let size = |number: u64| NonZeroU32::new(number as u32).unwrap_or(NonZeroU32::MIN);
-    match dice.below(12) {
+    let share = |dice: &mut Dice| Share::from_percent(dice.pick([5, 30, 100])).unwrap_or(Share::ALL);
+    match dice.below(16) {
         0 => Fault::Latency { delay: Chances::always(time(dice)), jitter: time(dice) },
         1 => Fault::Bandwidth(NonZeroU64::new(dice.pick([1000, 100_000, 10_000_000])).unwrap_or(NonZeroU64::MIN)),
         2 => {
@@ -60,6 +61,10 @@ fn draw_fault(dice: &mut Dice) -> Fault {
         8 => Fault::SlowClose(time(dice)),
         9 => Fault::HalfCloseFirst,
         10 => Fault::Refuse(dice.between((1, 4))),
+        11 => Fault::Loss(share(dice)),
+        12 => Fault::Duplicate(share(dice)),
+        13 => Fault::Reorder(share(dice)),
+        14 => Fault::Corrupt(share(dice)),
         _ => Fault::AcceptDelay(Chances::always(time(dice))),
     }
 }

@@ -268,11 +268,12 @@ impl Plan {
         }
     }
 
-    /// Has the server misbehave in one story of ten, of those with streams and nothing else.
+    /// Has the server misbehave in one story of ten, of those without headers and replies on streams.
     fn draw_misbehaviour(&mut self, dice: &mut Dice) {
-        let is_plain = self.doors.greeting.is_none() && self.doors.prefix.is_none() && self.udp.sockets.is_empty();
+        let has_replies = self.doors.greeting.is_some() || self.doors.prefix.is_some();
         let has_headers = self.ports.iter().any(|port| port.proxy);
-        if dice.chance(25) && is_plain && !has_headers && (1..=CROWD).contains(&self.peers.len()) {
+        let is_plain = self.peers.is_empty() || !(has_replies || has_headers);
+        if dice.chance(25) && is_plain && self.peers.len() <= CROWD {
             self.faults = misbehaviour::draw(dice);
         }
     }

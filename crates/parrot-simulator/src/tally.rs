@@ -35,6 +35,7 @@ impl SimulatedHost {
         if self.misbehaves() {
             // Only the faults say what is thrown away.
             self.tally.bytes_discarded = counted.bytes_discarded;
+            self.tally.datagrams_dropped_out = counted.datagrams_dropped_out;
         }
         if counted != self.tally {
             let tally = self.tally.clone();

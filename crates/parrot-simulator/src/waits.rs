@@ -116,6 +116,9 @@ impl SimulatedHost {
             self.broken(Promise::Awake, || format!("connection {index} {what}, and the loop waits"));
         }
         self.check_reason_to_wake(timeout);
+        if timeout.is_none() {
+            self.check_nothing_is_owed();
+        }
         self.check_datagrams_watched(latest);
         if self.drain_deadline.is_some() && self.ports.iter().any(|port| !port.closed && !port.backlog.is_empty()) {
             self.coverage.count(Point::DrainKeepsBacklog);
@@ -138,7 +141,7 @@ impl SimulatedHost {
             || self.last_shortage.is_some_and(|since| self.turn_time < since + LONGEST_MEMORY_PAUSE)
             || self.ports.iter().any(|port| port.paused.is_some())
             || self.datagrams_are_due()
-            || (self.misbehaves() && self.served() > 0)
+            || (self.misbehaves() && (self.served() > 0 || !self.udp.owed.is_empty()))
             || self.open.iter().any(|index| self.connections[*index].awaits_header());
         if timeout.is_some() && !due {
             self.broken(Promise::Busy, || format!("a wait of {timeout:?} with nothing due"));

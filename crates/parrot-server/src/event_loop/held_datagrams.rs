@@ -14,6 +14,9 @@ use crate::host::Host;
 /// The most memory in bytes that the late answers of a socket take. Further ones are dropped.
 const MOST_BYTES: usize = 1024 * 1024;
 
+/// The longest payload of a datagram (RFC 768). A prefix can make an answer longer.
+const LONGEST: usize = 65_535 - 8;
+
 /// The answers of a UDP socket with faults, until they are due.
 #[derive(Debug)]
 pub(super) struct HeldDatagrams {
@@ -54,7 +57,9 @@ impl HeldDatagrams {
                 fate.corrupt(&mut payload);
                 let (source, destination, size) = (received.source(), received.destination(), payload.len());
                 let fate = if copy == 0 { fate } else { Fate { reordered: false, ..fate } };
-                if self.held.hold(Answer { source, destination, payload }, size, fate, time(means.now)).is_err() {
+                if size > LONGEST
+                    || self.held.hold(Answer { source, destination, payload }, size, fate, time(means.now)).is_err()
+                {
                     means.counters().datagrams_dropped_out.add(1);
                 }
             }

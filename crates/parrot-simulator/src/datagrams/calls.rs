@@ -228,6 +228,7 @@ impl SimulatedHost {
                 self.udp.sockets[index].bytes += datagram.length;
                 self.tally.messages += 1;
                 self.tally.bytes_in += datagram.length;
+                self.draw_fate(number);
             }
             Verdict::Refuse(refusal) => {
                 self.tally.refused_datagrams[refusal as usize] += 1;
@@ -235,6 +236,7 @@ impl SimulatedHost {
             }
             Verdict::Drop => {
                 self.tally.datagrams_dropped_out += 1;
+                self.udp.dropped_by_calls += 1;
                 self.coverage.count(Point::DestinationUnknown);
             }
         }
@@ -258,14 +260,20 @@ impl SimulatedHost {
         if self.enter().is_err() {
             return replied;
         }
-        self.check_batch(index, batch);
-        let in_hand = std::mem::take(&mut self.udp.in_hand);
-        self.udp.logged = 0;
+        let numbers: Vec<usize> = if !self.has_fates() {
+            self.check_batch(index, batch);
+            let in_hand = std::mem::take(&mut self.udp.in_hand);
+            self.udp.logged = 0;
+            let answered = in_hand.iter().zip(batch.iter()).filter(|(_, reply)| !reply.is_refused());
+            answered.map(|(in_hand, _)| in_hand.datagram).collect()
+        } else if batch.iter().all(|reply| reply.is_refused()) {
+            self.check_batch_of_fates(index, batch);
+            Vec::new()
+        } else {
+            self.take_owed(index, batch)
+        };
         let mut is_full = false;
-        for (InHand { datagram, .. }, reply) in in_hand.into_iter().zip(batch.iter()) {
-            if reply.is_refused() {
-                continue;
-            }
+        for (datagram, reply) in numbers.into_iter().zip(batch.iter().filter(|reply| !reply.is_refused())) {
             let length = reply.payload().len() as u64;
             is_full |= self.fault(Point::RepliesFull);
             // A prefix can make a datagram longer than it may be.
@@ -283,6 +291,7 @@ impl SimulatedHost {
         }
         self.tally.datagrams_sent += replied.sent as u64;
         self.tally.datagrams_dropped_out += replied.dropped as u64;
+        self.udp.dropped_by_calls += replied.dropped as u64;
         self.tally.bytes_out += replied.bytes;
         note!(self, "UDP socket {index}: {replied:?}");
         replied
@@ -299,7 +308,7 @@ impl SimulatedHost {
         self.udp.received_since_check = None;
         if !soon {
             self.work += 1;
-        } else if !excused {
+        } else if !excused && !self.has_fates() {
             self.broken(Promise::Busy, || format!("UDP socket {index} is asked for its drops again at once"));
         }
         if !counts {

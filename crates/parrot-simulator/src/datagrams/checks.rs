@@ -74,7 +74,7 @@ impl SimulatedHost {
     }
 
     /// What a reply begins with.
-    fn prefix_of(&self, index: usize, source: SocketAddr, destination: Option<Destination>) -> Vec<u8> {
+    pub(crate) fn prefix_of(&self, index: usize, source: SocketAddr, destination: Option<Destination>) -> Vec<u8> {
         match (destination, &self.plan.doors.prefix) {
             (Some(to), Some(prefix)) => {
                 let socket = &self.udp.sockets[index];

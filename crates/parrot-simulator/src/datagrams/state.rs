@@ -8,6 +8,7 @@ use parrot_udp::Destination;
 
 use crate::datagrams::addresses::{Claim, Verdict};
 use crate::datagrams::calls::DatagramSocket;
+use crate::datagrams::faults::Owed;
 use crate::datagrams::plan::{SocketPlan, UdpPlan};
 use crate::datagrams::rate::Answers;
 use crate::dice::{Dice, Purpose};
@@ -31,6 +32,11 @@ pub(crate) struct Udp {
     pub(crate) last_failure: Option<u64>,
     /// The last turn in which statistics were requested.
     pub(crate) statistics_turn: u64,
+    /// How many datagrams were to be answered in a story with faults on request, and which answers are still owed.
+    pub(crate) answered: u64,
+    pub(crate) owed: Vec<Owed>,
+    /// Answers that the loop has dropped for another reason than a lack of room among those that are late.
+    pub(crate) dropped_by_calls: u64,
     /// Space for a payload.
     pub(crate) payload: Vec<u8>,
 }
