@@ -27,4 +27,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         old: "        if input == Input::Discard {\n            self.connection.discard();",
         new: "        if input != Input::Wait {\n            self.connection.discard();",
     },
+    Mutant {
+        name: "a corrupt answer is right",
+        file: "event_loop/held_datagrams.rs",
+        old: "                fate.corrupt(&mut payload);\n",
+        new: "",
+    },
+    Mutant {
+        name: "late answers wait for another datagram",
+        file: "event_loop/datagrams.rs",
+        old: "                held.send_due(&mut watched.open.socket, means);\n",
+        new: "",
+    },
+    Mutant {
+        name: "a doubled answer leaves three times",
+        file: "event_loop/held_datagrams.rs",
+        old: "for copy in (0..fate.copies).rev() {",
+        new: "for copy in (0..fate.copies + u8::from(fate.copies == 2)).rev() {",
+    },
 ];
