@@ -7,7 +7,6 @@
 mod account;
 mod arguments;
 mod catalogue;
-mod charts;
 mod compare;
 mod comparison;
 mod environment;

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use parrot_load::units::thousands;
 
-use crate::charts::{Chart, escape};
 use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::suite::counted;
 use crate::table::{Table, cost};
+use parrot_load::charts::{Chart, escape};
 
 /// Returns the page and its charts.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {

@@ -47,6 +47,9 @@
 
 mod advice;
 mod capacity;
+#[cfg(feature = "charts")]
+#[doc(hidden)]
+pub mod charts;
 mod clock;
 mod connection;
 mod course;

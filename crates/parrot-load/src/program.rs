@@ -1,8 +1,8 @@
 //! The `parrot-load` program. It turns arguments into a plan, runs it, and prints the report.
 
 mod arguments;
+mod file;
 mod find;
-mod hdr;
 pub mod manual;
 mod merge;
 mod screen;
@@ -19,7 +19,7 @@ use clap::{CommandFactory, Parser};
 use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
 
 use self::arguments::Arguments;
-use self::hdr::Distribution;
+use self::file::OutputFile;
 use self::merge::Merge;
 use self::screen::{LINE, Screen};
 use self::stream::{Form, Stream};
@@ -28,6 +28,8 @@ use crate::{Mark, Plan, Report, Stop};
 /// The exit code of a program that Ctrl-C ended, as shells report it.
 const INTERRUPTED: u8 = 130;
 
+/// What `--hdr` writes.
+const LATENCIES: &str = "the latencies";
 const UNPRINTED: &str = "cannot write the report to standard output";
 
 /// Runs the program to its end.
@@ -62,7 +64,7 @@ fn ended(ended: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 fn measure(plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let hdr = arguments.hdr.as_deref().map(Distribution::open).transpose()?;
+    let hdr = arguments.hdr.as_deref().map(|path| OutputFile::open(path, LATENCIES)).transpose()?;
     let stop = Stop::default();
     let _guard = stop_on_interrupt(&stop)?;
     if arguments.find_rate {
@@ -74,7 +76,7 @@ fn measure(plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let nothing_measured = report.marks.contains(&Mark::NothingMeasured);
     if let Some(hdr) = hdr.filter(|_| !nothing_measured) {
-        hdr.write(&report)?;
+        hdr.write(&report.histograms.latency.to_hgrm())?;
     }
     let lost = report.datagrams.map_or(0.0, |datagrams| datagrams.lost_percent);
     let failed = report.failures.total() + report.unsent > arguments.max_errors || lost > arguments.max_loss;

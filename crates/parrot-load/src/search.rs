@@ -1,6 +1,8 @@
 //! Searches for the highest rate of an open loop at which objectives hold.
 
 mod bracket;
+#[cfg(feature = "program")]
+mod chart;
 mod objective;
 mod text;
 
@@ -10,9 +12,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::bracket::Bracket;
-pub use self::objective::Objective;
 #[cfg(feature = "program")]
-pub(crate) use self::text::HEADINGS;
+pub(crate) use self::chart::chart;
+pub use self::objective::Objective;
 use crate::error::Error;
 use crate::latency::Latency;
 use crate::plan::{Length, Pace, Plan};

@@ -96,9 +96,12 @@ fn the_limit_of_a_known_server_is_found_within_5_percent() {
 }
 
 #[test]
-fn a_search_as_json_has_the_documented_form() {
-    let Ended { code, stdout, stderr } =
-        run(&mut program(&["--objective", "p50=20ms", "--objective", "errors=1%", "-d", "400ms", "--json"]));
+fn a_search_as_json_has_its_form_and_a_chart() {
+    let directory = tempfile::tempdir().unwrap();
+    let chart = directory.path().join("search.svg");
+    let objectives = ["--objective", "p50=20ms", "--objective", "errors=1%"];
+    let mut search = program(&objectives);
+    let Ended { code, stdout, stderr } = run(search.args(["-d", "400ms", "--json", "--chart"]).arg(&chart));
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     let found: Value = serde_json::from_str(&stdout).unwrap();
     Schema::new(include_str!("../../../docs/load-search.schema.json"), &[]).check(&found);
@@ -107,6 +110,11 @@ fn a_search_as_json_has_the_documented_form() {
     assert!(held < failed && failed < held * 1.021, "{found}");
     let step = |rate: f64| found["steps"].as_array().unwrap().iter().filter(move |step| step["rate"] == rate);
     assert!(step(held).count() >= 3 && step(failed).count() >= 3, "both ends were measured again: {found}");
+    let chart = std::fs::read_to_string(chart).unwrap();
+    assert!(
+        chart.starts_with("<svg ") && chart.contains("\nP99.9\n") && chart.contains("messages per second"),
+        "{chart}"
+    );
 }
 
 #[test]

@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::sections::{absent, colour, section, wide};
 use super::{card, disturbance, terms_of_servers};
-use crate::charts::intervals::{Dot, intervals};
-use crate::charts::{Chart, escape};
 use crate::comparison::{Comparison, Figure, Fine};
 use crate::results::{Cell, Results, SuiteInfo};
+use parrot_load::charts::intervals::{Dot, intervals};
+use parrot_load::charts::{Chart, escape};
 
 /// Dots beyond this ratio are not shown, so that a percent is still visible.
 const CUT: f64 = 1.5;

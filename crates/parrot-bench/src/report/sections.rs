@@ -6,10 +6,10 @@ use anyhow::Result;
 use parrot_load::units::thousands;
 use plotters::style::RGBColor;
 
-use crate::charts::{self, Axis, Bar, Chart, Line, escape};
 use crate::results::{Cell, Results, SuiteInfo};
 use crate::server::is_one_of_few;
 use crate::table::cost;
+use parrot_load::charts::{self, Axis, Bar, Chart, Line, escape};
 
 /// Bars are cut at this multiple of Parrot's bar, so that one slow server does not flatten the others.
 const CUT: f64 = 4.0;

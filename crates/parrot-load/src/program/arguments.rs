@@ -70,6 +70,9 @@ pub(crate) struct Arguments {
     /// What has to hold: p99=10ms, p99.9=50ms or errors=0.1%; may be repeated. Without one for errors, none is allowed
     #[arg(long, value_name = "OBJECTIVE", requires = "find_rate", value_parser = objective)]
     pub(crate) objective: Vec<Objective>,
+    /// Write a chart of latency over rate to this file, as SVG
+    #[arg(long, value_name = "FILE", requires = "find_rate")]
+    pub(crate) chart: Option<PathBuf>,
     /// Keep connections open, or open one for each message if `false` (see --close)
     #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     keep_alive: bool,

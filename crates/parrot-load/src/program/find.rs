@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::arguments::Arguments;
+use super::file::OutputFile;
 use super::{INTERRUPTED, UNPRINTED, print};
-use crate::search::HEADINGS;
-use crate::{Objective, Plan, Stop};
+use crate::{Objective, Plan, Step, Stop};
 
 /// How long a step measures, unless `--duration` says otherwise.
 pub(super) const DURATION: Duration = Duration::from_secs(3);
@@ -20,6 +20,7 @@ pub(super) const DURATION: Duration = Duration::from_secs(3);
 ///
 /// If a step cannot take place, or the result cannot be written.
 pub(super) fn run(plan: &Plan, arguments: &Arguments, stop: &Stop) -> Result<ExitCode> {
+    let chart = arguments.chart.as_deref().map(|path| OutputFile::open(path, "the chart")).transpose()?;
     let progress = !(arguments.json || arguments.quiet);
     let mut written = Ok(());
     let mut row = |line: &dyn std::fmt::Display| {
@@ -28,11 +29,14 @@ pub(super) fn run(plan: &Plan, arguments: &Arguments, stop: &Stop) -> Result<Exi
             written = writeln!(output, "{line}").and_then(|()| output.flush());
         }
     };
-    row(&HEADINGS);
+    row(&Step::HEADINGS);
     let found = crate::find_rate(plan, &arguments.objective, stop, &mut (), &mut |step| row(step))?;
     written
         .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
         .context(UNPRINTED)?;
+    if let Some(file) = chart {
+        file.write(&crate::search::chart(&found)?)?;
+    }
     print(&if arguments.json { serde_json::to_string_pretty(&found)? } else { found.to_string() })?;
     Ok(match found.rate {
         _ if stop.stopped() => ExitCode::from(INTERRUPTED),

@@ -8,8 +8,8 @@ use clap::Parser;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::hdr::Distribution;
-use super::print;
+use super::file::OutputFile;
+use super::{LATENCIES, print};
 use crate::report::SCHEMA;
 use crate::{Report, Unmergeable};
 
@@ -43,7 +43,7 @@ pub(super) const WORD: &str = "merge";
 ///
 /// If a file is no report, or they are not of the same load.
 pub(super) fn run(arguments: &Merge) -> Result<ExitCode> {
-    let hdr = arguments.hdr.as_deref().map(Distribution::open).transpose()?;
+    let hdr = arguments.hdr.as_deref().map(|path| OutputFile::open(path, LATENCIES)).transpose()?;
     let read = arguments.reports.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
     let reports = read.iter().map(|(_, report)| report.clone());
     let sum = Report::merge(reports).map_err(|error| match error {
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Merge) -> Result<ExitCode> {
         Unmergeable::Nothing => error.into(),
     })?;
     if let Some(hdr) = hdr {
-        hdr.write(&sum)?;
+        hdr.write(&sum.histograms.latency.to_hgrm())?;
     }
     print(&if arguments.json { serde_json::to_string_pretty(&sum)? } else { sum.to_string() })?;
     Ok(ExitCode::SUCCESS)

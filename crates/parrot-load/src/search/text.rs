@@ -8,10 +8,12 @@ use crate::latency::Latency;
 use crate::report::Load;
 use crate::units::{microseconds, thousands};
 
-/// The headings above the steps of a search.
-pub(crate) const HEADINGS: &str = "      rate   answered      P50      P90      P99    P99.9    errors";
+impl Step {
+    /// The headings above steps as text.
+    pub const HEADINGS: &str = "      rate   answered      P50      P90      P99    P99.9    errors";
+}
 
-/// A step as a row below [`HEADINGS`].
+/// A row below [`HEADINGS`](Step::HEADINGS).
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:>10} {:>10}", few(self.rate), few(self.messages_per_second))?;

@@ -16,13 +16,17 @@ const AROUND: f64 = 0.05;
 
 /// The dot of one server.
 #[derive(Debug)]
-pub(crate) struct Dot {
-    pub(crate) name: String,
-    pub(crate) colour: RGBColor,
-    pub(crate) value: f64,
+pub struct Dot {
+    /// The name of the server.
+    pub name: String,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// The ratio.
+    pub value: f64,
     /// The ends of its whiskers.
-    pub(crate) interval: Option<(f64, f64)>,
-    pub(crate) label: String,
+    pub interval: Option<(f64, f64)>,
+    /// What stands beside it.
+    pub label: String,
 }
 
 /// The horizontal axis, whose ticks are multiples of a round step.
@@ -65,7 +69,11 @@ impl Ticks {
 }
 
 /// A chart of ratios. A dot beyond `most` is not shown, and its label starts with ▸.
-pub(crate) fn intervals(name: String, title: &str, axis: &str, dots: &[Dot], most: f64) -> Result<Chart> {
+///
+/// # Errors
+///
+/// None that is expected, because the chart is drawn to memory.
+pub fn intervals(name: String, title: &str, axis: &str, dots: &[Dot], most: f64) -> Result<Chart> {
     let bottom = dots.len() as i32 * ROW + 12;
     let (left, right) = (118, WIDTH as i32 - 230);
     let ends = dots.iter().flat_map(|dot| dot.interval.map_or([dot.value; 2], |(low, high)| [low, high]));

@@ -1,9 +1,9 @@
-//! The charts of the report as SVG. Lines and bars are here.
+//! Charts as SVG, for parrot-load's own output and for parrot-bench. Lines and bars are here.
 //!
 //! Each chart is drawn twice. The one in the page takes the page's colours, light or dark, and leaves the legend to the
 //! page. The one in a file of its own is on white and has its legend.
 
-pub(crate) mod intervals;
+pub mod intervals;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -24,44 +24,55 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// A chart as SVG.
 #[derive(Debug)]
-pub(crate) struct Chart {
+pub struct Chart {
     /// The name of its file without the extension.
-    pub(crate) name: String,
+    pub name: String,
     /// The element in the page.
-    pub(crate) element: String,
+    pub element: String,
     /// The picture as a file of its own.
-    pub(crate) file: String,
+    pub file: String,
 }
 
-/// The line of one server.
+/// The line of one server, or of one percentile.
 #[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) colour: RGBColor,
-    pub(crate) points: Vec<(f64, f64)>,
+pub struct Line {
+    /// The name of the server.
+    pub name: String,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// The bar of one server, possibly inside a longer and paler one.
 #[derive(Debug)]
-pub(crate) struct Bar {
-    pub(crate) name: String,
-    pub(crate) colour: RGBColor,
-    pub(crate) value: f64,
+pub struct Bar {
+    /// The name of the server.
+    pub name: String,
+    /// Its colour.
+    pub colour: RGBColor,
+    /// The length of the bar.
+    pub value: f64,
     /// The value of the paler bar.
-    pub(crate) beyond: Option<f64>,
+    pub beyond: Option<f64>,
     /// The least and the greatest value of the runs.
-    pub(crate) range: Option<(f64, f64)>,
-    pub(crate) label: String,
+    pub range: Option<(f64, f64)>,
+    /// What stands behind the bar.
+    pub label: String,
 }
 
 /// The horizontal or the vertical axis of a chart.
 #[derive(Debug)]
-pub(crate) struct Axis {
-    pub(crate) title: &'static str,
+pub struct Axis {
+    /// What the values are.
+    pub title: &'static str,
     scale: Scale,
-    pub(crate) ticks: Vec<(f64, String)>,
-    pub(crate) from: f64,
-    pub(crate) to: f64,
+    /// Values that have a label.
+    pub ticks: Vec<(f64, String)>,
+    /// The least value.
+    pub from: f64,
+    /// The greatest value.
+    pub to: f64,
 }
 
 /// How an axis places values.
@@ -85,7 +96,8 @@ impl Scale {
 
 impl Axis {
     /// From 0 to a round number at or above `most`.
-    pub(crate) fn from_zero(title: &'static str, most: f64, label: impl Fn(f64) -> String) -> Axis {
+    #[must_use]
+    pub fn from_zero(title: &'static str, most: f64, label: impl Fn(f64) -> String) -> Axis {
         let raw = (most / 5.0).max(f64::MIN_POSITIVE);
         let magnitude = 10f64.powf(raw.log10().floor());
         let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * magnitude).find(|step| *step >= raw);
@@ -96,11 +108,8 @@ impl Axis {
     }
 
     /// A logarithmic axis with ticks at 1, 2 and 5 in each decade of `values`.
-    pub(crate) fn logarithmic(
-        title: &'static str,
-        values: impl Iterator<Item = f64>,
-        label: impl Fn(f64) -> String,
-    ) -> Axis {
+    #[must_use]
+    pub fn logarithmic(title: &'static str, values: impl Iterator<Item = f64>, label: impl Fn(f64) -> String) -> Axis {
         let values = values.filter(|value| *value > 0.0);
         let (least, most) =
             values.fold((f64::MAX, f64::MIN_POSITIVE), |(least, most), value| (least.min(value), most.max(value)));
@@ -116,14 +125,16 @@ impl Axis {
     }
 
     /// A logarithmic axis with a tick at each of `values`.
-    pub(crate) fn at(title: &'static str, values: &[f64], label: impl Fn(f64) -> String) -> Axis {
+    #[must_use]
+    pub fn at(title: &'static str, values: &[f64], label: impl Fn(f64) -> String) -> Axis {
         let ticks = values.iter().map(|value| (*value, label(*value))).collect();
         let ends = (values.first().copied().unwrap_or(1.0), values.last().copied().unwrap_or(10.0));
         Axis { title, scale: Scale::Logarithmic, ticks, from: ends.0, to: ends.1 }
     }
 
     /// Percentiles up to four nines.
-    pub(crate) fn percentiles() -> Axis {
+    #[must_use]
+    pub fn percentiles() -> Axis {
         let ticks = [0.0, 50.0, 90.0, 99.0, 99.9, 99.99].map(|percentile| (percentile, format!("{percentile} %")));
         Axis { title: "percentile", scale: Scale::Nines, ticks: ticks.into(), from: 0.0, to: 99.99 }
     }
@@ -136,7 +147,11 @@ impl Axis {
 }
 
 /// A chart of lines. Points below the start of `y` are left out.
-pub(crate) fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> Result<Chart> {
+///
+/// # Errors
+///
+/// None that is expected, because the chart is drawn to memory.
+pub fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> Result<Chart> {
     const HEIGHT: u32 = 400;
     let (left, right, top, bottom) = (82, WIDTH as i32 - 30, 34, HEIGHT as i32 - 54);
     let at_x = |value| left + (x.place(value) * f64::from(right - left)).round() as i32;
@@ -173,7 +188,11 @@ pub(crate) fn lines(name: String, title: &str, x: &Axis, y: &Axis, lines: &[Line
 }
 
 /// A chart of horizontal bars. A bar longer than `most` is cut, and its label starts with ▸.
-pub(crate) fn bars(name: String, title: &str, bars: &[Bar], most: f64) -> Result<Chart> {
+///
+/// # Errors
+///
+/// None that is expected, because the chart is drawn to memory.
+pub fn bars(name: String, title: &str, bars: &[Bar], most: f64) -> Result<Chart> {
     let height = bars.len() as i32 * (BAR + 8) + 8;
     let (left, right) = (108, WIDTH as i32 - 220);
     let at = |value: f64| left + (f64::from(right - left) * (value / most).clamp(0.0, 1.0)).round() as i32;
@@ -212,7 +231,8 @@ const OTHERS: [RGBColor; 6] = [
 ];
 
 /// The colour of the server `name` among `all` servers of a report, which is the same in every chart.
-pub(crate) fn colour<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> RGBColor {
+#[must_use]
+pub fn colour<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> RGBColor {
     let others = all.into_iter().filter(|name| known_colour(name).is_none());
     let own = others.zip(OTHERS.iter().cycle()).find(|(other, _)| *other == name).map(|(_, colour)| *colour);
     known_colour(name).or(own).unwrap_or(INK)
@@ -242,7 +262,8 @@ fn known_colour(name: &str) -> Option<RGBColor> {
 }
 
 /// A colour in CSS.
-pub(crate) fn css(colour: RGBColor) -> String {
+#[must_use]
+pub fn css(colour: RGBColor) -> String {
     format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
 }
 
@@ -300,7 +321,8 @@ fn svg(title: &str, height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<(
 }
 
 /// Escapes `text` for markup.
-pub(crate) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
