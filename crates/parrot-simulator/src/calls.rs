@@ -134,6 +134,8 @@ impl Host for SimulatedHost {
             Watch::Write(socket) => {
                 let index = socket.connection;
                 let was = self.connections[index].watch_write.take();
+                // Faults may leave room unused, and the event for it has done its work when the watch ends.
+                self.work += u64::from(was.is_some() && !self.connections[index].faults.is_empty());
                 let fails = self.fault_of(index, Point::UnwatchWriteFails);
                 let connection = &mut self.connections[index];
                 // If the connection is being closed, its read interest is gone and this failure changes nothing.

@@ -62,6 +62,8 @@ struct Answers<Hasher> {
 struct Watched<Socket> {
     open: OpenDatagramSocket<Socket>,
     watched: bool,
+    /// Until when it is left alone after an error, although a late answer may have the sockets looked at before.
+    paused_until: Option<Moment>,
     /// How many events in a row came without a datagram.
     empty_events: u8,
     /// What faults have made late. Sockets without faults have none.
@@ -114,7 +116,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         }
         let rules = DatagramRules { own_ports: Vec::new(), answer_low_ports: udp.answer_low_ports };
         let rate = udp.rate.map(|rate| RateLimit::with_hasher(rate, now, Hasher::default()));
-        let watched = |open| Some(Watched { open, watched: true, empty_events: 0, held: None });
+        let watched = |open| Some(Watched { open, watched: true, paused_until: None, empty_events: 0, held: None });
         let sockets = sockets.into_iter().map(watched).collect();
         let answers = Answers { udp, rules, rate, replies, prefix: Vec::new() };
         let mut datagrams = Datagrams { sockets, batch: None, answers, faults, check_at: None };
@@ -149,7 +151,7 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
         open: OpenDatagramSocket<Socket>,
         means: &mut Means<H>,
     ) {
-        let added = Some(Watched { open, watched: false, empty_events: 0, held: None });
+        let added = Some(Watched { open, watched: false, paused_until: None, empty_events: 0, held: None });
         match self.sockets.iter_mut().find(|socket| socket.is_none()) {
             Some(free) => *free = added,
             None => self.sockets.push(added),
@@ -190,7 +192,8 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
     ) {
         let Some(Some(watched)) = self.sockets.get_mut(index) else { return };
         let Some(batch) = &mut self.batch else { return };
-        self.check_at.get_or_insert(means.now + DROPS_INTERVAL);
+        // A late answer may be due much later.
+        self.check_at = earlier(self.check_at, Some(means.now + DROPS_INTERVAL));
         let (mut datagrams, mut bytes) = (0, 0);
         while datagrams < DATAGRAMS_PER_TURN && bytes < BYTES_PER_TURN {
             match means.host.receive_datagrams(&mut watched.open.socket, batch) {
@@ -204,7 +207,9 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
                     tracing::debug!(target: "parrot_server", %error, "cannot receive datagrams for the moment");
                     means.counters().datagram_failures.add(1);
                     watched.unwatch(&mut means.host);
-                    self.check_at = Some(means.now + PAUSE);
+                    watched.paused_until = Some(means.now + PAUSE);
+                    let late = self.sockets.iter().flatten().filter_map(|watched| watched.held.as_ref()?.next()).min();
+                    self.check_at = earlier(late, Some(means.now + PAUSE));
                     return;
                 }
             }
@@ -228,6 +233,8 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
 
     /// Counts what the system has dropped, watches again what was left alone, and sends what was late.
     pub(super) fn check<H: Host<DatagramSocket = Socket>>(&mut self, means: &mut Means<H>) {
+        // Only these can bring a check forward.
+        let has_late = self.sockets.iter().flatten().any(|watched| watched.held.is_some());
         self.check_at = None;
         for (index, watched) in self.sockets.iter_mut().enumerate() {
             let Some(watched) = watched else { continue };
@@ -238,6 +245,10 @@ impl<Socket, Hasher: BuildHasher + Default> Datagrams<Socket, Hasher> {
                 self.check_at = earlier(self.check_at, held.next());
             }
             if !watched.watched {
+                if let Some(until) = watched.paused_until.filter(|until| has_late && *until > means.now) {
+                    self.check_at = earlier(self.check_at, Some(until));
+                    continue;
+                }
                 match means.host.watch(Watch::Datagrams(&watched.open.socket), Target::Datagrams(index)) {
                     Ok(()) => watched.watched = true,
                     Err(error) => {
