@@ -340,6 +340,7 @@ impl Host for SimulatedHost {
     }
 
     fn reset(&mut self, socket: Socket) {
+        self.connections[socket.connection].is_reset = true;
         self.close(socket);
     }
 

@@ -39,7 +39,7 @@ impl SimulatedHost {
                 if self.plan.limits.max_connections.is_some_and(|max| served >= max) {
                     self.tally.refused += 1;
                     self.coverage.count(Point::Refused);
-                } else if connection.is_refused {
+                } else if connection.is_refused && connection.is_reset {
                     self.coverage.count(Point::RefusedByFault);
                 } else if connection.stranger {
                     self.tally.untrusted += 1;
@@ -106,6 +106,11 @@ impl SimulatedHost {
         let counted = reasons.iter().copied().find(|reason| now[*reason as usize] > counted[*reason as usize]);
         // Without a count, the check of the counters fails at the end of the turn.
         let reason = counted.unwrap_or(reasons[0]);
+        if self.connections[index].is_reset != (reason == CloseReason::ResetFault) {
+            self.broken(Promise::Close, || {
+                format!("connection {index} is closed in the wrong way for its reason, {reason}")
+            });
+        }
         if reason == CloseReason::IdleTimeout {
             self.count_deadline_close();
             if let Some(what) = not_idle.filter(|_| self.connections[index].faults.is_empty()) {

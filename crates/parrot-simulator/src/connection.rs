@@ -101,6 +101,8 @@ pub(crate) struct Connection {
     pub(crate) is_refused: bool,
     /// Whether a look has found its end, which may be all that the loop needs.
     pub(crate) end_seen: bool,
+    /// Whether the loop has closed it with a reset.
+    pub(crate) is_reset: bool,
     /// The index of the listener that it connects to.
     pub(crate) port: usize,
     /// The connection's number, and the server's address if the loop knows it.

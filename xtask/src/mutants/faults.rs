@@ -28,6 +28,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         new: "        if input != Input::Wait {\n            self.connection.discard();",
     },
     Mutant {
+        name: "a fault resets nothing",
+        file: "event_loop/serving.rs",
+        old: "CloseReason::ResetFault => self.means.host.reset(socket),",
+        new: "CloseReason::ResetFault => self.means.host.close(socket),",
+    },
+    Mutant {
         name: "a corrupt answer is right",
         file: "event_loop/held_datagrams.rs",
         old: "                fate.corrupt(&mut payload);\n",
