@@ -1,11 +1,12 @@
 //! The course of one thread's run, whatever it sends: its stages, its timetable and its counts.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::clock::Account;
 use crate::latency::Latencies;
-use crate::plan::{Length, Pace, Plan, nanoseconds};
+use crate::plan::{Arrivals, Length, Pace, Plan, nanoseconds};
 use crate::schedule::Schedule;
 use crate::shared::{Notice, Shared};
 use crate::tally::{Live, Tally};
@@ -77,6 +78,12 @@ impl<'a> Course<'a> {
         let schedule = match plan.pace {
             Pace::Closed => None,
             Pace::Rate(rate) => Some(Schedule::new(rate, thread, plan.threads, sending)),
+            Pace::Ramp(ramp) => Some(Schedule::ramp(ramp, plan.warmup, thread, plan.threads, sending)),
+        };
+        let schedule = match plan.arrivals {
+            Arrivals::Even => schedule,
+            // Hosts and threads must not send at the same times.
+            Arrivals::Poisson => schedule.map(|schedule| schedule.random(RandomState::new().hash_one(thread))),
         };
         Course {
             plan,
@@ -132,17 +139,19 @@ impl<'a> Course<'a> {
 
     /// Open loop: when the timetable's next message is due.
     fn next_due(&self) -> Option<u64> {
-        self.schedule.map(|schedule| self.start.saturating_add(schedule.due(self.next)))
+        self.schedule.as_ref().map(|schedule| self.start.saturating_add(schedule.due(self.next)))
     }
 
     /// Open loop: the next message if it is due by `now` and within the window. Records how late it is.
     pub(crate) fn take_due(&mut self, now: u64) -> Option<Due> {
-        let (schedule, due) = (self.schedule?, self.next_due()?);
+        let due = self.next_due()?;
         if due > now || due >= self.window_ends {
             return None;
         }
+        let schedule = self.schedule.as_mut()?;
         let index = schedule.connection(self.next);
         self.next += 1;
+        schedule.reach(self.next);
         let counts = self.counts(due);
         // Read for each message, because the last of a burst leaves later than the first.
         let now = self.now();
@@ -155,7 +164,7 @@ impl<'a> Course<'a> {
     /// When the time of message `message` of connection `index` began, if it was begun at `begun_at`: in an open loop,
     /// when it was due.
     pub(crate) fn since(&self, index: usize, message: u64, begun_at: u64) -> u64 {
-        self.schedule.map_or(begun_at, |schedule| self.start.saturating_add(schedule.due_on(index, message)))
+        self.schedule.as_ref().map_or(begun_at, |schedule| self.start.saturating_add(schedule.due_on(index, message)))
     }
 
     /// Whether a message that was due, or begun, at `time` belongs to the window.
@@ -210,7 +219,8 @@ impl<'a> Course<'a> {
             (Length::Messages(total), Pace::Rate(rate)) => {
                 self.warmup_ends.saturating_add((total as f64 / rate * 1e9) as u64)
             }
-            (Length::Messages(_), Pace::Closed) => u64::MAX,
+            // A plan of a ramp for a number of messages is refused.
+            (Length::Messages(_), Pace::Closed | Pace::Ramp(_)) => u64::MAX,
         };
         if self.schedule.is_none() {
             self.budget = self.quota.saturating_sub(self.under_way);
@@ -251,8 +261,8 @@ impl<'a> Course<'a> {
 
     /// Gives up the messages of the timetable that are still to be begun, and returns how many they are.
     pub(crate) fn give_up_rest(&mut self) -> u64 {
-        let all = self.schedule.map_or(0, |schedule| schedule.due_within(self.window_ends - self.start));
-        let rest = all.saturating_sub(self.next);
+        let (next, time) = (self.next, self.window_ends - self.start);
+        let rest = self.schedule.as_mut().map_or(0, |schedule| schedule.due_within(next, time));
         self.next += rest;
         rest
     }

@@ -65,6 +65,7 @@ mod plan;
 #[doc(hidden)]
 pub mod program;
 mod proxy;
+mod ramp;
 mod report;
 mod run;
 mod schedule;
@@ -83,8 +84,9 @@ pub use ends::{Ended, Ends};
 pub use error::Error;
 pub use failure::Failures;
 pub use latency::{Latencies, Latency};
-pub use plan::{Close, Impossible, Length, Pace, Plan};
+pub use plan::{Arrivals, Close, Impossible, Length, Pace, Plan};
 pub use proxy::ProxyVersion;
+pub use ramp::Ramp;
 pub use report::{Client, Connecting, Datagrams, Histograms, Load, Mark, Report, Unmergeable};
 pub use run::run;
 pub use search::{Found, Limit, Objective, Step, find_rate};

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::datagrams::LEAST;
 use crate::proxy::ProxyVersion;
+use crate::ramp::Ramp;
 use crate::target::Target;
 
 /// A load for [`run`](crate::run()) to send.
@@ -27,6 +28,8 @@ pub struct Plan {
     pub threads: usize,
     /// When the next message is sent.
     pub pace: Pace,
+    /// How messages of an open loop are spread over time.
+    pub arrivals: Arrivals,
     /// How to close a connection after its one message; `None` keeps connections open.
     pub reconnect: Option<Close>,
     /// When to begin to send, by the system's clock, so that several hosts can begin together. Connections are opened
@@ -74,6 +77,30 @@ pub enum Pace {
     /// Open loop: this many messages a second over all connections, whatever the server does. A message is timed from
     /// the moment it was due, so that a stall is charged to every message that it delayed.
     Rate(f64),
+    /// Open loop as well, at a rate that changes in the course of the window.
+    Ramp(Ramp),
+}
+
+/// How messages of an open loop are spread over time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Arrivals {
+    /// At even distances.
+    #[default]
+    Even,
+    /// At random ones, as independent users send (a Poisson process). Some come close together, so that they queue up
+    /// at rates at which messages at even distances do not.
+    Poisson,
+}
+
+impl Pace {
+    /// The rates at its ends.
+    fn rates(self) -> Vec<f64> {
+        match self {
+            Pace::Closed => Vec::new(),
+            Pace::Rate(rate) => vec![rate],
+            Pace::Ramp(ramp) => vec![ramp.from, ramp.to],
+        }
+    }
 }
 
 /// How long the measured window is.
@@ -107,6 +134,7 @@ impl Plan {
             pipeline: 1,
             threads: 1,
             pace: Pace::Closed,
+            arrivals: Arrivals::Even,
             reconnect: None,
             start_at: None,
             warmup: WARMUP,
@@ -163,11 +191,17 @@ impl Plan {
             "a connection for each message leaves nothing to pipeline"
         } else if self.length == Length::Messages(0) || self.length == Length::Time(Duration::ZERO) {
             "an empty window leaves nothing to measure"
-        } else if !matches!(self.pace, Pace::Closed)
-            && !matches!(self.pace, Pace::Rate(rate) if rate.is_finite() && rate > 0.0)
-        {
+        } else if self.pace.rates().iter().any(|rate| !(rate.is_finite() && *rate > 0.0)) {
             "a rate must be a number of messages a second above 0"
-        } else if matches!(self.pace, Pace::Rate(rate) if rate > FASTEST) {
+        } else if matches!(self.pace, Pace::Ramp(Ramp { over: Duration::ZERO, .. })) {
+            "a rate that changes needs a time for that"
+        } else if matches!((self.pace, self.length), (Pace::Ramp(_), Length::Messages(_))) {
+            "a rate that changes is measured for a time, and not for a number of messages"
+        } else if self.arrivals == Arrivals::Poisson && self.pace == Pace::Closed {
+            "random arrivals need a rate, because a closed loop sends when an answer has arrived"
+        } else if matches!((self.arrivals, self.length), (Arrivals::Poisson, Length::Messages(_))) {
+            "random arrivals are measured for a time, and not for a number of messages"
+        } else if self.pace.rates().iter().any(|rate| *rate > FASTEST) {
             "no machine sends more than 10,000,000 messages a second: use a lower rate, or the closed loop (no rate), \
              which sends as fast as the server answers"
         } else if self.sources.iter().any(differs) {
@@ -193,7 +227,7 @@ impl Plan {
         }
         let longest =
             if self.targets.iter().filter_map(Target::ip).any(|address| address.is_ipv4()) { 65_507 } else { 65_527 };
-        let rate = if let Pace::Rate(rate) = self.pace { rate } else { 0.0 };
+        let rate = self.pace.rates().into_iter().fold(0.0, f64::max);
         let wrong = if !self.targets.iter().all(Target::is_udp) {
             "a load goes to streams or to UDP, and not to both"
         } else if self.size < LEAST {
@@ -254,6 +288,12 @@ mod tests {
         assert!(refused(|plan| plan.threads = 51).contains("a connection for each"));
         assert!(refused(|plan| plan.pace = Pace::Rate(f64::NAN)).contains("above 0"));
         assert!(refused(|plan| plan.pace = Pace::Rate(1e9)).contains("closed loop"));
+        let ramp = |to, over| Pace::Ramp(Ramp { from: 1.0, to, over });
+        assert!(refused(|plan| plan.pace = ramp(0.0, Duration::MAX)).contains("above 0"));
+        assert!(refused(|plan| plan.pace = ramp(9.0, Duration::ZERO)).contains("needs a time"));
+        assert!(refused(|plan| plan.arrivals = Arrivals::Poisson).contains("need a rate"));
+        let counted = (ramp(9.0, Duration::MAX), Length::Messages(9));
+        assert!(refused(|plan| (plan.pace, plan.length) = counted).contains("for a time"));
         assert!(refused(|plan| plan.idle = usize::MAX).contains("use fewer"));
         assert!(refused(|plan| plan.interval = Some(Duration::ZERO)).contains("such as 1s"));
         assert!(refused(|plan| plan.sources = vec![SocketAddr::from(([0; 16], 0))]).contains("family"));

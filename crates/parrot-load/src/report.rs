@@ -18,8 +18,9 @@ use crate::clock::Account;
 use crate::dial;
 use crate::failure::Failures;
 use crate::latency::{Latencies, Latency};
-use crate::plan::{Close, Length, Pace, Plan};
+use crate::plan::{Arrivals, Close, Length, Pace, Plan};
 use crate::proxy::ProxyVersion;
+use crate::ramp::Ramp;
 use crate::tally::{self, Tally};
 use crate::target::Target;
 use crate::targets::Targets;
@@ -105,8 +106,14 @@ pub struct Load {
     pub protocol: Cow<'static, str>,
     /// `closed loop` or `open loop`.
     pub pace: Cow<'static, str>,
-    /// Messages a second asked for, in an open loop.
+    /// Messages a second asked for, in an open loop. If the rate changed, it is that at the start of the window.
     pub rate: Option<f64>,
+    /// Messages a second at the end, if the rate changed.
+    pub rate_to: Option<f64>,
+    /// Seconds that the change took.
+    pub over: Option<f64>,
+    /// Open loop: how messages were spread over time, `even` or `poisson`.
+    pub arrivals: Option<Cow<'static, str>>,
     /// Connections that sent. With UDP these were sockets.
     pub connections: usize,
     /// Connections that only stayed open.
@@ -227,7 +234,7 @@ impl Report {
         }
         let window = all.window();
         let per_second = if window > 0.0 { all.answered as f64 / window } else { 0.0 };
-        let open_loop = matches!(plan.pace, Pace::Rate(_));
+        let open_loop = plan.pace != Pace::Closed;
         let latency = all.latencies.summary();
         let target = targets.next().1;
         let service = open_loop.then(|| all.service.summary());
@@ -290,16 +297,31 @@ fn opened_at(started: SystemTime, nanoseconds: u64) -> f64 {
 }
 
 impl Load {
+    /// Messages a second that were asked for on average over a window of so many seconds, in an open loop.
+    pub(crate) fn asked(&self, window: f64) -> Option<f64> {
+        let (Some(from), Some(to), Some(over)) = (self.rate, self.rate_to, self.over) else { return self.rate };
+        let over = Duration::try_from_secs_f64(over).unwrap_or(Duration::MAX);
+        // A window closes a little late. Nothing is due after its end.
+        Some(Ramp { from, to, over }.mean(self.duration.map_or(window, |planned| window.min(planned))))
+    }
+
     pub(crate) fn of(plan: &Plan, target: &Target) -> Load {
         let (pace, rate) = match plan.pace {
             Pace::Closed => ("closed loop", None),
-            Pace::Rate(rate) => ("open loop", Some(rate)),
+            Pace::Rate(rate) | Pace::Ramp(Ramp { from: rate, .. }) => ("open loop", Some(rate)),
         };
+        let ramp = if let Pace::Ramp(ramp) = plan.pace { Some(ramp) } else { None };
         Load {
             target: target.to_string(),
             protocol: Cow::Borrowed(target.protocol()),
             pace: Cow::Borrowed(pace),
             rate,
+            rate_to: ramp.map(|ramp| ramp.to),
+            over: ramp.map(|ramp| ramp.over.as_secs_f64()),
+            arrivals: rate.map(|_| match plan.arrivals {
+                Arrivals::Even => Cow::Borrowed("even"),
+                Arrivals::Poisson => Cow::Borrowed("poisson"),
+            }),
             connections: plan.connections,
             idle: plan.idle,
             size: plan.size,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parrot_load::{Close, Failures, Length, Mark, Pace, Plan, Report, Stop};
+use parrot_load::{Arrivals, Close, Failures, Length, Mark, Pace, Plan, Ramp, Report, Stop};
 use parrot_testkit::PATIENCE;
 use parrot_testkit::scripted::{echo, reply, serve};
 
@@ -319,6 +319,41 @@ fn an_open_loop_sends_as_many_messages_as_its_rate_says() {
         plan.length = Length::Time(Duration::from_secs(1));
     });
     assert_eq!((report.failures, report.latency.count), (Failures::default(), 200), "{report}");
+}
+
+#[test]
+fn a_changing_rate_sends_what_lies_below_its_slope() {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let received = Arc::clone(&times);
+    let address = answering(move |_, bytes| {
+        received.lock().unwrap().push(Instant::now());
+        bytes.to_vec()
+    });
+    let over = Duration::from_secs(2);
+    let report = run(address, |plan| {
+        plan.pace = Pace::Ramp(Ramp { from: 100.0, to: 900.0, over });
+        plan.length = Length::Time(over);
+    });
+    assert_eq!((report.failures, report.latency.count), (Failures::default(), 1000), "{report}");
+    assert!(report.to_string().contains("asked for   500 messages/s"), "{report}");
+    let times = times.lock().unwrap();
+    let halfway = times[0] + over / 2;
+    // The first half has 300 messages and the second one 700.
+    let first = times.iter().filter(|time| **time < halfway).count();
+    assert!((240..360).contains(&first), "{first} of {} in the first half", times.len());
+}
+
+#[test]
+fn random_arrivals_keep_the_rate_on_average() {
+    let report = run(honest(), |plan| {
+        (plan.pace, plan.arrivals) = (Pace::Rate(300.0), Arrivals::Poisson);
+        plan.length = Length::Time(Duration::from_secs(2));
+    });
+    // Five deviations to both sides of 600.
+    assert!((480..720).contains(&report.latency.count), "{report}");
+    assert_eq!((report.failures, report.unsent), (Failures::default(), 0), "{report}");
+    assert!(!report.marks.contains(&Mark::RateNotReached), "{report}");
+    assert!(report.to_string().contains("at random times"), "{report}");
 }
 
 #[test]

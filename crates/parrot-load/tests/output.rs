@@ -29,14 +29,15 @@ fn schema() -> Schema {
 #[test]
 fn every_kind_of_report_has_the_documented_form() {
     let datagrams = serve_datagrams(|_, datagram| vec![datagram.to_vec()]).to_string();
-    let (server, once) = (echo_server(), ["-n", "10", "--json"]);
+    let server = echo_server();
     for kind in [
-        &[server.as_str()][..],
-        &[&server, "--rate", "1000"],
-        &[&server, "--keep-alive", "false", "--source", "127.0.0.1"],
-        &["-u", &datagrams],
+        &[server.as_str(), "-n", "10"][..],
+        &[&server, "-n", "10", "--rate", "1000"],
+        &[&server, "--rate", "100..1000", "--over", "300ms", "--arrivals", "poisson"],
+        &[&server, "-n", "10", "--keep-alive", "false", "--source", "127.0.0.1"],
+        &["-u", &datagrams, "-n", "10"],
     ] {
-        let Ended { code, stdout, stderr } = load(&[kind, &once].concat());
+        let Ended { code, stdout, stderr } = load(&[kind, &["--json"]].concat());
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{kind:?}: {stdout}");
         schema().check(&serde_json::from_str(&stdout).unwrap());
     }

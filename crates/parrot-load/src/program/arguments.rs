@@ -11,7 +11,7 @@ use super::find::{self, objective};
 use super::stream::Form;
 use super::target::{Server, server};
 use crate::plan::DURATION;
-use crate::{Close, Length, Objective, Pace, Plan, ProxyVersion};
+use crate::{Arrivals, Close, Length, Objective, Pace, Plan, ProxyVersion, Ramp};
 
 /// The part of `--help` after the options.
 const AFTER: &str = "\
@@ -61,9 +61,17 @@ pub(crate) struct Arguments {
     /// Threads that send
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = count::<usize>(1))]
     threads: usize,
-    /// Open loop: send this many messages a second over all connections, each timed from when it was due
-    #[arg(short, long, value_name = "PER_SECOND", value_parser = rate)]
-    rate: Option<f64>,
+    /// Open loop: send this many messages a second over all connections, each timed from when it was due. A rate that
+    /// changes has both ends (1000..50000) and --over
+    #[arg(short, long, value_name = "PER_SECOND", value_parser = rates)]
+    rate: Option<Rates>,
+    /// How long the change of the rate takes, from the start of the window on. By default it is measured for as long
+    #[arg(long, value_name = "DURATION", requires = "rate", conflicts_with_all = ["find_rate", "requests"])]
+    #[arg(value_parser = duration, allow_hyphen_values = true)]
+    over: Option<Duration>,
+    /// How messages of an open loop are spread over time: evenly, or at random as independent users send
+    #[arg(long, value_enum, value_name = "HOW", default_value = "even")]
+    arrivals: Spread,
     /// Search for the highest rate at which the objectives hold, from --rate (or 1000) on
     #[arg(long, requires = "objective", conflicts_with_all = ["requests", "json_stream", "csv", "hdr", "interval"])]
     pub(crate) find_rate: bool,
@@ -126,6 +134,12 @@ pub(crate) struct Arguments {
     pub(crate) quiet: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Spread {
+    Even,
+    Poisson,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Ending {
     Finish,
@@ -148,10 +162,22 @@ impl Arguments {
         let contradicts = self.udp && !self.server.may_be_udp();
         if contradicts {
             Err("--udp contradicts the server's tcp: or unix:, so leave out one of the two")
+        } else if self.rate.is_some_and(|rates| rates.to.is_some()) != self.over.is_some() {
+            Err("a rate that changes needs both its ends and a time, such as --rate 1000..50000 --over 60s")
+        } else if self.arrivals == Spread::Poisson && self.rate.is_none() && !self.find_rate {
+            Err("--arrivals needs --rate, because a closed loop sends when an answer has arrived")
         } else if self.start_at.is_some_and(|time| time <= SystemTime::now()) {
             Err("the time of --start-at has passed")
         } else {
             Ok(())
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        match (self.rate, self.over) {
+            (Some(Rates { from, to: Some(to) }), Some(over)) => Pace::Ramp(Ramp { from, to, over }),
+            (Some(Rates { from, .. }), _) => Pace::Rate(from),
+            (None, _) => Pace::Closed,
         }
     }
 
@@ -177,7 +203,7 @@ impl Arguments {
             Ending::Finish => Close::Finish,
             Ending::Reset => Close::Reset,
         };
-        let duration = if self.find_rate { find::DURATION } else { DURATION };
+        let duration = self.over.unwrap_or(if self.find_rate { find::DURATION } else { DURATION });
         Ok(Plan {
             targets,
             sources,
@@ -186,7 +212,11 @@ impl Arguments {
             size: self.size,
             pipeline: self.pipeline,
             threads: self.threads,
-            pace: self.rate.map_or(Pace::Closed, Pace::Rate),
+            pace: self.pace(),
+            arrivals: match self.arrivals {
+                Spread::Even => Arrivals::Even,
+                Spread::Poisson => Arrivals::Poisson,
+            },
             reconnect: (!self.keep_alive).then_some(close),
             start_at: self.start_at,
             warmup: self.warmup,
@@ -202,6 +232,19 @@ impl Arguments {
             interval: self.interval,
         })
     }
+}
+
+/// A rate, or the ends of one that changes.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    from: f64,
+    to: Option<f64>,
+}
+
+/// Reads a rate, or two with `..` between them.
+fn rates(text: &str) -> Result<Rates, &'static str> {
+    let (from, to) = text.split_once("..").map_or((text, None), |(from, to)| (from, Some(to)));
+    Ok(Rates { from: rate(from)?, to: to.map(rate).transpose()? })
 }
 
 /// Reads a rate.

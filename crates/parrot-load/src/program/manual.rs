@@ -63,6 +63,10 @@ pub const SECTIONS: &[Section] = &[
                 "Load a UDP echo service, and fail above one lost datagram in a thousand.",
             ),
             (
+                "parrot-load -r 1000..50000 --over 60s --csv",
+                "Raise the rate for a minute, and print a row for each second of it.",
+            ),
+            (
                 "parrot-load --find-rate --objective p99.9=10ms --objective errors=0.1%",
                 "Find the highest rate at which P99.9 is at most 10 ms and one message in a thousand may fail.",
             ),

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Report;
-use crate::plan::{Length, Pace, Plan};
+use crate::plan::{Arrivals, Length, Pace, Plan};
 
 /// A thread that used, or waited for, a core in this share of the window had no time left.
 const BUSY: f64 = 0.95;
@@ -86,11 +86,11 @@ impl Report {
                     marks.push(Mark::Contradiction);
                 }
             }
-            Pace::Rate(rate) => {
+            Pace::Rate(_) | Pace::Ramp(_) => {
                 if self.is_late() || self.has_overflowed() {
                     marks.push(Mark::ClientBound);
                 }
-                if self.messages_per_second < rate * KEPT {
+                if self.load.asked(self.window).is_some_and(|rate| self.has_missed(rate, plan.arrivals)) {
                     marks.push(Mark::RateNotReached);
                 }
                 // Datagrams do not wait for others, so any number of them may be under way.
@@ -106,6 +106,16 @@ impl Report {
             marks.push(Mark::StoppedEarly);
         }
         marks
+    }
+
+    /// Open loop: whether fewer messages a second were answered than asked for.
+    fn has_missed(&self, rate: f64, arrivals: Arrivals) -> bool {
+        let by_chance = match arrivals {
+            Arrivals::Even => 0.0,
+            // The count of a Poisson process has its mean as its variance. Four deviations are one run in 30,000.
+            Arrivals::Poisson => 4.0 * (rate / self.window).sqrt(),
+        };
+        self.messages_per_second < rate * KEPT - by_chance
     }
 
     /// Open loop: whether the load generator sent too many messages late.

@@ -153,13 +153,28 @@ impl Datagrams {
 impl Load {
     /// The first setting that differs, by its name in JSON. Hosts have different addresses, so these are not compared.
     fn difference(&self, other: &Load) -> Option<&'static str> {
-        let Load { target, protocol, pace, rate, connections, idle, size, pipeline, threads, reconnect, .. } = self;
-        let Load { sources: _, no_delay, proxy, skip_greeting, warmup, duration, requests, timeout, .. } = self;
+        let Load { target, protocol, pace, rate, rate_to, over, connections, idle, size, pipeline, threads, .. } = self;
+        let Load {
+            sources: _,
+            arrivals,
+            reconnect,
+            no_delay,
+            proxy,
+            skip_greeting,
+            warmup,
+            duration,
+            requests,
+            timeout,
+            ..
+        } = self;
         let same = [
             ("target", *target == other.target),
             ("protocol", *protocol == other.protocol),
             ("pace", *pace == other.pace),
             ("rate", *rate == other.rate),
+            ("rate_to", *rate_to == other.rate_to),
+            ("over", *over == other.over),
+            ("arrivals", *arrivals == other.arrivals),
             ("connections", *connections == other.connections),
             ("idle", *idle == other.idle),
             ("size", *size == other.size),

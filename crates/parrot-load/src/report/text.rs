@@ -18,6 +18,12 @@ impl fmt::Display for Load {
             let ended = if close == "reset" { "closed by a reset" } else { "closed in the orderly way" };
             write!(formatter, ", a new one for each message, {ended}")?;
         }
+        if let (Some(from), Some(to), Some(over)) = (self.rate, self.rate_to, self.over) {
+            write!(formatter, ", from {} to {} messages/s over {over} s", thousands(from), thousands(to))?;
+        }
+        if self.arrivals.as_deref() == Some("poisson") {
+            write!(formatter, ", at random times")?;
+        }
         if self.pipeline > 1 {
             write!(formatter, ", {} under way on each", thousands(self.pipeline as f64))?;
         }
@@ -59,7 +65,7 @@ impl fmt::Display for Report {
             thousands(self.messages as f64),
             self.window
         )?;
-        if let Some(rate) = load.rate {
+        if let Some(rate) = load.asked(self.window) {
             writeln!(formatter, "  asked for   {} messages/s", few(rate * self.reports as f64))?;
         }
         let udp = self.datagrams.is_some();
