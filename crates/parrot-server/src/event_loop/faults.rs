@@ -2,7 +2,9 @@
 //!
 //! The faults are part of a connection's extras, and its pause keeps it out of the way of all others.
 
-use parrot_conn::fault::{Arrival, Ending, Faults, Input, Permit};
+use std::time::Duration;
+
+use parrot_conn::fault::{Arrival, Ending, FaultKind, Faults, Input, Permit};
 use parrot_conn::{CloseReason, NoSpace};
 
 use super::conversation::{BYTES_PER_SERVING, Conversation, LEAST_PER_CALL, Pause, Served, Step};
@@ -48,6 +50,28 @@ impl Faulty {
     pub(super) fn names(&self) -> &str {
         &self.names
     }
+
+    fn age(&self, now: Moment) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    /// What is permitted now. Before the connection counts as accepted, nothing is.
+    fn permit(&mut self, pending: usize, now: Moment) -> Permit {
+        if now < self.since {
+            return Permit { send: 0, input: Input::Wait, ending: None, again: Some(Duration::ZERO) };
+        }
+        let age = self.age(now);
+        self.faults.permit(pending, age)
+    }
+
+    /// Notes that the faults are to be asked again at this time. Returns it if there is no deadline yet that comes as early.
+    fn ask_again(&mut self, at: Moment) -> Option<Moment> {
+        if self.asks.last().is_some_and(|ask| *ask <= at) {
+            return None;
+        }
+        self.asks.push(at);
+        Some(at)
+    }
 }
 
 impl PlannedFaults {
@@ -55,7 +79,7 @@ impl PlannedFaults {
     pub(super) fn welcome<H>(&self, means: &Means<H>) -> Welcome {
         let number = self.next_connection();
         let Arrival::Accepted(delay) = self.plan.arrival(number) else {
-            means.counters().fault(parrot_conn::fault::FaultKind::Refuse);
+            means.counters().fault(FaultKind::Refuse);
             return Welcome::Refused;
         };
         let Some(faults) = self.plan.connection(number) else { return Welcome::Served(None) };
@@ -286,30 +310,6 @@ impl<Socket> Conversation<Socket> {
             Step::Moved(_) | Step::Blocked => {}
         }
         Ok(true)
-    }
-}
-
-impl Faulty {
-    fn age(&self, now: Moment) -> std::time::Duration {
-        now.saturating_duration_since(self.since)
-    }
-
-    /// What is permitted now. Before the connection counts as accepted, nothing is.
-    fn permit(&mut self, pending: usize, now: Moment) -> Permit {
-        if now < self.since {
-            return Permit { send: 0, input: Input::Wait, ending: None, again: Some(std::time::Duration::ZERO) };
-        }
-        let age = self.age(now);
-        self.faults.permit(pending, age)
-    }
-
-    /// Notes that the faults are to be asked again at this time. Returns it if there is no deadline yet that comes as early.
-    fn ask_again(&mut self, at: Moment) -> Option<Moment> {
-        if self.asks.last().is_some_and(|ask| *ask <= at) {
-            return None;
-        }
-        self.asks.push(at);
-        Some(at)
     }
 }
 

@@ -8,7 +8,7 @@ use parrot_testkit::wait_for;
 use rustix::process::Signal;
 
 use super::{Client, End, bytes, milliseconds, over_each, start};
-use crate::support::scratch;
+use crate::support::{bare_parrot, scratch, spawn};
 
 #[test]
 fn limit_data_ends_with_the_last_byte_of_its_number() {
@@ -243,5 +243,30 @@ fn a_peer_that_resets_a_stalled_connection_is_found() {
     client::reset(stream).unwrap();
     wait_for("it has ended", || Ok((number(&parrot.handle().statistics()?, "connections open")? == 0).then_some(())))
         .unwrap();
+    parrot.stop().unwrap();
+}
+
+#[test]
+fn a_proxy_header_is_read_in_spite_of_faults() {
+    let header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n";
+    let start = |fault| {
+        let places = ["--listen", "tcp:127.0.0.1:0,proxy", "--proxy-timeout", "300ms", "--log", "off"];
+        spawn(bare_parrot(&places).args(["--greeting", "hi", "--fault", fault]))
+    };
+    let parrot = start("limit-data=9");
+    let mut client = Client::tcp(parrot.address());
+    client.send(&[&header[..], b"squawk"].concat());
+    let received = client.receive_all(Instant::now());
+    // A greeting counts as sent, and a header does not.
+    assert_eq!((received.bytes().as_slice(), received.end), (&b"hi\nsquawk"[..], Some(End::Finished)));
+    parrot.stop().unwrap();
+
+    let parrot = start("stall=0,for=700ms");
+    let begin = Instant::now();
+    let mut client = Client::tcp(parrot.address());
+    client.send(&[&header[..], b"squawk"].concat());
+    let received = client.receive_up_to(9, begin);
+    assert_eq!(received.bytes(), b"hi\nsquawk", "no header was late");
+    assert!(received.pieces[0].0 >= milliseconds(700), "{received:?}");
     parrot.stop().unwrap();
 }
