@@ -10,7 +10,7 @@ pub struct Buffer<Memory = Box<[u8]>> {
     sent: u32,
     filled: u32,
     /// The memory in bytes that it costs while it is kept: the pages up to the highest `filled` so far, and at least one.
-    /// Memory beyond them was never written to, so it costs nothing yet.
+    /// A pool whose memory the system provides when it is first written to (`with_memory`) pays for no others.
     resident: u32,
     /// The size of the pool's usual buffers.
     usual: u32,

@@ -188,8 +188,8 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// # Errors
     ///
     /// [`NoSpace`] says why there is no space and when to try again.
-    // A server calls this for each message, and also `release`, `lend` and `give_back`. Without the calls themselves a message
-    // takes 60 instructions less.
+    // A server goes through this, `release`, `lend` and `give_back` for each message. Inlined, they take 60 instructions
+    // less.
     #[inline(always)]
     pub fn receive_space(&mut self, pool: &mut BufferPool<Memory>) -> Result<&mut [u8], NoSpace> {
         if self.input == Input::Ended || self.close_reason.is_some() {

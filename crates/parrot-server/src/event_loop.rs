@@ -91,6 +91,7 @@ impl<H: Host> EventLoop<H> {
         self.serve_unfinished(leftovers);
         self.serve_waiting();
         self.look_again(events);
+        // What this turn has made due is met in the next one, which does not sleep then.
         let met = due.filter(|due| *due <= self.means.now);
         if met.is_some() {
             self.handle_deadlines();

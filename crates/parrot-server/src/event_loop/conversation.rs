@@ -140,7 +140,8 @@ impl<Socket> Conversation<Socket> {
         self.readiness.is_blocked() && self.connection.interest().write
     }
 
-    /// Whether a connection that waits for an event is watched for it.
+    /// Whether a connection that waits for an event is watched for it and leaves no doubt about its input, so that
+    /// nothing has to follow from serving it.
     pub(super) fn is_settled(&self) -> bool {
         self.write_watched == self.needs_room() && !self.readiness.is_doubtful()
     }
@@ -298,7 +299,8 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// Makes one receive call, with what follows from it.
-    // Inlined, as most of what each message goes through is. In 923 instructions of a message, 96 were for calls.
+    // This and the other functions that each message goes through are inlined. Their calls took 96 of a message's 923
+    // instructions in user space.
     #[inline(always)]
     fn receive<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Result<Step, NoSpace> {
         match self.extras {
@@ -326,7 +328,7 @@ impl<Socket> Conversation<Socket> {
             Ok(n) => n,
             Err(error) => return Ok(self.not_received(&error)),
         };
-        // Copying nothing would be a call too.
+        // To copy nothing would still call memcpy(3).
         if !prefix.is_empty() {
             front.copy_from_slice(prefix);
         }
@@ -363,6 +365,7 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// Sends what is pending, or this much of it.
+    // Inlined for 51 instructions of each message.
     #[inline(always)]
     pub(super) fn send_front<H: Host<Socket = Socket>>(&mut self, most: Option<usize>, means: &mut Means<H>) -> Step {
         let mut pending = self.connection.to_send();

@@ -57,6 +57,7 @@ impl Readiness {
 
     /// A receive returned `n` bytes into `room`. Returns whether this shows that the socket is empty: the receive came
     /// short, and nothing can be behind its bytes.
+    // One of those that each message goes through (`Conversation::receive`).
     #[inline(always)]
     #[must_use]
     pub(super) fn received(&mut self, n: usize, room: usize) -> bool {

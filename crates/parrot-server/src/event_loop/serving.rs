@@ -46,6 +46,7 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
+    /// Serves what was received from ahead. Only events add to that list, and none is handled meanwhile.
     pub(super) fn serve_ahead(&mut self) {
         let mut served = 0;
         while let Some(key) = self.lists.ahead(served) {
@@ -94,7 +95,8 @@ impl<H: Host> EventLoop<H> {
             return self.serve_unusual(key, may_borrow);
         }
         let served = conversation.serve(&mut self.means, may_borrow);
-        // Nothing follows from most messages, which saves them 18 of 520 instructions.
+        // Nothing follows from most messages. They need no second look at the connection, which saves 18 of 520
+        // instructions.
         if served != Served::Waiting || !conversation.is_settled() {
             self.follow_up(key, served);
         }
