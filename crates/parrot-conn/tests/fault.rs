@@ -95,12 +95,25 @@ fn timeout_answers_nothing_and_then_ends() {
 }
 
 #[test]
-fn timeout_of_zero_only_ends_with_its_peer() {
+fn a_timeout_holds_when_its_peer_has_ended() {
+    let mut world = world([Fault::Timeout(Some(ms(5000)))]);
+    world.act([Act::Send(100), Act::End, Act::Wait(ms(4999))]);
+    assert_eq!((world.endings.as_slice(), world.again), ([].as_slice(), Some(ms(5000))));
+    world.act([Act::Wait(ms(1))]);
+    assert_eq!((world.discarded, world.closed), (100, Some(ms(5000))));
+}
+
+#[test]
+fn timeout_of_zero_never_ends() {
     let mut world = world([Fault::Timeout(None)]);
-    world.act([Act::Send(100), Act::Wait(Duration::from_secs(86_400))]);
-    assert_eq!((world.endings.as_slice(), world.again), ([].as_slice(), None));
-    world.act([Act::End]);
-    assert_eq!((world.bytes_sent(), world.closed), (0, Some(Duration::from_secs(86_400))));
+    world.act([
+        Act::Send(100),
+        Act::Wait(Duration::from_secs(86_400)),
+        Act::End,
+        Act::Wait(Duration::from_secs(86_400)),
+    ]);
+    assert_eq!((world.bytes_sent(), world.discarded), (0, 100));
+    assert_eq!((world.endings.as_slice(), world.closed, world.again), ([].as_slice(), None, None));
 }
 
 #[test]
@@ -175,12 +188,12 @@ fn the_earlier_of_two_times_ends_a_connection() {
 
 #[test]
 fn a_greeting_that_a_timeout_holds_back_delays_no_end() {
-    let plan = FaultPlan::new(1512, [Fault::Timeout(None).into()]).unwrap();
+    let plan = FaultPlan::new(1512, [Fault::Timeout(Some(ms(5000))).into()]).unwrap();
     let mut faults = plan.connection(1).unwrap();
     faults.received(30, ms(0));
     assert_eq!((faults.permit(30, ms(0)).send, faults.permit(30, ms(0)).ending), (0, None));
     faults.received_end();
-    assert_eq!(faults.permit(30, ms(1)).ending, Some(Ending::Finish));
+    assert_eq!(faults.permit(30, ms(5000)).ending, Some(Ending::Finish));
 }
 
 #[test]

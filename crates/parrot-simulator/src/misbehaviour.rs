@@ -97,14 +97,17 @@ impl SimulatedHost {
         let has = |kind: FaultKind| connection.faults.contains(&kind);
         let late = self.drain_deadline.is_some_and(|due| due <= self.turn_time);
         let ended = connection.end_received || connection.end_seen;
+        // A timeout holds when the peer has ended, and only a drain ends it then.
+        let draining = self.drain_deadline.is_some();
+        let may_finish = ended && (draining || !has(FaultKind::Timeout));
         [
             (has(FaultKind::LimitData), CloseReason::LimitDataFault),
             (has(FaultKind::Timeout), CloseReason::TimeoutFault),
             (has(FaultKind::Lifetime), CloseReason::LifetimeFault),
             (has(FaultKind::Reset), CloseReason::ResetFault),
             (has(FaultKind::HalfCloseFirst), CloseReason::HalfCloseFault),
-            (ended, CloseReason::PeerFinished),
-            (ended && self.drain_deadline.is_some(), CloseReason::Drained),
+            (may_finish, CloseReason::PeerFinished),
+            (ended && draining, CloseReason::Drained),
             (self.is_idle(connection), CloseReason::IdleTimeout),
             (late, CloseReason::DrainTimeout),
         ]

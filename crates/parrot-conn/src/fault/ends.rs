@@ -29,7 +29,7 @@ pub(super) struct Progress {
     pub(super) pending: usize,
     /// The bytes sent so far.
     pub(super) sent: u64,
-    /// Whether the peer has ended its stream.
+    /// Whether the peer has ended its stream, and that is a reason to end.
     pub(super) input_ended: bool,
 }
 

@@ -32,7 +32,8 @@ pub enum Fault {
     },
     /// The connection ends in the orderly way after so many bytes.
     LimitData(u64),
-    /// There is no answer at all. The connection ends in the orderly way after so long, or never.
+    /// There is no answer at all. The connection ends in the orderly way after this time, or never. The end of the peer's
+    /// stream does not end it before.
     Timeout(Option<Duration>),
     /// The connection ends in the orderly way after so long.
     Lifetime(Duration),

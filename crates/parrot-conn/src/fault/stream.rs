@@ -125,9 +125,9 @@ impl Faults {
 
     /// What the connection may do now, when it has `pending` bytes to send.
     pub fn permit(&mut self, pending: usize, now: Duration) -> Permit {
-        // What is never sent need not be waited for.
-        let pending = if self.is_silent { 0 } else { pending };
-        let progress = Progress { pending, sent: self.sent, input_ended: self.input_ended };
+        // A peer that has ended its stream still waits for an answer, so a timeout holds for it too.
+        let input_ended = self.input_ended && !self.is_silent;
+        let progress = Progress { pending, sent: self.sent, input_ended };
         let ending = self.ends.due(progress, now);
         let (send, input, blocked) =
             if self.ends.are_near() || ending.is_some() { (0, Input::Discard, None) } else { self.flow(pending, now) };

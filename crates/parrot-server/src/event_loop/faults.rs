@@ -180,7 +180,8 @@ impl<Socket> Conversation<Socket> {
         } else if *budget == 0 {
             return Err(Served::Unfinished);
         } else if self.connection.has_input_ended() {
-            Err(NoSpace::InputEnded)
+            // Only faults keep such a connection open, and an event behind the end is an error.
+            return self.find_peer_gone(means);
         } else if input == Input::Discard {
             Ok(self.receive_and_discard(means))
         } else {
@@ -293,12 +294,17 @@ impl<Socket> Conversation<Socket> {
         }
     }
 
-    /// Finds out without receiving that the peer has reset the connection, because a stall can last for ever.
+    /// Finds out without receiving that the peer has reset the connection, because a stall or a timeout can last for ever.
     fn find_peer_gone<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>) -> Result<bool, Served> {
-        if !self.readiness.must_read_on() {
+        let has_ended = self.connection.has_input_ended();
+        if !self.readiness.must_read_on() && !has_ended {
             return Ok(false);
         }
         let step = match means.host.peek(&self.socket, &mut [0]) {
+            Ok(_) if has_ended => {
+                self.readiness.ended();
+                return Ok(false);
+            }
             Ok(0) if self.connection.is_draining() => self.end(),
             Ok(_) => return Ok(false),
             Err(error) => self.not_received(&error),

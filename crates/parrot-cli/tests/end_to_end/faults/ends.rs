@@ -34,15 +34,35 @@ fn a_timeout_answers_nothing_and_ends() {
 }
 
 #[test]
-fn a_black_hole_takes_everything_until_its_peer_ends() {
-    over_each(&["timeout=0"], |connect| {
+fn a_timeout_holds_for_a_client_that_has_ended() {
+    over_each(&["timeout=300ms"], |connect| {
+        let begin = Instant::now();
         let mut client = connect();
+        client.send(b"squawk");
+        client.end();
+        let received = client.receive_all(begin);
+        assert_eq!((received.pieces.len(), received.end), (0, Some(End::Finished)));
+        assert!(received.ended >= milliseconds(300), "{received:?}");
+    });
+}
+
+#[test]
+fn a_black_hole_takes_everything_and_never_ends() {
+    let path = scratch("hole.sock");
+    // The idle timeout shows that nothing else has ended it before.
+    let parrot = start(&path, &["--idle-timeout", "400ms", "--fault", "timeout=0"]);
+    for is_tcp in [true, false] {
+        let mut client = if is_tcp { Client::tcp(parrot.address()) } else { Client::unix(&path) };
         // No socket holds as much.
         client.send(bytes(24 << 20));
+        let begin = Instant::now();
         client.end();
-        let received = client.receive_all(Instant::now());
-        assert_eq!((received.pieces.len(), received.end), (0, Some(End::Finished)));
-    });
+        let received = client.receive_all(begin);
+        assert_eq!(received.pieces.len(), 0);
+        assert!(received.ended >= milliseconds(300), "{received:?}");
+    }
+    let summary = parrot.stop().unwrap();
+    assert!(summary.contains("; 2 idle timeout"), "{summary}");
 }
 
 #[test]
@@ -180,6 +200,7 @@ fn a_drain_ends_a_stall_at_its_timeout_and_a_black_hole_at_once() {
     for client in &mut clients {
         client.send(b"squawk");
     }
+    clients[1].end();
     wait_for("both are received", || Ok((number(&parrot.handle().statistics()?, "messages")? == 2).then_some(())))
         .unwrap();
     parrot.signal(Signal::TERM).unwrap();
@@ -187,7 +208,7 @@ fn a_drain_ends_a_stall_at_its_timeout_and_a_black_hole_at_once() {
         assert_eq!(client.receive_all(Instant::now()).end, Some(End::Finished));
     }
     let summary = parrot.wait_for_summary().unwrap();
-    assert!(summary.contains("; 2 drained"), "{summary}");
+    assert!(summary.contains("; 1 peer finished; 1 drained"), "{summary}");
 }
 
 #[test]
@@ -234,16 +255,21 @@ fn an_idle_timeout_ends_a_stall_with_unread_input() {
 }
 
 #[test]
-fn a_peer_that_resets_a_stalled_connection_is_found() {
-    let path = scratch("gone.sock");
-    let parrot = start(&path, &["--fault", "stall=0"]);
-    let stream = parrot.connect();
-    wait_for("it is accepted", || Ok((number(&parrot.handle().statistics()?, "accepted")? == 1).then_some(())))
-        .unwrap();
-    client::reset(stream).unwrap();
-    wait_for("it has ended", || Ok((number(&parrot.handle().statistics()?, "connections open")? == 0).then_some(())))
-        .unwrap();
-    parrot.stop().unwrap();
+fn a_peer_that_resets_a_stall_or_a_black_hole_is_found() {
+    for (fault, ends_first) in [("stall=0", false), ("timeout=0", false), ("timeout=0", true)] {
+        let path = scratch("gone.sock");
+        let parrot = start(&path, &["--fault", fault]);
+        let stream = parrot.connect();
+        if ends_first {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        wait_for("it is accepted", || Ok((number(&parrot.handle().statistics()?, "accepted")? == 1).then_some(())))
+            .unwrap();
+        client::reset(stream).unwrap();
+        let open = || number(&parrot.handle().statistics()?, "connections open");
+        wait_for("it has ended", || Ok((open()? == 0).then_some(()))).unwrap();
+        parrot.stop().unwrap();
+    }
 }
 
 #[test]
