@@ -56,9 +56,14 @@ impl Ends {
         all.into_iter().filter(|(_, ended)| ended.connections > 0)
     }
 
+    /// How many connections ended in one of these ways.
+    pub(crate) fn connections(&self) -> u64 {
+        self.by_kind().map(|(_, ended)| ended.connections).sum()
+    }
+
     /// Whether no connection ended in one of these ways.
     pub(crate) fn are_none(&self) -> bool {
-        self.by_kind().next().is_none()
+        self.connections() == 0
     }
 }
 

@@ -85,11 +85,12 @@ fn work(shared: &Shared<'_>, number: usize, begin: &mpsc::Receiver<u64>) -> io::
     let _done = Done(shared);
     if shared.plan.is_udp() {
         let mut worker = DatagramWorker::new(shared, number)?;
-        shared.notify(Notice::Connected(worker.connect()?));
+        shared.notify(Notice::Connected { open: worker.connect()?, ended: 0 });
         return begin.recv().ok().map(|start| worker.run(start)).transpose();
     }
     let mut worker = Worker::new(shared, number)?;
-    shared.notify(Notice::Connected(worker.connect()?));
+    let open = worker.connect()?;
+    shared.notify(Notice::Connected { open, ended: worker.ended() });
     begin.recv().ok().map(|start| worker.run(start)).transpose()
 }
 
@@ -102,12 +103,16 @@ struct Conductor<'a> {
 
 impl Conductor<'_> {
     /// Waits until every thread has connected. Returns the number of open connections and the time that took, or
-    /// `None` if there is nothing to send on.
+    /// `None` if there is nothing to send on and nothing to
+    /// report.
     fn connect(&mut self) -> Option<(usize, Duration)> {
-        let mut open = 0;
+        let (mut open, mut ended) = (0, 0);
         for _ in 0..self.shared.plan.threads {
             match self.notices.recv() {
-                Ok(Notice::Connected(count)) => open += count,
+                Ok(Notice::Connected { open: opened, ended: gone }) => {
+                    open += opened;
+                    ended += gone;
+                }
                 _ => return None,
             }
         }
@@ -118,7 +123,8 @@ impl Conductor<'_> {
         self.watch.connected(&Load::of(self.shared.plan, self.shared.targets.next().1), open, took);
         // With one target, connections for each message may fare better later.
         let hopeful = self.shared.plan.targets.len() == 1 || !self.shared.targets.undecided();
-        (open > 0 || (self.shared.plan.reconnect.is_some() && hopeful)).then_some((open, took))
+        // Without an open one, the report still shows how the server ended them.
+        (open > 0 || ended > 0 || (self.shared.plan.reconnect.is_some() && hopeful)).then_some((open, took))
     }
 
     /// Waits until [`Plan::start_at`]. False if the run was stopped before that.

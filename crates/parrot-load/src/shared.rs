@@ -27,8 +27,11 @@ pub(crate) struct Shared<'a> {
 /// What a thread reports to the thread that called [`run`](crate::run()).
 #[derive(Debug)]
 pub(crate) enum Notice {
-    /// How many of its connections are open.
-    Connected(usize),
+    /// How many of its connections are open, and how many the server has ended already.
+    Connected {
+        open: usize,
+        ended: u64,
+    },
     /// When, in nanoseconds since the run began.
     WindowClosed(u64),
     Done,

@@ -45,3 +45,20 @@ fn ends_are_reported_with_the_bytes_before_them() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["failures"]["ends"]["timeout"]["most_bytes"], 12, "{json}");
 }
+
+#[test]
+fn a_reset_right_after_the_connect_is_always_counted() {
+    // Depending on the time, the client meets it when it looks whether it is connected, when it sends or when it receives.
+    for round in 0..20 {
+        let address = serve(|number, stream| {
+            match number {
+                0..3 => reset(stream).unwrap(),
+                _ => parrot_testkit::scripted::echo(stream)?,
+            }
+            Ok(())
+        });
+        let report = run(address);
+        let three = Ended { connections: 3, ..Ended::default() };
+        assert_eq!((report.failures.ends.reset, report.failures.connect), (three, 0), "round {round}: {report}");
+    }
+}

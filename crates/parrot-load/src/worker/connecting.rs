@@ -155,8 +155,22 @@ impl Worker<'_> {
                 }
                 if self.plan.skip_greeting { Ok(()) } else { self.opened(index) }
             }
+            // The server has taken the connection and reset it since. One that was never taken has another error.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                if !self.shared.targets.choose(connection.target) {
+                    self.close(index, Phase::Closed);
+                    return self.dial(index);
+                }
+                self.course.tally.connecting.record(self.shared.now() - connection.dialed_at);
+                self.fail(index, Failure::Reset)
+            }
             Err(error) => self.refused(index, error, Failure::Connect),
         }
+    }
+
+    /// How many connections the server has ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.course.tally.failures.ends.connections()
     }
 
     /// Reads past the line that the server sends first.
