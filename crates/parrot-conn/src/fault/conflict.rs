@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::kind::{After, Fault, FaultKind, FaultRule};
-use super::share::Share;
+use super::share::{Chances, Share};
 
 /// Why a plan cannot be followed. Its text says which fault it is about and what to do.
 ///
@@ -86,33 +86,49 @@ fn nonsense(rule: &FaultRule) -> Option<&'static str> {
         | Fault::Stall { length: Some(Duration::ZERO), .. }
         | Fault::SlowClose(Duration::ZERO) => Some("needs a time above zero"),
         Fault::Refuse(0) => Some("needs a number of connections from 1 up"),
+        Fault::Loss(Share::NONE)
+        | Fault::Duplicate(Share::NONE)
+        | Fault::Reorder(Share::NONE)
+        | Fault::Corrupt(Share::NONE) => Some("of 0% never happens: leave it out"),
+        Fault::Latency { ref delay, jitter: Duration::ZERO } | Fault::AcceptDelay(ref delay) if is_none(delay) => {
+            Some("needs a time above zero")
+        }
         _ => None,
     }
+}
+
+/// Whether every one of these delays is zero.
+fn is_none(delays: &Chances<Duration>) -> bool {
+    delays.values().iter().all(|(delay, share)| delay.is_zero() || *share == Share::NONE)
 }
 
 /// Why a connection with the fault `certain` never shows the fault `other`, if that is so.
 fn hides(certain: &Fault, other: &Fault) -> Option<&'static str> {
     let kind = other.kind();
-    // Latency would still delay datagrams. Whoever wants that gives each listener faults of its own.
+    // Latency would still delay datagrams. For that, each listener can have faults of its own.
     if let Fault::Reset(After::Bytes(0) | After::Time(Duration::ZERO)) = certain
         && kind.is_of_streams()
     {
         return Some("every connection is reset at once");
     }
+    if is_silent(certain) && shapes_answers(other) {
+        return Some("nothing is answered");
+    }
     if let Fault::Timeout(_) = certain {
-        let shapes_answers = match other {
-            Fault::Latency { .. }
-            | Fault::Bandwidth(_)
-            | Fault::Slice { .. }
-            | Fault::LimitData(_)
-            | Fault::Stall { .. }
-            | Fault::HalfCloseFirst => true,
+        let waits_for_bytes = match other {
+            Fault::LimitData(_) | Fault::Stall { .. } => true,
             Fault::Reset(After::Bytes(bytes)) => *bytes > 0,
             _ => false,
         };
-        if shapes_answers {
+        if waits_for_bytes {
             return Some("nothing is answered");
         }
+    }
+    if let (Fault::Timeout(None) | Fault::Stall { after: 0, length: None }, Fault::SlowClose(_)) = (certain, other) {
+        return Some("that never ends");
+    }
+    if let (Fault::Loss(Share::ALL), Fault::Duplicate(_) | Fault::Reorder(_) | Fault::Corrupt(_)) = (certain, other) {
+        return Some("every datagram is lost");
     }
     let comes_first = match (last_byte(certain), first_byte(other)) {
         (Some(first), Some(second)) => first < second || first == second && wins(certain, other),
@@ -123,6 +139,16 @@ fn hides(certain: &Fault, other: &Fault) -> Option<&'static str> {
         _ => false,
     };
     (comes_first || ends_first).then_some("that comes first")
+}
+
+/// Whether a connection with this fault sends nothing at all.
+fn is_silent(fault: &Fault) -> bool {
+    matches!(fault, Fault::Timeout(_) | Fault::LimitData(0) | Fault::Stall { after: 0, length: None })
+}
+
+/// Whether this fault only changes how answers leave, or waits for the first of them.
+fn shapes_answers(fault: &Fault) -> bool {
+    matches!(fault, Fault::Latency { .. } | Fault::Bandwidth(_) | Fault::Slice { .. } | Fault::HalfCloseFirst)
 }
 
 /// Which of two faults shows if both are due: a reset before an orderly end, and that before a stall.
@@ -163,7 +189,6 @@ fn end_time(fault: &Fault) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Chances;
 
     fn latency() -> Fault {
         Fault::Latency { delay: Chances::always(Duration::from_millis(50)), jitter: Duration::ZERO }
@@ -180,6 +205,11 @@ mod tests {
         for (certain, hidden, reason) in [
             (Fault::Timeout(None), latency(), "nothing is answered"),
             (Fault::Timeout(None), Fault::Reset(After::Bytes(1)), "nothing is answered"),
+            (Fault::LimitData(0), latency(), "nothing is answered"),
+            (stall(0), Fault::Bandwidth(std::num::NonZeroU64::MIN), "nothing is answered"),
+            (stall(0), Fault::HalfCloseFirst, "nothing is answered"),
+            (Fault::Timeout(None), Fault::SlowClose(seconds(2)), "that never ends"),
+            (Fault::Loss(Share::ALL), Fault::Corrupt(Share::ALL), "every datagram is lost"),
             (Fault::Reset(After::Bytes(0)), Fault::Bandwidth(std::num::NonZeroU64::MIN), "is reset at once"),
             (Fault::LimitData(10), Fault::Reset(After::Bytes(11)), "that comes first"),
             (Fault::Reset(After::Bytes(10)), Fault::LimitData(10), "that comes first"),
@@ -204,6 +234,10 @@ mod tests {
         let (seconds, bytes) = (Duration::from_secs, |n| Fault::Reset(After::Bytes(n)));
         let stall = Fault::Stall { after: 10, length: Some(seconds(3)) };
         assert_eq!(refusal([stall, bytes(11)]), None);
+        let late_stall = Fault::Stall { after: 10, length: None };
+        assert_eq!(refusal([late_stall, latency(), Fault::HalfCloseFirst]), None);
+        assert_eq!(refusal([Fault::Timeout(Some(seconds(5))), Fault::SlowClose(seconds(2))]), None);
+        assert_eq!(refusal([Fault::Loss(Share::ALL), latency()]), None, "connections are late");
         assert_eq!(refusal([Fault::Timeout(None), Fault::Reset(After::Time(seconds(5)))]), None);
         assert_eq!(refusal([latency(), bytes(10), Fault::Lifetime(seconds(5)), Fault::HalfCloseFirst]), None);
     }
@@ -222,12 +256,16 @@ mod tests {
         let twice = "latency is given twice: leave one of them out";
         assert_eq!(refusal([latency(), latency()]).as_deref(), Some(twice));
         let slice = Fault::Slice { least: two, most: one, delay: Duration::ZERO };
+        let none = Fault::Latency { delay: Chances::always(Duration::ZERO), jitter: Duration::ZERO };
         assert_eq!(refusal([slice]).as_deref(), Some("slice goes from the smallest piece to the largest"));
         for (fault, probability, part) in [
             (Fault::Loss(Share::ALL), Share::from_percent(5), "says itself how often"),
             (latency(), Some(Share::NONE), "leave it out"),
             (Fault::Lifetime(Duration::ZERO), Some(Share::ALL), "reset=0 ends"),
             (Fault::Refuse(0), Some(Share::ALL), "from 1 up"),
+            (Fault::Loss(Share::NONE), Some(Share::ALL), "of 0% never happens"),
+            (Fault::AcceptDelay(Chances::always(Duration::ZERO)), Some(Share::ALL), "above zero"),
+            (none, Some(Share::ALL), "above zero"),
         ] {
             let refused = check(&[FaultRule { fault, probability: probability.unwrap() }]);
             assert!(refused.as_ref().is_err_and(|conflict| conflict.to_string().contains(part)), "{refused:?} {part}");
