@@ -82,7 +82,12 @@ pub(crate) fn listen(arguments: &Arguments) -> Result<Option<Listen>> {
 
 impl Pages {
     /// Serves the pages of a server that is not running yet, if the options ask for them.
-    pub(crate) fn serve(arguments: &Arguments, server: &mut Server, log: Log) -> Result<Option<Pages>> {
+    pub(crate) fn serve(
+        arguments: &Arguments,
+        own_faults: &[String],
+        server: &mut Server,
+        log: Log,
+    ) -> Result<Option<Pages>> {
         let Some(listen) = listen(arguments)? else { return Ok(None) };
         let opened = listen.open_unserved(arguments.unix_mode).map_err(advice::cannot_bind)?;
         let UnservedListener { address, socket, file } = opened.into_iter().next().context(FORM)?;
@@ -90,7 +95,7 @@ impl Pages {
             LocalAddress::Tcp(_) => TcpListener::from(socket).into(),
             _ => UnixListener::from(socket).into(),
         };
-        let shown = Shown::new(arguments);
+        let shown = Shown::new(arguments, own_faults);
         let settings = shown.clone();
         let lines = move || {
             let statistics = log.statistics()?;

@@ -27,9 +27,9 @@ pub(crate) fn plan(arguments: &Arguments, rules: &[FaultRule]) -> Result<Option<
     FaultPlan::new(seed(arguments), rules.to_vec()).map(Some).map_err(|conflict| anyhow!("{conflict}"))
 }
 
-/// What the start line says of faults, which is nothing without any.
-pub(crate) fn status(arguments: &Arguments) -> String {
-    let own = arguments.listen.iter().any(|listen| !listen.faults.is_empty());
+/// What the start line and a reload say of faults, which is nothing without any. `own` says whether a listener has
+/// faults of its own.
+pub(crate) fn status(arguments: &Arguments, own: bool) -> String {
     match arguments.fault.is_empty() && !own {
         true => String::new(),
         false => format!(", with the faults of --seed {}", seed(arguments)),

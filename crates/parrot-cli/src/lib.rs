@@ -123,7 +123,6 @@ fn echo(
     let (places, listen): (Vec<_>, Vec<_>) = listening::places(&arguments, passed > 0)?.into_iter().unzip();
     let listen = sockets.into_iter().chain(listen).collect();
     let config = settings::config(&arguments, listen)?;
-    let faults = faults::status(&arguments);
     if let (None, (_, Some(reason))) = (arguments.max_buffered, settings::default_max_buffered()) {
         tracing::info!("{reason}");
     }
@@ -133,9 +132,11 @@ fn echo(
         Some(log) => tracing::info!(target: STATISTICS_TARGET, "{statistics}; {log}"),
         None => tracing::info!(target: STATISTICS_TARGET, "{statistics}"),
     });
-    let pages = Pages::serve(&arguments, &mut server, logging.log())?;
     let opened = server.listening_by_place().iter().skip(passed).cloned();
-    let places = places.into_iter().zip(opened).map(OpenPlace::from).collect();
+    let places: Vec<OpenPlace> = places.into_iter().zip(opened).map(OpenPlace::from).collect();
+    let own = reload::own_faults(&places);
+    let faults = faults::status(&arguments, !own.is_empty());
+    let pages = Pages::serve(&arguments, &own, &mut server, logging.log())?;
     let ready_file = SharedReadyFile::default();
     let mut reload = Reload {
         command_line,
@@ -146,6 +147,7 @@ fn echo(
         passed: passed > 0,
         ready_file: Arc::clone(&ready_file),
         shown: pages.as_ref().map(Pages::shown),
+        faults: faults.clone(),
     };
     let manager = Arc::new(ServiceManager::from_environment());
     let reloading = Arc::clone(&manager);
@@ -156,7 +158,7 @@ fn echo(
         }
         reloading.reloading();
         reload.run();
-        reloading.reloaded(&status(&listening::of(&reload.handle), ""));
+        reloading.reloaded(&status(&listening::of(&reload.handle), &reload.faults));
     };
     server.watch_signals(signals, on_hangup).context("cannot watch for signals")?;
     report_to(&manager, &mut server);

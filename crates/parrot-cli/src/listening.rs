@@ -68,7 +68,18 @@ pub(crate) struct Place {
     /// Its name, which is the same whichever options stand for it.
     pub name: String,
     pub proxy: bool,
+    /// Its own faults, and the seed that they were opened with.
     pub faults: Vec<FaultRule>,
+    pub seed: u64,
+}
+
+impl Place {
+    /// Its own faults as the pages show them, or `None` without any.
+    pub(crate) fn own_faults(&self) -> Option<String> {
+        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        let name = self.name.split(",fault=").next().unwrap_or_default();
+        (!faults.is_empty()).then(|| format!("{} on {name}", faults.join(" ")))
+    }
 }
 
 /// The places of the options. Without any, and if no sockets were `passed`, the defaults of --bind and --port.
@@ -84,7 +95,8 @@ pub(crate) fn places(arguments: &Arguments, passed: bool) -> Result<Vec<(Place, 
         if let Some(plan) = faults::plan(arguments, &argument.faults)? {
             listen = listen.with_faults(plan);
         }
-        places.push((Place { name, proxy: argument.proxy, faults: argument.faults.clone() }, listen));
+        let (proxy, faults) = (argument.proxy, argument.faults.clone());
+        places.push((Place { name, proxy, faults, seed: faults::seed(arguments) }, listen));
     }
     Ok(places)
 }
@@ -121,7 +133,7 @@ fn short_form(arguments: &Arguments) -> Result<Vec<(Place, Listen)>> {
     let (bind, port) = (&arguments.bind, arguments.port);
     let at = |host| Endpoint::Tcp(host, port).to_string();
     if bind.is_empty() {
-        let place = Place { name: at(Host::Every), proxy: false, faults: Vec::new() };
+        let place = Place { name: at(Host::Every), proxy: false, faults: Vec::new(), seed: 0 };
         return Ok(vec![(place, Listen::tcp(Addresses::everywhere(port)))]);
     }
     let together = if port == 0 { bind.len() } else { 1 };
@@ -131,7 +143,7 @@ fn short_form(arguments: &Arguments) -> Result<Vec<(Place, Listen)>> {
         let name = names.join(" ");
         if places.iter().all(|(place, _)| place.name != name) {
             let addresses = addresses.iter().map(|address| address.at(port)).collect::<Result<Vec<_>, _>>()?;
-            places.push((Place { name, proxy: false, faults: Vec::new() }, Listen::tcp(addresses)));
+            places.push((Place { name, proxy: false, faults: Vec::new(), seed: 0 }, Listen::tcp(addresses)));
         }
     }
     Ok(places)

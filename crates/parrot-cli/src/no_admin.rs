@@ -21,7 +21,7 @@ pub(crate) fn listen(_: &Arguments) -> Result<Option<Listen>> {
 }
 
 impl Pages {
-    pub(crate) fn serve(_: &Arguments, _: &mut Server, _: Log) -> Result<Option<Pages>> {
+    pub(crate) fn serve(_: &Arguments, _: &[String], _: &mut Server, _: Log) -> Result<Option<Pages>> {
         Ok(None)
     }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Pages {
 }
 
 impl Shown {
-    pub(crate) fn follow(&self, _: &Arguments, _: &Arguments) {
+    pub(crate) fn follow(&self, _: &Arguments, _: &Arguments, _: &[String]) {
         match *self {}
     }
 }

@@ -11,6 +11,7 @@ use parrot_server::{BindError, Handle, Listen, Listening, LocalAddress, Stage};
 use crate::admin::Shown;
 use crate::advice;
 use crate::arguments::{Arguments, CommandLine, reason};
+use crate::faults;
 use crate::listening::{self, Place};
 use crate::logging::Logging;
 use crate::ready_file::ReadyFile;
@@ -30,6 +31,8 @@ pub(crate) struct Reload {
     pub ready_file: SharedReadyFile,
     /// What the pages of --admin show, if there are any.
     pub shown: Option<Shown>,
+    /// What the status says of faults.
+    pub faults: String,
 }
 
 /// The file of --ready-file, which is written after the signals are watched and removed at the end.
@@ -40,6 +43,11 @@ pub(crate) type SharedReadyFile = Arc<Mutex<Option<ReadyFile>>>;
 pub(crate) struct OpenPlace {
     place: Place,
     listening: Vec<Listening>,
+}
+
+/// The places with faults of their own, as the pages show them.
+pub(crate) fn own_faults(places: &[OpenPlace]) -> Vec<String> {
+    places.iter().filter_map(|open| open.place.own_faults()).collect()
 }
 
 impl From<(Place, Vec<Listening>)> for OpenPlace {
@@ -58,7 +66,7 @@ impl Reload {
         }
         let read = self.command_line.read().map_err(|error| anyhow!("{}", reason(&error)));
         match read.and_then(|wanted| self.follow(&wanted)) {
-            Ok(()) => tracing::info!("reloaded {}", path.display()),
+            Ok(()) => tracing::info!("reloaded {}{}", path.display(), self.faults),
             Err(error) => {
                 self.logging.log().reopen();
                 let reason = format!("{error:#}").replace('\n', "; ");
@@ -79,8 +87,10 @@ impl Reload {
         let removed: Vec<Listening> = removed.into_iter().flat_map(|place| place.listening).collect();
         self.logging.change(wanted, log);
         self.places = kept.into_iter().chain(places.into_iter().zip(opened).map(OpenPlace::from)).collect();
+        let own = own_faults(&self.places);
+        self.faults = faults::status(wanted, !own.is_empty());
         if let Some(shown) = &self.shown {
-            shown.follow(&self.started, wanted);
+            shown.follow(&self.started, wanted, &own);
         }
         self.report(wanted, &added, &removed);
         Ok(())
@@ -133,6 +143,9 @@ fn difference(open: &[OpenPlace], wanted: Vec<(Place, Listen)>) -> Difference {
         if open.place.faults != place.faults {
             let name = place.name.escape_debug();
             tracing::warn!("{name} keeps its own faults, or none, until parrot is started again");
+        } else if !open.place.faults.is_empty() && open.place.seed != place.seed {
+            let (name, seed) = (place.name.escape_debug(), open.place.seed);
+            tracing::warn!("{name} keeps its own faults of --seed {seed} until parrot is started again");
         }
         kept.push(open);
     }

@@ -18,13 +18,13 @@ pub(crate) struct Shown(Arc<Mutex<Values>>);
 
 impl Shown {
     /// The settings of the start.
-    pub(super) fn new(arguments: &Arguments) -> Shown {
-        Shown(Arc::new(Mutex::new(values(arguments, arguments))))
+    pub(super) fn new(arguments: &Arguments, own_faults: &[String]) -> Shown {
+        Shown(Arc::new(Mutex::new(values(arguments, arguments, own_faults))))
     }
 
     /// Shows the settings after a reload. Some stay as they were at the start.
-    pub(crate) fn follow(&self, started: &Arguments, wanted: &Arguments) {
-        let values = values(started, wanted);
+    pub(crate) fn follow(&self, started: &Arguments, wanted: &Arguments, own_faults: &[String]) {
+        let values = values(started, wanted, own_faults);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = values;
     }
 
@@ -35,7 +35,7 @@ impl Shown {
 
 /// Every option that changes how the server behaves, with its value or what holds without it. Where it listens is not
 /// among them, because the server knows what came of it.
-fn values(started: &Arguments, now: &Arguments) -> Values {
+fn values(started: &Arguments, now: &Arguments, own_faults: &[String]) -> Values {
     // These have been followed, so they are right.
     let Settings { limits, proxy, .. } = settings(now).unwrap_or_default();
     let log = match now.log {
@@ -45,13 +45,15 @@ fn values(started: &Arguments, now: &Arguments) -> Values {
     };
     let file = now.log_file.as_ref().map_or("stdout".to_owned(), |path| path.display().to_string());
     let networks: Vec<String> = proxy.from.iter().map(ToString::to_string).collect();
-    let faults: Vec<String> = now.fault.iter().map(ToString::to_string).collect();
+    let shared: Vec<String> = now.fault.iter().map(ToString::to_string).collect();
+    let faults: Vec<String> =
+        Some(shared.join(" ")).filter(|all| !all.is_empty()).into_iter().chain(own_faults.iter().cloned()).collect();
     vec![
         ("backlog", or(started.backlog, "the system's limit")),
         ("busy-poll", time(limits.busy_poll, "off")),
         ("drain-delay", time(Some(limits.drain_delay).filter(|delay| !delay.is_zero()), "none")),
         ("drain-timeout", time(Some(limits.drain_timeout), "none")),
-        ("fault", if faults.is_empty() { "none".to_owned() } else { faults.join(" ") }),
+        ("fault", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") }),
         ("greeting", given(now.greeting.is_some())),
         ("identify", given(now.identify)),
         ("idle-timeout", time(limits.idle_timeout, "never")),

@@ -66,3 +66,19 @@ fn a_reload_cannot_change_the_faults_of_a_listener() {
     client.send(bytes(100));
     assert_eq!(client.receive_all(Instant::now()).bytes(), bytes(5));
 }
+
+#[test]
+fn a_reload_names_the_seed_and_who_keeps_another() {
+    let (path, socket) = (scratch("seeds.toml"), scratch("seeds.sock"));
+    let write = |options: &str| {
+        let places = format!("listen = [\"tcp:127.0.0.1:0\", \"unix:{},fault=limit-data=5\"]", socket.display());
+        fs::write(&path, format!("{places}\nlog = \"off\"\n{options}\n")).unwrap();
+    };
+    write("seed = 7");
+    let parrot = spawn(bare_parrot(&["--config"]).arg(&path));
+    write("seed = 8\nfault = [\"latency=1ms\"]");
+    parrot.signal(Signal::HUP).unwrap();
+    wait_until("the file was read", || parrot.stderr().contains(", with the faults of --seed 8\n"));
+    assert!(parrot.stderr().contains("keeps its own faults of --seed 7 until parrot is started again"));
+    parrot.stop().unwrap();
+}

@@ -5,6 +5,8 @@ use std::fs;
 use parrot_testkit::client::echo;
 use parrot_testkit::wait_until;
 
+#[cfg(feature = "admin")]
+use crate::support::bare_parrot;
 use crate::support::{parrot, scratch, spawn, start};
 
 #[test]
@@ -60,4 +62,16 @@ fn the_metrics_count_faults_by_kind() {
     for line in ["parrot_faults_total{kind=\"latency\"} 1\n", "parrot_faults_total{kind=\"reset\"} 0\n"] {
         assert!(metrics.contains(line), "no {line:?} in {metrics}");
     }
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn the_pages_show_the_faults_of_a_single_listener() {
+    use parrot_testkit::http;
+    let place = ["--listen", "tcp:127.0.0.1:0,fault=limit-data=5", "--seed", "7", "--admin", "127.0.0.1:0"];
+    let server = spawn(bare_parrot(&place).args(["--log", "off"]));
+    let body = http::get(server.pages().unwrap(), "/statistics").unwrap().body;
+    let settings = &serde_json::from_str::<serde_json::Value>(&body).unwrap()["settings"];
+    assert_eq!((&settings["fault"], &settings["seed"]), (&"limit-data=5 on tcp:127.0.0.1:0".into(), &"7".into()));
+    server.stop().unwrap();
 }
