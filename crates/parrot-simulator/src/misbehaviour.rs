@@ -40,11 +40,18 @@ fn draw_fault(dice: &mut Dice) -> Fault {
         let unit = dice.pick([MICROSECOND, 100 * MICROSECOND, MILLISECOND, 300 * MILLISECOND]);
         Duration::from_nanos(dice.between((1, 20)) * unit)
     };
+    let delays = |dice: &mut Dice| {
+        let delay = time(dice);
+        let few = Share::from_percent(20).unwrap_or(Share::ALL);
+        let most = Share::from_percent(80).unwrap_or(Share::ALL);
+        let distribution = dice.chance(64).then(|| Chances::new([(delay, most), (time(dice), few)])).flatten();
+        distribution.unwrap_or_else(|| Chances::always(delay))
+    };
     let bytes = |dice: &mut Dice| dice.between((0, 3000));
     let size = |number: u64| NonZeroU32::new(number as u32).unwrap_or(NonZeroU32::MIN);
     let share = |dice: &mut Dice| Share::from_percent(dice.pick([5, 30, 100])).unwrap_or(Share::ALL);
     match dice.below(16) {
-        0 => Fault::Latency { delay: Chances::always(time(dice)), jitter: time(dice) },
+        0 => Fault::Latency { delay: delays(dice), jitter: time(dice) },
         1 => Fault::Bandwidth(NonZeroU64::new(dice.pick([1000, 100_000, 10_000_000])).unwrap_or(NonZeroU64::MIN)),
         2 => {
             let least = dice.between((1, 40));
@@ -65,7 +72,7 @@ fn draw_fault(dice: &mut Dice) -> Fault {
         12 => Fault::Duplicate(share(dice)),
         13 => Fault::Reorder(share(dice)),
         14 => Fault::Corrupt(share(dice)),
-        _ => Fault::AcceptDelay(Chances::always(time(dice))),
+        _ => Fault::AcceptDelay(delays(dice)),
     }
 }
 

@@ -64,16 +64,28 @@ fn jitter_makes_a_latency_differ() {
 }
 
 #[test]
-fn a_share_of_the_messages_has_another_latency() {
-    over_each(&["latency=0s:50,200ms:50"], |connect| {
+fn the_seed_says_which_messages_have_the_other_latency() {
+    use parrot_server::fault::FaultPlan;
+    let spec = "latency=0s:50,200ms:50";
+    let plan = FaultPlan::new(1512, [parrot_values::fault(spec).unwrap()]).unwrap();
+    over_each(&[spec], |connect| {
         let mut client = connect();
-        let late = (0..10).filter(|_| {
+        let mut faults = plan.connection(1).unwrap();
+        let (mut prompt, mut late) = (0, 0);
+        for second in 0..10 {
+            let received_at = Duration::from_secs(second);
+            faults.received(6, received_at);
+            let is_late = faults.permit(6, received_at).send == 0;
+            faults.permit(6, received_at + milliseconds(200));
+            faults.sent(6, received_at + milliseconds(200));
             let begin = Instant::now();
             client.send(b"squawk");
-            client.receive_up_to(6, begin).pieces[0].0 >= milliseconds(200)
-        });
-        let late = late.count();
-        assert!((1..10).contains(&late), "{late} of 10 are late");
+            let took = client.receive_up_to(6, begin).pieces[0].0;
+            assert!(!is_late || took >= milliseconds(200), "message {second} is to be late and took {took:?}");
+            late += usize::from(is_late);
+            prompt += usize::from(took < milliseconds(200));
+        }
+        assert!(late > 0 && prompt > 0, "{late} of 10 are to be late, and {prompt} were prompt");
     });
 }
 
@@ -145,8 +157,22 @@ fn one_byte_at_a_time_loses_none() {
         client.end();
         let received = client.receive_all(Instant::now());
         assert!(received.bytes() == bytes(40_000) && received.end == Some(End::Finished));
-        let longest = received.pieces.iter().map(|(_, piece)| piece.len()).max().unwrap();
-        assert!(longest < 40_000, "a faultless server's answer would come in one piece");
+    });
+}
+
+#[test]
+fn each_byte_arrives_alone_if_there_is_a_delay() {
+    over_each(&["slice=1,delay=5ms"], |connect| {
+        let mut client = connect();
+        let begin = Instant::now();
+        client.send(bytes(60));
+        client.end();
+        let received = client.receive_all(begin);
+        assert_eq!((received.bytes().as_slice(), received.end), (bytes(60), Some(End::Finished)));
+        // A client that was not running for a while receives several at once.
+        let alone = received.pieces.iter().filter(|(_, piece)| piece.len() == 1).count();
+        assert!(alone >= 20, "{alone} of 60 came alone");
+        assert!(received.pieces.last().unwrap().0 >= milliseconds(290), "{:?}", received.ended);
     });
 }
 
