@@ -1,10 +1,10 @@
-//! The faults that a listener, or all of them, were asked for, and whose turn it is to have them.
+//! The faults of a listener or of all of them, and the numbers of the connections and datagrams that may have them.
 
 use parrot_conn::fault::FaultPlan;
 
 use crate::statistics::Counter;
 
-/// A plan of faults, and the numbers of those that it was asked for.
+/// A plan of faults, and how many connections and datagrams have asked it.
 ///
 /// All sockets that share it count together. So the first three connections of a listener on IPv4 and IPv6 are three.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Bytes that leave no faster than so many per second.
+//! Bytes that leave no faster than a rate per second.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Bandwidth {
     }
 
     pub(super) fn sent(&mut self, n: usize, now: Duration) {
-        // Who asks a little late makes up for it.
+        // A caller that asks up to 10 ms late can send the bytes of that time.
         let from = self.paid.max(now.saturating_sub(AT_ONCE));
         // Rounded up, so that the rate is never exceeded.
         let cost = (n as u128 * SECOND).div_ceil(self.rate.get().into());

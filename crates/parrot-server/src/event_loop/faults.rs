@@ -1,6 +1,7 @@
-//! Connections with faults: they are served as their faults permit, and asked again when these say so.
+//! Serves connections with faults.
 //!
-//! The faults are part of a connection's extras, and its pause keeps it out of the way of all others.
+//! Before each call, the faults of a connection say what it may send or receive, and when to ask them again. They are
+//! part of its extras. Its pause keeps it out of the code that serves connections without faults.
 
 use std::time::Duration;
 
