@@ -219,6 +219,8 @@ impl fmt::Display for Statistics {
         for kind in FaultKind::ALL {
             match self.faults(kind) {
                 0 => {}
+                // These are neither accepted nor refused for their number.
+                count if kind == FaultKind::Refuse => write!(f, "; {count} reset at once by fault {kind}")?,
                 count => write!(f, "; {count} with fault {kind}")?,
             }
         }

@@ -62,7 +62,7 @@ impl<H: Host> EventLoop<H> {
             None => None,
             Some(Welcome::Served(faulty)) => faulty,
             Some(Welcome::Refused) => {
-                tracing::debug!(target: "parrot_server", %peer, "refused by a fault");
+                tracing::debug!(target: "parrot_server", %peer, "reset at once by fault refuse");
                 self.means.host.reset(socket);
                 return Watched::Closed;
             }

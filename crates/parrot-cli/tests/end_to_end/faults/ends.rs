@@ -165,6 +165,18 @@ fn the_first_connections_are_refused_and_no_others() {
 }
 
 #[test]
+fn a_refused_connection_is_counted_as_no_accepted_one() {
+    let path = scratch("counted.sock");
+    let parrot = start(&path, &["--fault", "refuse=2"]);
+    for _ in 0..2 {
+        Client::tcp(parrot.address()).receive_all(Instant::now());
+    }
+    let summary = parrot.stop().unwrap();
+    assert!(summary.contains(" 0 accepted, 0 refused; "), "{summary}");
+    assert!(summary.contains("; 2 reset at once by fault refuse"), "{summary}");
+}
+
+#[test]
 fn a_seed_chooses_the_same_connections_each_time() {
     use parrot_server::fault::{After, Fault, FaultPlan, FaultRule, Share};
     let rule = FaultRule { fault: Fault::Reset(After::Bytes(0)), probability: Share::from_percent(50).unwrap() };
