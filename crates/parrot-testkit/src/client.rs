@@ -107,13 +107,15 @@ pub fn is_silent(stream: &TcpStream) -> bool {
 /// Writes from `data` until neither the socket nor the server takes more, and returns how much they took.
 #[track_caller]
 pub fn fill(mut stream: &TcpStream, data: &[u8]) -> usize {
-    let mut written = 0;
+    // On a busy machine a server may take nothing for a while, though it could.
+    const ATTEMPTS: u32 = 3;
+    let (mut written, mut in_vain) = (0, 0);
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    loop {
+    while in_vain < ATTEMPTS {
         assert!(written < data.len(), "all of it was taken, so nothing holds the server back");
         match stream.write(&data[written..]) {
-            Ok(n) => written += n,
-            Err(error) if is_blocked(&error) => break,
+            Ok(n) => (written, in_vain) = (written + n, 0),
+            Err(error) if is_blocked(&error) => in_vain += 1,
             Err(error) => panic!("{error}"),
         }
     }
