@@ -55,7 +55,7 @@ impl<T> Held<T> {
         Held { waiting: BinaryHeap::new(), reordered: None, number: 0, bytes: 0, most_bytes }
     }
 
-    /// Takes a datagram of so many bytes until it is due.
+    /// Takes a datagram of this many bytes until it is due.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use super::share::{Chances, Share};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The bytes of each message leave so much later, in order. So does each datagram, and datagrams can overtake.
+    /// The bytes of each message leave this much later, in order. So does each datagram, and datagrams can overtake.
     Latency {
         /// How much later.
         delay: Chances<Duration>,
@@ -30,12 +30,12 @@ pub enum Fault {
         /// The time between two pieces.
         delay: Duration,
     },
-    /// The connection ends in the orderly way after so many bytes.
+    /// The connection ends in the orderly way after this many bytes.
     LimitData(u64),
     /// There is no answer at all. The connection ends in the orderly way after this time, or never. The end of the peer's
     /// stream does not end it before.
     Timeout(Option<Duration>),
-    /// The connection ends in the orderly way after so long.
+    /// The connection ends in the orderly way after this time.
     Lifetime(Duration),
     /// The connection is reset.
     Reset(After),
@@ -46,13 +46,13 @@ pub enum Fault {
         /// How long it lasts. `None` means for ever.
         length: Option<Duration>,
     },
-    /// An orderly end comes so much later.
+    /// An orderly end comes this much later.
     SlowClose(Duration),
     /// After the first answer the stream ends, before the peer ends its own. What the peer sends then is discarded.
     HalfCloseFirst,
     /// The first connections, so many, are reset at once.
     Refuse(u64),
-    /// A connection is accepted so much later.
+    /// A connection is accepted this much later.
     AcceptDelay(Chances<Duration>),
     /// So many of the datagrams get no answer.
     Loss(Share),
@@ -67,7 +67,7 @@ pub enum Fault {
 /// When something happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// After so many bytes were sent.
+    /// After this many bytes were sent.
     Bytes(u64),
     /// So long after the connection was accepted.
     Time(Duration),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The one stall of a connection, after so many bytes.
+/// The one stall of a connection, after a number of bytes.
 #[derive(Debug)]
 pub(super) struct Stall {
     after: u64,
