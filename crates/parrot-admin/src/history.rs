@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use parrot_server::fault::FaultKind;
 use parrot_server::{Durations, Refusal, Statistics};
 use serde::Serialize;
 
@@ -119,6 +120,11 @@ impl Sample {
             dropped_log_lines: rate(|numbers| numbers.log.unwrap_or_default().dropped),
         }
     }
+}
+
+/// How many connections and datagrams had each kind of fault, by the name that it has in metrics and statistics.
+pub(crate) fn faults(statistics: &Statistics) -> Vec<(String, u64)> {
+    FaultKind::ALL.map(|kind| (kind.as_str().replace('-', "_"), statistics.faults(kind))).into()
 }
 
 /// Connections that were not served, by reason.

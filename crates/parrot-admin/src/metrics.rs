@@ -5,7 +5,6 @@ use std::env::consts::{ARCH, OS};
 use std::fmt;
 use std::time::Duration;
 
-use parrot_server::fault::FaultKind;
 use parrot_server::{CloseReason, Durations, ListenerStatistics, Server, Stage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -13,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEnc
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::history::{dropped_datagrams, rejected_connections};
+use crate::history::{dropped_datagrams, faults, rejected_connections};
 use crate::process::Process;
 use crate::watch::{Numbers, Watch};
 
@@ -87,10 +86,7 @@ impl Scrape {
         families.counters(
             "parrot_faults",
             "Connections and datagrams that had a fault on request, by its kind.",
-            FaultKind::ALL
-                .into_iter()
-                .map(|kind| (vec![("kind", kind.as_str().replace('-', "_"))], statistics.faults(kind)))
-                .collect(),
+            faults(statistics).into_iter().map(|(kind, count)| (vec![("kind", kind)], count)).collect(),
         )?;
         families.counter(
             "parrot_accept_pauses",

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::env::consts::{ARCH, OS};
 
-use parrot_server::fault::FaultKind;
 use parrot_server::{CloseReason, Durations, ListenerStatistics, Server};
 use serde::Serialize;
 
-use crate::history::{Samples, dropped_datagrams, rejected_connections};
+use crate::history::{Samples, dropped_datagrams, faults, rejected_connections};
 use crate::process::Process;
 use crate::watch::{LogLines, Numbers, Watch};
 
@@ -115,10 +114,7 @@ impl Report {
             buffered_bytes: statistics.buffered_bytes,
             buffered_bytes_limit: statistics.buffered_bytes_limit,
             datagrams: Datagrams { sent: statistics.datagrams_sent, dropped: counts(dropped_datagrams(&statistics)) },
-            faults: FaultKind::ALL
-                .into_iter()
-                .map(|kind| (kind.as_str().replace('-', "_"), statistics.faults(kind)))
-                .collect(),
+            faults: faults(&statistics).into_iter().collect(),
             accept_pauses: statistics.accept_pauses,
             retries: statistics.retries,
             turns: statistics.turns,

@@ -15,7 +15,7 @@ const SEEDS: u64 = 1_000_000;
 /// The seed of all choices. Without `--seed` it is any one, which stays the same until the end of the process.
 pub(crate) fn seed(arguments: &Arguments) -> u64 {
     static CHOSEN: OnceLock<u64> = OnceLock::new();
-    // The standard library's only source of random numbers: each of these has keys of its own.
+    // Each `RandomState` has random keys of its own. The standard library has no other source of random numbers.
     arguments.seed.unwrap_or_else(|| *CHOSEN.get_or_init(|| RandomState::new().build_hasher().finish() % SEEDS))
 }
 

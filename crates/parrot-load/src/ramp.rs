@@ -64,7 +64,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn messages_come_faster_as_the_rate_rises_and_slower_as_it_falls() {
+    fn messages_come_faster_or_slower_as_the_rate_changes() {
         for (from, to) in [(100.0, 1000.0), (1000.0, 100.0)] {
             let ramp = Ramp { from, to, over: SECOND * 4 };
             let gaps: Vec<f64> = (0..4000)

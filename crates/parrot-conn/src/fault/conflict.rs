@@ -15,7 +15,7 @@ use super::share::{Chances, Share};
 /// let plan = FaultPlan::new(1, [Fault::Timeout(None).into(), Fault::LimitData(10).into()]);
 /// assert_eq!(
 ///     plan.map_err(|conflict| conflict.to_string()),
-///     Err("limit-data has no effect beside timeout, because nothing is answered: leave one of them out, or give \
+///     Err("limit-data has no effect beside timeout, because nothing is answered, so leave one of them out, or give \
 ///          timeout a probability below 100%".to_owned()),
 /// );
 /// ```
@@ -35,10 +35,10 @@ enum Reason {
 impl fmt::Display for FaultConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Reason::Twice(kind) => write!(f, "{kind} is given twice: leave one of them out"),
+            Reason::Twice(kind) => write!(f, "{kind} is given twice, so leave one of them out"),
             Reason::NoEffect { kind, beside, because } => write!(
                 f,
-                "{kind} has no effect beside {beside}, because {because}: leave one of them out, or give {beside} a \
+                "{kind} has no effect beside {beside}, because {because}, so leave one of them out, or give {beside} a \
                  probability below 100%"
             ),
             Reason::Nonsense { kind, problem } => write!(f, "{kind} {problem}"),
@@ -253,7 +253,7 @@ mod tests {
     fn nonsense_is_refused_with_what_to_do() {
         let one = std::num::NonZeroU32::MIN;
         let two = one.saturating_add(1);
-        let twice = "latency is given twice: leave one of them out";
+        let twice = "latency is given twice, so leave one of them out";
         assert_eq!(refusal([latency(), latency()]).as_deref(), Some(twice));
         let slice = Fault::Slice { least: two, most: one, delay: Duration::ZERO };
         let none = Fault::Latency { delay: Chances::always(Duration::ZERO), jitter: Duration::ZERO };

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_to_blame_for_most_of_a_latency_or_what_it_did_not_send() {
+    fn the_client_is_to_blame_for_what_it_did_late_or_not_at_all() {
         let p99 = Objective::Percentile { percentile: 99.0, at_most: Duration::ZERO };
         assert_eq!([0.4, 0.6].map(|own| p99.is_missed_by_client(&report(own, |_| {}))), [false, true]);
         let unsent = report(0.0, |tally| tally.unsent = 1);

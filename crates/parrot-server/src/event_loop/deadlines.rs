@@ -13,7 +13,7 @@ use crate::host::ConnectionKey;
 pub(super) enum Due {
     /// The system may have memory for the connection again.
     Retry(ConnectionKey),
-    /// The connection's extras wait for this time: its PROXY header may still be incomplete, or its faults may permit more.
+    /// The connection's PROXY header may still be incomplete, or its faults may permit more.
     Extras(ConnectionKey),
     /// The connection may have been idle for too long.
     Idle(ConnectionKey),

@@ -334,7 +334,7 @@ impl<H: Host> EventLoop<H> {
         self.follow_up(key, served);
     }
 
-    /// Does what a connection's extras have waited for: their faults permit more, or a header is late.
+    /// Asks a connection's faults again, and closes it if its header is late.
     pub(super) fn handle_extras(&mut self, key: ConnectionKey, at: Moment) {
         let Some(conversation) = self.connections.get_mut(key) else { return };
         if conversation.stop_asking_at(at) {
