@@ -1,13 +1,13 @@
-//! The search for the highest rate that holds an objective, against servers whose limit is known.
+//! The search for the highest rate that holds an objective, with servers and clients whose limits are known.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parrot_load::{Found, Length, Limit, Objective, Pace, Plan, Stop};
 use parrot_testkit::program::{Ended, run};
 use parrot_testkit::schema::Schema;
 use parrot_testkit::scripted::serve;
@@ -51,62 +51,30 @@ fn capable_of_one_every(each: Duration) -> SocketAddr {
     address
 }
 
-/// The program, as a search on a server that is capable of 2,000 messages a second.
-fn program(arguments: &[&str]) -> Command {
-    let server = capable_of_one_every(Duration::from_micros(500)).port().to_string();
+/// The program, as a search with one connection and short steps. Rates are low, so that tests leave each other room.
+fn program(server: SocketAddr, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parrot-load"));
-    command.args(["-c", "1", "--pipeline", "1000", "-r", "1500", "--warmup", "100ms", "--find-rate", &server]);
-    command.args(arguments);
+    command.args(["-c", "1", "--pipeline", "1000", "-r", "300", "-d", "600ms", "--warmup", "100ms", "--find-rate"]);
+    command.args(arguments).arg(server.port().to_string());
     command
-}
-
-/// A plan whose steps are short, with one connection that may have many messages under way.
-fn plan(address: SocketAddr) -> Plan {
-    Plan {
-        connections: 1,
-        pipeline: 1000,
-        pace: Pace::Rate(900.0),
-        warmup: Duration::from_millis(200),
-        length: Length::Time(Duration::from_millis(1200)),
-        ..Plan::new(address)
-    }
-}
-
-fn p90(milliseconds: u64) -> Objective {
-    Objective::Percentile { percentile: 90.0, at_most: Duration::from_millis(milliseconds) }
-}
-
-fn find(plan: &Plan, objectives: &[Objective]) -> Found {
-    let mut rows = Vec::new();
-    let found = parrot_load::find_rate(plan, objectives, &Stop::default(), &mut (), &mut |step| {
-        rows.push(step.to_string());
-    });
-    let found = found.unwrap();
-    eprintln!("{}\n{found}", rows.join("\n"));
-    found
 }
 
 #[test]
 fn the_limit_of_a_known_server_is_found_within_5_percent() {
-    let found = find(&plan(capable_of_one_every(Duration::from_micros(625))), &[p90(25)]);
-    assert!(found.confirmed && found.limit == Limit::Server, "{found}");
-    let rate = found.rate.unwrap();
-    assert!((rate / 1600.0 - 1.0).abs() < 0.05, "{rate} where the server is capable of 1,600\n{found}");
-    assert!(found.failed.unwrap() <= rate * 1.021, "{found}");
-}
-
-#[test]
-fn a_search_as_json_has_its_form_and_a_chart() {
     let directory = tempfile::tempdir().unwrap();
     let chart = directory.path().join("search.svg");
-    let objectives = ["--objective", "p50=20ms", "--objective", "errors=1%"];
-    let mut search = program(&objectives);
-    let Ended { code, stdout, stderr } = run(search.args(["-d", "400ms", "--json", "--chart"]).arg(&chart));
+    let server = capable_of_one_every(Duration::from_millis(2));
+    // A rate that is 3 % too high makes a queue of 20 ms in a step.
+    let objectives = ["--objective", "p80=20ms", "--objective", "errors=1%"];
+    let mut search = program(server, &objectives);
+    let Ended { code, stdout, stderr } = run(search.args(["--json", "--chart"]).arg(&chart));
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     let found: Value = serde_json::from_str(&stdout).unwrap();
     Schema::new(include_str!("../../../docs/load-search.schema.json"), &[]).check(&found);
-    assert_eq!(found["objectives"], serde_json::json!(["p50=20ms", "errors=1%"]));
+    assert_eq!(found["objectives"], serde_json::json!(["p80=20ms", "errors=1%"]));
+    assert_eq!((&found["confirmed"], &found["limit"]), (&Value::from(true), &Value::from("server")), "{found}");
     let [held, failed] = ["rate", "failed"].map(|end| found[end].as_f64().unwrap());
+    assert!((held / 500.0 - 1.0).abs() < 0.05, "{held} where the server is capable of 500: {found}");
     assert!(held < failed && failed < held * 1.021, "{found}");
     let step = |rate: f64| found["steps"].as_array().unwrap().iter().filter(move |step| step["rate"] == rate);
     assert!(step(held).count() >= 3 && step(failed).count() >= 3, "both ends were measured again: {found}");
@@ -117,9 +85,55 @@ fn a_search_as_json_has_its_form_and_a_chart() {
     );
 }
 
+/// A server that answers at once and keeps the program that is its client from sending more than one message `each`.
+///
+/// It stops the program with SIGSTOP for as long as that is ahead of its time, as a quota of CPU time would. That begins
+/// with a message that no others came with, so that the answers to those before it have been received.
+fn that_slows_its_client(each: Duration, client: Receiver<Pid>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let client = client.recv().unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (mut buffer, mut on_time, mut received) = (vec![0; 12 << 10], Instant::now(), Instant::now());
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                let alone = received.elapsed() > each / 4;
+                let ahead = on_time.saturating_duration_since(Instant::now());
+                if alone && ahead > each * 4 {
+                    kill_process(client, Signal::STOP).unwrap();
+                    thread::sleep(ahead);
+                    kill_process(client, Signal::CONT).unwrap();
+                }
+                received = Instant::now();
+                on_time = on_time.max(received) + each * (count / 12) as u32;
+                if stream.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_client_that_gives_out_first_is_named() {
+    let (sender, client) = mpsc::channel();
+    let server = that_slows_its_client(Duration::from_millis(2), client);
+    let short = ["-d", "300ms", "--warmup", "50ms", "--objective", "p50=20ms"];
+    let search = program(server, &short).stdout(Stdio::piped()).spawn().unwrap();
+    sender.send(Pid::from_child(&search)).unwrap();
+    let Ended { code, stdout, .. } = search.wait_with_output().unwrap().into();
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(stdout.lines().filter(|line| line.ends_with("client")).count() >= 6, "twice for each of three: {stdout}");
+    assert!(stdout.contains("  limit       the client gave out first"), "{stdout}");
+}
+
 #[test]
 fn an_interrupted_search_prints_what_it_has_found() {
-    let mut search = program(&["--objective", "p50=1m", "-d", "300ms"]).stdout(Stdio::piped()).spawn().unwrap();
+    let server = capable_of_one_every(Duration::from_millis(2));
+    let mut search = program(server, &["--objective", "p50=1m"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(search.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.next().unwrap().contains("P99.9"), "the headings");
     assert!(lines.next().unwrap().ends_with("holds"), "the first step");
@@ -147,7 +161,7 @@ fn a_rate_that_no_server_holds_fails_the_search() {
         "--warmup",
         "0s",
         "-d",
-        "2s",
+        "100ms",
         &server,
     ]);
     let Ended { code, stdout, .. } = run(&mut command);
