@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+/// How the linker finds the [order](crate::order) of functions. Cargo starts rustc in the root of the workspace.
+const ORDER: &str = "-Clink-arg=xtask/order.ld";
+
 /// A cargo command on this workspace.
 ///
 /// It runs in the current directory, so that a relative `CARGO_TARGET_DIR` means the same as for the cargo that started
@@ -62,14 +65,31 @@ pub(crate) fn release_with(package: &str, arguments: &[&str]) -> Result<Vec<Path
 /// target and the flags that somebody has chosen stay theirs.
 fn static_linking() -> Vec<String> {
     let chosen = ["CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"];
-    if !cfg!(all(target_os = "linux", target_env = "gnu")) || chosen.iter().any(|name| env::var_os(name).is_some()) {
+    if chosen.iter().any(|name| env::var_os(name).is_some()) {
         return Vec::new();
     }
-    let archive = output("cc", &["-print-file-name=libc.a"]).filter(|path| Path::new(path).is_absolute());
-    let Some(target) = archive.and_then(|_| output("rustc", &["--print", "host-tuple"])) else { return Vec::new() };
+    let Some(target) = archive().and_then(|_| output("rustc", &["--print", "host-tuple"])) else { return Vec::new() };
+    let mut flags = vec!["-Ctarget-feature=+crt-static", "-Clink-arg=-T", ORDER];
+    if reads_packed_relocations() {
+        flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs");
+    }
     // With a target, the flags are not for macros and build scripts, which cannot be linked like this.
-    let flags = format!("target.{target}.rustflags=[\"-Ctarget-feature=+crt-static\"]");
+    let flags = format!("target.{target}.rustflags={flags:?}");
     ["--target".to_owned(), target, "--config".to_owned(), flags].into()
+}
+
+/// The archive of the C library, if this is Linux with glibc and the archive is installed.
+pub(crate) fn archive() -> Option<PathBuf> {
+    let path = output("cc", &["-print-file-name=libc.a"]).map(PathBuf::from);
+    path.filter(|path| cfg!(all(target_os = "linux", target_env = "gnu")) && path.is_absolute())
+}
+
+/// Whether a static program can relocate itself from the packed form of relocations, which saves 110 KiB that every
+/// start reads. glibc knows it from version 2.36 on.
+fn reads_packed_relocations() -> bool {
+    let version = output("getconf", &["GNU_LIBC_VERSION"]); // glibc 2.36
+    let version = version.as_deref().and_then(|version| version.strip_prefix("glibc 2."));
+    version.and_then(|minor| minor.parse().ok()).is_some_and(|minor: u32| minor >= 36)
 }
 
 /// What a program prints, if it succeeds.

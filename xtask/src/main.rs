@@ -7,6 +7,7 @@ mod ci;
 mod dist;
 mod man;
 mod mutants;
+mod order;
 mod program;
 mod rules;
 mod run;
@@ -75,6 +76,11 @@ const TASKS: &[Task] = &[
         name: "man",
         summary: "write manual pages and shell completions (cargo xtask man --help)",
         run: Run::With(man::task),
+    },
+    Task {
+        name: "order",
+        summary: "write which functions run, for the linker to put together",
+        run: Run::Plain(order::task),
     },
     Task { name: "dist", summary: "build and pack what a release has, below target/dist", run: Run::Plain(dist::task) },
     Task { name: "ci", summary: "check everything that must hold before a change lands", run: Run::Plain(ci::task) },
