@@ -66,6 +66,7 @@ mod plan;
 pub mod program;
 mod proxy;
 mod ramp;
+mod random;
 mod report;
 mod run;
 mod schedule;

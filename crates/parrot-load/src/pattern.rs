@@ -4,12 +4,17 @@
 //! check an answer. A byte that was swallowed, repeated, changed or meant for another connection shifts the stream
 //! against the expected one and is detected at once.
 
+use crate::random::mixed;
+
 /// Length after which a connection's bytes repeat. It is a prime, so that no message size, buffer size or power of two
 /// divides it, and an answer that is one message late never matches.
 const PERIOD: usize = 16_381;
 
 /// Longest run of bytes returned at once, and so the longest single send.
 const LONGEST: usize = 1 << 20;
+
+/// What the bytes are drawn with. They are the same on every run and every system.
+const SEED: u64 = 0x0050_6172_726f_7421;
 
 /// A repeating table of printable bytes, long enough that any run of it lies in one piece.
 ///
@@ -26,17 +31,9 @@ impl Pattern {
     pub(crate) fn new(wanted: usize) -> Pattern {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
         let longest = wanted.clamp(1, LONGEST);
-        // SplitMix64 (Steele, Lea, Flood 2014) is short and gives the same bytes on every run and every system.
-        let mut state = 0x0050_6172_726f_7421_u64;
-        let once: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ALPHABET.get(((word ^ (word >> 31)) & 63) as usize).copied().unwrap_or(b'.')
-        })
-        .take(PERIOD)
-        .collect();
+        let once: Vec<u8> = (0..PERIOD as u64)
+            .map(|number| ALPHABET.get((mixed(SEED, number) & 63) as usize).copied().unwrap_or(b'.'))
+            .collect();
         let bytes = once.iter().copied().cycle().take(PERIOD + longest).collect();
         Pattern { bytes, longest }
     }

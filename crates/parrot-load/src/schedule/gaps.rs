@@ -1,5 +1,7 @@
 //! Random times between messages, as independent users leave them (a Poisson process).
 
+use crate::random::mixed;
+
 /// Messages between two sums that are kept.
 const BLOCK: u64 = 64;
 
@@ -37,11 +39,7 @@ impl Gaps {
 
     /// The gap before message number `number`. It is exponentially distributed with a mean of 1.
     fn gap(&self, number: u64) -> f64 {
-        // SplitMix64, whose state after a number of steps is known without taking them (Steele, Lea and Flood 2014).
-        let mut bits = self.seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
+        let bits = mixed(self.seed, number);
         // From 0 to 1, without 0.
         let uniform = ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64;
         -uniform.ln()
