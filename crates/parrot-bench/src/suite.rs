@@ -141,7 +141,7 @@ impl Suite {
             size: self.size,
             pipeline: self.pipeline,
             threads: threads.clamp(1, self.connections),
-            reconnect: self.reconnect.then_some(if several { Close::Finish } else { Close::Reset }),
+            reconnect: self.reconnect.then_some(if several { Close::Finish } else { Close::Reset }.after(1)),
             sources: if several { SOURCES.map(|source| (source, 0).into()).to_vec() } else { Vec::new() },
             warmup,
             datagram_timeout: DATAGRAM_TIMEOUT,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use rustix::io::Errno;
 
 use crate::dial;
-use crate::plan::{Close, Plan};
+use crate::plan::{Close, Plan, Reconnect};
 use crate::target::Target;
 use crate::targets::Targets;
 
@@ -146,8 +146,13 @@ fn no_port(plan: &Plan) -> String {
         return format!("no local port is left: {sources}, or use fewer sockets (--connections)");
     }
     let help = match plan.reconnect {
-        Some(Close::Finish) => format!(
-            "use --close reset, which frees the port at once, or {sources}, or keep connections open (--keep-alive true)"
+        Some(Reconnect { close: Close::Finish, after }) => format!(
+            "use --close reset, which frees the port at once, or {sources}, or {}",
+            if after > 1 {
+                "send more messages on each connection"
+            } else {
+                "keep connections open (--keep-alive true)"
+            }
         ),
         _ => format!("{sources}, or use fewer connections"),
     };
@@ -236,6 +241,7 @@ mod tests {
     #[test]
     fn advice_on_ports_fits_the_plan() {
         for (reconnect, resets) in [(Some(Close::Finish), true), (Some(Close::Reset), false), (None, false)] {
+            let reconnect = reconnect.map(|close| close.after(1));
             let error = error(&Plan { reconnect, ..plan() }, Errno::ADDRNOTAVAIL);
             assert!(error.contains("--source") && error.contains("--close reset") == resets, "{error}");
         }

@@ -1,9 +1,11 @@
 //! One connection of the load. It tracks what was sent and checks what comes back.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use crate::failure::Failure;
 use crate::pattern::{Pattern, Position};
+use crate::sizes::Sizes;
 
 /// The phase of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub(crate) enum Phase {
     /// No socket: not opened yet, or closed and ready to be opened again.
     #[default]
     Closed,
+    /// No socket, and its turn to be opened has yet to come.
+    Queued,
     /// Connecting, or waiting for room in a server's backlog. Then it has no socket.
     Dialing,
     /// Connected, and the server's greeting is not complete.
@@ -23,9 +27,11 @@ pub(crate) enum Phase {
 
 /// One connection.
 ///
-/// Invariant: `answered <= begun`, and `filled < size` of a message.
+/// Invariant: `answered <= begun`, and `filled` is less than the size of message number `answered`.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
+    /// Its number among those of all threads.
+    number: usize,
     pub(crate) stream: Option<OwnedFd>,
     pub(crate) phase: Phase,
     /// Whether write readiness is registered in the queue.
@@ -39,6 +45,8 @@ pub(crate) struct Connection {
     /// Messages begun, and messages that are back in full.
     pub(crate) begun: u64,
     pub(crate) answered: u64,
+    /// Messages that may be begun before it is closed and opened again. None while it is dead or waits for its turn.
+    pub(crate) left: u64,
     /// Open loop: messages that are due, but wait because the pipeline is full.
     pub(crate) owed: u64,
     /// Bytes of messages begun that the socket has not taken yet.
@@ -59,9 +67,10 @@ pub(crate) struct Connection {
 const LONGEST_GREETING: usize = 4096;
 
 impl Connection {
-    pub(crate) fn new(connection: usize) -> Connection {
-        let start = Position::start_of(connection);
-        Connection { sending: start, receiving: start, ..Connection::default() }
+    /// Connection number `number`, which is opened again after `left` messages.
+    pub(crate) fn new(number: usize, left: u64) -> Connection {
+        let start = Position::start_of(number);
+        Connection { number, left, sending: start, receiving: start, ..Connection::default() }
     }
 
     /// Whether it is being opened.
@@ -78,10 +87,26 @@ impl Connection {
         self.begun - self.answered
     }
 
-    /// Begins `count` messages of `size` bytes.
-    pub(crate) fn begin(&mut self, count: u64, size: usize) {
+    /// How many messages it may begin now, if it may have `depth` under way.
+    pub(crate) fn room(&self, depth: usize) -> u64 {
+        (depth as u64).saturating_sub(self.under_way()).min(self.left)
+    }
+
+    /// Whether it has carried all the messages that it may, so that it has to be closed.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.left == 0 && self.under_way() == 0
+    }
+
+    /// Begins `count` messages, for which it has room.
+    pub(crate) fn begin(&mut self, count: u64, sizes: Sizes) {
+        self.unsent += sizes.total(self.number, self.begun..self.begun + count);
         self.begun += count;
-        self.unsent += count as usize * size;
+        self.left -= count;
+    }
+
+    /// Bytes in these of its messages.
+    pub(crate) fn bytes(&self, messages: Range<u64>, sizes: Sizes) -> u64 {
+        sizes.total(self.number, messages) as u64
     }
 
     /// The bytes to send next, none if everything has been sent.
@@ -112,7 +137,7 @@ impl Connection {
     }
 
     /// Checks what came back and returns how many answers it completed. They are not counted as answered yet.
-    pub(crate) fn received(&mut self, bytes: &[u8], pattern: &Pattern, size: usize) -> Result<u64, Failure> {
+    pub(crate) fn received(&mut self, bytes: &[u8], pattern: &Pattern, sizes: Sizes) -> Result<u64, Failure> {
         if bytes.len() > self.due {
             return Err(Failure::Unasked);
         }
@@ -123,9 +148,23 @@ impl Connection {
         self.due -= bytes.len();
         self.filled += bytes.len();
         self.back += bytes.len() as u64;
-        let completed = self.filled / size;
-        self.filled %= size;
-        Ok(completed as u64)
+        if let Some(size) = sizes.fixed() {
+            let completed = self.filled / size;
+            self.filled %= size;
+            return Ok(completed as u64);
+        }
+        Ok(self.complete(sizes))
+    }
+
+    /// Takes the answers that are whole out of what came back, if they have different sizes, and returns how many.
+    #[inline(never)]
+    fn complete(&mut self, sizes: Sizes) -> u64 {
+        let mut next = self.answered;
+        while let Some(rest) = self.filled.checked_sub(sizes.size(self.number, next)) {
+            self.filled = rest;
+            next += 1;
+        }
+        next - self.answered
     }
 
     /// Gives up what is under way, moves to `phase` and returns the socket.
@@ -146,17 +185,27 @@ mod tests {
 
     const SIZE: usize = 12;
 
+    fn sizes() -> Sizes {
+        Sizes::fixed_at(SIZE)
+    }
+
     /// A connection that has sent `messages`, and the bytes it sent.
     fn sending(pattern: &Pattern, messages: u64) -> (Connection, Vec<u8>) {
-        let mut connection = Connection::new(5);
-        connection.begin(messages, SIZE);
+        let mut connection = Connection::new(5, u64::MAX);
+        connection.begin(messages, sizes());
+        let bytes = sent_by(&mut connection, pattern);
+        (connection, bytes)
+    }
+
+    /// Sends what the connection has begun, and returns it.
+    fn sent_by(connection: &mut Connection, pattern: &Pattern) -> Vec<u8> {
         let mut bytes = Vec::new();
         while connection.has_unsent() {
             let run = connection.to_send(pattern);
             bytes.extend_from_slice(run);
             connection.sent(run.len());
         }
-        (connection, bytes)
+        bytes
     }
 
     #[test]
@@ -164,16 +213,56 @@ mod tests {
         let pattern = Pattern::new(SIZE);
         for cut in 1..=SIZE * 3 {
             let (mut connection, bytes) = sending(&pattern, 3);
-            let received = |piece| connection.received(piece, &pattern, SIZE).expect("the right bytes");
+            let received = |piece| connection.received(piece, &pattern, sizes()).expect("the right bytes");
             assert_eq!(bytes.chunks(cut).map(received).sum::<u64>(), 3, "in pieces of {cut}");
         }
+    }
+
+    #[test]
+    fn messages_of_different_sizes_are_told_apart() {
+        let (pattern, sizes) = (Pattern::new(SIZE), Sizes::between(1, 40));
+        for cut in [1, 7, 40, 1000] {
+            let mut connection = Connection::new(5, u64::MAX);
+            connection.begin(9, sizes);
+            assert_eq!(connection.unsent as u64, connection.bytes(0..9, sizes));
+            let bytes = sent_by(&mut connection, &pattern);
+            let mut ends = (1..=9).map(|messages| connection.bytes(0..messages, sizes)).collect::<Vec<u64>>();
+            let mut received = 0;
+            for piece in bytes.chunks(cut) {
+                received += piece.len() as u64;
+                let whole = ends.iter().take_while(|end| **end <= received).count();
+                ends.drain(..whole);
+                assert_eq!(
+                    connection.received(piece, &pattern, sizes),
+                    Ok(whole as u64),
+                    "{received} in pieces of {cut}"
+                );
+                connection.answered += whole as u64;
+            }
+            assert_eq!((connection.under_way(), ends.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_connection_begins_no_more_than_it_may_carry() {
+        let mut connection = Connection::new(5, 5);
+        assert_eq!(connection.room(3), 3);
+        connection.begin(3, sizes());
+        assert_eq!((connection.room(3), connection.is_spent()), (0, false));
+        connection.answered = 3;
+        assert_eq!(connection.room(3), 2);
+        connection.begin(2, sizes());
+        connection.answered = 4;
+        assert_eq!((connection.room(3), connection.is_spent()), (0, false), "its last message is under way");
+        connection.answered = 5;
+        assert!(connection.is_spent());
     }
 
     #[test]
     fn part_of_a_message_is_no_answer() {
         let pattern = Pattern::new(SIZE);
         let (mut connection, bytes) = sending(&pattern, 1);
-        assert_eq!(connection.received(&bytes[..SIZE - 1], &pattern, SIZE), Ok(0));
+        assert_eq!(connection.received(&bytes[..SIZE - 1], &pattern, sizes()), Ok(0));
     }
 
     #[test]
@@ -181,19 +270,19 @@ mod tests {
         let pattern = Pattern::new(SIZE);
         let (mut connection, mut bytes) = sending(&pattern, 1);
         bytes.extend_from_within(..);
-        assert_eq!(connection.received(&bytes, &pattern, SIZE), Err(Failure::Unasked));
+        assert_eq!(connection.received(&bytes, &pattern, sizes()), Err(Failure::Unasked));
     }
 
     #[test]
     fn a_greeting_is_one_line_of_bounded_length() {
         let longest = [vec![b'x'; LONGEST_GREETING - 1], vec![b'\n']].concat();
         for cut in [1, 2, 4095, 4096] {
-            let mut connection = Connection::new(5);
+            let mut connection = Connection::new(5, u64::MAX);
             let complete = longest.chunks(cut).map(|piece| connection.greeted(piece).expect("a greeting"));
             assert_eq!(complete.filter(|complete| *complete).count(), 1, "in pieces of {cut}");
         }
-        assert_eq!(Connection::new(5).greeted(&[b'x'; LONGEST_GREETING + 1]), Err(Failure::Greeting));
-        assert_eq!(Connection::new(5).greeted(b"hello\nand more"), Err(Failure::Unasked));
+        assert_eq!(Connection::new(5, u64::MAX).greeted(&[b'x'; LONGEST_GREETING + 1]), Err(Failure::Greeting));
+        assert_eq!(Connection::new(5, u64::MAX).greeted(b"hello\nand more"), Err(Failure::Unasked));
     }
 
     #[test]
@@ -201,6 +290,6 @@ mod tests {
         let pattern = Pattern::new(SIZE);
         let (mut connection, _) = sending(&pattern, 1);
         let other = pattern.run(Position::start_of(6), SIZE);
-        assert_eq!(connection.received(other, &pattern, SIZE), Err(Failure::Mismatch));
+        assert_eq!(connection.received(other, &pattern, sizes()), Err(Failure::Mismatch));
     }
 }

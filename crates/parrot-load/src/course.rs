@@ -4,17 +4,22 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::change::Change;
 use crate::clock::Account;
 use crate::latency::Latencies;
 use crate::plan::{Arrivals, Length, Pace, Plan, nanoseconds};
 use crate::schedule::Schedule;
 use crate::shared::{Notice, Shared};
-use crate::tally::{Live, Tally};
+use crate::steps::Steps;
+use crate::tally::{self, Live, Tally};
 
 /// Longest time between two ticks, in nanoseconds.
 pub(crate) const TICK: u64 = 100_000_000;
 /// Shortest time between two ticks, in nanoseconds.
 const SHORTEST_TICK: u64 = TICK / 100;
+
+/// An open loop that sends a message later than this, in nanoseconds, delays it noticeably.
+pub(crate) const LATE: u64 = 1_000_000;
 
 /// The stage of a run that a thread is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -34,6 +39,8 @@ pub(crate) struct Course<'a> {
     pub(crate) shared: &'a Shared<'a>,
     live: Option<&'a Mutex<Live>>,
     pub(crate) schedule: Option<Schedule>,
+    /// The steps of its rate, if it changes in steps.
+    steps: Option<Steps>,
     /// Number of the timetable's next message.
     next: u64,
     /// When sending began, 0 before that.
@@ -75,21 +82,22 @@ impl<'a> Course<'a> {
             Length::Messages(total) => total / threads + u64::from(number < total % threads),
             Length::Time(_) => u64::MAX,
         };
-        let schedule = match plan.pace {
-            Pace::Closed => None,
-            Pace::Rate(rate) => Some(Schedule::new(rate, thread, plan.threads, sending)),
-            Pace::Ramp(ramp) => Some(Schedule::ramp(ramp, plan.warmup, thread, plan.threads, sending)),
+        let schedule = match (plan.pace, Change::of(plan.pace)) {
+            (Pace::Rate(rate), _) => Some(Schedule::new(rate, thread, plan.threads, sending)),
+            (_, change) => change.map(|change| Schedule::changing(change, plan.warmup, thread, plan.threads, sending)),
         };
         let schedule = match plan.arrivals {
             Arrivals::Even => schedule,
             // Hosts and threads must not send at the same times.
             Arrivals::Poisson => schedule.map(|schedule| schedule.random(RandomState::new().hash_one(thread))),
         };
+        let steps = vec![tally::Step::default(); plan.steps().map_or(0, |steps| steps.count as usize)];
         Course {
             plan,
             shared,
             live: shared.live.get(thread),
             schedule,
+            steps: plan.steps(),
             next: 0,
             start: 0,
             warmup_ends: 0,
@@ -102,7 +110,7 @@ impl<'a> Course<'a> {
             under_way: 0,
             before: Account::default(),
             fresh: Latencies::default(),
-            tally: Tally::default(),
+            tally: Tally { steps, ..Tally::default() },
         }
     }
 
@@ -156,7 +164,11 @@ impl<'a> Course<'a> {
         // Read for each message, because the last of a burst leaves later than the first.
         let now = self.now();
         if counts {
-            self.tally.lateness.record(now.saturating_sub(due));
+            let late = now.saturating_sub(due);
+            self.tally.lateness.record(late);
+            if let Some(step) = self.step(due) {
+                step.late += u64::from(late > LATE);
+            }
         }
         Some(Due { index, counts, now })
     }
@@ -180,15 +192,48 @@ impl<'a> Course<'a> {
             self.tally.cut = self.tally.cut.max(closed.saturating_sub(since));
         }
         self.tally.answered += u64::from(in_window);
-        if self.schedule.is_none() && in_window {
+        if self.schedule.is_some() {
+            self.record_in_open_loop(since, begun_at, now);
+        } else if in_window {
             self.tally.latencies.record(latency);
-        } else if self.schedule.is_some() && self.counts(since) {
-            self.tally.latencies.record(latency);
-            self.tally.service.record(now.saturating_sub(begun_at));
         }
         if self.live.is_some() {
             self.fresh.record(latency);
         }
+    }
+
+    fn record_in_open_loop(&mut self, due: u64, begun_at: u64, now: u64) {
+        if self.counts(due) {
+            self.record_due(due, now.saturating_sub(due));
+            self.tally.service.record(now.saturating_sub(begun_at));
+        }
+        if self.stage == Stage::Window
+            && let Some(step) = self.step(now)
+        {
+            step.answered += 1;
+        }
+    }
+
+    /// Open loop: records a message that was due at `due`, within the window, and took so long or has taken so long so far.
+    fn record_due(&mut self, due: u64, latency: u64) {
+        self.tally.latencies.record(latency);
+        if let Some(step) = self.step(due) {
+            step.latencies.record(latency);
+        }
+    }
+
+    /// Open loop: records at `now` a message that never came back with the time that it has taken so far. Leaving it out
+    /// would hide a stall.
+    pub(crate) fn charge(&mut self, due: u64, now: u64) {
+        if self.counts(due) {
+            self.record_due(due, now.saturating_sub(due));
+        }
+    }
+
+    /// The step that is held at `time`, if the rate changes in steps.
+    fn step(&mut self, time: u64) -> Option<&mut tally::Step> {
+        let seconds = Duration::from_nanos(time.saturating_sub(self.warmup_ends)).as_secs_f64();
+        self.steps.and_then(|steps| self.tally.steps.get_mut(steps.at(seconds) as usize))
     }
 
     /// Records at `now` that a datagram was lost that was sent at `sent_at` and whose time began at `since`.
@@ -219,8 +264,8 @@ impl<'a> Course<'a> {
             (Length::Messages(total), Pace::Rate(rate)) => {
                 self.warmup_ends.saturating_add((total as f64 / rate * 1e9) as u64)
             }
-            // A plan of a ramp for a number of messages is refused.
-            (Length::Messages(_), Pace::Closed | Pace::Ramp(_)) => u64::MAX,
+            // A plan of a changing rate for a number of messages is refused.
+            (Length::Messages(_), Pace::Closed | Pace::Ramp(_) | Pace::Steps(_)) => u64::MAX,
         };
         if self.schedule.is_none() {
             self.budget = self.quota.saturating_sub(self.under_way);
@@ -243,6 +288,9 @@ impl<'a> Course<'a> {
     pub(crate) fn close_window(&mut self, now: u64, open: usize) {
         self.stage = Stage::Drain;
         self.window_ends = self.window_ends.min(now);
+        if self.schedule.is_none() {
+            self.budget = 0;
+        }
         self.tally.closed = Some(now);
         self.tally.used = Account::of_thread().since(self.before);
         self.tally.open = open;

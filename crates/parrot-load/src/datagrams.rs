@@ -24,6 +24,7 @@ use crate::course::{Course, Stage, share};
 use crate::failure::Failure;
 use crate::plan::{Pace, Plan, nanoseconds};
 use crate::shared::Shared;
+use crate::sizes::Sizes;
 use crate::tally::Tally;
 use crate::worker::{EVENTS, wait};
 
@@ -78,7 +79,7 @@ impl<'a> DatagramWorker<'a> {
             flows: Vec::new(),
             wanted,
             first,
-            batch: Batch::new(plan.size, most, v4),
+            batch: Batch::new(Sizes::of(plan), most, v4),
             full: Vec::new(),
         })
     }
@@ -208,9 +209,9 @@ impl<'a> DatagramWorker<'a> {
             self.tick(now)?;
         }
         let Some(flow) = self.flows.get_mut(index) else { return Ok(()) };
-        let mut answered = 0;
+        let (mut answered, sizes) = (0, Sizes::of(self.plan));
         for datagram in self.batch.received() {
-            let read = message::read(datagram, &self.shared.pattern, self.first + index, self.plan.size);
+            let read = message::read(datagram, &self.shared.pattern, self.first + index, sizes);
             let Some((number, arrival)) = read.map(|number| (number, flow.flight.arrived(number))) else {
                 self.course.tally.failures.count(Failure::Mismatch);
                 continue;
@@ -221,7 +222,11 @@ impl<'a> DatagramWorker<'a> {
                 Arrival::Answer { sent_at, overtaken } => {
                     counts.reordered += u64::from(overtaken) * measured;
                     answered += 1;
+                    let counted = self.course.tally.answered;
                     self.course.record(self.course.since(index, number, sent_at), sent_at, now);
+                    if self.course.tally.answered > counted {
+                        self.course.tally.bytes += datagram.len() as u64;
+                    }
                 }
                 Arrival::Late => counts.late += measured,
                 Arrival::Duplicate => counts.duplicates += measured,

@@ -31,8 +31,9 @@
 //!
 //! In a closed loop ([`Pace::Closed`]) a message is timed from just before the send call until its last byte is back.
 //! In an open loop ([`Pace::Rate`]) it is timed from when it *was due*, so that a stall of the server is charged to
-//! every message that it delayed. [`Report::service`] has the times from the real sends beside it. With a connection
-//! for each message ([`Plan::reconnect`]) these times include opening it, but not closing the previous one.
+//! every message that it delayed. [`Report::service`] has the times from the real sends beside it. If connections
+//! are opened again and again ([`Plan::reconnect`]), the times of the first messages on each include opening it, but not
+//! closing the previous one.
 //!
 //! The clock is read for every send and every receive. Messages that leave or arrive in one call share one time.
 //!
@@ -47,6 +48,7 @@
 
 mod advice;
 mod capacity;
+mod change;
 #[cfg(feature = "charts")]
 #[doc(hidden)]
 pub mod charts;
@@ -72,9 +74,12 @@ mod run;
 mod schedule;
 mod search;
 mod shared;
+mod sizes;
+mod steps;
 mod tally;
 mod target;
 mod targets;
+mod turns;
 #[doc(hidden)]
 pub mod units;
 mod watch;
@@ -85,11 +90,12 @@ pub use ends::{Ended, Ends};
 pub use error::Error;
 pub use failure::Failures;
 pub use latency::{Latencies, Latency};
-pub use plan::{Arrivals, Close, Impossible, Length, Pace, Plan};
+pub use plan::{Arrivals, Close, Impossible, Length, Pace, Plan, Reconnect};
 pub use proxy::ProxyVersion;
 pub use ramp::Ramp;
-pub use report::{Client, Connecting, Datagrams, Histograms, Load, Mark, Report, Unmergeable};
+pub use report::{Client, Connecting, Datagrams, Histograms, Load, Mark, RateStep, Report, Unmergeable};
 pub use run::run;
 pub use search::{Found, Limit, Objective, Step, find_rate};
+pub use steps::Steps;
 pub use target::Target;
 pub use watch::{Part, Sample, Stop, Watch};

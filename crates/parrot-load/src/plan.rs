@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use crate::change::Change;
 use crate::datagrams::LEAST;
 use crate::proxy::ProxyVersion;
 use crate::ramp::Ramp;
+use crate::steps::{MOST_STEPS, Steps};
 use crate::target::Target;
 
 /// A load for [`run`](crate::run()) to send.
@@ -21,6 +23,10 @@ pub struct Plan {
     /// Bytes in a message. A datagram has at least 12, for its number and bytes to check it by, and no more than fit into
     /// a packet, 65,507 with IPv4 and 65,527 with IPv6.
     pub size: usize,
+    /// The most bytes in a message, if messages have different sizes, from [`size`](Plan::size) up. Every size between the
+    /// two is as likely as any other. The sizes are drawn at random, but are the same in every run, since a message's size
+    /// follows from its number and that of its connection.
+    pub size_to: Option<usize>,
     /// Messages a connection may have under way at once. An open loop over UDP sends what is due, however many are under
     /// way.
     pub pipeline: usize,
@@ -30,8 +36,14 @@ pub struct Plan {
     pub pace: Pace,
     /// How messages of an open loop are spread over time.
     pub arrivals: Arrivals,
-    /// How to close a connection after its one message; `None` keeps connections open.
-    pub reconnect: Option<Close>,
+    /// After how many messages a connection is closed, and how. It is opened again for the next message. `None` keeps
+    /// connections open.
+    pub reconnect: Option<Reconnect>,
+    /// How many connections are opened in a second, by all threads together, before the load and in the course of it. A
+    /// message of an open loop whose connection waits for its turn to be opened waits as well, and that is part of its
+    /// time. In a closed loop the message begins when the turn has come. `None` opens connections as fast as the server
+    /// takes them.
+    pub connect_rate: Option<f64>,
     /// When to begin to send, by the system's clock, so that several hosts can begin together. Connections are opened
     /// before that. A time that has passed by then, like `None`, begins at once.
     pub start_at: Option<SystemTime>,
@@ -63,6 +75,9 @@ pub(crate) const FASTEST: f64 = 1e7;
 /// The most connections, and the most messages under way at once, that memory is reserved for.
 const MOST: usize = 1 << 27;
 
+/// The highest connect rate. A connection every microsecond is more than any machine opens today.
+const FASTEST_CONNECTING: f64 = 1e6;
+
 /// The default window.
 pub(crate) const DURATION: Duration = Duration::from_secs(10);
 /// The default warm-up.
@@ -79,6 +94,9 @@ pub enum Pace {
     Rate(f64),
     /// Open loop as well, at a rate that changes in the course of the window.
     Ramp(Ramp),
+    /// Open loop as well, at a rate that goes up or down in steps. [`Report::steps`](crate::Report::steps) has the figures
+    /// of each.
+    Steps(Steps),
 }
 
 /// How messages of an open loop are spread over time.
@@ -99,6 +117,7 @@ impl Pace {
             Pace::Closed => Vec::new(),
             Pace::Rate(rate) => vec![rate],
             Pace::Ramp(ramp) => vec![ramp.from, ramp.to],
+            Pace::Steps(steps) => vec![steps.from, steps.to],
         }
     }
 }
@@ -112,7 +131,16 @@ pub enum Length {
     Messages(u64),
 }
 
-/// How a connection is closed after its one message.
+/// When and how a connection is closed, to be opened again for its next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnect {
+    /// After this many messages, when all of them are back.
+    pub after: u64,
+    /// How.
+    pub close: Close,
+}
+
+/// How a connection is closed after its last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     /// In the orderly way. The port stays unusable for a while (`TIME_WAIT`), so the number of ports bounds the number
@@ -120,6 +148,14 @@ pub enum Close {
     Finish,
     /// By a reset, after which the port is free at once.
     Reset,
+}
+
+impl Close {
+    /// Closes a connection in this way after so many messages.
+    #[must_use]
+    pub fn after(self, messages: u64) -> Reconnect {
+        Reconnect { after: messages, close: self }
+    }
 }
 
 impl Plan {
@@ -131,11 +167,13 @@ impl Plan {
             connections: 50,
             idle: 0,
             size: 12,
+            size_to: None,
             pipeline: 1,
             threads: 1,
             pace: Pace::Closed,
             arrivals: Arrivals::Even,
             reconnect: None,
+            connect_rate: None,
             start_at: None,
             warmup: WARMUP,
             length: Length::Time(DURATION),
@@ -155,9 +193,21 @@ impl Plan {
         self.targets.iter().any(Target::is_udp)
     }
 
+    /// The steps in which the rate changes, if it does so in steps.
+    pub(crate) fn steps(&self) -> Option<Steps> {
+        if let Pace::Steps(steps) = self.pace { Some(steps) } else { None }
+    }
+
     /// Connections that are to stay open for all of the run.
     pub(crate) fn kept(&self) -> usize {
         self.idle.saturating_add(if self.reconnect.is_some() { 0 } else { self.connections })
+    }
+
+    /// Connections a second that have to be opened for the messages of an open loop and must not be opened faster than
+    /// the connect rate.
+    fn connections_needed(&self) -> Option<f64> {
+        let rate = self.pace.rates().into_iter().reduce(f64::max)?;
+        self.connect_rate.and(self.reconnect).map(|reconnect| rate / reconnect.after as f64)
     }
 
     /// Checks that the plan is possible. [`run`](crate::run()) calls this first.
@@ -167,36 +217,54 @@ impl Plan {
     /// The first contradiction, in words for the plan's author.
     pub fn check(&self) -> Result<(), Impossible> {
         let connections = self.connections.checked_add(self.idle);
+        let most = self.size_to.unwrap_or(self.size);
         let under_way = self.connections.checked_mul(self.pipeline);
         let differs = |source: &SocketAddr| {
             let families_differ = |target: &Target| target.ip().is_some_and(|to| source.is_ipv4() != to.is_ipv4());
             self.targets.iter().any(families_differ)
         };
         let unix = self.targets.iter().any(|target| matches!(target, Target::Unix(_)));
+        let change = Change::of(self.pace);
+        let steps = self.steps();
         let wrong = if self.targets.is_empty() {
             "a load needs a target"
         } else if self.connections == 0 {
             "a load needs at least one connection"
         } else if self.size == 0 {
             "a message needs at least one byte, because nothing comes back for an empty one"
+        } else if self.size_to.is_some_and(|most| most < self.size) {
+            "sizes go from the least to the most, so the first must not be above the second"
         } else if self.pipeline == 0 {
             "a connection needs at least one message under way"
-        } else if self.size.checked_mul(self.pipeline).is_none_or(|bytes| bytes > 1 << 30) {
+        } else if most.checked_mul(self.pipeline).is_none_or(|bytes| bytes > 1 << 30) {
             "more than 1 GiB under way on a connection: use a smaller size or pipeline"
         } else if connections.is_none_or(|all| all > MOST) || under_way.is_none_or(|all| all > MOST) {
             "more than 134 million connections, or messages under way at once: use fewer"
         } else if self.threads == 0 || self.threads > self.connections {
             "a load needs at least one thread, and a connection for each thread"
-        } else if self.reconnect.is_some() && self.pipeline > 1 {
-            "a connection for each message leaves nothing to pipeline"
+        } else if self.reconnect.is_some_and(|reconnect| reconnect.after == 0) {
+            "a connection carries at least one message before it is closed"
+        } else if self.reconnect.is_some_and(|reconnect| reconnect.after < self.pipeline as u64) {
+            "a connection with fewer messages than the pipeline has never fills it: use a smaller pipeline"
+        } else if self.connect_rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
+            "a connect rate must be a number of connections a second above 0"
+        } else if self.connect_rate > Some(FASTEST_CONNECTING) {
+            "no machine opens more than 1,000,000 connections a second: use a lower connect rate, or none"
+        } else if self.connections_needed().is_some_and(|needed| self.connect_rate < Some(needed)) {
+            "the messages need more connections a second than the connect rate allows: use a lower rate, more messages \
+             on a connection or a higher connect rate"
         } else if self.length == Length::Messages(0) || self.length == Length::Time(Duration::ZERO) {
             "an empty window leaves nothing to measure"
         } else if self.pace.rates().iter().any(|rate| !(rate.is_finite() && *rate > 0.0)) {
             "a rate must be a number of messages a second above 0"
-        } else if matches!(self.pace, Pace::Ramp(Ramp { over: Duration::ZERO, .. })) {
+        } else if change.is_some_and(|change| change.over().is_zero()) {
             "a rate that changes needs a time for that"
-        } else if matches!((self.pace, self.length), (Pace::Ramp(_), Length::Messages(_))) {
+        } else if change.is_some() && matches!(self.length, Length::Messages(_)) {
             "a rate that changes is measured for a time, and not for a number of messages"
+        } else if steps.is_some_and(|steps| !(2..=MOST_STEPS).contains(&steps.count)) {
+            "a rate changes in 2 to 100 steps"
+        } else if steps.is_some_and(|steps| self.length != Length::Time(steps.over)) {
+            "a rate that changes in steps is measured for as long as they take, and not longer or shorter"
         } else if self.arrivals == Arrivals::Poisson && self.pace == Pace::Closed {
             "random arrivals need a rate, because a closed loop sends when an answer has arrived"
         } else if matches!((self.arrivals, self.length), (Arrivals::Poisson, Length::Messages(_))) {
@@ -232,10 +300,12 @@ impl Plan {
             "a load goes to streams or to UDP, and not to both"
         } else if self.size < LEAST {
             "a datagram needs at least 12 bytes, for its number and bytes to check it by"
-        } else if self.size > longest {
+        } else if self.size_to.unwrap_or(self.size) > longest {
             "a datagram has at most 65,507 bytes with IPv4, and 65,527 with IPv6"
         } else if self.reconnect.is_some() {
-            "UDP has no connections, so there is none to open for each message"
+            "UDP has no connections, so there is none to open again after some messages"
+        } else if self.connect_rate.is_some() {
+            "UDP has no connections, so there are none to open at a rate"
         } else if self.idle > 0 {
             "UDP has no connections, so a server does not see idle ones"
         } else if self.proxy.is_some() || self.skip_greeting {
@@ -294,6 +364,15 @@ mod tests {
         assert!(refused(|plan| plan.arrivals = Arrivals::Poisson).contains("need a rate"));
         let counted = (ramp(9.0, Duration::MAX), Length::Messages(9));
         assert!(refused(|plan| (plan.pace, plan.length) = counted).contains("for a time"));
+        let stepped = |plan: &mut Plan, count, seconds| {
+            let (from, to, over) = (1.0, 9.0, Duration::from_secs(seconds));
+            plan.pace = Pace::Steps(Steps { from, to, count, over });
+            plan.length = Length::Time(Duration::from_secs(10));
+        };
+        for count in [0, 1, 101] {
+            assert!(refused(|plan| stepped(plan, count, 10)).contains("2 to 100 steps"), "{count}");
+        }
+        assert!(refused(|plan| stepped(plan, 2, 9)).contains("as long as they take"));
         assert!(refused(|plan| plan.idle = usize::MAX).contains("use fewer"));
         assert!(refused(|plan| plan.interval = Some(Duration::ZERO)).contains("such as 1s"));
         assert!(refused(|plan| plan.sources = vec![SocketAddr::from(([0; 16], 0))]).contains("family"));
@@ -309,11 +388,24 @@ mod tests {
         assert!(refused(|plan| (plan.targets, plan.idle) = (udp(), 1)).contains("idle"));
         assert!(refused(|plan| (plan.targets, plan.skip_greeting) = (udp(), true)).contains("greeting"));
         assert!(
-            refused(|plan| (plan.targets, plan.reconnect) = (udp(), Some(Close::Reset))).contains("for each message")
+            refused(|plan| (plan.targets, plan.reconnect) = (udp(), Some(Close::Reset.after(1))))
+                .contains("open again")
         );
         assert!(refused(|plan| plan.targets.extend(udp())).contains("not to both"));
-        assert!(
-            refused(|plan| (plan.reconnect, plan.pipeline) = (Some(Close::Reset), 2)).contains("nothing to pipeline")
-        );
+        assert!(refused(|plan| (plan.targets, plan.connect_rate) = (udp(), Some(1.0))).contains("at a rate"));
+        assert!(refused(|plan| (plan.targets, plan.size_to) = (udp(), Some(65_508))).contains("at most 65,507"));
+        let reconnect = |messages| Some(Close::Reset.after(messages));
+        assert!(refused(|plan| (plan.reconnect, plan.pipeline) = (reconnect(3), 4)).contains("smaller pipeline"));
+        assert!(refused(|plan| plan.reconnect = reconnect(0)).contains("at least one message"));
+        assert!(refused(|plan| plan.size_to = Some(11)).contains("least to the most"));
+        assert!(refused(|plan| (plan.size_to, plan.pipeline) = (Some(1 << 30), 2)).contains("1 GiB"));
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(refused(|plan| plan.connect_rate = Some(rate)).contains("above 0"));
+        }
+        assert!(refused(|plan| plan.connect_rate = Some(1e7)).contains("1,000,000"));
+        let (pace, connect_rate) = (Pace::Rate(1000.0), Some(99.0));
+        let slow =
+            |plan: &mut Plan| (plan.pace, plan.connect_rate, plan.reconnect) = (pace, connect_rate, reconnect(10));
+        assert!(refused(slow).contains("more connections a second"));
     }
 }

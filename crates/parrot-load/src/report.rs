@@ -2,6 +2,7 @@
 
 mod marks;
 mod merge;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -13,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::marks::Mark;
 pub use self::merge::Unmergeable;
+pub use self::steps::RateStep;
 use crate::advice;
+use crate::change::Change;
 use crate::clock::Account;
 use crate::dial;
 use crate::failure::Failures;
@@ -21,6 +24,8 @@ use crate::latency::{Latencies, Latency};
 use crate::plan::{Arrivals, Close, Length, Pace, Plan};
 use crate::proxy::ProxyVersion;
 use crate::ramp::Ramp;
+use crate::sizes::Sizes;
+use crate::steps::Steps;
 use crate::tally::{self, Tally};
 use crate::target::Target;
 use crate::targets::Targets;
@@ -47,12 +52,14 @@ pub struct Report {
     pub window: f64,
     /// Answers that arrived within the window.
     pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
     /// Answers a second.
     pub messages_per_second: f64,
     /// Bytes a second, in each direction.
     pub bytes_per_second: f64,
-    /// From the send (closed loop) or from when the send was due (open loop) until the last byte was back. With a
-    /// connection for each message it includes opening the connection.
+    /// From the send (closed loop) or from when the send was due (open loop) until the last byte was back. With
+    /// connections that are opened again and again, the first message on each includes opening it.
     pub latency: Latency,
     /// Open loop: the same messages timed from when they were really sent.
     pub service: Option<Latency>,
@@ -60,6 +67,8 @@ pub struct Report {
     pub lateness: Option<Latency>,
     /// Open loop: messages never sent, because their connection had failed or the timetable was too fast to be kept.
     pub unsent: u64,
+    /// What was measured at each rate, if it changed in steps.
+    pub steps: Vec<RateStep>,
     /// What became of the datagrams, if the load consisted of them.
     pub datagrams: Option<Datagrams>,
     /// Failures of the whole run, by kind.
@@ -75,7 +84,7 @@ pub struct Report {
     /// The longest time, in seconds, that a message answered after the window was under way within it.
     #[serde(skip)]
     cut: f64,
-    /// Connections, on average, that were being closed after their one message.
+    /// Connections, on average, that were being closed after their last message.
     #[serde(skip)]
     between: f64,
     /// Whether the run was stopped before the window ended.
@@ -112,20 +121,28 @@ pub struct Load {
     pub rate_to: Option<f64>,
     /// Seconds that the change took.
     pub over: Option<f64>,
+    /// In how many steps it went, if it did not go evenly.
+    pub steps: Option<u32>,
     /// Open loop: how messages were spread over time, `even` or `poisson`.
     pub arrivals: Option<Cow<'static, str>>,
     /// Connections that sent. With UDP these were sockets.
     pub connections: usize,
     /// Connections that only stayed open.
     pub idle: usize,
-    /// Bytes in a message.
+    /// Bytes in a message, the least if messages had different sizes.
     pub size: usize,
+    /// The most bytes in a message, if messages had different sizes, each as likely as any other.
+    pub size_to: Option<usize>,
     /// Messages under way at once on a connection.
     pub pipeline: usize,
     /// Threads that sent.
     pub threads: usize,
-    /// With a connection for each message, how it was closed: `finish` or `reset`.
+    /// If connections were closed and opened again, how they were closed: `finish` or `reset`.
     pub reconnect: Option<Cow<'static, str>>,
+    /// After how many messages that happened.
+    pub messages_per_connection: Option<u64>,
+    /// Connections a second that were opened at most.
+    pub connect_rate: Option<f64>,
     /// Local addresses that the connections came from.
     pub sources: Vec<String>,
     /// Whether small messages were sent at once over TCP (`TCP_NODELAY`).
@@ -168,8 +185,8 @@ pub struct Datagrams {
 /// How connecting went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connecting {
-    /// Connections that were open when connecting ended, of those that were to stay open. With a connection for each
-    /// message these are the idle ones.
+    /// Connections that were open when connecting ended, of those that were to stay open. If connections
+    /// were closed and opened again, these are the idle ones.
     pub opened: usize,
     /// How many of them were still open when the window closed.
     pub open: usize,
@@ -210,6 +227,9 @@ impl Report {
         let (mut busiest, mut waited) = (None::<f64>, None);
         for tally in tallies {
             all.answered += tally.answered;
+            all.bytes += tally.bytes;
+            all.steps.resize_with(tally.steps.len(), tally::Step::default);
+            all.steps.iter_mut().zip(&tally.steps).for_each(|(all, step)| all.add(step));
             all.unsent += tally.unsent;
             all.open += tally.open;
             all.failures.add(&tally.failures);
@@ -234,6 +254,7 @@ impl Report {
         }
         let window = all.window();
         let per_second = if window > 0.0 { all.answered as f64 / window } else { 0.0 };
+        let bytes = Sizes::of(plan).fixed().map_or(all.bytes, |size| all.answered * size as u64);
         let open_loop = plan.pace != Pace::Closed;
         let latency = all.latencies.summary();
         let target = targets.next().1;
@@ -255,12 +276,14 @@ impl Report {
             opened_at: opened_at(started_at, all.opened),
             window,
             messages: all.answered,
+            bytes,
             messages_per_second: per_second,
-            bytes_per_second: per_second * plan.size as f64,
+            bytes_per_second: if window > 0.0 { bytes as f64 / window } else { 0.0 },
             latency,
             service,
             lateness: open_loop.then(|| all.lateness.summary()),
             unsent: all.unsent,
+            steps: plan.steps().map_or(Vec::new(), |steps| RateStep::all(steps, window, all.steps)),
             datagrams: plan.is_udp().then(|| Datagrams::of(&all.datagrams)),
             failures: all.failures,
             client: Client {
@@ -301,23 +324,30 @@ impl Load {
     pub(crate) fn asked(&self, window: f64) -> Option<f64> {
         let (Some(from), Some(to), Some(over)) = (self.rate, self.rate_to, self.over) else { return self.rate };
         let over = Duration::try_from_secs_f64(over).unwrap_or(Duration::MAX);
+        let change = match self.steps {
+            Some(count) => Change::Steps(Steps { from, to, count, over }),
+            None => Change::Ramp(Ramp { from, to, over }),
+        };
         // A window closes a little late. Nothing is due after its end.
-        Some(Ramp { from, to, over }.mean(self.duration.map_or(window, |planned| window.min(planned))))
+        Some(change.mean(self.duration.map_or(window, |planned| window.min(planned))))
     }
 
     pub(crate) fn of(plan: &Plan, target: &Target) -> Load {
         let (pace, rate) = match plan.pace {
             Pace::Closed => ("closed loop", None),
-            Pace::Rate(rate) | Pace::Ramp(Ramp { from: rate, .. }) => ("open loop", Some(rate)),
+            Pace::Rate(rate) | Pace::Ramp(Ramp { from: rate, .. }) | Pace::Steps(Steps { from: rate, .. }) => {
+                ("open loop", Some(rate))
+            }
         };
-        let ramp = if let Pace::Ramp(ramp) = plan.pace { Some(ramp) } else { None };
+        let change = Change::of(plan.pace);
         Load {
             target: target.to_string(),
             protocol: Cow::Borrowed(target.protocol()),
             pace: Cow::Borrowed(pace),
             rate,
-            rate_to: ramp.map(|ramp| ramp.to),
-            over: ramp.map(|ramp| ramp.over.as_secs_f64()),
+            rate_to: change.map(Change::to),
+            over: change.map(|change| change.over().as_secs_f64()),
+            steps: plan.steps().map(|steps| steps.count),
             arrivals: rate.map(|_| match plan.arrivals {
                 Arrivals::Even => Cow::Borrowed("even"),
                 Arrivals::Poisson => Cow::Borrowed("poisson"),
@@ -325,12 +355,15 @@ impl Load {
             connections: plan.connections,
             idle: plan.idle,
             size: plan.size,
+            size_to: plan.size_to,
             pipeline: plan.pipeline,
             threads: plan.threads,
-            reconnect: plan.reconnect.map(|close| match close {
+            reconnect: plan.reconnect.map(|reconnect| match reconnect.close {
                 Close::Finish => Cow::Borrowed("finish"),
                 Close::Reset => Cow::Borrowed("reset"),
             }),
+            messages_per_connection: plan.reconnect.map(|reconnect| reconnect.after),
+            connect_rate: plan.connect_rate,
             sources: plan.sources.iter().map(dial::host).collect(),
             no_delay: plan.no_delay,
             proxy: plan.proxy.map(|version| match version {

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::advice;
 use crate::capacity;
+use crate::change::Change;
 use crate::datagrams::DatagramWorker;
 use crate::error::Error;
-use crate::plan::{Plan, nanoseconds};
+use crate::plan::{Pace, Plan, nanoseconds};
 use crate::report::{Load, Report};
 use crate::shared::{Notice, Shared};
 use crate::tally::{Live, Tally};
@@ -174,6 +175,18 @@ impl Conductor<'_> {
         }
     }
 
+    /// Messages a second that are due on average in the `since` nanoseconds up to `elapsed`.
+    fn asked(&self, elapsed: u64, since: u64) -> Option<f64> {
+        let plan = self.shared.plan;
+        match (plan.pace, Change::of(plan.pace)) {
+            (Pace::Rate(rate), _) => Some(rate),
+            (_, change) => change.map(|change| {
+                let due = |time: u64| change.due_within(time as f64, plan.warmup);
+                (due(elapsed) - due(elapsed - since)) * 1e9 / since as f64
+            }),
+        }
+    }
+
     fn sample(&mut self, elapsed: u64, since: u64, part: Part) {
         let mut all = Live::default();
         for live in &self.shared.live {
@@ -186,6 +199,7 @@ impl Conductor<'_> {
         self.watch.interval(&Sample {
             elapsed: Duration::from_nanos(elapsed),
             part,
+            asked: self.asked(elapsed, since).filter(|_| part != Part::Drain),
             messages_per_second: all.latencies.count() as f64 / Duration::from_nanos(since.max(1)).as_secs_f64(),
             latency: all.latencies.summary(),
             failures: all.failures,

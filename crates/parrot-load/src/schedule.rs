@@ -5,7 +5,7 @@ mod gaps;
 use std::time::Duration;
 
 use self::gaps::Gaps;
-use crate::ramp::Ramp;
+use crate::change::Change;
 
 /// A timetable that goes round one thread's connections.
 ///
@@ -29,7 +29,7 @@ enum Times {
     },
     /// The timetable of all threads, of which this one has every message whose number leaves `thread` when divided by
     /// `threads`.
-    Ramp { ramp: Ramp, warmup: Duration, thread: f64, threads: f64 },
+    Changing { change: Change, warmup: Duration, thread: f64, threads: f64 },
 }
 
 impl Schedule {
@@ -44,9 +44,19 @@ impl Schedule {
     }
 
     /// The same for a rate that changes after a warm-up.
-    pub(crate) fn ramp(ramp: Ramp, warmup: Duration, thread: usize, threads: usize, connections: usize) -> Schedule {
+    pub(crate) fn changing(
+        change: Change,
+        warmup: Duration,
+        thread: usize,
+        threads: usize,
+        connections: usize,
+    ) -> Schedule {
         let (thread, threads) = (thread as f64, threads as f64);
-        Schedule { gaps: None, connections: connections as u64, times: Times::Ramp { ramp, warmup, thread, threads } }
+        Schedule {
+            gaps: None,
+            connections: connections as u64,
+            times: Times::Changing { change, warmup, thread, threads },
+        }
     }
 
     /// The same with random times between messages, which `seed` chooses.
@@ -66,7 +76,9 @@ impl Schedule {
         let place = self.gaps.as_ref().map_or(number as f64, |gaps| gaps.place(number));
         match self.times {
             Times::Even { interval, offset } => (offset + interval * place) as u64,
-            Times::Ramp { ramp, warmup, thread, threads } => ramp.due(place * threads + thread, warmup).round() as u64,
+            Times::Changing { change, warmup, thread, threads } => {
+                change.due(place * threads + thread, warmup).round() as u64
+            }
         }
     }
 
@@ -81,7 +93,9 @@ impl Schedule {
         }
         let messages = match self.times {
             Times::Even { interval, offset } => (time as f64 - offset) / interval,
-            Times::Ramp { ramp, warmup, thread, threads } => (ramp.due_within(time as f64, warmup) - thread) / threads,
+            Times::Changing { change, warmup, thread, threads } => {
+                (change.due_within(time as f64, warmup) - thread) / threads
+            }
         };
         (messages.ceil().max(0.0) as u64).saturating_sub(next)
     }
@@ -100,6 +114,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ramp::Ramp;
 
     #[test]
     fn both_ways_to_number_a_message_give_the_same_time() {
@@ -114,8 +129,8 @@ mod tests {
 
     #[test]
     fn random_times_keep_the_rate_on_average() {
-        let ramp = Ramp { from: 1000.0, to: 3000.0, over: Duration::from_secs(10) };
-        for schedule in [Schedule::new(2000.0, 0, 1, 7), Schedule::ramp(ramp, Duration::ZERO, 0, 1, 7)] {
+        let ramp = Change::Ramp(Ramp { from: 1000.0, to: 3000.0, over: Duration::from_secs(10) });
+        for schedule in [Schedule::new(2000.0, 0, 1, 7), Schedule::changing(ramp, Duration::ZERO, 0, 1, 7)] {
             let mut schedule = schedule.random(5);
             let all = schedule.due_within(0, 10_000_000_000);
             assert!((19_500..20_500).contains(&all), "{all}");
@@ -126,10 +141,11 @@ mod tests {
 
     #[test]
     fn threads_keep_a_changing_rate_together() {
-        let ramp = Ramp { from: 100.0, to: 900.0, over: Duration::from_secs(2) };
-        let mut one = Schedule::ramp(ramp, Duration::from_secs(1), 0, 1, 5);
-        let dues =
-            |thread| (0..500).map(move |number| Schedule::ramp(ramp, Duration::from_secs(1), thread, 2, 3).due(number));
+        let ramp = Change::Ramp(Ramp { from: 100.0, to: 900.0, over: Duration::from_secs(2) });
+        let mut one = Schedule::changing(ramp, Duration::from_secs(1), 0, 1, 5);
+        let dues = |thread| {
+            (0..500).map(move |number| Schedule::changing(ramp, Duration::from_secs(1), thread, 2, 3).due(number))
+        };
         let mut all: Vec<u64> = dues(0).chain(dues(1)).collect();
         all.sort_unstable();
         assert_eq!(all, (0..1000).map(|number| one.due(number)).collect::<Vec<u64>>());

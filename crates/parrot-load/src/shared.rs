@@ -5,8 +5,10 @@ use std::time::{Instant, SystemTime};
 
 use crate::pattern::Pattern;
 use crate::plan::Plan;
+use crate::sizes::Sizes;
 use crate::tally::Live;
 use crate::targets::Targets;
+use crate::turns::Turns;
 use crate::watch::Stop;
 
 /// What the threads of a run share.
@@ -14,6 +16,8 @@ use crate::watch::Stop;
 pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) targets: Targets<'a>,
+    /// The turns to open a connection, if the plan has a rate for that.
+    pub(crate) turns: Option<Turns>,
     pub(crate) pattern: Pattern,
     /// The live figures of each thread, empty if the plan has no interval.
     pub(crate) live: Vec<Mutex<Live>>,
@@ -41,11 +45,12 @@ impl<'a> Shared<'a> {
     /// What the threads of `plan` share, and the receiver of their notices.
     pub(crate) fn new(plan: &'a Plan, stop: &Stop) -> (Shared<'a>, mpsc::Receiver<Notice>) {
         let (notices, receiver) = mpsc::channel();
-        let pattern = Pattern::new(plan.size.saturating_mul(plan.pipeline));
+        let pattern = Pattern::new(Sizes::of(plan).most().saturating_mul(plan.pipeline));
+        let turns = plan.connect_rate.map(Turns::new);
         let live = plan.interval.iter().flat_map(|_| (0..plan.threads).map(|_| Mutex::default())).collect();
         let (targets, stop) = (Targets::new(&plan.targets), stop.clone());
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        (Shared { plan, targets, pattern, live, started, started_at, stop, notices }, receiver)
+        (Shared { plan, targets, turns, pattern, live, started, started_at, stop, notices }, receiver)
     }
 
     /// Nanoseconds since the run began.

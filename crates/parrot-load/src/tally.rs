@@ -11,6 +11,8 @@ use crate::latency::Latencies;
 pub(crate) struct Tally {
     /// Answers that arrived within the window.
     pub(crate) answered: u64,
+    /// Their bytes, if messages have different sizes.
+    pub(crate) bytes: u64,
     /// Messages of the window that never came back, or failed with their connection.
     pub(crate) lost: u64,
     /// Messages that were never sent, because their connection had failed or the timetable was too fast.
@@ -21,6 +23,8 @@ pub(crate) struct Tally {
     pub(crate) service: Latencies,
     /// Open loop only: how late the load generator was to send a message that was due.
     pub(crate) lateness: Latencies,
+    /// The same for each step of the rate, if it changes in steps.
+    pub(crate) steps: Vec<Step>,
     /// Failures by kind, of the whole run.
     pub(crate) failures: Failures,
     /// How long each connection took to open.
@@ -37,7 +41,7 @@ pub(crate) struct Tally {
     /// The longest time, in nanoseconds, that a message had been under way when the window closed, of those that were
     /// begun in the window and answered after it.
     pub(crate) cut: u64,
-    /// Nanoseconds of the window that were spent closing connections after their one message, or waiting for datagrams
+    /// Nanoseconds of the window that were spent closing connections after their last message, or waiting for datagrams
     /// that were lost.
     pub(crate) between: u64,
     /// The thread's account of the window.
@@ -65,6 +69,26 @@ impl Tally {
     pub(crate) fn window(&self) -> f64 {
         let closed = self.closed.unwrap_or(self.opened);
         Duration::from_nanos(closed.saturating_sub(self.opened)).as_secs_f64()
+    }
+}
+
+/// What was measured at one step of the rate.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Step {
+    /// Answers that arrived while it was held.
+    pub(crate) answered: u64,
+    /// Messages that were due in it and sent more than a millisecond late.
+    pub(crate) late: u64,
+    /// From when messages were due in it until they were back.
+    pub(crate) latencies: Latencies,
+}
+
+impl Step {
+    /// Adds another thread's counts to these.
+    pub(crate) fn add(&mut self, other: &Step) {
+        self.answered += other.answered;
+        self.late += other.late;
+        self.latencies.add(&other.latencies);
     }
 }
 

@@ -14,6 +14,12 @@ pub fn thousands(value: f64) -> String {
     text
 }
 
+/// A number of things a second, with its decimals if it is low.
+#[must_use]
+pub fn per_second(rate: f64) -> String {
+    if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) }
+}
+
 /// A time given in microseconds, with about three digits and a unit: `16.3 ms`.
 #[must_use]
 pub fn microseconds(value: f64) -> String {

@@ -56,6 +56,8 @@ pub struct Sample {
     pub elapsed: Duration,
     /// The part of the run that the middle of the interval lies in.
     pub part: Part,
+    /// Messages a second that were asked for on average, in an open loop until the window's end.
+    pub asked: Option<f64>,
     /// Answers a second.
     pub messages_per_second: f64,
     /// The answers' latencies.

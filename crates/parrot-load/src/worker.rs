@@ -7,7 +7,9 @@
 mod connecting;
 mod stages;
 
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use crate::dial;
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::shared::Shared;
+use crate::sizes::Sizes;
 use crate::tally::Tally;
 
 /// Messages of a timetable that are begun between two looks at the clock.
@@ -45,6 +48,11 @@ pub(crate) struct Worker<'a> {
     /// Connections that are being opened, and those of them that wait for room in the server's backlog.
     opening: usize,
     waiting: Vec<usize>,
+    /// Connections whose turn to be opened has yet to come, and when it comes.
+    queued: VecDeque<(u64, usize)>,
+    /// Messages that a connection carries before it is closed and opened again.
+    limit: u64,
+    sizes: Sizes,
     /// Connections that can still send.
     alive: usize,
 }
@@ -55,18 +63,24 @@ impl<'a> Worker<'a> {
         let plan = shared.plan;
         let (sending, first) = share(plan.connections, thread, plan.threads);
         let (idle, _) = share(plan.idle, thread, plan.threads);
+        let limit = plan.reconnect.map_or(u64::MAX, |reconnect| reconnect.after);
+        let sizes = Sizes::of(plan);
+        let numbers = (first..first + sending).chain(std::iter::repeat_n(0, idle));
         Ok(Worker {
             plan,
             shared,
             course: Course::new(shared, thread, sending),
             kqueue: Kqueue::new()?,
-            connections: (first..first + sending).chain(std::iter::repeat_n(0, idle)).map(Connection::new).collect(),
+            connections: numbers.map(|number| Connection::new(number, limit)).collect(),
             sending,
             first,
-            buffer: vec![0; (plan.size * plan.pipeline).clamp(16 << 10, 1 << 20) + 1],
+            buffer: vec![0; (sizes.most() * plan.pipeline).clamp(16 << 10, 1 << 20) + 1],
             begun_at: vec![0; sending * plan.pipeline],
             opening: 0,
             waiting: Vec::new(),
+            queued: VecDeque::new(),
+            limit,
+            sizes,
             alive: sending,
         })
     }
@@ -87,11 +101,11 @@ impl<'a> Worker<'a> {
         self.tick(self.now())?;
         if self.course.schedule.is_none() {
             for index in 0..self.sending {
-                self.begin(index, self.plan.pipeline as u64, self.now())?;
+                self.begin_next(index, self.now())?;
             }
         }
         while self.course.stage != Stage::Done {
-            let patience = self.patience_for_backlog(self.course.patience());
+            let patience = self.patience_for_dialing(self.course.patience());
             wait(&self.kqueue, &mut events, patience)?;
             for event in events.iter() {
                 self.handle(event)?;
@@ -102,6 +116,7 @@ impl<'a> Worker<'a> {
             }
             self.send_due(now)?;
             self.dial_waiting()?;
+            self.take_turns()?;
         }
         // An answer that the server sends twice may arrive late, so look once more.
         wait(&self.kqueue, &mut events, 0)?;
@@ -120,7 +135,7 @@ impl<'a> Worker<'a> {
             (Phase::Greeting, _) => self.receive_greeting(index),
             (Phase::Open, Filter::Write) => self.flush(index),
             (Phase::Open, _) => self.receive(index, event.is_eof()),
-            (Phase::Closed | Phase::Dead, _) => Ok(()),
+            (Phase::Closed | Phase::Queued | Phase::Dead, _) => Ok(()),
         }
     }
 
@@ -133,13 +148,28 @@ impl<'a> Worker<'a> {
         if depth == 1 { index } else { index * depth + (message % depth as u64) as usize }
     }
 
-    /// Begins up to `count` messages on connection `index`, within the window's budget.
-    fn begin(&mut self, index: usize, count: u64, now: u64) -> io::Result<()> {
-        let count = count.min(self.course.budget);
-        let usable = |one: &&mut Connection| one.phase != Phase::Dead && count > 0;
-        let Some(connection) = self.connections.get_mut(index).filter(usable) else { return Ok(()) };
+    /// Begins the next messages on connection `index`: in an open loop what is owed on it, in a closed loop as many as it
+    /// has room for, within the window's budget. If it is closed, it is opened for them, perhaps when its turn has come.
+    #[inline]
+    fn begin_next(&mut self, index: usize, now: u64) -> io::Result<()> {
+        let waits = self.plan.connect_rate.is_some() && !self.may_send(index);
+        if waits { Ok(()) } else { self.begin(index, now) }
+    }
+
+    /// Begins the next messages on connection `index`, whether it may be opened or not.
+    fn begin(&mut self, index: usize, now: u64) -> io::Result<()> {
+        let depth = self.plan.pipeline;
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let mut count = connection.room(depth).min(self.course.budget);
+        if self.course.schedule.is_some() {
+            count = count.min(connection.owed);
+            connection.owed -= count;
+        }
+        if count == 0 {
+            return Ok(());
+        }
         let first = connection.begun;
-        connection.begin(count, self.plan.size);
+        connection.begin(count, self.sizes);
         let closed = connection.phase == Phase::Closed;
         for message in first..first + count {
             let place = self.place(index, message);
@@ -164,20 +194,12 @@ impl<'a> Worker<'a> {
             let Some(connection) = self.connections.get_mut(due.index) else { break };
             if connection.phase != Phase::Dead {
                 connection.owed += 1;
-                self.begin_owed(due.index, due.now)?;
+                self.begin_next(due.index, due.now)?;
             } else if due.counts {
                 self.course.tally.unsent += 1;
             }
         }
         Ok(())
-    }
-
-    /// Open loop: begins what is owed on connection `index`, as far as its pipeline has room.
-    fn begin_owed(&mut self, index: usize, now: u64) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        let count = connection.owed.min((self.plan.pipeline as u64).saturating_sub(connection.under_way()));
-        connection.owed -= count;
-        self.begin(index, count, now)
     }
 
     fn flush(&mut self, index: usize) -> io::Result<()> {
@@ -213,7 +235,7 @@ impl<'a> Worker<'a> {
                 Err(errno) => return self.fail(index, kind(errno)),
             };
             let bytes = self.buffer.get(..count).unwrap_or_default();
-            match connection.received(bytes, &self.shared.pattern, self.plan.size) {
+            match connection.received(bytes, &self.shared.pattern, self.sizes) {
                 Ok(0) => {}
                 Ok(completed) => self.completed(index, completed)?,
                 Err(failure) => return self.fail(index, failure),
@@ -239,7 +261,8 @@ impl<'a> Worker<'a> {
         };
         connection.answered += completed;
         self.course.under_way -= completed;
-        if self.plan.reconnect.is_some() {
+        let counted = self.course.tally.answered;
+        if connection.is_spent() {
             self.close(index, Phase::Closed);
             if self.course.stage == Stage::Window {
                 self.course.tally.between += self.now() - now;
@@ -249,31 +272,32 @@ impl<'a> Worker<'a> {
             let begun_at = self.begun_at(index, message);
             self.course.record(self.course.since(index, message, begun_at), begun_at, now);
         }
+        if self.sizes.fixed().is_none() {
+            self.count_bytes(index, first..first + self.course.tally.answered - counted);
+        }
         self.course.tick_if_full(self.hopeless());
         // Read again, because what was done since the answer is not part of the next message's time.
-        let now = self.now();
-        if self.course.schedule.is_some() {
-            self.begin_owed(index, now)
-        } else if self.course.stage < Stage::Drain {
-            self.begin(index, completed, now)
-        } else {
-            Ok(())
+        self.begin_next(index, self.now())
+    }
+
+    /// Counts the bytes of these messages of connection `index`.
+    fn count_bytes(&mut self, index: usize, messages: Range<u64>) {
+        if let Some(connection) = self.connections.get(index) {
+            self.course.tally.bytes += connection.bytes(messages, self.sizes);
         }
     }
 
-    /// Open loop: records messages that never came back with the time they have taken so far. Leaving them out would
-    /// hide a stall.
+    /// Open loop: records the messages that will never come back.
     fn charge_unanswered(&mut self, index: usize, now: u64) {
         let Some(connection) = self.connections.get_mut(index).filter(|_| self.course.schedule.is_some()) else {
             return;
         };
-        // The next connection for a message sends what is owed.
-        let given_up = if self.plan.reconnect.is_some() { 0 } else { std::mem::take(&mut connection.owed) };
+        // The next connection sends what is owed, unless there is none any more.
+        let goes_on = self.plan.reconnect.is_some() && !self.course.has_drained_for(now, self.plan.timeout);
+        let given_up = if goes_on { 0 } else { std::mem::take(&mut connection.owed) };
         for message in connection.answered..connection.begun + given_up {
             let due = self.course.since(index, message, 0);
-            if self.course.counts(due) {
-                self.course.tally.latencies.record(now.saturating_sub(due));
-            }
+            self.course.charge(due, now);
         }
     }
 }
@@ -321,7 +345,7 @@ mod tests {
         let plan = Plan {
             connections: 1,
             pace: Pace::Rate(1000.0),
-            reconnect: Some(Close::Reset),
+            reconnect: Some(Close::Reset.after(1)),
             warmup: Duration::ZERO,
             length: Length::Messages(2),
             ..Plan::new(listener.local_addr()?)

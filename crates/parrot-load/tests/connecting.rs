@@ -49,7 +49,7 @@ fn refused(plan: &Plan) -> String {
 fn the_first_address_that_takes_a_connection_is_used() {
     let first = serve(|_, stream| echo(stream));
     let second = serve(|_, stream| echo(stream));
-    for reconnect in [None, Some(Close::Finish), Some(Close::Reset)] {
+    for reconnect in [None, Some(Close::Finish.after(1)), Some(Close::Reset.after(1))] {
         for pace in [Pace::Closed, Pace::Rate(2000.0)] {
             for (threads, idle) in [(1, 0), (3, 0), (2, 5)] {
                 let load = Plan { reconnect, pace, threads, idle, ..plan(&[&nobody()[..], &[first, second]].concat()) };
@@ -85,7 +85,7 @@ fn a_silent_address_gives_way_after_the_timeout() {
     let address = silent.local_addr().unwrap();
     let _fills_the_backlog = TcpStream::connect(address).unwrap();
     let server = serve(|_, stream| echo(stream));
-    for reconnect in [None, Some(Close::Finish)] {
+    for reconnect in [None, Some(Close::Finish.after(1))] {
         let timeout = Duration::from_millis(500);
         let report = run(&Plan { reconnect, timeout, ..plan(&[address, server]) });
         assert_eq!(
@@ -98,7 +98,7 @@ fn a_silent_address_gives_way_after_the_timeout() {
 
 #[test]
 fn an_error_names_every_address_that_was_tried() {
-    for reconnect in [None, Some(Close::Finish)] {
+    for reconnect in [None, Some(Close::Finish.after(1))] {
         // With a connection for each message, the run does not wait for the end of its window.
         let length = Length::Time(Duration::from_secs(3600));
         let error = refused(&Plan { reconnect, length, ..plan(&nobody()) });
@@ -111,7 +111,7 @@ fn an_error_names_every_address_that_was_tried() {
 
 /// A load with a connection for each message, which takes the client's 100 ports.
 fn taking_ports(targets: &[SocketAddr]) -> Plan {
-    Plan { reconnect: Some(Close::Finish), length: Length::Messages(110), ..plan(targets) }
+    Plan { reconnect: Some(Close::Finish.after(1)), length: Length::Messages(110), ..plan(targets) }
 }
 
 #[test]
@@ -134,7 +134,8 @@ fn ports_that_run_out_are_not_blamed_on_the_server() {
         }
         // What was advised helps.
         let source = SocketAddr::from(([127, 0, 0, 2], 0));
-        let report = run(&Plan { sources: vec![source], reconnect: Some(Close::Reset), ..taking_ports(&[server]) });
+        let report =
+            run(&Plan { sources: vec![source], reconnect: Some(Close::Reset.after(1)), ..taking_ports(&[server]) });
         assert_eq!((report.failures, report.messages), (Failures::default(), 110), "{report}");
         let error = refused(&Plan { reconnect: None, ..plan(&[server]) });
         assert!(error.contains("--source") && !error.contains("--close"), "nothing is closed: {error}");

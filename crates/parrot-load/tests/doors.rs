@@ -62,7 +62,7 @@ fn echo_unix(stream: UnixStream) -> io::Result<()> {
 fn a_unix_socket_takes_every_kind_of_load() {
     let (_directory, listener, address) = unix_socket();
     serve_unix(listener, echo_unix);
-    for reconnect in [None, Some(Close::Finish), Some(Close::Reset)] {
+    for reconnect in [None, Some(Close::Finish.after(1)), Some(Close::Reset.after(1))] {
         for pace in [Pace::Closed, Pace::Rate(2000.0)] {
             for (size, threads, idle) in [(12, 1, 0), (100_000, 3, 5)] {
                 let load = Plan { reconnect, pace, size, threads, idle, ..plan(address.clone()) };
@@ -117,7 +117,7 @@ fn a_full_backlog_of_a_unix_server_is_waited_for() {
             thread::yield_now();
         }
     });
-    for reconnect in [None, Some(Close::Reset)] {
+    for reconnect in [None, Some(Close::Reset.after(1))] {
         let report = run(&Plan { connections: 100, reconnect, ..plan(address.clone()) });
         assert_eq!((report.failures, report.messages), (Failures::default(), 200), "{report}");
     }
@@ -185,7 +185,7 @@ fn a_proxy_header_reports_the_connections_own_addresses() {
             behind_proxy(stream, Some(peer), &seen)
         });
         let kept = run(&Plan { proxy: Some(proxy), idle: 3, ..plan(address) });
-        let each = run(&Plan { proxy: Some(proxy), reconnect: Some(Close::Reset), ..plan(address) });
+        let each = run(&Plan { proxy: Some(proxy), reconnect: Some(Close::Reset.after(1)), ..plan(address) });
         assert_eq!([kept.failures, each.failures], [Failures::default(); 2], "{kept}\n{each}");
         let mut connections = 0;
         for (addresses, peer) in headers.try_iter() {
@@ -224,7 +224,7 @@ fn a_greeting_is_skipped_and_counted() {
             stream.write_all(second.as_bytes())?;
             echo(stream)
         });
-        for (reconnect, greetings) in [(None, 4 + 3), (Some(Close::Reset), 200 + 3)] {
+        for (reconnect, greetings) in [(None, 4 + 3), (Some(Close::Reset.after(1)), 200 + 3)] {
             let report = run(&Plan { skip_greeting: true, idle: 3, reconnect, ..plan(address) });
             assert_eq!((report.failures, report.messages), (Failures::default(), 200), "{report}");
             assert_eq!(report.connecting.greetings, greetings, "{report}");
@@ -245,7 +245,7 @@ fn no_message_is_sent_before_the_greeting_is_complete() {
         echo(stream)
     });
     // With a connection for each message, the message is there before its connection.
-    let (reconnect, length) = (Some(Close::Reset), Length::Messages(8));
+    let (reconnect, length) = (Some(Close::Reset.after(1)), Length::Messages(8));
     let report = run(&Plan { skip_greeting: true, timeout: SILENCE, reconnect, length, ..plan(address) });
     assert_eq!(report.failures, Failures::default(), "{report}");
 }

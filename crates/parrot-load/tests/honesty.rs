@@ -177,7 +177,7 @@ fn an_idle_connection_that_the_server_closes_is_caught() {
 fn a_closed_idle_connection_counts_as_lost_with_reconnect() {
     // Idle connections are opened first.
     let address = serve(|number, stream| if number == 0 { Ok(()) } else { echo(stream) });
-    let report = run(address, |plan| (plan.idle, plan.reconnect) = (3, Some(Close::Reset)));
+    let report = run(address, |plan| (plan.idle, plan.reconnect) = (3, Some(Close::Reset.after(1))));
     assert!(report.marks.contains(&Mark::ConnectionsLost), "{report}");
     assert_eq!((report.connecting.opened, report.connecting.open), (3, 2), "{report}");
 }
@@ -185,7 +185,7 @@ fn a_closed_idle_connection_counts_as_lost_with_reconnect() {
 #[test]
 fn a_missing_server_is_reported_as_an_error() {
     let (_connection, address) = unused_address();
-    for reconnect in [None, Some(Close::Finish)] {
+    for reconnect in [None, Some(Close::Finish.after(1))] {
         let plan = Plan { reconnect, length: Length::Messages(4), ..plan(address) };
         let error = parrot_load::run(&plan, &Stop::default(), &mut ()).unwrap_err().to_string();
         assert!(error.contains("refused") && error.contains("is a server listening there?"), "{error}");
@@ -210,7 +210,7 @@ fn a_refused_connection_is_counted_without_a_timeout() {
         }
     });
     let report = run(address, |plan| {
-        (plan.connections, plan.reconnect) = (1, Some(Close::Finish));
+        (plan.connections, plan.reconnect) = (1, Some(Close::Finish.after(1)));
         plan.length = Length::Messages(8);
     });
     assert_eq!((report.messages, report.failures.timeout), (3, 0), "{report}");
@@ -226,7 +226,7 @@ fn reconnect_opens_one_connection_for_each_message() {
             counted.fetch_add(1, Ordering::Relaxed);
             echo(stream)
         });
-        let report = run(address, |plan| plan.reconnect = Some(close));
+        let report = run(address, |plan| plan.reconnect = Some(close.after(1)));
         assert_eq!((report.failures, report.messages), (Failures::default(), 200), "{close:?}: {report}");
         assert_eq!(accepted.load(Ordering::Relaxed), 200, "{close:?}");
     }

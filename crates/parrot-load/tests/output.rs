@@ -34,7 +34,9 @@ fn every_kind_of_report_has_the_documented_form() {
         &[server.as_str(), "-n", "10"][..],
         &[&server, "-n", "10", "--rate", "1000"],
         &[&server, "--rate", "100..1000", "--over", "300ms", "--arrivals", "poisson"],
+        &[&server, "--rate", "100..1000", "--over", "300ms", "--steps", "3"],
         &[&server, "-n", "10", "--keep-alive", "false", "--source", "127.0.0.1"],
+        &[&server, "-n", "10", "--messages-per-connection", "3", "--connect-rate", "1000", "--size", "1..99"],
         &["-u", &datagrams, "-n", "10"],
     ] {
         let Ended { code, stdout, stderr } = load(&[kind, &["--json"]].concat());
@@ -60,6 +62,30 @@ fn a_stream_is_a_start_intervals_and_the_report() {
     let counted = |event: &Value| event["data"]["messages"].as_u64().unwrap();
     let in_window = |event: &&Value| event["data"]["stage"] == "window";
     assert!(events.iter().filter(in_window).map(counted).sum::<u64>() > 0, "{stdout}");
+}
+
+#[test]
+fn lines_of_a_rate_in_steps_have_one_for_each() {
+    let steps = ["--rate", "200..1000", "--over", "600ms", "--steps", "3", "-i", "100ms"];
+    let Ended { code, stdout, stderr } = load(&[&[echo_server().as_str(), "--json-stream"][..], &steps].concat());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    let events: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).map(|event| &event["data"]).collect();
+    let (steps_of_stream, intervals): (Vec<&Value>, Vec<&Value>) = (of("step"), of("interval"));
+    events.iter().filter(|event| event["event"] == "step").for_each(|event| schema().check_part("step", event));
+    assert_eq!(
+        steps_of_stream.iter().map(|step| step["rate"].as_f64().unwrap()).collect::<Vec<_>>(),
+        [200.0, 600.0, 1000.0]
+    );
+    assert_eq!(Value::from_iter(steps_of_stream.into_iter().cloned()), events.last().unwrap()["data"]["steps"]);
+    assert!(intervals.iter().any(|interval| interval["rate"].as_f64() == Some(200.0)), "{stdout}");
+
+    let Ended { code, stdout, stderr } = load(&[&[echo_server().as_str(), "--csv"][..], &steps].concat());
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+    let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split(',').collect()).collect();
+    let rates: Vec<&str> = rows.iter().filter(|row| row[1] == "step").map(|row| *row.last().unwrap()).collect();
+    assert_eq!(rates, ["200.0", "600.0", "1000.0"], "{stdout}");
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{stdout}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! socket is detected.
 
 use crate::pattern::{Pattern, Position};
+use crate::sizes::Sizes;
 
 /// Bytes of the number.
 pub(crate) const NUMBER: usize = 8;
@@ -22,19 +23,19 @@ pub(crate) fn number(number: u64) -> [u8; NUMBER] {
     })
 }
 
-/// The bytes after the number, in a datagram of `size` bytes that socket number `socket` sends.
-pub(crate) fn check(pattern: &Pattern, socket: usize, number: u64, size: usize) -> &[u8] {
-    pattern.run(Position::of_datagram(socket, number), size - NUMBER)
+/// The bytes after the number, in a datagram that socket number `socket` sends.
+pub(crate) fn check(pattern: &Pattern, socket: usize, number: u64, sizes: Sizes) -> &[u8] {
+    pattern.run(Position::of_datagram(socket, number), sizes.size(socket, number) - NUMBER)
 }
 
 /// The number of the datagram that socket number `socket` is answered with, or `None` if it is not as it was sent.
-pub(crate) fn read(datagram: &[u8], pattern: &Pattern, socket: usize, size: usize) -> Option<u64> {
-    let (digits, rest) = datagram.split_first_chunk::<NUMBER>().filter(|_| datagram.len() == size)?;
+pub(crate) fn read(datagram: &[u8], pattern: &Pattern, socket: usize, sizes: Sizes) -> Option<u64> {
+    let (digits, rest) = datagram.split_first_chunk::<NUMBER>()?;
     let mut number = 0;
     for digit in digits {
         number = number << 6 | u64::from(value(*digit)?);
     }
-    (rest == check(pattern, socket, number, size)).then_some(number)
+    (rest == check(pattern, socket, number, sizes)).then_some(number)
 }
 
 /// The value of a digit.
@@ -53,17 +54,17 @@ fn value(digit: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn datagram(pattern: &Pattern, socket: usize, of: u64, size: usize) -> Vec<u8> {
-        [&number(of)[..], check(pattern, socket, of, size)].concat()
+    fn datagram(pattern: &Pattern, socket: usize, of: u64, sizes: Sizes) -> Vec<u8> {
+        [&number(of)[..], check(pattern, socket, of, sizes)].concat()
     }
 
     #[test]
     fn a_datagram_is_read_as_it_was_written() {
         for size in [LEAST, 100, 65_527] {
-            let pattern = Pattern::new(size);
+            let (pattern, sizes) = (Pattern::new(size), Sizes::fixed_at(size));
             for number in [0, 1, 63, 64, 1_000_000, (1 << 48) - 1] {
-                let datagram = datagram(&pattern, 3, number, size);
-                assert_eq!((datagram.len(), read(&datagram, &pattern, 3, size)), (size, Some(number)));
+                let datagram = datagram(&pattern, 3, number, sizes);
+                assert_eq!((datagram.len(), read(&datagram, &pattern, 3, sizes)), (size, Some(number)));
             }
         }
     }
@@ -71,23 +72,38 @@ mod tests {
     #[test]
     fn a_datagram_that_was_changed_is_detected() {
         let pattern = Pattern::new(40);
-        let sent = datagram(&pattern, 3, 12_345, 40);
+        let sizes = Sizes::fixed_at(40);
+        let sent = datagram(&pattern, 3, 12_345, sizes);
         for place in 0..40 {
             let mut changed = sent.clone();
             changed[place] ^= 1;
-            assert_eq!(read(&changed, &pattern, 3, 40), None, "byte {place}");
-            assert_eq!(read(&sent[..place], &pattern, 3, 40), None, "cut to {place}");
+            assert_eq!(read(&changed, &pattern, 3, sizes), None, "byte {place}");
+            assert_eq!(read(&sent[..place], &pattern, 3, sizes), None, "cut to {place}");
         }
-        assert_eq!(read(&[&sent[..], b"x"].concat(), &pattern, 3, 40), None);
-        assert_eq!(read(&[&sent[..20], &datagram(&pattern, 3, 12_346, 40)[20..]].concat(), &pattern, 3, 40), None);
+        assert_eq!(read(&[&sent[..], b"x"].concat(), &pattern, 3, sizes), None);
+        assert_eq!(
+            read(&[&sent[..20], &datagram(&pattern, 3, 12_346, sizes)[20..]].concat(), &pattern, 3, sizes),
+            None
+        );
+    }
+
+    #[test]
+    fn a_datagram_of_another_size_is_detected() {
+        let (pattern, sizes) = (Pattern::new(400), Sizes::between(LEAST, 400));
+        for number in 0..100 {
+            let sent = datagram(&pattern, 3, number, sizes);
+            assert_eq!(read(&sent, &pattern, 3, sizes), Some(number));
+            assert_eq!(read(&sent[..sent.len() - 1], &pattern, 3, sizes), None);
+            assert_eq!(read(&[&sent[..], b"x"].concat(), &pattern, 3, sizes), None);
+        }
     }
 
     #[test]
     fn a_datagram_for_another_socket_is_detected() {
-        let pattern = Pattern::new(LEAST);
+        let (pattern, sizes) = (Pattern::new(LEAST), Sizes::fixed_at(LEAST));
         for socket in 1..10_000 {
-            let sent = datagram(&pattern, socket, 7, LEAST);
-            assert_eq!(read(&sent, &pattern, socket - 1, LEAST), None);
+            let sent = datagram(&pattern, socket, 7, sizes);
+            assert_eq!(read(&sent, &pattern, socket - 1, sizes), None);
         }
     }
 }

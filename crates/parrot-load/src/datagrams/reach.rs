@@ -11,6 +11,7 @@ use super::{DatagramWorker, message};
 use crate::course::TICK;
 use crate::dial;
 use crate::plan::nanoseconds;
+use crate::sizes::Sizes;
 use crate::target::Target;
 use crate::worker::wait;
 
@@ -77,9 +78,10 @@ impl DatagramWorker<'_> {
         let socket = self.open(target, 0)?;
         let kqueue = Kqueue::new()?;
         kqueue.apply(&[Change::add_read(socket.as_fd(), Token(0))]).all()?;
-        let check = message::check(&self.shared.pattern, self.first, 0, self.plan.size);
+        let sizes = Sizes::of(self.plan);
+        let check = message::check(&self.shared.pattern, self.first, 0, sizes);
         let datagram = [&message::number(0)[..], check].concat();
-        let (mut events, mut answer) = (Events::with_capacity(1), vec![0; self.plan.size + 1]);
+        let (mut events, mut answer) = (Events::with_capacity(1), vec![0; sizes.most() + 1]);
         for _ in 0..ATTEMPTS {
             if !self.is_looking() {
                 break;

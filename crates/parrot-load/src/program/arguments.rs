@@ -11,7 +11,7 @@ use super::find::{self, objective};
 use super::stream::Form;
 use super::target::{Server, server};
 use crate::plan::DURATION;
-use crate::{Arrivals, Close, Length, Objective, Pace, Plan, ProxyVersion, Ramp};
+use crate::{Arrivals, Close, Length, Objective, Pace, Plan, ProxyVersion, Ramp, Reconnect, Steps};
 
 /// The part of `--help` after the options.
 const AFTER: &str = "\
@@ -52,9 +52,10 @@ pub(crate) struct Arguments {
     /// Send for this long before measuring
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration, allow_hyphen_values = true)]
     warmup: Duration,
-    /// Bytes in a message (12, 64KiB, 1MiB). UDP takes from 12 to 65507
-    #[arg(short, long, value_name = "SIZE", default_value = "12", value_parser = size)]
-    size: usize,
+    /// Bytes in a message (12, 64KiB, 1MiB), or two sizes if each message has one of its own between them (64..4KiB),
+    /// drawn at random but the same in every run. UDP takes from 12 to 65507
+    #[arg(short, long, value_name = "SIZE", default_value = "12", value_parser = sizes)]
+    size: Span<usize>,
     /// Messages under way at once on a connection
     #[arg(long, value_name = "DEPTH", default_value_t = 1, value_parser = count::<usize>(1))]
     pipeline: usize,
@@ -64,11 +65,14 @@ pub(crate) struct Arguments {
     /// Open loop: send this many messages a second over all connections, each timed from when it was due. A rate that
     /// changes has both ends (1000..50000) and --over
     #[arg(short, long, value_name = "PER_SECOND", value_parser = rates)]
-    rate: Option<Rates>,
+    rate: Option<Span<f64>>,
     /// How long the change of the rate takes, from the start of the window on. By default it is measured for as long
     #[arg(long, value_name = "DURATION", requires = "rate", conflicts_with_all = ["find_rate", "requests"])]
     #[arg(value_parser = duration, allow_hyphen_values = true)]
     over: Option<Duration>,
+    /// Change the rate in N equal steps, each held for its share of --over, and report the latencies of each
+    #[arg(long, value_name = "N", requires = "over", conflicts_with = "duration", value_parser = count::<u32>(2))]
+    steps: Option<u32>,
     /// How messages of an open loop are spread over time: evenly, or at random as independent users send
     #[arg(long, value_enum, value_name = "HOW", default_value = "even")]
     arrivals: Spread,
@@ -84,9 +88,17 @@ pub(crate) struct Arguments {
     /// Keep connections open, or open one for each message if `false` (see --close)
     #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     keep_alive: bool,
-    /// How to close a connection after its one message: `finish` leaves its port in TIME_WAIT, `reset` does not
+    /// Close a connection after N messages and open it again for the next one (see --close). What opening takes is part
+    /// of that message's time
+    #[arg(long, value_name = "N", value_parser = count::<u64>(1))]
+    messages_per_connection: Option<u64>,
+    /// How to close a connection after its last message: `finish` leaves its port in TIME_WAIT, `reset` does not
     #[arg(long, value_enum, default_value = "finish")]
     close: Ending,
+    /// Open this many connections a second, at the start and whenever one is opened again, instead of as many as the
+    /// server takes
+    #[arg(long, value_name = "PER_SECOND", value_parser = connect_rate)]
+    connect_rate: Option<f64>,
     /// Further connections, which stay open and send nothing
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count::<usize>(0))]
     idle: usize,
@@ -164,6 +176,13 @@ impl Arguments {
             Err("--udp contradicts the server's tcp: or unix:, so leave out one of the two")
         } else if self.rate.is_some_and(|rates| rates.to.is_some()) != self.over.is_some() {
             Err("a rate that changes needs both its ends and a time, such as --rate 1000..50000 --over 60s")
+        } else if !self.keep_alive && self.messages_per_connection.is_some_and(|messages| messages > 1) {
+            Err("--keep-alive false opens a connection for each message, so it contradicts --messages-per-connection")
+        } else if self.find_rate && self.connect_rate.is_some() && self.reconnect().is_some() {
+            Err(
+                "a search with --connect-rate would find the highest rate that the connect rate allows, so leave out one \
+                 of the two, or keep connections open",
+            )
         } else if self.arrivals == Spread::Poisson && self.rate.is_none() && !self.find_rate {
             Err("--arrivals needs --rate, because a closed loop sends when an answer has arrived")
         } else if self.start_at.is_some_and(|time| time <= SystemTime::now()) {
@@ -174,11 +193,23 @@ impl Arguments {
     }
 
     fn pace(&self) -> Pace {
-        match (self.rate, self.over) {
-            (Some(Rates { from, to: Some(to) }), Some(over)) => Pace::Ramp(Ramp { from, to, over }),
-            (Some(Rates { from, .. }), _) => Pace::Rate(from),
-            (None, _) => Pace::Closed,
+        match (self.rate, self.over, self.steps) {
+            (Some(Span { from, to: Some(to) }), Some(over), None) => Pace::Ramp(Ramp { from, to, over }),
+            (Some(Span { from, to: Some(to) }), Some(over), Some(count)) => {
+                Pace::Steps(Steps { from, to, count, over })
+            }
+            (Some(Span { from, .. }), ..) => Pace::Rate(from),
+            (None, ..) => Pace::Closed,
         }
+    }
+
+    fn reconnect(&self) -> Option<Reconnect> {
+        let close = match self.close {
+            Ending::Finish => Close::Finish,
+            Ending::Reset => Close::Reset,
+        };
+        let after = self.messages_per_connection.or((!self.keep_alive).then_some(1));
+        after.map(|messages| close.after(messages))
     }
 
     /// How standard output follows the run line by line, if it does.
@@ -199,17 +230,14 @@ impl Arguments {
         let sources: Vec<SocketAddr> =
             self.source.iter().map(|source| source.at(0)).collect::<Result<_, NoInterface>>()?;
         let targets = self.server.targets(self.udp, &sources)?;
-        let close = match self.close {
-            Ending::Finish => Close::Finish,
-            Ending::Reset => Close::Reset,
-        };
         let duration = self.over.unwrap_or(if self.find_rate { find::DURATION } else { DURATION });
         Ok(Plan {
             targets,
             sources,
             connections: self.connections,
             idle: self.idle,
-            size: self.size,
+            size: self.size.from,
+            size_to: self.size.to,
             pipeline: self.pipeline,
             threads: self.threads,
             pace: self.pace(),
@@ -217,7 +245,8 @@ impl Arguments {
                 Spread::Even => Arrivals::Even,
                 Spread::Poisson => Arrivals::Poisson,
             },
-            reconnect: (!self.keep_alive).then_some(close),
+            reconnect: self.reconnect(),
+            connect_rate: self.connect_rate,
             start_at: self.start_at,
             warmup: self.warmup,
             length: self.requests.map_or(Length::Time(self.duration.unwrap_or(duration)), Length::Messages),
@@ -234,24 +263,44 @@ impl Arguments {
     }
 }
 
-/// A rate, or the ends of one that changes.
+/// A value, or the ends of a range of values.
 #[derive(Debug, Clone, Copy)]
-struct Rates {
-    from: f64,
-    to: Option<f64>,
+struct Span<T> {
+    from: T,
+    to: Option<T>,
 }
 
-/// Reads a rate, or two with `..` between them.
-fn rates(text: &str) -> Result<Rates, &'static str> {
-    let (from, to) = text.split_once("..").map_or((text, None), |(from, to)| (from, Some(to)));
-    Ok(Rates { from: rate(from)?, to: to.map(rate).transpose()? })
+impl<T> Span<T> {
+    /// Reads a value, or two with `..` between them.
+    fn read<E>(text: &str, read: impl Fn(&str) -> Result<T, E>) -> Result<Span<T>, E> {
+        let (from, to) = text.split_once("..").map_or((text, None), |(from, to)| (from, Some(to)));
+        Ok(Span { from: read(from)?, to: to.map(read).transpose()? })
+    }
 }
 
-/// Reads a rate.
+/// Reads the rate of messages, or both ends of one that changes.
+fn rates(text: &str) -> Result<Span<f64>, &'static str> {
+    Span::read(text, rate)
+}
+
+/// Reads a size, or the least and the most.
+fn sizes(text: &str) -> Result<Span<usize>, &'static str> {
+    Span::read(text, size)
+}
+
+/// Reads a rate of messages.
 fn rate(text: &str) -> Result<f64, &'static str> {
-    let rate: Option<f64> = text.parse().ok();
-    let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
-    rate.ok_or("expected messages a second, a number above 0 such as 20000 or 0.5")
+    positive(text).ok_or("expected messages a second, a number above 0 such as 20000 or 0.5")
+}
+
+/// Reads a rate of connections.
+fn connect_rate(text: &str) -> Result<f64, &'static str> {
+    positive(text).ok_or("expected connections a second, a number above 0 such as 200 or 0.5")
+}
+
+/// Reads a number above 0.
+fn positive(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0)
 }
 
 /// Reads a point in time.
@@ -280,6 +329,32 @@ mod tests {
         let plan = plan(&["--size", "64KiB", "-d", "1m 30s", "--warmup", "0s"]);
         assert_eq!((plan.size, plan.warmup), (65_536, Duration::ZERO));
         assert_eq!(plan.length, Length::Time(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn a_range_of_sizes_has_two_ends() {
+        let plan = plan(&["--size", "64..4KiB"]);
+        assert_eq!((plan.size, plan.size_to), (64, Some(4096)));
+        for text in ["64..", "..64", "64..x", "1..2..3", ".."] {
+            assert!(sizes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_message_on_a_connection_has_a_short_form() {
+        for arguments in [&["-k", "false"][..], &["--messages-per-connection", "1"]] {
+            assert_eq!(plan(arguments).reconnect, Some(Close::Finish.after(1)), "{arguments:?}");
+        }
+        let five = plan(&["--messages-per-connection", "5", "--close", "reset"]);
+        assert_eq!(five.reconnect, Some(Close::Reset.after(5)));
+    }
+
+    #[test]
+    fn a_rate_in_steps_is_measured_for_as_long_as_they_take() {
+        let plan = plan(&["--rate", "1000..5000", "--steps", "5", "--over", "10s"]);
+        let over = Duration::from_secs(10);
+        assert_eq!(plan.pace, Pace::Steps(Steps { from: 1000.0, to: 5000.0, count: 5, over }));
+        assert_eq!((plan.length, plan.check()), (Length::Time(over), Ok(())));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::latency::Latency;
 use crate::report::SCHEMA;
-use crate::{Load, Part, Report, Sample, Watch};
+use crate::{Load, Part, RateStep, Report, Sample, Watch};
 
 /// How the lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub(super) struct Stream {
 enum Event<'a> {
     Start(Start<'a>),
     Interval(Interval),
+    Step(&'a RateStep),
     End(&'a Report),
     Error(&'a str),
 }
@@ -49,6 +50,8 @@ struct Interval {
     /// Seconds since the first message was sent.
     elapsed: f64,
     stage: &'static str,
+    /// Messages a second that were asked for, in an open loop.
+    rate: Option<f64>,
     messages: u64,
     messages_per_second: f64,
     latency: Latency,
@@ -59,7 +62,7 @@ struct Interval {
 }
 
 /// The first line of CSV. Latencies are in microseconds, as in JSON.
-const HEADINGS: &str = "elapsed,stage,messages,messages_per_second,mean,p50,p90,p99,p999,max,failures,lost";
+const HEADINGS: &str = "elapsed,stage,messages,messages_per_second,mean,p50,p90,p99,p999,max,failures,lost,rate";
 
 impl Stream {
     pub(super) fn new(form: Form) -> Stream {
@@ -72,11 +75,29 @@ impl Stream {
     ///
     /// If the system refused this line or an earlier one.
     pub(super) fn end(mut self, report: &Report) -> io::Result<()> {
+        let mut elapsed = 0.0;
+        for step in &report.steps {
+            elapsed += step.held;
+            match self.form {
+                Form::JsonLines => self.event(&Event::Step(step)),
+                Form::Csv => self.row(&Interval {
+                    elapsed,
+                    stage: "step",
+                    rate: Some(step.rate),
+                    messages: step.messages,
+                    messages_per_second: step.messages_per_second,
+                    latency: step.latency,
+                    failures: 0,
+                    lost: 0,
+                }),
+            }
+        }
         match self.form {
             Form::JsonLines => self.event(&Event::End(report)),
             Form::Csv => self.row(&Interval {
                 elapsed: report.window,
                 stage: "total",
+                rate: report.load.asked(report.window),
                 messages: report.messages,
                 messages_per_second: report.messages_per_second,
                 latency: report.latency,
@@ -102,11 +123,14 @@ impl Stream {
     }
 
     fn row(&mut self, interval: &Interval) {
-        let Interval { elapsed, stage, messages, messages_per_second, latency, failures, lost } = interval;
+        let Interval { elapsed, stage, rate, messages, messages_per_second, latency, failures, lost } = interval;
+        let rate = rate.map_or(String::new(), |rate| format!("{rate:.1}"));
         let Latency { mean, p50, p90, p99, p999, max, .. } = *latency;
         let times = [mean, p50, p90, p99, p999, max];
         let times = times.map(|time| time.map_or(String::new(), |time| format!("{time:.3}"))).join(",");
-        self.line(&format!("{elapsed:.3},{stage},{messages},{messages_per_second:.1},{times},{failures},{lost}"));
+        // Failures and losses are not counted for each step.
+        let counts = if *stage == "step" { ",".to_owned() } else { format!("{failures},{lost}") };
+        self.line(&format!("{elapsed:.3},{stage},{messages},{messages_per_second:.1},{times},{counts},{rate}"));
     }
 
     /// Writes a line at once, so that its reader is never behind.
@@ -139,6 +163,7 @@ impl Watch for Stream {
                 Part::Window => "window",
                 Part::Drain => "drain",
             },
+            rate: sample.asked,
             messages: sample.latency.count,
             messages_per_second: sample.messages_per_second,
             latency: sample.latency,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Report;
+use crate::course::LATE;
 use crate::plan::{Arrivals, Length, Pace, Plan};
 
 /// A thread that used, or waited for, a core in this share of the window had no time left.
@@ -13,8 +14,8 @@ const BUSY: f64 = 0.95;
 const TOLERANCE: f64 = 0.1;
 /// An open loop that reached less than this share of its rate did not reach it.
 const KEPT: f64 = 0.99;
-/// An open loop that sent later than this, in microseconds, was its own limit.
-const LATE: f64 = 1000.0;
+/// An open loop that sent more than this share of its messages late was its own limit.
+pub(super) const LATE_SHARE: f64 = 0.01;
 
 /// A reason to doubt the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +87,7 @@ impl Report {
                     marks.push(Mark::Contradiction);
                 }
             }
-            Pace::Rate(_) | Pace::Ramp(_) => {
+            Pace::Rate(_) | Pace::Ramp(_) | Pace::Steps(_) => {
                 if self.is_late() || self.has_overflowed() {
                     marks.push(Mark::ClientBound);
                 }
@@ -120,7 +121,7 @@ impl Report {
 
     /// Open loop: whether the load generator sent too many messages late.
     fn is_late(&self) -> bool {
-        self.lateness.is_some_and(|lateness| lateness.p99 > Some(LATE))
+        self.lateness.is_some_and(|lateness| lateness.p99 > Some(LATE as f64 / 1e3))
     }
 
     /// Whether answers were lost because the load generator had no room for them.
@@ -134,12 +135,13 @@ impl Report {
         let remaining = match plan.reconnect {
             // A stopped run did not wait for the last answers, so their latency is unknown.
             _ if self.stopped => 0,
-            None => plan.connections.saturating_sub(lost),
-            // A connection that failed is replaced, but only after a while.
-            Some(_) if self.failures.total() > 0 => 0,
+            None => plan.connections.saturating_sub(lost) * plan.pipeline,
+            // A connection that failed is replaced, but only after a while, and any other one at the connect rate.
+            Some(_) if self.failures.total() > 0 || plan.connect_rate.is_some() => 0,
+            // One that is about to be closed has only its last message under way.
             Some(_) => plan.connections,
         };
-        (remaining * plan.pipeline) as f64
+        remaining as f64
     }
 
     /// The share of the window that its two ends can distort. A message that crosses an end lies only partly within the

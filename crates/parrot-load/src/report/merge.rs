@@ -74,7 +74,9 @@ impl Report {
         self.load.sources.extend(other.load.sources);
         self.messages += other.messages;
         self.messages_per_second = if self.window > 0.0 { self.messages as f64 / self.window } else { 0.0 };
-        self.bytes_per_second = self.messages_per_second * self.load.size as f64;
+        self.bytes += other.bytes;
+        self.bytes_per_second = if self.window > 0.0 { self.bytes as f64 / self.window } else { 0.0 };
+        self.steps.iter_mut().zip(&other.steps).for_each(|(own, others)| own.add(others));
 
         self.histograms.add(&other.histograms);
         let Histograms { latency, service, lateness, connecting } = &self.histograms;
@@ -153,11 +155,13 @@ impl Datagrams {
 impl Load {
     /// The first setting that differs, by its name in JSON. Hosts have different addresses, so these are not compared.
     fn difference(&self, other: &Load) -> Option<&'static str> {
-        let Load { target, protocol, pace, rate, rate_to, over, connections, idle, size, pipeline, threads, .. } = self;
+        let Load { target, protocol, pace, rate, rate_to, over, steps, .. } = self;
+        let Load { connections, idle, size, size_to, pipeline, threads, connect_rate, .. } = self;
         let Load {
             sources: _,
             arrivals,
             reconnect,
+            messages_per_connection,
             no_delay,
             proxy,
             skip_greeting,
@@ -174,13 +178,17 @@ impl Load {
             ("rate", *rate == other.rate),
             ("rate_to", *rate_to == other.rate_to),
             ("over", *over == other.over),
+            ("steps", *steps == other.steps),
             ("arrivals", *arrivals == other.arrivals),
             ("connections", *connections == other.connections),
             ("idle", *idle == other.idle),
             ("size", *size == other.size),
+            ("size_to", *size_to == other.size_to),
             ("pipeline", *pipeline == other.pipeline),
             ("threads", *threads == other.threads),
             ("reconnect", *reconnect == other.reconnect),
+            ("messages_per_connection", *messages_per_connection == other.messages_per_connection),
+            ("connect_rate", *connect_rate == other.connect_rate),
             ("no_delay", *no_delay == other.no_delay),
             ("proxy", *proxy == other.proxy),
             ("skip_greeting", *skip_greeting == other.skip_greeting),

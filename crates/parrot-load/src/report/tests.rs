@@ -107,7 +107,7 @@ fn connections_are_counted_after_connecting_and_at_the_end() {
     };
     assert!(report(&plan(), 22).to_string().contains("connections 50 open after 0.001 s, 22 at the end\n"));
     assert!(!report(&plan(), 50).to_string().contains("at the end"));
-    let each = Plan { reconnect: Some(Close::Finish), ..plan() };
+    let each = Plan { reconnect: Some(Close::Finish.after(1)), ..plan() };
     assert!(!report(&each, 0).to_string().contains("open after"), "those for one message are not counted");
     assert_eq!(report(&each, 0).marks, report(&plan(), 50).marks);
     let idle = Plan { idle: 10, ..each };
@@ -127,7 +127,7 @@ fn a_load_shows_only_what_is_not_default() {
     assert_eq!(load(&plan()), "closed loop: 50 connections x 12 bytes to 127.0.0.1:1512");
     let unusual = Plan {
         connections: 1000,
-        reconnect: Some(Close::Finish),
+        reconnect: Some(Close::Finish.after(1)),
         threads: 2,
         sources: [[127, 0, 0, 1], [127, 0, 0, 2]].map(|source| SocketAddr::from((source, 0))).to_vec(),
         warmup: Duration::from_millis(500),

@@ -2,24 +2,34 @@
 
 use std::fmt;
 
-use super::{Datagrams, Load, Report};
+use super::{Datagrams, Load, RateStep, Report};
 use crate::latency::Latency;
 use crate::plan::WARMUP;
-use crate::units::{microseconds, thousands};
+use crate::units::{microseconds, per_second, thousands};
 
 /// The load in a line, without what is at its default.
 impl fmt::Display for Load {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Load { pace, target, .. } = self;
         let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
+        let to = self.size_to.map_or(String::new(), |most| format!(" to {}", thousands(most as f64)));
         let what = if self.protocol == "udp" { "sockets" } else { "connections" };
-        write!(formatter, "{pace}: {connections} {what} x {size} bytes to {target}")?;
+        write!(formatter, "{pace}: {connections} {what} x {size}{to} bytes to {target}")?;
         if let Some(close) = &self.reconnect {
             let ended = if close == "reset" { "closed by a reset" } else { "closed in the orderly way" };
-            write!(formatter, ", a new one for each message, {ended}")?;
+            match self.messages_per_connection {
+                None | Some(1) => write!(formatter, ", a new one for each message, {ended}")?,
+                Some(messages) => {
+                    write!(formatter, ", a new one after {} messages, {ended}", thousands(messages as f64))?;
+                }
+            }
+        }
+        if let Some(rate) = self.connect_rate {
+            write!(formatter, ", opened at {} a second", per_second(rate))?;
         }
         if let (Some(from), Some(to), Some(over)) = (self.rate, self.rate_to, self.over) {
-            write!(formatter, ", from {} to {} messages/s over {over} s", thousands(from), thousands(to))?;
+            let steps = self.steps.map_or(String::new(), |steps| format!(" in {steps} steps"));
+            write!(formatter, ", from {} to {} messages/s{steps} over {over} s", per_second(from), per_second(to))?;
         }
         if self.arrivals.as_deref() == Some("poisson") {
             write!(formatter, ", at random times")?;
@@ -56,17 +66,16 @@ impl fmt::Display for Report {
             write!(formatter, "sum of {} reports, each ", self.reports)?;
         }
         writeln!(formatter, "{load}")?;
-        let few = |rate: f64| if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) };
         writeln!(
             formatter,
             "  throughput  {} messages/s, {:.1} MB/s each way, {} in {:.2} s",
-            few(self.messages_per_second),
+            per_second(self.messages_per_second),
             self.bytes_per_second / 1e6,
             thousands(self.messages as f64),
             self.window
         )?;
         if let Some(rate) = load.asked(self.window) {
-            writeln!(formatter, "  asked for   {} messages/s", few(rate * self.reports as f64))?;
+            writeln!(formatter, "  asked for   {} messages/s", per_second(rate * self.reports as f64))?;
         }
         let udp = self.datagrams.is_some();
         let rows = [
@@ -82,7 +91,14 @@ impl fmt::Display for Report {
             }
         }
         if load.reconnect.is_some() {
-            writeln!(formatter, "              (latency with connecting)")?;
+            let of = if load.messages_per_connection > Some(1) { "of first messages " } else { "" };
+            writeln!(formatter, "              (latency {of}with connecting)")?;
+        }
+        if !self.steps.is_empty() {
+            writeln!(formatter, "{}", RateStep::HEADINGS)?;
+        }
+        for step in &self.steps {
+            writeln!(formatter, "{}", step.row(self.reports))?;
         }
         if load.reconnect.is_none() || load.idle > 0 {
             let [opened, open] = [connecting.opened, connecting.open].map(|count| thousands(count as f64));

@@ -6,7 +6,7 @@ use super::bracket::TIMES;
 use super::{Found, Limit, Step};
 use crate::latency::Latency;
 use crate::report::Load;
-use crate::units::{microseconds, thousands};
+use crate::units::{microseconds, per_second, thousands};
 
 impl Step {
     /// The headings above steps as text.
@@ -16,7 +16,7 @@ impl Step {
 /// A row below [`HEADINGS`](Step::HEADINGS).
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:>10} {:>10}", few(self.rate), few(self.messages_per_second))?;
+        write!(formatter, "{:>10} {:>10}", per_second(self.rate), per_second(self.messages_per_second))?;
         let Latency { p50, p90, p99, p999, .. } = self.latency;
         for time in [p50, p90, p99, p999] {
             write!(formatter, "{:>9}", time.map_or("-".into(), microseconds))?;
@@ -41,7 +41,7 @@ impl fmt::Display for Found {
         let sure = if self.confirmed { format!("{TIMES} times") } else { "not confirmed".into() };
         for (what, rate) in [("held", self.rate), ("failed", self.failed)] {
             match rate {
-                Some(rate) => writeln!(formatter, "  {what:<11} {} messages/s, {sure}", few(rate))?,
+                Some(rate) => writeln!(formatter, "  {what:<11} {} messages/s, {sure}", per_second(rate))?,
                 None => writeln!(formatter, "  {what:<11} no rate")?,
             }
         }
@@ -53,9 +53,4 @@ impl fmt::Display for Found {
         };
         write!(formatter, "  limit       {limit}")
     }
-}
-
-/// A rate with its decimals if it is low.
-fn few(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.2}") } else { thousands(rate) }
 }

@@ -25,31 +25,32 @@ const BACKLOG: u64 = 1_000_000;
 impl Worker<'_> {
     /// Opens the connections that are to stay open and returns how many of them are.
     ///
-    /// If there are several targets and each message has its own connection, one more is opened and closed again, because
+    /// If there are several targets and those that send are opened later, one more is opened and closed again, because
     /// the target must be chosen before the load begins.
     pub(crate) fn connect(&mut self) -> io::Result<usize> {
         let mut events = Events::with_capacity(EVENTS);
         let mut next = self.first_kept();
         let probes = self.plan.targets.len() > 1 && self.plan.reconnect.is_some() && self.first == 0;
         if probes {
-            self.dial(0)?;
+            self.open_in_turn(0)?;
         }
         loop {
-            while self.opening < DIALING && next < self.connections.len() && !self.shared.stopped() {
-                self.dial(next)?;
+            while next < self.connections.len() && self.may_open_another() && !self.shared.stopped() {
+                self.open_in_turn(next)?;
                 next += 1;
             }
-            if self.opening == 0 || self.shared.stopped() {
+            if (self.opening == 0 && self.queued.is_empty()) || self.shared.stopped() {
                 if probes {
                     self.close(0, Phase::Closed);
                 }
                 return Ok(self.open());
             }
-            wait(&self.kqueue, &mut events, self.patience_for_backlog(TICK))?;
+            wait(&self.kqueue, &mut events, self.patience_for_dialing(TICK))?;
             for event in events.iter() {
                 self.handle(event)?;
             }
             self.dial_waiting()?;
+            self.take_turns()?;
             self.fail_slow(self.now())?;
         }
     }
@@ -64,6 +65,68 @@ impl Worker<'_> {
         self.connections.iter().skip(self.first_kept()).filter(|one| one.is_open()).count()
     }
 
+    /// Whether another connection may be opened while some are not open yet.
+    fn may_open_another(&self) -> bool {
+        match self.plan.connect_rate {
+            None => self.opening < DIALING,
+            // A thread takes one turn at a time, so that the turns go round the threads.
+            Some(_) => self.queued.is_empty(),
+        }
+    }
+
+    /// Opens connection `index` when its turn comes, or at once if connections are not opened at a rate.
+    fn open_in_turn(&mut self, index: usize) -> io::Result<()> {
+        if self.takes_turn(index) { self.dial(index) } else { Ok(()) }
+    }
+
+    /// Takes a turn to open connection `index`. False if it has yet to come.
+    fn takes_turn(&mut self, index: usize) -> bool {
+        let (Some(turns), now) = (&self.shared.turns, self.now()) else { return true };
+        let turn = turns.take(now);
+        if turn > now
+            && let Some(connection) = self.connections.get_mut(index)
+        {
+            connection.phase = Phase::Queued;
+            connection.left = 0;
+            self.queued.push_back((turn, index));
+        }
+        turn <= now
+    }
+
+    /// Whether connection `index` may send now. If it is closed and has messages to send, it has to take a turn first.
+    #[inline(never)]
+    pub(super) fn may_send(&mut self, index: usize) -> bool {
+        let Some(connection) = self.connections.get(index) else { return false };
+        let wanted = match self.course.schedule {
+            Some(_) => connection.owed,
+            None => connection.left.min(self.course.budget),
+        };
+        connection.phase != Phase::Closed || (wanted > 0 && self.takes_turn(index))
+    }
+
+    /// Opens the connections whose turn has come. Those that are opened again and again begin their messages only now, so
+    /// waiting for a turn is not part of the time of a closed loop's messages.
+    pub(super) fn take_turns(&mut self) -> io::Result<()> {
+        while let Some((turn, index)) = self.queued.front().copied()
+            && turn <= self.now()
+        {
+            self.queued.pop_front();
+            // One that was given up may be queued again.
+            let Some(connection) = self.connections.get_mut(index).filter(|one| one.phase == Phase::Queued) else {
+                continue;
+            };
+            connection.phase = Phase::Closed;
+            connection.left = self.limit;
+            if index < self.first_kept() && self.course.has_begun() {
+                self.begin(index, self.now())?;
+            } else {
+                self.dial(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
     pub(super) fn dial(&mut self, index: usize) -> io::Result<()> {
         let now = self.now();
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
@@ -90,8 +153,10 @@ impl Worker<'_> {
     }
 
     /// How long to wait for events, if it is no more than `nanoseconds`.
-    pub(super) fn patience_for_backlog(&self, nanoseconds: u64) -> u64 {
-        if self.waiting.is_empty() { nanoseconds } else { nanoseconds.min(BACKLOG) }
+    pub(super) fn patience_for_dialing(&self, nanoseconds: u64) -> u64 {
+        let turn = self.queued.front().map_or(nanoseconds, |(turn, _)| turn.saturating_sub(self.now()));
+        let backlog = if self.waiting.is_empty() { nanoseconds } else { BACKLOG };
+        nanoseconds.min(turn).min(backlog)
     }
 
     fn start_dialing(&mut self, index: usize) -> io::Result<()> {
@@ -137,7 +202,7 @@ impl Worker<'_> {
             Ok(false) => Ok(()),
             Ok(true) if !self.shared.targets.choose(connection.target) => {
                 self.close(index, Phase::Closed);
-                self.dial(index)
+                self.open_in_turn(index)
             }
             Ok(true) => {
                 let read = Change::add_read(stream.as_fd(), Token(index));
@@ -159,7 +224,7 @@ impl Worker<'_> {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 if !self.shared.targets.choose(connection.target) {
                     self.close(index, Phase::Closed);
-                    return self.dial(index);
+                    return self.open_in_turn(index);
                 }
                 self.course.tally.connecting.record(self.shared.now() - connection.dialed_at);
                 self.fail(index, Failure::Reset)
@@ -217,7 +282,7 @@ impl Worker<'_> {
             connection.attempts = 0;
         }
         self.close(index, Phase::Closed);
-        self.dial(index)
+        self.open_in_turn(index)
     }
 
     /// Deregisters and closes the socket of connection `index`, if it has one.
@@ -225,6 +290,7 @@ impl Worker<'_> {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let (dialing, write_armed) = (connection.phase == Phase::Dialing, connection.write_armed);
         self.opening -= usize::from(connection.is_opening());
+        connection.left = if phase == Phase::Dead { 0 } else { self.limit };
         let Some(stream) = connection.reset(phase) else { return };
         // A registration that is already gone is as good as deleted, so errors do not matter.
         if !dialing {
@@ -233,7 +299,7 @@ impl Worker<'_> {
         if write_armed {
             let _ = self.kqueue.apply(&[Change::delete(Source::Write(stream.as_fd()))]).all();
         }
-        dial::close(stream, self.plan.reconnect.unwrap_or(Close::Finish));
+        dial::close(stream, self.plan.reconnect.map_or(Close::Finish, |reconnect| reconnect.close));
     }
 
     /// Counts a failure and gives the connection up.
@@ -251,7 +317,7 @@ impl Worker<'_> {
         if self.course.stage == Stage::Window {
             self.course.tally.lost += lost;
         }
-        // With a connection for each message the next one may fare better. The tick dials it.
+        // If connections are opened again and again, the next one may fare better. The tick dials it.
         let reusable = sends && self.plan.reconnect.is_some();
         self.close(index, if reusable { Phase::Closed } else { Phase::Dead });
         if sends && !reusable {

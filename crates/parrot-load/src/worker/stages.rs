@@ -28,15 +28,13 @@ impl Worker<'_> {
 
     /// Sends, and opens connections, where no event will trigger it.
     fn retry(&mut self) -> io::Result<()> {
-        let (open_loop, draining) = (self.course.schedule.is_some(), self.course.stage >= Stage::Drain);
+        let open_loop = self.course.schedule.is_some();
         for index in 0..self.sending {
             let Some(connection) = self.connections.get(index) else { break };
             if connection.has_unsent() {
                 self.flush(index)?; // after ENOBUFS no event may come
-            } else if connection.phase == Phase::Closed && open_loop {
-                self.begin_owed(index, self.now())?;
-            } else if connection.phase == Phase::Closed && !draining && connection.begun > 0 {
-                self.begin(index, 1, self.now())?;
+            } else if connection.phase == Phase::Closed && (open_loop || connection.begun > 0) {
+                self.begin_next(index, self.now())?;
             }
         }
         Ok(())
