@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use parrot_load::{Length, Pace, Plan, Report, Stop};
+use parrot_load::{Length, Pace, Plan, Report, Sample, Stop, Watch};
 use parrot_testkit::program::{Ended, run};
 use parrot_testkit::schema::Schema;
 use parrot_testkit::scripted::{echo, reply, reporting, serve};
@@ -62,7 +62,10 @@ fn percentiles_come_from_the_sum_of_histograms() {
     let (fast, mut slow) = (measured(fast, 12), measured(slow.port(), 12));
     slow.load = fast.load.clone();
     let hosts: Vec<PathBuf> = [(0, &fast), (1, &fast), (2, &fast), (3, &slow)]
-        .map(|(number, report)| written(&directory, &format!("{number}.json"), &at(fast.opened_at, report)))
+        .map(|(number, report)| {
+            let opened_at = fast.opened_at + f64::from(number) / 1e6;
+            written(&directory, &format!("{number}.json"), &at(opened_at, report))
+        })
         .into();
     let hosts: Vec<&Path> = hosts.iter().map(PathBuf::as_path).collect();
     let Ended { code, stdout, stderr } = merge(&["--json"], &hosts);
@@ -114,13 +117,27 @@ fn reports_of_other_loads_and_other_files_are_refused() {
     let other = directory.path().join("other.json");
     std::fs::write(&other, r#"{"start": {}}"#).unwrap();
     let missing = directory.path().join("missing.json");
-    for (files, words) in [
-        ([&small, &large], "size is 12 in"),
-        ([&small, &old], "parrot-load/1"),
-        ([&small, &other], "other.json is not a report"),
-        ([&small, &missing], "cannot read"),
+    let text = std::fs::read_to_string(&small).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let empty = file("empty.json", "");
+    let cut = file("cut.json", &text[..text.len() / 2]);
+    let mixed = file("mixed.json", &format!("{text}\nparrot-load: cannot connect\n"));
+    let copy = file("copy.json", &text);
+    for (second, words) in [
+        (&large, "size is 12 in"),
+        (&old, "parrot-load/1"),
+        (&other, "other.json is not a report"),
+        (&missing, "cannot read"),
+        (&empty, "empty.json has no report, so the run"),
+        (&cut, "the last one is cut off"),
+        (&mixed, r#"is "parrot-load: cannot connect""#),
+        (&copy, "copy.json are the same report"),
     ] {
-        let Ended { code, stdout, stderr } = merge(&[], &files.map(PathBuf::as_path));
+        let Ended { code, stdout, stderr } = merge(&[], &[&small, second]);
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
         assert!(stderr.contains(words) && stderr.lines().count() == 1, "{words}: {stderr}");
     }
@@ -131,11 +148,64 @@ fn reports_of_other_loads_and_other_files_are_refused() {
 fn a_sum_has_a_percentile_distribution_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let port = serve(|_, stream| echo(stream)).port();
-    let report = written(&directory, "report.json", &measured(port, 12));
+    let [one, other] = [1, 2].map(|number| written(&directory, &format!("{number}.json"), &measured(port, 12)));
     let file = directory.path().join("sum.hgrm");
-    let ended = merge(&["--hdr", file.to_str().unwrap()], &[&report, &report]);
+    let ended = merge(&["--hdr", file.to_str().unwrap()], &[&one, &other]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(std::fs::read_to_string(file).unwrap().contains("Total count    =          200"));
+}
+
+#[test]
+fn reports_may_come_one_after_the_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = serve(|_, stream| echo(stream)).port();
+    let report = measured(port, 12);
+    let host = |number: u32| at(report.opened_at + f64::from(number) / 1e6, &report);
+    let all: Vec<String> = (0..100).map(|number| serde_json::to_string(&host(number)).unwrap()).collect();
+    let path = directory.path().join("all.json");
+    std::fs::write(&path, all.join("\n")).unwrap();
+    let input = std::fs::File::open(&path).unwrap();
+    let sum = run(program().args(["merge", "-", "--json"]).stdin(input));
+    assert_eq!(sum.code, Some(0), "{}", sum.stderr);
+    let sum: Report = serde_json::from_str(&sum.stdout).unwrap();
+    assert_eq!((sum.reports, sum.latency.count), (100, 10_000));
+
+    let large = serde_json::to_string(&measured(port, 64)).unwrap();
+    std::fs::write(&path, [all[0].as_str(), &large, &all[1]].join("\n")).unwrap();
+    let Ended { code, stderr, .. } = merge(&[], &[&path]);
+    let words = format!("size is 12 in report 1 of {0} but 64 in report 2 of {0}", path.display());
+    assert!(code == Some(1) && stderr.contains(&words), "{stderr}");
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_named_in_the_sum() {
+    let plan = Plan {
+        connections: 2,
+        warmup: Duration::ZERO,
+        length: Length::Time(Duration::from_secs(1)),
+        interval: Some(Duration::from_millis(20)),
+        ..Plan::new(serve(|_, stream| echo(stream)))
+    };
+    let stop = Stop::default();
+    let (whole, stopped) = thread::scope(|scope| {
+        let stopped = scope.spawn(|| parrot_load::run(&plan, &stop, &mut Stopping(&stop)).unwrap());
+        (parrot_load::run(&plan, &Stop::default(), &mut ()).unwrap(), stopped.join().unwrap())
+    });
+    let messages = whole.messages + stopped.messages;
+    let sum = Report::merge([whole, stopped]).unwrap();
+    assert_eq!((sum.reports, sum.messages), (2, messages));
+    assert!(sum.to_string().contains("stopped early") && sum.to_string().contains("windows apart"), "{sum}");
+}
+
+/// Stops the run once something was measured.
+struct Stopping<'a>(&'a Stop);
+
+impl Watch for Stopping<'_> {
+    fn interval(&mut self, sample: &Sample) {
+        if sample.latency.count > 0 {
+            self.0.stop();
+        }
+    }
 }
 
 #[test]
@@ -174,7 +244,10 @@ fn waiting_for_the_time_can_be_interrupted() {
         .unwrap();
     let mut lines = std::io::BufReader::new(load.stderr.take().unwrap());
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut lines, &mut line).unwrap(); // that the connection is open
+    for _ in 0..2 {
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+    }
+    assert!(line.contains("1 connections open") && line.ends_with("waiting until 9000-01-01T00:00:00Z\n"), "{line}");
     kill_process(Pid::from_child(&load), Signal::INT).unwrap();
     assert_eq!(load.wait().unwrap().code(), Some(130), "{line}");
 }

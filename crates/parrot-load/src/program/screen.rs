@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 
 use super::arguments::Arguments;
 use crate::units::{microseconds, thousands};
@@ -19,6 +20,7 @@ pub(super) const LINE: Duration = Duration::from_secs(1);
 pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     lines: bool,
+    start_at: Option<SystemTime>,
     warmup: Duration,
     length: Length,
     /// Whether the load consists of datagrams, which may be lost.
@@ -41,7 +43,8 @@ impl Screen {
             bar.tick(); // connecting may take a while, and nothing else draws the bar until it has ended
             bar
         });
-        Screen { bar, lines, warmup: plan.warmup, length: plan.length, udp: plan.is_udp(), answered: 0 }
+        let Plan { start_at, warmup, length, .. } = *plan;
+        Screen { bar, lines, start_at, warmup, length, udp: plan.is_udp(), answered: 0 }
     }
 
     /// How often the run is to report.
@@ -78,6 +81,15 @@ impl Watch for Screen {
         if open > 0 {
             let what = if self.udp { "sockets" } else { "connections" };
             self.line(format_args!("{} {what} open after {:.3} s", thousands(open as f64), took.as_secs_f64()));
+        }
+        if let Some(time) = self.start_at.filter(|time| *time > SystemTime::now())
+            && let Ok(time) = Timestamp::try_from(time)
+        {
+            self.line(format_args!("waiting until {time}"));
+            if let Some(bar) = &self.bar {
+                bar.set_prefix("waiting");
+                bar.set_message(format!("until {time}"));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Counts are added, and so are histograms, bucket by bucket. Percentiles are taken from the sum. An average of
 //! percentiles would be no percentile of anything.
 
+use std::collections::HashMap;
 use std::{error, fmt};
 
 use super::{Datagrams, Histograms, Load, Mark, Report};
@@ -18,6 +19,8 @@ pub enum Unmergeable {
     Nothing,
     /// The report at this place, counted from 0, is not of the same load as the first one. This setting differs.
     Differs(usize, &'static str),
+    /// The reports at these places are one and the same.
+    Twice(usize, usize),
 }
 
 impl fmt::Display for Unmergeable {
@@ -27,6 +30,7 @@ impl fmt::Display for Unmergeable {
             Unmergeable::Differs(place, setting) => {
                 write!(formatter, "report {} is of another load than the first one: {setting} differs", place + 1)
             }
+            Unmergeable::Twice(one, other) => write!(formatter, "reports {} and {} are the same", one + 1, other + 1),
         }
     }
 }
@@ -42,14 +46,18 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// If there is no report, or one is of another load.
+    /// If there is no report, one is of another load, or one is there twice.
     pub fn merge(reports: impl IntoIterator<Item = Report>) -> Result<Report, Unmergeable> {
         let mut reports = reports.into_iter();
         let mut sum = reports.next().ok_or(Unmergeable::Nothing)?;
         let (mut last_opened, mut first_closed, mut longest) = (sum.opened_at, sum.closed_at(), sum.window);
+        let mut places = HashMap::from([(sum.identity(), 0)]);
         for (place, report) in (1..).zip(reports) {
             if let Some(setting) = sum.load.difference(&report.load) {
                 return Err(Unmergeable::Differs(place, setting));
+            }
+            if let Some(one) = places.insert(report.identity(), place) {
+                return Err(Unmergeable::Twice(one, place));
             }
             last_opened = last_opened.max(report.opened_at);
             first_closed = first_closed.min(report.closed_at());
@@ -60,6 +68,11 @@ impl Report {
             sum.add_mark(Mark::WindowsApart);
         }
         Ok(sum)
+    }
+
+    /// What no two runs have in common. The times are as exact as the clocks.
+    fn identity(&self) -> (u64, u64, u64) {
+        (self.opened_at.to_bits(), self.window.to_bits(), self.messages)
     }
 
     fn closed_at(&self) -> f64 {
