@@ -1,4 +1,4 @@
-//! A container image with Parrot alone, as an image layout of the Open Container Initiative.
+//! A container image with Parrot and its load generator alone, as an image layout of the Open Container Initiative.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md>
 
@@ -19,6 +19,8 @@ pub(crate) fn layout(release: &Release) -> Result<Vec<Entry>> {
         Entry::file("LICENSE-APACHE", "LICENSE-APACHE")?,
         Entry::file("LICENSE-MIT", "LICENSE-MIT")?,
         Entry::program("parrot", release.program("parrot")?),
+        // For the Job that loads a server from many hosts.
+        Entry::program("parrot-load", release.program("parrot-load")?),
     ];
     let layer = archive::tar("", &files, release.date)?;
     let created = release.date.to_string();
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     fn entries() -> Vec<Entry> {
-        let programs = vec![("parrot".to_owned(), b"a program".to_vec())];
+        let programs = ["parrot", "parrot-load"].map(|name| (name.to_owned(), b"a program".to_vec())).into();
         layout(&Release { version: "1.2.3", date: Timestamp::UNIX_EPOCH, programs, is_static_linux: true }).unwrap()
     }
 

@@ -76,7 +76,7 @@ fn the_template_is_confined_as_the_service_is() {
 
 #[test]
 fn kubernetes_accepts_the_manifests() {
-    for manifest in ["deployment", "service", "autoscaler"] {
+    for manifest in ["deployment", "service", "autoscaler", "load-job"] {
         let path = packaging("kubernetes").join(format!("{manifest}.yaml")).display().to_string();
         let Some(output) = run("kubernetes-validate", &["--strict", &path]) else { return };
         printed(output);
