@@ -74,15 +74,16 @@ impl Worker<'_> {
         }
     }
 
-    /// Opens connection `index` when its turn comes, or at once if connections are not opened at a rate.
+    /// Opens connection `index` when its turn comes, or at once if connections are not opened at a rate. It was to be
+    /// opened from the start of the run on.
     fn open_in_turn(&mut self, index: usize) -> io::Result<()> {
-        if self.takes_turn(index) { self.dial(index) } else { Ok(()) }
+        if self.takes_turn(index, 0) { self.dial(index) } else { Ok(()) }
     }
 
-    /// Takes a turn to open connection `index`. False if it has yet to come.
-    fn takes_turn(&mut self, index: usize) -> bool {
+    /// Takes a turn to open connection `index`, which was to be opened from `since` on. False if it has yet to come.
+    fn takes_turn(&mut self, index: usize, since: u64) -> bool {
         let (Some(turns), now) = (&self.shared.turns, self.now()) else { return true };
-        let turn = turns.take(now);
+        let turn = turns.take(since);
         if turn > now
             && let Some(connection) = self.connections.get_mut(index)
         {
@@ -101,7 +102,7 @@ impl Worker<'_> {
             Some(_) => connection.owed,
             None => connection.left.min(self.course.budget),
         };
-        connection.phase != Phase::Closed || (wanted > 0 && self.takes_turn(index))
+        connection.phase != Phase::Closed || (wanted > 0 && self.takes_turn(index, self.now()))
     }
 
     /// Opens the connections whose turn has come. Those that are opened again and again begin their messages only now, so
