@@ -355,7 +355,7 @@ impl Load {
             connections: plan.connections,
             idle: plan.idle,
             size: plan.size,
-            size_to: plan.size_to,
+            size_to: plan.size_to.filter(|most| *most > plan.size),
             pipeline: plan.pipeline,
             threads: plan.threads,
             reconnect: plan.reconnect.map(|reconnect| match reconnect.close {

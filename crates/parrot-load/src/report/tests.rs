@@ -125,6 +125,19 @@ fn a_stopped_run_is_no_contradiction() {
 fn a_load_shows_only_what_is_not_default() {
     let load = |plan: &Plan| Load::of(plan, &plan.targets[0]).to_string();
     assert_eq!(load(&plan()), "closed loop: 50 connections x 12 bytes to 127.0.0.1:1512");
+    assert_eq!(load(&Plan { size_to: Some(12), ..plan() }), load(&plan()));
+    let profile = Plan {
+        size_to: Some(4096),
+        reconnect: Some(Close::Reset.after(1000)),
+        connect_rate: Some(0.5),
+        pace: Pace::Steps(Steps { from: 1.0, to: 5000.0, count: 5, over: Duration::from_secs(60) }),
+        ..plan()
+    };
+    assert_eq!(
+        load(&profile),
+        "open loop: 50 connections x 12 to 4,096 bytes to 127.0.0.1:1512, a new one after 1,000 messages, closed by a \
+         reset, opened at 0.50 a second, from 1.00 to 5,000 messages/s in 5 steps over 60 s"
+    );
     let unusual = Plan {
         connections: 1000,
         reconnect: Some(Close::Finish.after(1)),

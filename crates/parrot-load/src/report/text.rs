@@ -7,14 +7,21 @@ use crate::latency::Latency;
 use crate::plan::WARMUP;
 use crate::units::{microseconds, per_second, thousands};
 
+impl Load {
+    /// Bytes in a message, or the least and the most.
+    pub(crate) fn bytes(&self) -> String {
+        let to = self.size_to.map_or(String::new(), |most| format!(" to {}", thousands(most as f64)));
+        thousands(self.size as f64) + &to
+    }
+}
+
 /// The load in a line, without what is at its default.
 impl fmt::Display for Load {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Load { pace, target, .. } = self;
-        let [connections, size] = [self.connections, self.size].map(|count| thousands(count as f64));
-        let to = self.size_to.map_or(String::new(), |most| format!(" to {}", thousands(most as f64)));
+        let (connections, bytes) = (thousands(self.connections as f64), self.bytes());
         let what = if self.protocol == "udp" { "sockets" } else { "connections" };
-        write!(formatter, "{pace}: {connections} {what} x {size}{to} bytes to {target}")?;
+        write!(formatter, "{pace}: {connections} {what} x {bytes} bytes to {target}")?;
         if let Some(close) = &self.reconnect {
             let ended = if close == "reset" { "closed by a reset" } else { "closed in the orderly way" };
             match self.messages_per_connection {

@@ -34,10 +34,10 @@ impl fmt::Display for Step {
 impl fmt::Display for Found {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let objectives: Vec<String> = self.objectives.iter().map(ToString::to_string).collect();
-        let Load { connections, size, target, .. } = &self.load;
-        let [connections, size] = [connections, size].map(|count| thousands(*count as f64));
+        let Load { connections, target, .. } = &self.load;
+        let (connections, bytes) = (thousands(*connections as f64), self.load.bytes());
         let objectives = objectives.join(" and ");
-        writeln!(formatter, "highest rate for {objectives}: {connections} connections x {size} bytes to {target}")?;
+        writeln!(formatter, "highest rate for {objectives}: {connections} connections x {bytes} bytes to {target}")?;
         let sure = if self.confirmed { format!("{TIMES} times") } else { "not confirmed".into() };
         for (what, rate) in [("held", self.rate), ("failed", self.failed)] {
             match rate {
