@@ -11,7 +11,7 @@ use crate::plan::{Arrivals, Length, Pace, Plan, nanoseconds};
 use crate::schedule::Schedule;
 use crate::shared::{Notice, Shared};
 use crate::steps::Steps;
-use crate::tally::{self, Live, Tally};
+use crate::tally::{self, Live, Punctuality, Tally};
 
 /// Longest time between two ticks, in nanoseconds.
 pub(crate) const TICK: u64 = 100_000_000;
@@ -60,6 +60,7 @@ pub(crate) struct Course<'a> {
     before: Account,
     /// Latencies for the next live figures.
     fresh: Latencies,
+    punctuality: Punctuality,
     pub(crate) tally: Tally,
 }
 
@@ -110,6 +111,7 @@ impl<'a> Course<'a> {
             under_way: 0,
             before: Account::default(),
             fresh: Latencies::default(),
+            punctuality: Punctuality::default(),
             tally: Tally { steps, ..Tally::default() },
         }
     }
@@ -163,13 +165,15 @@ impl<'a> Course<'a> {
         let counts = self.counts(due);
         // Read for each message, because the last of a burst leaves later than the first.
         let now = self.now();
+        let late = now.saturating_sub(due);
         if counts {
-            let late = now.saturating_sub(due);
             self.tally.lateness.record(late);
             if let Some(step) = self.step(due) {
                 step.late += u64::from(late > LATE);
             }
         }
+        self.punctuality.due += 1;
+        self.punctuality.late += u64::from(late > LATE);
         Some(Due { index, counts, now })
     }
 
@@ -331,8 +335,13 @@ impl<'a> Course<'a> {
     pub(crate) fn end_tick(&mut self, now: u64) {
         if let Some(mut live) = self.live.and_then(|live| live.lock().ok()) {
             live.latencies.add(&self.fresh);
-            live.failures = self.tally.failures.total();
+            live.failures = self.tally.failures;
             live.lost = self.tally.datagrams.lost;
+            live.punctuality = self.punctuality;
+            // Reading it takes a file on Linux, so it is not read at every tick.
+            if live.account.is_none_or(|(at, _)| now >= at.saturating_add(TICK)) {
+                live.account = Some((now, Account::of_thread()));
+            }
             self.fresh.clear();
         }
         let next = now + self.tick;

@@ -1,6 +1,6 @@
 //! What a run measured, and what makes that doubtful.
 
-mod marks;
+pub(crate) mod marks;
 mod merge;
 mod steps;
 #[cfg(test)]

@@ -13,8 +13,9 @@ use crate::datagrams::DatagramWorker;
 use crate::error::Error;
 use crate::plan::{Pace, Plan, nanoseconds};
 use crate::report::{Load, Report};
+use crate::sampler::Sampler;
 use crate::shared::{Notice, Shared};
-use crate::tally::{Live, Tally};
+use crate::tally::Tally;
 use crate::watch::{Part, Sample, Stop, Watch};
 use crate::worker::Worker;
 
@@ -108,11 +109,17 @@ impl Conductor<'_> {
     /// report.
     fn connect(&mut self) -> Option<(usize, Duration)> {
         let (mut open, mut ended) = (0, 0);
-        for _ in 0..self.shared.plan.threads {
-            match self.notices.recv() {
+        let patience = self.shared.plan.interval.unwrap_or(Duration::MAX);
+        let mut connected = 0;
+        while connected < self.shared.plan.threads {
+            match self.notices.recv_timeout(patience) {
                 Ok(Notice::Connected { open: opened, ended: gone }) => {
                     open += opened;
                     ended += gone;
+                    connected += 1;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.watch.connecting(Duration::from_nanos(self.shared.now()));
                 }
                 _ => return None,
             }
@@ -129,10 +136,11 @@ impl Conductor<'_> {
     }
 
     /// Waits until [`Plan::start_at`]. False if the run was stopped before that.
-    fn wait_for_start(&self) -> bool {
+    fn wait_for_start(&mut self) -> bool {
         while let Some(left) = self.shared.plan.start_at.and_then(|at| at.duration_since(SystemTime::now()).ok())
             && !self.shared.stopped()
         {
+            self.watch.waiting(left);
             // In small parts, since the system's clock can be set meanwhile and the run can be stopped.
             thread::sleep(left.min(PATIENCE));
         }
@@ -145,7 +153,7 @@ impl Conductor<'_> {
         let interval = plan.interval.map(nanoseconds);
         let opens = start.saturating_add(nanoseconds(plan.warmup));
         let (mut opened, mut closed, mut done) = (false, None, 0);
-        let mut sampled = start;
+        let (mut sampled, mut sampler) = (start, Sampler::default());
         while done < plan.threads {
             let sample = interval.map_or(u64::MAX, |interval| sampled.saturating_add(interval));
             let until = if opened { sample } else { sample.min(opens) };
@@ -169,7 +177,9 @@ impl Conductor<'_> {
                     middle if closed.is_some_and(|closed| middle >= closed) => Part::Drain,
                     _ => Part::Window,
                 };
-                self.sample(now - start, now - sampled, part);
+                let asked = self.asked(now - start, now - sampled).filter(|_| part != Part::Drain);
+                let sample = sampler.sample(&self.shared.live, (start, sampled, now), part);
+                self.watch.interval(&Sample { asked, ..sample });
                 sampled = now;
             }
         }
@@ -185,25 +195,5 @@ impl Conductor<'_> {
                 (due(elapsed) - due(elapsed - since)) * 1e9 / since as f64
             }),
         }
-    }
-
-    fn sample(&mut self, elapsed: u64, since: u64, part: Part) {
-        let mut all = Live::default();
-        for live in &self.shared.live {
-            let Ok(mut live) = live.lock() else { continue };
-            all.latencies.add(&live.latencies);
-            all.failures += live.failures;
-            all.lost += live.lost;
-            live.latencies.clear();
-        }
-        self.watch.interval(&Sample {
-            elapsed: Duration::from_nanos(elapsed),
-            part,
-            asked: self.asked(elapsed, since).filter(|_| part != Part::Drain),
-            messages_per_second: all.latencies.count() as f64 / Duration::from_nanos(since.max(1)).as_secs_f64(),
-            latency: all.latencies.summary(),
-            failures: all.failures,
-            lost: all.lost,
-        });
     }
 }

@@ -110,7 +110,18 @@ pub(crate) struct Datagrams {
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     pub(crate) latencies: Latencies,
-    pub(crate) failures: u64,
+    /// Failures so far.
+    pub(crate) failures: Failures,
     /// Datagrams lost so far.
     pub(crate) lost: u64,
+    pub(crate) punctuality: Punctuality,
+    /// The thread's account, and when it was read, in nanoseconds since the run began.
+    pub(crate) account: Option<(u64, Account)>,
+}
+
+/// Open loop: messages that have become due so far, and those of them that were sent late.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Punctuality {
+    pub(crate) due: u64,
+    pub(crate) late: u64,
 }

@@ -12,7 +12,7 @@ use crate::units::{microseconds, thousands};
 use crate::{Length, Load, Part, Plan, Sample, Watch};
 
 /// How often the bar is redrawn.
-const REFRESH: Duration = Duration::from_millis(200);
+pub(super) const REFRESH: Duration = Duration::from_millis(200);
 /// How often a line is printed where there is no terminal.
 pub(super) const LINE: Duration = Duration::from_secs(1);
 
@@ -67,7 +67,7 @@ impl Screen {
     }
 
     /// The share of the run that has passed, from 0 to 1.
-    fn share(&self, sample: &Sample) -> f64 {
+    fn share(&self, sample: &Sample<'_>) -> f64 {
         match self.length {
             Length::Messages(wanted) => self.answered as f64 / wanted as f64,
             Length::Time(window) => sample.elapsed.as_secs_f64() / self.warmup.saturating_add(window).as_secs_f64(),
@@ -97,7 +97,7 @@ impl Watch for Screen {
         self.line(format_args!("the window opens"));
     }
 
-    fn interval(&mut self, sample: &Sample) {
+    fn interval(&mut self, sample: &Sample<'_>) {
         let stage = match sample.part {
             Part::Warmup => "warm-up",
             Part::Window => "measuring",
@@ -106,7 +106,7 @@ impl Watch for Screen {
         if sample.part == Part::Window {
             self.answered += sample.latency.count;
         }
-        let Sample { latency, failures, .. } = sample;
+        let (latency, failures) = (&sample.latency, sample.failures.total());
         let rate = thousands(sample.messages_per_second);
         let times = [latency.p50, latency.p99, latency.max].map(|time| time.map_or("-".into(), microseconds));
         let [p50, p99, max] = times;

@@ -155,7 +155,7 @@ impl Watch for Stream {
         }
     }
 
-    fn interval(&mut self, sample: &Sample) {
+    fn interval(&mut self, sample: &Sample<'_>) {
         let interval = Interval {
             elapsed: sample.elapsed.as_secs_f64(),
             stage: match sample.part {
@@ -167,7 +167,7 @@ impl Watch for Stream {
             messages: sample.latency.count,
             messages_per_second: sample.messages_per_second,
             latency: sample.latency,
-            failures: sample.failures,
+            failures: sample.failures.total(),
             lost: sample.lost,
         };
         match self.form {

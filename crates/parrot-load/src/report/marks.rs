@@ -9,13 +9,13 @@ use crate::course::LATE;
 use crate::plan::{Arrivals, Length, Pace, Plan};
 
 /// A thread that used, or waited for, a core in this share of the window had no time left.
-const BUSY: f64 = 0.95;
+pub(crate) const BUSY: f64 = 0.95;
 /// Throughput times mean latency may differ from the concurrency by this share before it is a contradiction.
 const TOLERANCE: f64 = 0.1;
 /// An open loop that reached less than this share of its rate did not reach it.
 const KEPT: f64 = 0.99;
 /// An open loop that sent more than this share of its messages late was its own limit.
-pub(super) const LATE_SHARE: f64 = 0.01;
+pub(crate) const LATE_SHARE: f64 = 0.01;
 
 /// A reason to doubt the figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +156,7 @@ impl Report {
     }
 
     /// A mark in words, with its cause if it can have several.
-    pub(super) fn note(&self, mark: Mark) -> String {
+    pub(crate) fn note(&self, mark: Mark) -> String {
         let cause = match mark {
             Mark::ClientBound if self.has_overflowed() => {
                 "the load generator had no room for answers, so some of the losses are its own"
@@ -177,6 +177,6 @@ impl Report {
 }
 
 /// Share of the window in which a thread used a core or waited for one.
-pub(super) fn busy(used: Option<f64>, waited: Option<f64>) -> f64 {
+pub(crate) fn busy(used: Option<f64>, waited: Option<f64>) -> f64 {
     used.unwrap_or(0.0) + waited.unwrap_or(0.0)
 }
