@@ -11,12 +11,12 @@ use parrot_load::units::thousands;
 use crate::results::{Cell, DISTURBED, Results, Summary};
 use crate::suite::counted;
 use crate::table::{Table, cost};
-use parrot_load::charts::{Chart, escape};
+use parrot_load::charts::{self, Chart, escape};
 
 /// Returns the page and its charts.
 pub(crate) fn html(results: &Results) -> Result<(String, Vec<Chart>)> {
+    let mut page = charts::head("Parrot, measured");
     let mut charts = Vec::new();
-    let mut page = String::from(include_str!("report/head.html"));
     page.push_str(&lead(results));
     page.push_str(&cards(results));
     page.push_str(&match results.fine {

@@ -320,6 +320,25 @@ fn svg(title: &str, height: u32, ink: &str, draw: impl Fn(&Area<'_>) -> Result<(
     Ok(svg.trim_start().replacen(&size, &role, 1).replace("#010203", ink))
 }
 
+/// The beginning of a page up to the start of its `main`, with the looks of all elements, light and dark.
+#[must_use]
+pub fn head(title: &str) -> String {
+    include_str!("charts/head.html").replacen("TITLE", &escape(title), 1)
+}
+
+/// The element of a chart, which scrolls on narrow screens instead of shrinking.
+#[must_use]
+pub fn wide(chart: &Chart) -> String {
+    format!("<div class=\"wide\">\n{}\n</div>\n", chart.element.trim_end())
+}
+
+/// A list of names with their colours.
+#[must_use]
+pub fn legend<'a>(entries: impl IntoIterator<Item = (&'a str, RGBColor)>) -> String {
+    let entry = |(name, colour)| format!("<li><i style=\"background:{}\"></i>{}</li>", css(colour), escape(name));
+    format!("<ul class=\"legend\">{}</ul>\n", entries.into_iter().map(entry).collect::<String>())
+}
+
 /// Escapes `text` for markup.
 #[must_use]
 pub fn escape(text: &str) -> String {

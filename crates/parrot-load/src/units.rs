@@ -31,3 +31,13 @@ pub fn microseconds(value: f64) -> String {
     let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.digits$} {unit}")
 }
+
+/// A round time given in microseconds, as a scale shows it: `20 ms`.
+#[must_use]
+pub fn round_time(microseconds: f64) -> String {
+    match microseconds {
+        small if small < 1e3 => format!("{small} µs"),
+        middle if middle < 1e6 => format!("{} ms", middle / 1e3),
+        large => format!("{} s", large / 1e6),
+    }
+}

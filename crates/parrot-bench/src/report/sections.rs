@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use parrot_load::units::thousands;
+use parrot_load::units::{round_time, thousands};
 use plotters::style::RGBColor;
 
 use crate::results::{Cell, Results, SuiteInfo};
@@ -267,20 +267,11 @@ pub(super) fn absent(results: &Results, info: &SuiteInfo, shown: impl Fn(&Cell) 
     if names.is_empty() { names } else { format!("<p>Not shown: {}.</p>\n", escape(&names)) }
 }
 
-/// Adds `chart` to `all`. Returns an element that scrolls on narrow screens instead of shrinking.
+/// Adds `chart` to `all` and returns its element.
 pub(super) fn wide(chart: Chart, all: &mut Vec<Chart>) -> String {
-    let text = format!("<div class=\"wide\">\n{}\n</div>\n", chart.element.trim_end());
+    let text = charts::wide(&chart);
     all.push(chart);
     text
-}
-
-/// Formats a round number of microseconds for an axis.
-fn round_time(microseconds: f64) -> String {
-    match microseconds {
-        small if small < 1e3 => format!("{small} µs"),
-        middle if middle < 1e6 => format!("{} ms", middle / 1e3),
-        large => format!("{} s", large / 1e6),
-    }
 }
 
 fn highest(lines: &[Line]) -> f64 {
@@ -292,10 +283,5 @@ pub(super) fn section(title: &str, text: &str, legend: &str, charts: &str) -> St
 }
 
 fn legend<'a>(results: &Results, names: impl Iterator<Item = &'a str>) -> String {
-    let entry = |name| {
-        let colour = charts::css(colour(results, name));
-        format!("<li><i style=\"background:{colour}\"></i>{}</li>", escape(name))
-    };
-    let entries: Vec<String> = names.map(entry).collect();
-    format!("<ul class=\"legend\">{}</ul>\n", entries.join(""))
+    charts::legend(names.map(|name| (name, colour(results, name))))
 }
