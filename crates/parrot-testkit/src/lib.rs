@@ -15,6 +15,7 @@ pub mod program;
 pub mod schema;
 pub mod scripted;
 pub mod stream;
+pub mod terminal;
 pub mod usage;
 
 pub use patience::{PATIENCE, wait_for, wait_until};
