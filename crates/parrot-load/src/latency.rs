@@ -42,6 +42,40 @@ impl Latencies {
         self.clipped += other.clipped;
     }
 
+    /// Every bucket in which something was recorded, as its value in nanoseconds and its count.
+    #[cfg(feature = "program")]
+    pub(crate) fn buckets(&self) -> Vec<(u64, u64)> {
+        self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+
+    /// Adds what [`buckets`](Latencies::buckets) has returned.
+    #[cfg(feature = "program")]
+    pub(crate) fn add_buckets(&mut self, buckets: &[(u64, u64)]) {
+        for (value, count) in buckets {
+            self.histogram.saturating_record_n(*value, *count);
+        }
+    }
+
+    /// How many are in each part of a range that is divided evenly on a logarithmic scale. The range is in microseconds.
+    #[cfg(feature = "program")]
+    pub(crate) fn spread(&self, (from, to): (f64, f64), parts: usize) -> Vec<u64> {
+        let mut spread = vec![0; parts];
+        for (value, count) in self.buckets() {
+            let place = ((value as f64 / 1e3).ln() - from.ln()) / (to.ln() - from.ln());
+            let part = ((place * parts as f64).max(0.0) as usize).min(parts.saturating_sub(1));
+            if let Some(part) = spread.get_mut(part) {
+                *part += count;
+            }
+        }
+        spread
+    }
+
+    /// The shortest and the longest, in microseconds. `None` if nothing was recorded.
+    #[cfg(feature = "program")]
+    pub(crate) fn ends(&self) -> Option<(f64, f64)> {
+        (self.count() > 0).then(|| (self.histogram.min() as f64 / 1e3, self.histogram.max() as f64 / 1e3))
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.histogram.reset();

@@ -3,33 +3,40 @@
 mod arguments;
 mod file;
 mod find;
+mod history;
+mod live;
 pub mod manual;
 mod merge;
+mod page;
 mod screen;
+mod signals;
 mod stream;
 mod target;
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use parrot_kqueue::{Change, Events, Kqueue, Signal, SignalGuard, Token};
 
 use self::arguments::Arguments;
 use self::file::OutputFile;
+use self::history::{History, Recorder};
+use self::live::{FRAME, Live, Terminal};
 use self::merge::Merge;
-use self::screen::{LINE, Screen};
+use self::screen::{LINE, REFRESH, Screen};
 use self::stream::{Form, Stream};
-use crate::{Mark, Plan, Report, Stop};
+use crate::{Mark, Plan, Report, Stop, Watch};
 
 /// The exit code of a program that Ctrl-C ended, as shells report it.
 const INTERRUPTED: u8 = 130;
 
 /// What `--hdr` writes.
 const LATENCIES: &str = "the latencies";
+const NO_TERMINAL: &str = "cannot use the terminal on standard error";
 const UNPRINTED: &str = "cannot write the report to standard output";
 
 /// Runs the program to its end.
@@ -66,14 +73,22 @@ fn ended(ended: anyhow::Result<ExitCode>) -> ExitCode {
 fn measure(plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let hdr = arguments.hdr.as_deref().map(|path| OutputFile::open(path, LATENCIES)).transpose()?;
     let stop = Stop::default();
-    let _guard = stop_on_interrupt(&stop)?;
+    let terminal = arguments.live.then(Terminal::open).transpose().context(NO_TERMINAL)?;
+    let _guard = signals::stop_on_interrupt(&stop, terminal.as_ref())?;
     if arguments.find_rate {
-        return find::run(&plan, arguments, &stop);
+        return find::run(plan, arguments, &stop, terminal);
     }
-    let report = match arguments.stream() {
-        Some(form) => follow_in_lines(plan, form, &stop)?,
-        None => follow_on_screen(plan, arguments, &stop)?,
+    let page = arguments.page()?;
+    let mut history = page.as_ref().map(|_| History::default());
+    let run = Run { plan, stop, history: &mut history };
+    let report = match (arguments.stream(), terminal) {
+        (Some(form), _) => follow_in_lines(run, form)?,
+        (None, Some(terminal)) => follow_live(run, arguments, terminal)?,
+        (None, None) => follow_on_screen(run, arguments)?,
     };
+    if let Some((page, history)) = page.zip(history) {
+        page.write(&page::of_run(&report, &history)?)?;
+    }
     let nothing_measured = report.marks.contains(&Mark::NothingMeasured);
     if let Some(hdr) = hdr.filter(|_| !nothing_measured) {
         hdr.write(&report.histograms.latency.to_hgrm())?;
@@ -88,28 +103,61 @@ fn measure(plan: Plan, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// A plan that is run while somebody watches.
+struct Run<'a> {
+    plan: Plan,
+    stop: Stop,
+    /// Keeps the course of the run, if that is wanted.
+    history: &'a mut Option<History>,
+}
+
+impl Run<'_> {
+    fn run(&mut self, watch: &mut dyn Watch) -> Result<Report, crate::Error> {
+        match self.history {
+            None => crate::run::run(&self.plan, &self.stop, watch),
+            Some(history) => {
+                self.plan.interval.get_or_insert(REFRESH);
+                crate::run::run(&self.plan, &self.stop, &mut Recorder { watch, history })
+            }
+        }
+    }
+}
+
 /// Runs the plan with its progress on standard error, and prints the report.
-fn follow_on_screen(mut plan: Plan, arguments: &Arguments, stop: &Stop) -> anyhow::Result<Report> {
-    let mut screen = Screen::new(&plan, arguments);
-    plan.interval = screen.interval(&plan);
-    let report = crate::run::run(&plan, stop, &mut screen);
+fn follow_on_screen(mut run: Run<'_>, arguments: &Arguments) -> anyhow::Result<Report> {
+    let mut screen = Screen::new(&run.plan, arguments);
+    run.plan.interval = screen.interval(&run.plan);
+    let report = run.run(&mut screen);
     screen.finish();
-    let report = report?;
-    print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
-    Ok(report)
+    conclude(report?, arguments)
+}
+
+/// Runs the plan on the whole terminal, gives that back, and prints the report.
+fn follow_live(mut run: Run<'_>, arguments: &Arguments, terminal: Arc<Terminal>) -> anyhow::Result<Report> {
+    run.plan.interval = Some(FRAME);
+    let mut live = Live::start(terminal, &run.plan, &run.stop).context(NO_TERMINAL)?;
+    let report = run.run(&mut live);
+    drop(live);
+    conclude(report?, arguments)
 }
 
 /// Runs the plan and prints a line for each interval, and one for the whole.
-fn follow_in_lines(mut plan: Plan, form: Form, stop: &Stop) -> anyhow::Result<Report> {
-    plan.interval.get_or_insert(LINE);
+fn follow_in_lines(mut run: Run<'_>, form: Form) -> anyhow::Result<Report> {
+    run.plan.interval.get_or_insert(LINE);
     let mut stream = Stream::new(form);
-    match crate::run::run(&plan, stop, &mut stream) {
+    match run.run(&mut stream) {
         Ok(report) => stream.end(&report).context(UNPRINTED).map(|()| report),
         Err(error) => {
             stream.fail(&error.to_string());
             Err(error.into())
         }
     }
+}
+
+/// Prints the report.
+fn conclude(report: Report, arguments: &Arguments) -> anyhow::Result<Report> {
+    print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { report.to_string() })?;
+    Ok(report)
 }
 
 /// Writes the report to standard output. A closed pipe is no error.
@@ -119,26 +167,4 @@ fn print(report: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context(UNPRINTED),
     }
-}
-
-/// Makes Ctrl-C stop the run, which then reports what it has measured. A second Ctrl-C ends the program.
-fn stop_on_interrupt(stop: &Stop) -> anyhow::Result<SignalGuard> {
-    let guard = SignalGuard::block(&[Signal::Interrupt, Signal::Terminate])?;
-    let kqueue = Kqueue::new()?;
-    kqueue
-        .apply(&[Change::add_signal(Signal::Interrupt, Token(0)), Change::add_signal(Signal::Terminate, Token(0))])
-        .all()?;
-    let stop = stop.clone();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut events = Events::with_capacity(2);
-        loop {
-            if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
-                if stop.stopped() {
-                    std::process::exit(INTERRUPTED.into());
-                }
-                stop.stop();
-            }
-        }
-    })?;
-    Ok(guard)
 }

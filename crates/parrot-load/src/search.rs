@@ -2,7 +2,7 @@
 
 mod bracket;
 #[cfg(feature = "program")]
-mod chart;
+pub(crate) mod chart;
 mod objective;
 mod text;
 
@@ -12,8 +12,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::bracket::Bracket;
-#[cfg(feature = "program")]
-pub(crate) use self::chart::chart;
 pub use self::objective::Objective;
 use crate::error::Error;
 use crate::latency::Latency;
@@ -125,7 +123,7 @@ pub fn find_rate(
     stepped: &mut dyn FnMut(&Step),
 ) -> Result<Found, Error> {
     let objectives = complete(objectives);
-    let mut bracket = Bracket::new(if let Pace::Rate(rate) = plan.pace { rate } else { START });
+    let mut bracket = begin(plan);
     let (mut steps, mut load) = (Vec::new(), None);
     while steps.len() < MOST_STEPS
         && let Some(rate) = bracket.next()
@@ -141,15 +139,33 @@ pub fn find_rate(
         }
         let step = Step::of(rate, &report, &objectives);
         stepped(&step);
-        // Something else may have kept the load generator from running, so that is measured again before it counts.
-        let by_client = |step: &Step| step.rate == rate && step.client_bound;
-        if !step.client_bound || steps.last().is_some_and(by_client) {
-            bracket.learn(rate, step.held);
-        }
+        learn(&mut bracket, &step, steps.last());
         steps.push(step);
     }
     let load = load.ok_or(Error::Stopped)?;
     Ok(Found::new(load, objectives, &bracket, steps))
+}
+
+fn begin(plan: &Plan) -> Bracket {
+    Bracket::new(if let Pace::Rate(rate) = plan.pace { rate } else { START })
+}
+
+/// Takes what a step has shown. Something else may have kept the load generator from running, so a step that failed by
+/// itself is measured again before it counts.
+fn learn(bracket: &mut Bracket, step: &Step, before: Option<&Step>) {
+    if !step.client_bound || before.is_some_and(|before| before.rate == step.rate && before.client_bound) {
+        bracket.learn(step.rate, step.held);
+    }
+}
+
+/// The highest rate that held and the lowest that failed after these steps of a search.
+#[cfg(feature = "program")]
+pub(crate) fn ends(plan: &Plan, steps: &[Step]) -> (Option<f64>, Option<f64>) {
+    let mut bracket = begin(plan);
+    for (place, step) in steps.iter().enumerate() {
+        learn(&mut bracket, step, place.checked_sub(1).and_then(|before| steps.get(before)));
+    }
+    (bracket.highest_held().map(|(rate, _)| rate), bracket.lowest_failed().map(|(rate, _)| rate))
 }
 
 impl Found {
@@ -176,7 +192,7 @@ impl Found {
 }
 
 /// The objectives, and that no message fails if none of them is for errors.
-fn complete(objectives: &[Objective]) -> Vec<Objective> {
+pub(crate) fn complete(objectives: &[Objective]) -> Vec<Objective> {
     let has_errors = objectives.iter().any(|objective| matches!(objective, Objective::Errors(_)));
     objectives.iter().copied().chain((!has_errors).then_some(Objective::Errors(0.0))).collect()
 }

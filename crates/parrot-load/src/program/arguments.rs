@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Parser, ValueEnum};
 use parrot_values::{Address, NoInterface, address, count, duration, size};
 
+use super::file::OutputFile;
 use super::find::{self, objective};
 use super::stream::Form;
 use super::target::{Server, server};
@@ -126,6 +128,9 @@ pub(crate) struct Arguments {
     /// UDP: the share of datagrams, in percent, that may be lost before the exit code becomes 1
     #[arg(long, value_name = "PERCENT", default_value = "100", value_parser = percent)]
     pub(crate) max_loss: f64,
+    /// Show throughput, latencies, failures and the load generator's own CPU on the whole terminal. Press q to end
+    #[arg(long, conflicts_with_all = ["quiet", "interval", "json_stream", "csv"])]
+    pub(crate) live: bool,
     /// Print a line on standard error this often [default: 1s without a terminal, unless --quiet or --json]
     #[arg(short, long, value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) interval: Option<Duration>,
@@ -141,6 +146,9 @@ pub(crate) struct Arguments {
     /// Write the latencies to this file, as an HdrHistogram percentile distribution
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
+    /// Write a page with the figures and charts of the run to this file, as HTML
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -185,6 +193,8 @@ impl Arguments {
             )
         } else if self.arrivals == Spread::Poisson && self.rate.is_none() && !self.find_rate {
             Err("--arrivals needs --rate, because a closed loop sends when an answer has arrived")
+        } else if self.live && !io::stderr().is_terminal() {
+            Err("--live needs a terminal on standard error. Without --live, a line a second is printed there")
         } else if self.start_at.is_some_and(|time| time <= SystemTime::now()) {
             Err("the time of --start-at has passed")
         } else {
@@ -210,6 +220,15 @@ impl Arguments {
         };
         let after = self.messages_per_connection.or((!self.keep_alive).then_some(1));
         after.map(|messages| close.after(messages))
+    }
+
+    /// Opens the file of `--report`.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written to.
+    pub(super) fn page(&self) -> anyhow::Result<Option<OutputFile>> {
+        self.report.as_deref().map(|path| OutputFile::open(path, "the page")).transpose()
     }
 
     /// How standard output follows the run line by line, if it does.

@@ -1,4 +1,4 @@
-//! The files of `--hdr` and `--chart`.
+//! The files of `--hdr`, `--chart` and `--report`.
 
 use std::fs::File;
 use std::io::Write as _;

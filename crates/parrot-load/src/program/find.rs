@@ -1,14 +1,18 @@
 //! `--find-rate`: prints each step of the search, and what it has found.
 
+use std::cell::RefCell;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::arguments::Arguments;
 use super::file::OutputFile;
-use super::{INTERRUPTED, UNPRINTED, print};
+use super::live::{FRAME, Lent, Live, Terminal};
+use super::{INTERRUPTED, NO_TERMINAL, UNPRINTED, page, print};
+use crate::search::{chart, complete, ends};
 use crate::{Objective, Plan, Step, Stop};
 
 /// How long a step measures, unless `--duration` says otherwise.
@@ -19,8 +23,14 @@ pub(super) const DURATION: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// If a step cannot take place, or the result cannot be written.
-pub(super) fn run(plan: &Plan, arguments: &Arguments, stop: &Stop) -> Result<ExitCode> {
-    let chart = arguments.chart.as_deref().map(|path| OutputFile::open(path, "the chart")).transpose()?;
+pub(super) fn run(
+    mut plan: Plan,
+    arguments: &Arguments,
+    stop: &Stop,
+    terminal: Option<Arc<Terminal>>,
+) -> Result<ExitCode> {
+    let picture = arguments.chart.as_deref().map(|path| OutputFile::open(path, "the chart")).transpose()?;
+    let page = arguments.page()?;
     let progress = !(arguments.json || arguments.quiet);
     let mut written = Ok(());
     let mut row = |line: &dyn std::fmt::Display| {
@@ -29,13 +39,36 @@ pub(super) fn run(plan: &Plan, arguments: &Arguments, stop: &Stop) -> Result<Exi
             written = writeln!(output, "{line}").and_then(|()| output.flush());
         }
     };
-    row(&Step::HEADINGS);
-    let found = crate::find_rate(plan, &arguments.objective, stop, &mut (), &mut |step| row(step))?;
+    if terminal.is_none() {
+        row(&Step::HEADINGS);
+    }
+    let objectives = &arguments.objective;
+    let found = match terminal {
+        None => crate::find_rate(&plan, objectives, stop, &mut (), &mut |step| row(step))?,
+        Some(terminal) => {
+            plan.interval = Some(FRAME);
+            let live = Live::search(terminal, &plan, stop, complete(objectives)).context(NO_TERMINAL)?;
+            let (live, mut steps) = (RefCell::new(live), Vec::new());
+            let mut stepped = |step: &Step| {
+                steps.push(step.clone());
+                live.borrow_mut().stepped(step, ends(&plan, &steps));
+            };
+            let found = crate::find_rate(&plan, objectives, stop, &mut Lent(&live), &mut stepped);
+            drop(live);
+            // The screen had the terminal until now.
+            row(&Step::HEADINGS);
+            steps.iter().for_each(|step| row(step));
+            found?
+        }
+    };
     written
         .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
         .context(UNPRINTED)?;
-    if let Some(file) = chart {
-        file.write(&crate::search::chart(&found)?)?;
+    if let Some(file) = picture {
+        file.write(&chart::chart(&found)?.file)?;
+    }
+    if let Some(file) = page {
+        file.write(&page::of_search(&found)?)?;
     }
     print(&if arguments.json { serde_json::to_string_pretty(&found)? } else { found.to_string() })?;
     Ok(match found.rate {

@@ -29,6 +29,20 @@ pub const SECTIONS: &[Section] = &[
         )],
     ),
     (
+        "SCREEN",
+        &[(
+            "",
+            "With --live, the terminal on standard error shows the run ten times a second. Each figure is that of the \
+             last second, and beside it stand that of the window and the highest. The charts are of the whole run, and \
+             the histogram is of the window. It shows failures and ends of connections by kind, what each thread of \
+             the load generator uses of a core, and with --find-rate each objective and the range that the limit lies \
+             in. CLIENT IS THE LIMIT and CLIENT IS LATE mean that the server may be capable of more. A terminal of less \
+             than 50 columns or 14 rows shows the most important lines. There is no colour if NO_COLOR is set or the \
+             terminal has none. The key q, or Ctrl-C, ends the run. Then the terminal is as it was before, and the \
+             report is printed as without --live.",
+        )],
+    ),
+    (
         "MERGE",
         &[(
             "parrot-load merge [--json] [--hdr FILE] FILE...",
@@ -69,6 +83,10 @@ pub const SECTIONS: &[Section] = &[
             (
                 "parrot-load --find-rate --objective p99.9=10ms --objective errors=0.1%",
                 "Find the highest rate at which P99.9 is at most 10 ms and one message in a thousand may fail.",
+            ),
+            (
+                "parrot-load --live -d 1m --report load.html",
+                "Watch the load on the whole terminal, and keep a page about it.",
             ),
             ("parrot-load --json -q > report.json", "A report for a program."),
             ("parrot-load --json-stream -i 5s", "The same for a program that follows the load."),
