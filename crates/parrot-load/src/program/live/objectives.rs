@@ -12,15 +12,10 @@ const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 /// The step and the range that the limit lies in, then each objective. Nothing if there is no search.
 pub(super) fn lines(state: &State) -> Vec<Words> {
     let Some(search) = &state.search else { return Vec::new() };
-    let rate = |rate: Option<f64>| rate.map_or("none".into(), thousands);
+    let rate = |rate: Option<f64>| rate.map_or("nothing".into(), |rate| format!("{}/s", thousands(rate)));
     let (held, failed) = search.bracket;
-    let step = format!(
-        "step {} at {}/s; so far {}/s held, {}/s failed",
-        search.steps.len() + 1,
-        rate(state.rate),
-        rate(held),
-        rate(failed)
-    );
+    let (held, failed) = (rate(held), rate(failed));
+    let step = format!("step {} at {}; so far {held} held, {failed} failed", search.steps.len() + 1, rate(state.rate));
     let mut lines = vec![vec![("search      ".to_owned(), TITLE), (step, Style::new())]];
     for objective in &search.objectives {
         let (holds, value) = so_far(objective, state);
