@@ -188,6 +188,11 @@ impl<'a> Course<'a> {
         time >= self.warmup_ends && time < self.window_ends
     }
 
+    /// How many of the next `count` answers belong to the window.
+    pub(crate) fn countable(&self, count: u64) -> u64 {
+        if self.stage == Stage::Window { count.min(self.quota.saturating_sub(self.tally.answered)) } else { 0 }
+    }
+
     /// Records an answer at `now` to a message that was begun at `begun_at` and whose time began at `since`.
     pub(crate) fn record(&mut self, since: u64, begun_at: u64, now: u64) {
         let in_window = self.stage == Stage::Window && self.tally.answered < self.quota;

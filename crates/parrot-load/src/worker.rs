@@ -9,7 +9,6 @@ mod stages;
 
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -148,23 +147,29 @@ impl<'a> Worker<'a> {
         if depth == 1 { index } else { index * depth + (message % depth as u64) as usize }
     }
 
-    /// Begins the next messages on connection `index`: in an open loop what is owed on it, in a closed loop as many as it
-    /// has room for, within the window's budget. If it is closed, it is opened for them, perhaps when its turn has come.
-    #[inline]
+    /// Begins the next messages on connection `index`, if it may be opened for them or is open.
     fn begin_next(&mut self, index: usize, now: u64) -> io::Result<()> {
         let waits = self.plan.connect_rate.is_some() && !self.may_send(index);
-        if waits { Ok(()) } else { self.begin(index, now) }
+        if waits { Ok(()) } else { self.begin_all(index, now) }
     }
 
-    /// Begins the next messages on connection `index`, whether it may be opened or not.
-    fn begin(&mut self, index: usize, now: u64) -> io::Result<()> {
-        let depth = self.plan.pipeline;
+    /// Begins the next messages on connection `index`: in an open loop what is owed on it, in a closed loop as many as it
+    /// has room for.
+    fn begin_all(&mut self, index: usize, now: u64) -> io::Result<()> {
         let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
-        let mut count = connection.room(depth).min(self.course.budget);
+        let mut wanted = connection.room(self.plan.pipeline);
         if self.course.schedule.is_some() {
-            count = count.min(connection.owed);
-            connection.owed -= count;
+            wanted = wanted.min(connection.owed);
+            connection.owed -= wanted;
         }
+        self.begin(index, wanted, now)
+    }
+
+    /// Begins up to `wanted` messages on connection `index`, within the window's budget. It is opened for them if it is
+    /// closed.
+    fn begin(&mut self, index: usize, wanted: u64, now: u64) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        let count = wanted.min(connection.left).min(self.course.budget);
         if count == 0 {
             return Ok(());
         }
@@ -261,28 +266,35 @@ impl<'a> Worker<'a> {
         };
         connection.answered += completed;
         self.course.under_way -= completed;
-        let counted = self.course.tally.answered;
-        if connection.is_spent() {
+        let spent = connection.is_spent();
+        if spent {
             self.close(index, Phase::Closed);
             if self.course.stage == Stage::Window {
                 self.course.tally.between += self.now() - now;
             }
         }
+        if self.sizes.fixed().is_none() {
+            self.count_bytes(index, first, completed);
+        }
         for message in first..first + completed {
             let begun_at = self.begun_at(index, message);
             self.course.record(self.course.since(index, message, begun_at), begun_at, now);
         }
-        if self.sizes.fixed().is_none() {
-            self.count_bytes(index, first..first + self.course.tally.answered - counted);
-        }
         self.course.tick_if_full(self.hopeless());
         // Read again, because what was done since the answer is not part of the next message's time.
-        self.begin_next(index, self.now())
+        let now = self.now();
+        if spent || self.course.schedule.is_some() {
+            self.begin_next(index, now)
+        } else {
+            self.begin(index, completed, now)
+        }
     }
 
-    /// Counts the bytes of these messages of connection `index`.
-    fn count_bytes(&mut self, index: usize, messages: Range<u64>) {
+    /// Counts the bytes of `count` answers on connection `index` from number `first` on, as far as they count themselves.
+    #[inline(never)]
+    fn count_bytes(&mut self, index: usize, first: u64, count: u64) {
         if let Some(connection) = self.connections.get(index) {
+            let messages = first..first + self.course.countable(count);
             self.course.tally.bytes += connection.bytes(messages, self.sizes);
         }
     }

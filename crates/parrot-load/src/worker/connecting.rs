@@ -119,7 +119,7 @@ impl Worker<'_> {
             connection.phase = Phase::Closed;
             connection.left = self.limit;
             if index < self.first_kept() && self.course.has_begun() {
-                self.begin(index, self.now())?;
+                self.begin_all(index, self.now())?;
             } else {
                 self.dial(index)?;
             }
