@@ -306,3 +306,19 @@ fn steps_of_several_reports_add_up_and_others_are_refused() {
     let refused = Report::merge([each(50), each(51)]).unwrap_err().to_string();
     assert!(refused.contains("messages_per_connection differs"), "{refused}");
 }
+
+#[test]
+fn messages_that_waited_in_vain_count_with_connections_opened_again() {
+    let silent = serve(|_, mut stream| stream.read_to_end(&mut Vec::new()).map(drop));
+    let load = Plan {
+        connections: 2,
+        reconnect: Some(Close::Reset.after(5)),
+        pace: Pace::Rate(100.0),
+        length: Length::Time(Duration::from_millis(300)),
+        timeout: Duration::from_millis(500),
+        ..plan(silent)
+    };
+    let report = run(&load);
+    assert_eq!((report.messages, report.latency.count), (0, 30), "every message was due and none came back: {report}");
+    assert!(report.latency.p50 > Some(300_000.0) && report.failures.timeout >= 2, "{report}");
+}
