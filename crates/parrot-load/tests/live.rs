@@ -127,7 +127,9 @@ fn a_stopped_program_gives_the_terminal_back_until_it_goes_on() {
     start(&terminal, "-d 1h --warmup 100ms -c 4");
     wait_for_window(&terminal);
     terminal.press("C-z");
-    terminal.wait("the shell has the terminal", |screen| screen.contains("Stopped") && screen.contains("ready$"));
+    // The shells of the BSDs have another word.
+    let stopped = |screen: &str| screen.contains("Stopped") || screen.contains("Suspended");
+    terminal.wait("the shell has the terminal", |screen| stopped(screen) && screen.contains("ready$"));
     assert_eq!(terminal.modes(), (false, true));
     terminal.enter("clear; fg; echo the second $((40 + 2))");
     wait_for_window(&terminal);
