@@ -31,6 +31,7 @@ pub use address::{Addresses, LocalAddress};
 pub use bind_error::BindError;
 pub(crate) use listener::{Carrier, ListenOptions, Listener};
 pub use socket_file::SocketFile;
+pub(crate) use sockets::raise_no_signal;
 pub use unserved::UnservedListener;
 
 /// A place to listen on, or a socket that the caller has opened.

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use parrot_kqueue::{Change, Events, Filter, Kqueue, Source, Waker};
 use parrot_udp::{Batch, DatagramSocket, Replied};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
+#[cfg(not(target_os = "freebsd"))]
+use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, Shutdown, sockopt};
 
 use super::{Event, Host, Signals, Target, Watch};
-use crate::listen::{Carrier, Listener, local_ip};
+use crate::listen::{Carrier, Listener, local_ip, raise_no_signal};
 use crate::peer::{Peer, canonical};
 use crate::socket_options::SocketOptions;
 
@@ -29,12 +31,6 @@ const EVENTS_PER_TURN: usize = 1024;
 /// XNU sends longer input in chains of this length. It returns ENOBUFS when it has no memory for the second chain, although
 /// it sends the first, which the peer would then get twice (`sosend` in bsd/kern/uipc_socket.c, `sosendmaxchain`).
 const BYTES_PER_SEND: usize = if cfg!(target_os = "macos") { 64 * 1024 } else { usize::MAX };
-
-/// A peer that has gone raises no SIGPIPE. On macOS the socket inherits SO_NOSIGPIPE from its listener instead.
-#[cfg(not(target_os = "macos"))]
-const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
-#[cfg(target_os = "macos")]
-const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 /// [`Host`] as it is.
 #[derive(Debug)]
@@ -151,6 +147,9 @@ impl Host for NativeHost {
     }
 
     fn set_up(&mut self, socket: &OwnedFd, listener: &Listener) -> io::Result<()> {
+        if listener.is_given() {
+            raise_no_signal(socket)?;
+        }
         if listener.carrier() == Carrier::Unix {
             return self.options.set_on_unix(socket);
         }
@@ -192,7 +191,7 @@ impl Host for NativeHost {
 
     #[inline]
     fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-        in_pieces(bytes, BYTES_PER_SEND, |piece| Ok(rustix::net::send(socket, piece, NO_SIGNAL)?))
+        in_pieces(bytes, BYTES_PER_SEND, |piece| send(socket, piece))
     }
 
     fn shut_down(&mut self, socket: &OwnedFd) -> io::Result<()> {
@@ -255,6 +254,20 @@ fn polls(descriptor: &impl AsFd, what: PollFlags) -> io::Result<bool> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut descriptors, Some(&now))?;
     Ok(descriptors.iter().any(|found| found.revents().intersects(what)))
+}
+
+/// Sends without SIGPIPE if the peer has gone. On macOS and FreeBSD the socket inherits that from its listener. There
+/// a call need not ask for it, and write(2) of FreeBSD is enough, which takes 110 instructions less (`soo_write` in
+/// sys/kern/sys_socket.c).
+#[inline]
+fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(target_os = "freebsd")]
+    let sent = rustix::io::write(socket, bytes);
+    #[cfg(target_os = "macos")]
+    let sent = rustix::net::send(socket, bytes, SendFlags::empty());
+    #[cfg(not(any(target_os = "freebsd", target_os = "macos")))]
+    let sent = rustix::net::send(socket, bytes, SendFlags::NOSIGNAL);
+    Ok(sent?)
 }
 
 /// Sends piece by piece until the system takes only part of one. An error after the first piece is left for the next call
@@ -336,7 +349,7 @@ mod tests {
         assert_eq!(host.inherits, Some(true), "no call sets what a listener hands down");
         assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
         assert!(sockopt::socket_oobinline(&socket).unwrap());
-        #[cfg(target_os = "macos")]
+        #[cfg(any(target_os = "macos", target_os = "freebsd"))]
         assert!(sockopt::socket_nosigpipe(&socket).unwrap());
     }
 

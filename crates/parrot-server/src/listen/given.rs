@@ -18,7 +18,7 @@ pub(super) fn tcp(given: TcpListener, options: &ListenOptions) -> Result<(Listen
         local_ip(&given)
     };
     let address = taken().map_err(|error| BindError::given("TCP listener", error))?;
-    Ok((Listener::tcp(given.into()), LocalAddress::Tcp(address)))
+    Ok((Listener::tcp(given.into()).given(), LocalAddress::Tcp(address)))
 }
 
 /// Takes a Unix listener. Its file belongs to the one who made it.
@@ -28,7 +28,7 @@ pub(super) fn unix(given: UnixListener) -> Result<(Listener, LocalAddress), Bind
         local_unix(&given)
     };
     let address = taken().map_err(|error| BindError::given("Unix listener", error))?;
-    Ok((Listener::unix(OwnedFd::from(given), None), address))
+    Ok((Listener::unix(OwnedFd::from(given), None).given(), address))
 }
 
 /// Checks that a socket accepts streams, and sets its flags.

@@ -31,15 +31,21 @@ pub(crate) struct Listener {
     file: Option<SocketFile>,
     socket: OwnedFd,
     carrier: Carrier,
+    given: bool,
 }
 
 impl Listener {
     pub(super) fn tcp(socket: OwnedFd) -> Listener {
-        Listener { file: None, socket, carrier: Carrier::Tcp }
+        Listener { file: None, socket, carrier: Carrier::Tcp, given: false }
     }
 
     pub(super) fn unix(socket: OwnedFd, file: Option<SocketFile>) -> Listener {
-        Listener { file, socket, carrier: Carrier::Unix }
+        Listener { file, socket, carrier: Carrier::Unix, given: false }
+    }
+
+    /// The same listener, which somebody else has opened.
+    pub(super) fn given(self) -> Listener {
+        Listener { given: true, ..self }
     }
 
     pub(super) fn into_parts(self) -> (OwnedFd, Option<SocketFile>) {
@@ -48,6 +54,11 @@ impl Listener {
 
     pub(crate) fn carrier(&self) -> Carrier {
         self.carrier
+    }
+
+    /// Whether somebody else has opened it. Then there may be connections in its backlog that are older than its options.
+    pub(crate) fn is_given(&self) -> bool {
+        self.given
     }
 }
 

@@ -11,7 +11,9 @@ pub(super) fn new(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Er
     #[cfg(not(target_os = "macos"))]
     {
         use rustix::net::SocketFlags;
-        rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+        raise_no_signal(&socket)?;
+        Ok(socket)
     }
     #[cfg(target_os = "macos")]
     {
@@ -25,9 +27,16 @@ pub(super) fn new(family: AddressFamily, kind: SocketType) -> Result<OwnedFd, Er
 pub(super) fn set_flags(socket: &impl AsFd) -> Result<(), Errno> {
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(socket, true)?;
-    // A peer that has gone raises no SIGPIPE. Accepted sockets inherit this (`sonewconn` in bsd/kern/uipc_socket2.c).
-    #[cfg(target_os = "macos")]
+    raise_no_signal(socket)
+}
+
+/// Has a send to a peer that has gone raise no SIGPIPE where the send does not ask for that itself. Accepted sockets
+/// inherit this (`sonewconn` in bsd/kern/uipc_socket2.c of macOS and sys/kern/uipc_socket.c of FreeBSD).
+pub(crate) fn raise_no_signal(socket: &impl AsFd) -> Result<(), Errno> {
+    #[cfg(any(target_os = "macos", target_os = "freebsd"))]
     rustix::net::sockopt::set_socket_nosigpipe(socket, true)?;
+    #[cfg(not(any(target_os = "macos", target_os = "freebsd")))]
+    let _ = socket;
     Ok(())
 }
 
