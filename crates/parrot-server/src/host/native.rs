@@ -233,18 +233,12 @@ impl Host for NativeHost {
     #[inline]
     fn message(&mut self, peer: &Peer, payload: &[u8]) {
         let bytes = payload.len() as u64;
-        match peer.user() {
-            None => tracing::info!(target: MESSAGE_TARGET, peer = %peer, payload, bytes),
-            Some(user) => tracing::info!(target: MESSAGE_TARGET, peer = %peer, user, payload, bytes),
-        }
+        tracing::info!(target: MESSAGE_TARGET, peer = %peer, user = peer.user(), payload, bytes);
     }
 
     fn message_with_faults(&mut self, peer: &Peer, faults: &str, payload: &[u8]) {
         let bytes = payload.len() as u64;
-        match peer.user() {
-            None => tracing::info!(target: MESSAGE_TARGET, peer = %peer, faults, payload, bytes),
-            Some(user) => tracing::info!(target: MESSAGE_TARGET, peer = %peer, user, faults, payload, bytes),
-        }
+        tracing::info!(target: MESSAGE_TARGET, peer = %peer, user = peer.user(), faults, payload, bytes);
     }
 }
 
