@@ -1,6 +1,56 @@
-//! CPU time that the calling thread used, and time that it waited for a core.
+//! Time since a run began, CPU time that the calling thread used, and time that it waited for a core.
 
 use std::time::Duration;
+
+/// The time since a run began.
+///
+/// It is read twice for each message. The difference of two numbers takes a tenth of the instructions that the difference
+/// of two `Instant`s does.
+#[cfg(not(target_vendor = "apple"))]
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: u64,
+}
+
+#[cfg(not(target_vendor = "apple"))]
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Clock {
+        Clock { started: monotonic() }
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        monotonic() - self.started
+    }
+}
+
+/// Nanoseconds of a clock that never goes back.
+#[cfg(not(target_vendor = "apple"))]
+fn monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The time since a run began, by an `Instant`, because `CLOCK_MONOTONIC` counts microseconds on macOS (clock_gettime(3)).
+#[cfg(target_vendor = "apple")]
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: std::time::Instant,
+}
+
+#[cfg(target_vendor = "apple")]
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Clock {
+        Clock { started: std::time::Instant::now() }
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+}
 
 /// A thread's times since it started, or the difference of two such accounts.
 #[derive(Debug, Clone, Copy, Default)]

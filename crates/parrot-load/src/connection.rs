@@ -141,10 +141,7 @@ impl Connection {
         if bytes.len() > self.due {
             return Err(Failure::Unasked);
         }
-        if !pattern.matches(self.receiving, bytes) {
-            return Err(Failure::Mismatch);
-        }
-        self.receiving = self.receiving.after(bytes.len());
+        self.receiving = pattern.check(self.receiving, bytes).ok_or(Failure::Mismatch)?;
         self.due -= bytes.len();
         self.filled += bytes.len();
         self.back += bytes.len() as u64;

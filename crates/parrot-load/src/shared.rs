@@ -1,8 +1,9 @@
 //! What the threads of a run share, and what they report to the thread that called [`run`](crate::run()).
 
 use std::sync::{Mutex, mpsc};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
+use crate::clock::Clock;
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::sizes::Sizes;
@@ -21,8 +22,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) pattern: Pattern,
     /// The live figures of each thread, empty if the plan has no interval.
     pub(crate) live: Vec<Mutex<Live>>,
-    started: Instant,
-    /// The same by the system's clock.
+    clock: Clock,
+    /// When the clock started, by the system's clock.
     pub(crate) started_at: SystemTime,
     stop: Stop,
     notices: mpsc::Sender<Notice>,
@@ -49,13 +50,13 @@ impl<'a> Shared<'a> {
         let turns = plan.connect_rate.map(Turns::new);
         let live = plan.interval.iter().flat_map(|_| (0..plan.threads).map(|_| Mutex::default())).collect();
         let (targets, stop) = (Targets::new(&plan.targets), stop.clone());
-        let (started, started_at) = (Instant::now(), SystemTime::now());
-        (Shared { plan, targets, turns, pattern, live, started, started_at, stop, notices }, receiver)
+        let (clock, started_at) = (Clock::start(), SystemTime::now());
+        (Shared { plan, targets, turns, pattern, live, clock, started_at, stop, notices }, receiver)
     }
 
     /// Nanoseconds since the run began.
     pub(crate) fn now(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.clock.now()
     }
 
     pub(crate) fn stopped(&self) -> bool {
