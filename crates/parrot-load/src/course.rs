@@ -1,6 +1,7 @@
 //! The course of one thread's run, whatever it sends: its stages, its timetable and its counts.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(crate) struct Course<'a> {
     steps: Option<Steps>,
     /// Number of the timetable's next message.
     next: u64,
+    /// When the messages that were taken last were due.
+    due: Vec<u64>,
     /// When sending began, 0 before that.
     start: u64,
     warmup_ends: u64,
@@ -64,12 +67,14 @@ pub(crate) struct Course<'a> {
     pub(crate) tally: Tally,
 }
 
-/// A message of the timetable.
+/// Messages of the timetable that are due on one connection.
+#[derive(Default)]
 pub(crate) struct Due {
-    /// The number of the connection that it belongs to, among those of the thread.
+    /// The number of the connection, among those of the thread.
     pub(crate) index: usize,
-    /// Whether it belongs to the window.
-    pub(crate) counts: bool,
+    pub(crate) count: u64,
+    /// How many of them belong to the window.
+    pub(crate) counted: u64,
     /// The time.
     pub(crate) now: u64,
 }
@@ -100,6 +105,7 @@ impl<'a> Course<'a> {
             schedule,
             steps: plan.steps(),
             next: 0,
+            due: Vec::new(),
             start: 0,
             warmup_ends: 0,
             stage: Stage::Warmup,
@@ -152,29 +158,44 @@ impl<'a> Course<'a> {
         self.schedule.as_ref().map(|schedule| self.start.saturating_add(schedule.due(self.next)))
     }
 
-    /// Open loop: the next message if it is due by `now` and within the window. Records how late it is.
-    pub(crate) fn take_due(&mut self, now: u64) -> Option<Due> {
-        let due = self.next_due()?;
-        if due > now || due >= self.window_ends {
-            return None;
-        }
-        let schedule = self.schedule.as_mut()?;
-        let index = schedule.connection(self.next);
-        self.next += 1;
-        schedule.reach(self.next);
-        let counts = self.counts(due);
-        // Read for each message, because the last of a burst leaves later than the first.
-        let now = self.now();
-        let late = now.saturating_sub(due);
-        if counts {
-            self.tally.lateness.record(late);
-            if let Some(step) = self.step(due) {
-                step.late += u64::from(late > LATE);
+    /// Open loop: takes up to `most` messages that are due by `now` and within the window, and returns their numbers.
+    pub(crate) fn take_due(&mut self, now: u64, most: u64) -> Range<u64> {
+        let first = self.next;
+        self.due.clear();
+        while self.next - first < most
+            && let Some(due) = self.next_due().filter(|due| *due <= now && *due < self.window_ends)
+        {
+            self.due.push(due);
+            self.next += 1;
+            if let Some(schedule) = &mut self.schedule {
+                schedule.reach(self.next);
             }
         }
-        self.punctuality.due += 1;
-        self.punctuality.late += u64::from(late > LATE);
-        Some(Due { index, counts, now })
+        first..self.next
+    }
+
+    /// Open loop: the messages among the last ones taken that are due on the same connection, from number `first` on.
+    /// Records how late they are, because they are sent now.
+    pub(crate) fn due_together(&mut self, first: u64, taken: &Range<u64>) -> Due {
+        // Read for each connection, because the last of a burst leaves later than the first.
+        let mut all = Due { now: self.now(), ..Due::default() };
+        let Some(schedule) = &self.schedule else { return all };
+        all.index = schedule.connection(first);
+        for place in ((first - taken.start) as usize..self.due.len()).step_by(schedule.connections()) {
+            let Some(due) = self.due.get(place).copied() else { break };
+            let late = all.now.saturating_sub(due);
+            all.count += 1;
+            self.punctuality.due += 1;
+            self.punctuality.late += u64::from(late > LATE);
+            if self.counts(due) {
+                all.counted += 1;
+                self.tally.lateness.record(late);
+                if let Some(step) = self.step(due) {
+                    step.late += u64::from(late > LATE);
+                }
+            }
+        }
+        all
     }
 
     /// When the time of message `message` of connection `index` began, if it was begun at `begun_at`: in an open loop,

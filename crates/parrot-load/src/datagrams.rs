@@ -128,9 +128,10 @@ impl<'a> DatagramWorker<'a> {
 
     /// Open loop: begins what is due by `now`.
     fn send_due(&mut self, now: u64) {
-        for _ in 0..BURST {
-            let Some(due) = self.course.take_due(now) else { break };
-            self.begin(due.index, 1);
+        let taken = self.course.take_due(now, BURST as u64);
+        for first in taken.clone().take(self.flows.len()) {
+            let due = self.course.due_together(first, &taken);
+            self.begin(due.index, due.count as usize);
         }
     }
 

@@ -126,7 +126,15 @@ pub(crate) fn send(stream: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> 
     const FLAGS: SendFlags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
     const FLAGS: SendFlags = SendFlags::empty();
+    #[cfg(test)]
+    SENDS.set(SENDS.get() + 1);
     rustix::net::send(stream, bytes, FLAGS)
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// How often [`send`] was called.
+    pub(crate) static SENDS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Closes a connection as the plan says.

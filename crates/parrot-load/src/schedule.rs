@@ -105,6 +105,11 @@ impl Schedule {
         self.due(message * self.connections + connection as u64)
     }
 
+    /// How many connections it goes round.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections as usize
+    }
+
     /// The connection that the timetable's message number `number` belongs to.
     pub(crate) fn connection(&self, number: u64) -> usize {
         (number % self.connections) as usize

@@ -25,7 +25,7 @@ use crate::shared::Shared;
 use crate::sizes::Sizes;
 use crate::tally::Tally;
 
-/// Messages of a timetable that are begun between two looks at the clock.
+/// Messages of a timetable that are begun between two looks at whether something else comes first.
 const LOOK: u64 = 1024;
 /// Events taken from the queue at once.
 pub(crate) const EVENTS: usize = 1024;
@@ -187,24 +187,27 @@ impl<'a> Worker<'a> {
         if closed { self.dial(index) } else { self.flush(index) }
     }
 
-    /// Open loop: begins every message that is due by `now`, or records it as owed.
+    /// Open loop: begins every message that is due by `now`, or records it as owed. Those of one connection leave with one
+    /// send.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
-        for begun in 0.. {
+        loop {
+            let taken = self.course.take_due(now, LOOK);
+            for first in taken.clone().take(self.sending) {
+                let due = self.course.due_together(first, &taken);
+                let Some(connection) = self.connections.get_mut(due.index) else { break };
+                if connection.phase != Phase::Dead {
+                    connection.owed += due.count;
+                    self.begin_next(due.index, due.now)?;
+                } else {
+                    self.course.tally.unsent += due.counted;
+                }
+            }
             // A timetable that is too fast to be kept always has another message due. Answers, the window's end and a
             // stop come first.
-            if begun > 0 && u64::is_multiple_of(begun, LOOK) && self.now() >= self.course.boundary {
-                break;
-            }
-            let Some(due) = self.course.take_due(now) else { break };
-            let Some(connection) = self.connections.get_mut(due.index) else { break };
-            if connection.phase != Phase::Dead {
-                connection.owed += 1;
-                self.begin_next(due.index, due.now)?;
-            } else if due.counts {
-                self.course.tally.unsent += 1;
+            if taken.end - taken.start < LOOK || self.now() >= self.course.boundary {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn flush(&mut self, index: usize) -> io::Result<()> {
@@ -349,6 +352,47 @@ mod tests {
         assert!(worker.begun_at.is_sorted_by(|one, next| one < next), "{:?}", worker.begun_at);
         assert_eq!(worker.course.tally.lateness.count(), 8);
         Ok(())
+    }
+
+    #[test]
+    fn messages_due_together_on_a_connection_are_one_send() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let plan = Plan { connections: 2, pipeline: 4, pace: Pace::Rate(1000.0), ..Plan::new(listener.local_addr()?) };
+        let (shared, _notices) = Shared::new(&plan, &Stop::default());
+        let mut worker = Worker::new(&shared, 0)?;
+        assert_eq!(worker.connect()?, 2);
+        let before = dial::SENDS.get();
+        worker.send_due(7_000_000)?; // four are due by then on each
+        assert_eq!(dial::SENDS.get() - before, 2);
+        assert_eq!(worker.course.tally.lateness.count(), 8);
+        let times: Vec<&[u64]> = worker.begun_at.chunks(4).collect();
+        assert!(
+            times.iter().all(|times| times.iter().all(|time| *time == times[0])) && times[0] < times[1],
+            "{times:?}"
+        );
+        let mut messages = [0; 48];
+        listener.accept()?.0.read_exact(&mut messages)
+    }
+
+    #[test]
+    fn answers_that_come_together_are_followed_by_one_send() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let plan = Plan { connections: 1, pipeline: 16, ..Plan::new(listener.local_addr()?) };
+        let (shared, _notices) = Shared::new(&plan, &Stop::default());
+        let mut worker = Worker::new(&shared, 0)?;
+        assert_eq!(worker.connect()?, 1);
+        worker.tick(0)?;
+        worker.begin_next(0, 0)?;
+        let (mut stream, mut messages) = (listener.accept()?.0, [0; 192]);
+        stream.read_exact(&mut messages)?;
+        stream.write_all(&messages)?;
+        let (before, mut events) = (dial::SENDS.get(), Events::with_capacity(EVENTS));
+        wait(&worker.kqueue, &mut events, nanoseconds(Duration::from_secs(30)))?;
+        for event in events.iter() {
+            worker.handle(event)?;
+        }
+        assert_eq!((dial::SENDS.get() - before, worker.connections[0].answered), (1, 16));
+        stream.read_exact(&mut messages)
     }
 
     #[test]

@@ -14,12 +14,15 @@ pub(super) struct Gaps {
     seed: u64,
     /// The place of the last message before each block that was reached.
     blocks: Vec<f64>,
+    /// The number of the last message that was reached, and the sum of the gaps of its block up to it.
+    reached: (u64, f64),
 }
 
 impl Gaps {
     /// The process of a seed. Only the first messages are reached.
     pub(super) fn new(seed: u64) -> Gaps {
-        Gaps { seed, blocks: vec![0.0] }
+        let gaps = Gaps { seed, blocks: vec![0.0], reached: (0, 0.0) };
+        Gaps { reached: (0, gaps.gap(0)), ..gaps }
     }
 
     /// Makes the place of message number `number` known, if the ones before it are.
@@ -28,13 +31,23 @@ impl Gaps {
         if number / BLOCK >= reached {
             self.blocks.push(self.place(reached * BLOCK - 1));
         }
+        let before = if number % BLOCK == 0 { 0.0 } else { self.within_block(number - 1) };
+        self.reached = (number, before + self.gap(number));
     }
 
     /// The place of message number `number`, which was reached.
     pub(super) fn place(&self, number: u64) -> f64 {
-        let block = number / BLOCK;
-        let sum = usize::try_from(block).ok().and_then(|block| self.blocks.get(block)).copied().unwrap_or(f64::MAX);
-        sum + (block * BLOCK..=number).map(|number| self.gap(number)).sum::<f64>()
+        let block = usize::try_from(number / BLOCK).ok().and_then(|block| self.blocks.get(block)).copied();
+        block.unwrap_or(f64::MAX) + self.within_block(number)
+    }
+
+    /// The sum of the gaps of its block up to message number `number`. That of the last one reached is known, so that
+    /// going from message to message takes one gap each.
+    fn within_block(&self, number: u64) -> f64 {
+        match self.reached {
+            (reached, sum) if reached == number => sum,
+            _ => (number / BLOCK * BLOCK..=number).map(|number| self.gap(number)).sum(),
+        }
     }
 
     /// The gap before message number `number`. It is exponentially distributed with a mean of 1.
@@ -67,6 +80,14 @@ mod tests {
             sum += gaps.gap(number);
             assert!((place - sum).abs() < 1e-9, "{number}: {place} for {sum}");
         }
+    }
+
+    #[test]
+    fn a_place_stays_the_same_when_later_ones_are_reached() {
+        let places = places(3, 200);
+        let mut gaps = Gaps::new(3);
+        (0..200).for_each(|number| gaps.reach(number));
+        assert!((0..).zip(places).all(|(number, place)| gaps.place(number) == place));
     }
 
     #[test]
