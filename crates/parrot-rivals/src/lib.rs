@@ -1,7 +1,11 @@
-//! The listener that the rivals share, which are the echo servers that Parrot is compared with.
+//! What the rivals share, which are the echo servers that Parrot is compared with: the listener, and the system's queue.
 //!
-//! Each is written like the examples of its library, echoes exactly what it receives, and sets `TCP_NODELAY`.
+//! Each server is written like the examples of its library, echoes exactly what it receives, and sets `TCP_NODELAY`.
 //! It listens on 127.0.0.1 at the port that is its only argument, or at the path of a Unix socket.
+
+#[cfg_attr(target_os = "linux", path = "queue/epoll.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "queue/kqueue.rs")]
+pub mod queue;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

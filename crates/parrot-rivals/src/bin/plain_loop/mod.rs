@@ -6,11 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-#[cfg_attr(target_os = "linux", path = "epoll.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "kqueue.rs")]
-mod queue;
-
-use queue::Queue;
+use parrot_rivals::queue::Queue;
 
 const LISTENER: usize = usize::MAX;
 
