@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::{cargo, program};
 
-const PACKAGES: [&str; 3] = ["parrot-cli", "parrot-rivals", "parrot-bench"];
+const PACKAGES: [&str; 4] = ["parrot-cli", "parrot-load", "parrot-rivals", "parrot-bench"];
 
 /// Options that give a profile the names of functions and stacks that perf can follow.
 const READABLE: [&str; 4] =

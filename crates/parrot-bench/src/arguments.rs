@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::measure::Timing;
 use crate::server::{Server, counterpart};
-use crate::suite::{QUICK, Suite};
+use crate::suite::{CLIENTS, QUICK, Suite};
 
 /// Measures Parrot against other echo servers, and writes results.json, tables.md and report.html
 ///
@@ -42,7 +42,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
     /// Add a rival, started by COMMAND with its port in place of {port}; may be repeated. A rival over UDP has {udp}
-    /// instead, and one at a Unix socket {path}. With --fine it takes part in every suite
+    /// instead, and one at a Unix socket {path}. With --fine it takes part in every suite. A load generator has
+    /// {connections} in its command, and {warmup} and {window} in milliseconds. It prints a report like parrot-load's
     #[arg(long = "rival", value_name = "NAME=COMMAND", value_parser = Server::rival)]
     pub(crate) rivals: Vec<Server>,
     /// Compare CPU time per message and throughput with older results. The exit code is 1 if Parrot got slower by more
@@ -100,6 +101,7 @@ impl Arguments {
             return self.connections.iter().map(|connections| Suite::of_connections(*connections)).collect();
         }
         let mut suites = Suite::all();
+        suites.retain(|suite| self.fine || !suite.is_of_clients());
         if suites.iter().any(|suite| self.only.contains(&suite.name)) {
             suites.retain(|suite| self.only.contains(&suite.name));
         } else if self.quick {
@@ -131,6 +133,10 @@ impl Arguments {
                 bail!("--only {name}: no suite and no server has that name (see --list)");
             }
         }
+        let clients = |name: &&String| name.starts_with(CLIENTS);
+        if let Some(name) = self.only.iter().find(clients).filter(|_| !self.fine) {
+            bail!("--only {name}: load generators are compared with --fine only");
+        }
         if self.connections.contains(&0) {
             bail!("--connections 0: nothing can be measured without a connection");
         }
@@ -142,18 +148,21 @@ impl Arguments {
         if !all.iter().filter(wanted).any(|server| suites.iter().any(|suite| server.takes_part(suite))) {
             bail!("none of these servers takes part in these suites (see docs/benchmarks.md)");
         }
-        let field = |suite: &Suite| all.iter().filter(wanted).filter(|server| server.takes_part(suite)).collect();
-        if self.fine && !suites.iter().any(|suite| has_pairs(&field(suite))) {
+        let field = |suite: &Suite| -> Vec<&Server> {
+            all.iter().filter(wanted).filter(|server| server.takes_part(suite)).collect()
+        };
+        if self.fine && !suites.iter().any(|suite| has_pairs(suite, &field(suite))) {
             bail!("--fine compares other servers with parrot; add parrot to --only, and a server beside it");
         }
         Ok(())
     }
 }
 
-/// Whether any of `servers` can be compared with another one of them.
-pub(crate) fn has_pairs(servers: &Vec<&Server>) -> bool {
+/// Whether any of `servers` can be compared with another one of them in `suite`.
+pub(crate) fn has_pairs(suite: &Suite, servers: &[&Server]) -> bool {
     let is_there = |name: &str| servers.iter().any(|server| server.name == name);
-    servers.iter().any(|server| server.name != counterpart(&server.name) && is_there(counterpart(&server.name)))
+    let with = |server: &&&Server| counterpart(&suite.name, &server.name);
+    servers.iter().any(|server| server.name != with(&server) && is_there(with(&server)))
 }
 
 fn repeat(text: &str) -> Result<NonZeroUsize, &'static str> {

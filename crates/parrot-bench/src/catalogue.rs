@@ -14,9 +14,37 @@ pub(crate) struct Places<'a> {
     pub(crate) output: &'a Path,
 }
 
-/// Every server in the order of the report, whether or not it can take part on this machine.
+/// Every server and every load generator in the order of the report, whether or not it can take part on this machine.
 pub(crate) fn all(places: &Places<'_>) -> Vec<Server> {
-    [parrots(places), libraries(places), languages(places), tools()].concat()
+    [parrots(places), libraries(places), languages(places), tools(), clients(places)].concat()
+}
+
+/// The load generators.
+fn clients(places: &Places<'_>) -> Vec<Server> {
+    let client = |name, about, program, arguments| {
+        Server::new(name, about, "").on(Tcp, places.programs.join(program), arguments)
+    };
+    let plain = "rival-plain-client";
+    vec![
+        client(
+            "parrot-load",
+            "the load generator, which checks every byte and times every message",
+            "parrot-load",
+            &["--json", "-q", "-c", "{connections}", "--warmup", "{warmup}ms", "-d", "{window}ms", "{port}"],
+        ),
+        client(
+            "plain-client",
+            "a bare client: wait, one receive, one send, level-triggered; it checks and times nothing",
+            plain,
+            &["{port}", "{connections}", "{warmup}", "{window}"],
+        ),
+        client(
+            "edge-client",
+            "the bare client with edge-triggered events",
+            plain,
+            &["{port}", "{connections}", "{warmup}", "{window}", "edge"],
+        ),
+    ]
 }
 
 /// Parrot in several ways. All but the quiet one speak TCP only, which is enough to compare them.

@@ -30,7 +30,7 @@ impl Default for Fine {
 /// How the servers of a suite take turns. Times are in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Schedule {
-    /// Processes of each server that stay alive.
+    /// Processes of each server that stay alive. 0 for load generators, of which each round is a process.
     pub(crate) processes: usize,
     /// Rounds of each server, unless it is clearly apart from Parrot before that.
     pub(crate) rounds: usize,
@@ -42,12 +42,13 @@ impl fmt::Display for Schedule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Schedule { processes, rounds, warmup, window } = *self;
         let [warmup, window] = [warmup, window].map(Duration::from_secs_f64);
-        let processes = if processes == 1 { "1 process".into() } else { format!("{processes} processes") };
+        let processes = match processes {
+            0 => "each a process of its own".into(),
+            1 => "1 process of each server in turn".into(),
+            _ => format!("{processes} processes of each server in turn"),
+        };
         let rounds = counted(rounds, "round");
-        write!(
-            formatter,
-            "up to {rounds} of {window:?} after {warmup:?} of warm-up, {processes} of each server in turn"
-        )
+        write!(formatter, "up to {rounds} of {window:?} after {warmup:?} of warm-up, {processes}")
     }
 }
 
@@ -123,7 +124,7 @@ impl fmt::Display for Place {
 impl Comparison {
     /// Compares `server` with its counterpart in `suite`. Returns `None` if no block has the figure of both.
     pub(crate) fn of(results: &Results, suite: &str, server: &str, figure: Figure) -> Option<Comparison> {
-        let with = Some(counterpart(server)).filter(|with| *with != server)?;
+        let with = Some(counterpart(suite, server)).filter(|with| *with != server)?;
         let in_blocks = |server: &str| -> Option<BTreeMap<usize, f64>> {
             let runs = results.cell(suite, server)?.sound();
             Some(runs.filter_map(|run| Some((run.round?.block, figure.in_run(run)?))).collect())

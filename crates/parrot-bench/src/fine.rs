@@ -7,6 +7,7 @@
 //! Each round opens its connections anew. With connections that stay open, 10,000 for each of three processes, the load
 //! generator would need more descriptors than most systems grant.
 
+mod clients;
 mod order;
 
 use anyhow::{Context, Result};
@@ -46,12 +47,12 @@ pub(crate) fn measure(
     results.fine = Some(Fine::default());
     for suite in arguments.suites() {
         let field: Vec<&Server> = servers.iter().filter(|server| server.takes_part(&suite)).collect();
-        if !has_pairs(&field) {
+        if !has_pairs(&suite, &field) {
             continue;
         }
         let processes = if suite.is_large() { FEWER_PROCESSES } else { PROCESSES };
         let (timing, rounds) = (arguments.timing_of_round(&suite), arguments.rounds(&suite));
-        let processes = processes.min(rounds);
+        let processes = if suite.is_of_clients() { 0 } else { processes.min(rounds) };
         let [warmup, window] = [timing.warmup, timing.window].map(|time| time.as_secs_f64());
         let (info, schedule) = (SuiteInfo::of(&suite), Schedule { processes, rounds, warmup, window });
         results.fine.get_or_insert_default().schedules.insert(suite.name.clone(), schedule);
@@ -59,7 +60,8 @@ pub(crate) fn measure(
         say(format_args!("\n{}: {} ({})", info.name, info.title, results.load(&info)))?;
         let early = arguments.may_end_early();
         let turns = Turns { measure, suite: &suite, info: &info, timing, processes, rounds, early };
-        let outcome = turns.take(&field, results);
+        let outcome =
+            if suite.is_of_clients() { turns.take_clients(&field, results) } else { turns.take(&field, results) };
         results.interrupted = measure.interrupt.stop.stopped();
         if let Some(shortage) = outcome.as_ref().err().and_then(shortage) {
             say(format_args!("  skipped: {shortage}"))?;
@@ -183,7 +185,7 @@ impl<'a> Turns<'a> {
             let comparison = Comparison::of(results, &self.suite.name, &server.name, *figure);
             comparison.is_some_and(|one| one.ratio.is_above(APART) || one.ratio.is_below(1.0 / APART))
         };
-        !servers.iter().any(|other| counterpart(&other.name) == server.name)
+        !servers.iter().any(|other| counterpart(&self.suite.name, &other.name) == server.name)
             && Figure::of(self.info).iter().all(is_apart)
     }
 

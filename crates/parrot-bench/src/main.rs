@@ -93,7 +93,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (interrupt, _guard) = Interrupt::take()?;
     let cores = pin::cores();
     let threads = cores.as_ref().map_or(1, |cores| cores.client.len().min(4));
-    let measure = Measure { cores, threads, errors: &output, interrupt: &interrupt };
+    let loaded = all.iter().find(|server| server.name == "parrot").context("no Parrot to load")?.clone();
+    let measure = Measure { cores, threads, loaded, errors: &output, interrupt: &interrupt };
     // In a fine measurement this is that of the first suite, and the results have the schedules of all of them.
     let (timing, repeats) = match arguments.suites().first().filter(|_| arguments.fine) {
         Some(first) => (arguments.timing_of_round(first), arguments.rounds(first)),

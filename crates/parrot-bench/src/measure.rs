@@ -56,6 +56,8 @@ impl Timing {
 pub(crate) struct Measure<'a> {
     pub(crate) cores: Option<Cores>,
     pub(crate) threads: usize,
+    /// The server that load generators are compared on.
+    pub(crate) loaded: Server,
     /// The directory for what servers write to standard error.
     pub(crate) errors: &'a Path,
     pub(crate) interrupt: &'a Interrupt,

@@ -351,7 +351,7 @@ impl Cell {
 
 /// Whether `server` is Parrot itself, and not a rival with a similar name.
 pub(crate) fn is_own(server: &str) -> bool {
-    matches!(server, "parrot" | "parrot-2" | "parrot-clf" | "parrot-json" | "parrot-spin")
+    matches!(server, "parrot" | "parrot-2" | "parrot-load" | "parrot-clf" | "parrot-json" | "parrot-spin")
 }
 
 impl Results {

@@ -1,4 +1,5 @@
-//! A server that can be started, by a command for each transport that it speaks.
+//! A server that can be started, by a command for each transport that it speaks. A load generator is described in the same
+//! way.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -8,8 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::suite::{Field, Suite, Transport};
+use crate::measure::Timing;
+use crate::suite::{CLIENTS, Field, Suite, Transport};
 use crate::tool::Tool;
+
+/// What stands for the number of connections in the command of a load generator.
+const CONNECTIONS: &str = "{connections}";
 
 /// The most connections for a server that starts a process for each of them.
 const MOST_PROCESSES: usize = 100;
@@ -168,8 +173,35 @@ impl Server {
         self.log.as_ref().map(|log| place.fill_in(&log.display().to_string()).into())
     }
 
+    /// The command of a load generator of this number of connections on the server at `place`, with its times in
+    /// milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// If it has no command for TCP.
+    pub(crate) fn client_command(&self, place: &Place<'_>, connections: usize, timing: Timing) -> Result<Command> {
+        let start = self.starts.get(&Transport::Tcp).with_context(|| format!("{} has no command", self.name))?;
+        let mut command = Command::new(&start.program);
+        command.args(start.arguments.iter().map(|argument| {
+            place
+                .fill_in(argument)
+                .replace(CONNECTIONS, &connections.to_string())
+                .replace("{warmup}", &timing.warmup.as_millis().to_string())
+                .replace("{window}", &timing.window.as_millis().to_string())
+        }));
+        Ok(command)
+    }
+
+    /// Whether it is a load generator.
+    pub(crate) fn is_client(&self) -> bool {
+        self.starts.values().flat_map(|start| &start.arguments).any(|argument| argument.contains(CONNECTIONS))
+    }
+
     /// Whether the server takes part in `suite`.
     pub(crate) fn takes_part(&self, suite: &Suite) -> bool {
+        if self.is_client() || suite.is_of_clients() {
+            return self.is_client() && suite.is_of_clients();
+        }
         let connections = suite.connections + suite.idle;
         let is_in = self.everywhere || self.is_in(suite.field);
         self.speaks(suite.transport) && (!self.forks || connections <= MOST_PROCESSES) && is_in
@@ -189,9 +221,10 @@ impl Server {
     }
 }
 
-/// The name of the server that a fine measurement compares the server called `name` with. It may be the same.
-pub(crate) fn counterpart(name: &str) -> &'static str {
+/// The name of the server that a fine measurement compares the server called `name` with in `suite`. It may be the same.
+pub(crate) fn counterpart(suite: &str, name: &str) -> &'static str {
     match name {
+        _ if suite.starts_with(CLIENTS) => "parrot-load",
         "plain-spin" => "parrot-spin",
         _ => "parrot",
     }

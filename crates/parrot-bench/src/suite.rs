@@ -49,6 +49,8 @@ pub(crate) enum Field {
     FewAndCopy,
     /// One and two processes of Parrot, and tokio with its threads.
     Processes,
+    /// Load generators in place of servers, all on one server.
+    Clients,
 }
 
 /// 12-byte messages on 50 connections for few servers, which each suite changes as it needs.
@@ -76,6 +78,9 @@ pub(crate) const QUICK: &[&str] = &["c50", "c1000", "c10000", "size-1m", "pipeli
 const UDP_CLIENTS: usize = 16;
 const UDP_PIPELINE: usize = 8;
 
+/// How the names of suites begin in which load generators are compared.
+pub(crate) const CLIENTS: &str = "client-";
+
 /// The connections of a large suite.
 const LARGE: usize = 5000;
 
@@ -93,7 +98,7 @@ const SOURCES: [[u8; 4]; 4] = [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3], [
 impl Suite {
     /// Every suite, in the order of the report.
     pub(crate) fn all() -> Vec<Suite> {
-        use Field::{All, FewAndCopy, Logs, Processes, Spinning};
+        use Field::{All, Clients, FewAndCopy, Logs, Processes, Spinning};
         use Transport::{Udp, Unix};
         vec![
             Suite { connections: 1, field: Spinning, ..suite("c1", "1 connection") },
@@ -120,6 +125,8 @@ impl Suite {
                 ..suite("udp", "UDP, 16 clients with 8 datagrams under way each")
             },
             Suite { connections: 1000, field: Processes, ..suite("reuse-port", "1,000 connections, two processes") },
+            Suite { field: Clients, ..suite("client-c50", "load generators, 50 connections") },
+            Suite { connections: 1000, field: Clients, ..suite("client-c1000", "load generators, 1,000 connections") },
         ]
     }
 
@@ -150,6 +157,11 @@ impl Suite {
         }
     }
 
+    /// Whether load generators are compared in it, and not servers.
+    pub(crate) fn is_of_clients(&self) -> bool {
+        self.field == Field::Clients
+    }
+
     /// Whether opening its connections takes about as long as a round of a fine measurement.
     pub(crate) fn is_large(&self) -> bool {
         self.connections + self.idle >= LARGE
@@ -169,6 +181,9 @@ impl Suite {
         };
         let clients = counted(self.connections, client);
         let mut text = format!("closed loop{through}, {clients}, {} bytes a {message}", self.size);
+        if self.is_of_clients() {
+            text.push_str(", on one Parrot");
+        }
         if self.pipeline > 1 {
             text.push_str(&format!(", {} {message}s under way on each", self.pipeline));
         }
