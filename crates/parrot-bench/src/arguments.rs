@@ -198,7 +198,8 @@ mod tests {
         assert!(only.wants("plain", &["parrot", "plain"]) && !only.wants("parrot", &["parrot", "plain"]));
         let all = arguments(&["--only", "c50"]);
         assert!(all.wants("plain", &["parrot", "plain"]) && all.wants("parrot", &["parrot", "plain"]));
-        assert_eq!(suites(&["--only", "plain"]).len(), Suite::all().len());
+        assert_eq!(suites(&["--fine", "--only", "plain"]).len(), Suite::all().len());
+        assert!(!suites(&["--only", "plain"]).iter().any(|suite| suite.starts_with(CLIENTS)));
     }
 
     #[test]
@@ -215,6 +216,7 @@ mod tests {
         assert!(says(&["--connections", "7", "--only", "c50"], "leave one of the two out"));
         assert!(says(&["--rival", "parrot=mine {port}"], "has that name already"));
         assert!(says(&["--rival", "a=b {port}", "--rival", "a=c {port}"], "has that name already"));
+        assert!(says(&["--only", "client-c50"], "with --fine only"));
         assert!(says(&["--only", "c50,go", "--profile"], "--profile needs parrot"));
         assert!(says(&["--fine", "--only", "c50,go"], "add parrot"));
         assert!(says(&["--fine", "--only", "c50,parrot"], "a server beside it"));

@@ -82,6 +82,30 @@ fn the_loop_that_never_sleeps_echoes_every_byte() {
     expect_tcp_echo(env!("CARGO_BIN_EXE_rival-plain"), &["spin"]);
 }
 
+#[test]
+fn threads_answers_messages_of_sockperf_and_echoes_others() {
+    let (_server, address) = start_on_a_port(env!("CARGO_BIN_EXE_rival-threads"), &["sockperf"]);
+    let mut stream = connect(address);
+    let (request, mut answer) = ([0, 0, 0, 0, 0, 0, 0, 7, 0, 3, 0, 0, 0, 14], [0; 14]);
+    stream.write_all(&request).unwrap();
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0, 0, 0, 0, 0, 0, 0, 7, 0, 2, 0, 0, 0, 14], "only the bit of the client differs");
+    client::echo(&stream, b"Hello, dear Parrot\n");
+}
+
+#[test]
+fn the_bare_client_counts_what_comes_back() {
+    let (_server, address) = start_on_a_port(env!("CARGO_BIN_EXE_rival-plain"), &[]);
+    drop(connect(address));
+    let port = address.port().to_string();
+    for further in [&[][..], &["edge"]] {
+        let arguments = [&[&port[..], "3", "0", "300"], further].concat();
+        let ended = program::run(Command::new(env!("CARGO_BIN_EXE_rival-plain-client")).args(arguments));
+        let count = ended.stdout.strip_prefix("{\"messages\": ").and_then(|rest| rest.split(',').next()?.parse().ok());
+        assert!(ended.code == Some(0) && count > Some(0), "{ended:?}");
+    }
+}
+
 /// Whether io_uring can be used. If not, this prints why.
 fn has_io_uring() -> bool {
     let checked = program::run(Command::new(env!("CARGO_BIN_EXE_rival-compio")).arg("check"));

@@ -14,6 +14,9 @@ use parrot_load::charts::{Chart, escape};
 /// Dots beyond this ratio are not shown, so that a percent is still visible.
 const CUT: f64 = 1.5;
 
+/// What the suites of load generators show in place of servers.
+const CLIENTS: &str = "Load generators are compared by their own CPU time, with parrot-load's.";
+
 /// The card of `suite`, if Parrot's CPU time in it is known.
 pub(super) fn card_of(results: &Results, suite: &str) -> Option<String> {
     let info = results.suites.iter().find(|info| info.name == suite)?;
@@ -38,7 +41,12 @@ pub(super) fn sections(results: &Results, all: &mut Vec<Chart>) -> Result<String
     let mut text = String::new();
     if !cpu.is_empty() {
         let title = "CPU time per message, as a multiple of Parrot's";
-        text.push_str(&section(title, &format!("The server's CPU time, including the kernel. {how}"), "", &cpu));
+        text.push_str(&section(
+            title,
+            &format!("The CPU time of the server, including the kernel. {CLIENTS} {how}"),
+            "",
+            &cpu,
+        ));
     }
     if !p50.is_empty() {
         let title = "Median latency, as a multiple of Parrot's";

@@ -30,6 +30,33 @@ fn a_fine_measurement_has_ratios_with_intervals() {
 }
 
 #[test]
+fn load_generators_are_compared_on_one_server() {
+    let place = Place::new("clients", "honest_server");
+    let prints = |cpu| {
+        let report =
+            format!(r#"{{"messages": 9, "messages_per_second": 1e5, "client": {{"cpu_per_message": {cpu}}}}}"#);
+        format!("#!/bin/sh\necho $* >> '{}'\necho '{report}'\n", place.0.join("calls").display())
+    };
+    place.program("parrot-load", &prints(4));
+    place.program("rival-plain-client", &prints(5));
+    let broken = place.program("broken", "#!/bin/sh\necho no luck >&2; exit 3\n");
+    let broken = format!("--rival=broken={} {{connections}} {{port}}", broken.display());
+    let ended = place.bench(&["--fine", "--only", "client-c50", "--repeat", "6", &broken]);
+    assert_eq!(ended.code, Some(0), "a rival may fail: {}", ended.printed());
+    let results = place.results();
+    let comparison = &results["fine"]["comparisons"][0];
+    assert_eq!(["server", "with"].map(|name| &comparison[name]), ["plain-client", "parrot-load"]);
+    assert!(comparison["ratio"]["count"] == 6 && comparison["ratio"]["median"] == 1.25, "{comparison}");
+    let failed = results["cells"].as_array().unwrap().iter().find(|cell| cell["server"] == "broken").unwrap();
+    assert!(failed["errors"].to_string().contains("no luck"), "{failed}");
+    let (calls, port) = (place.read("../calls"), place.port());
+    assert!(calls.contains(&format!("-c 50 --warmup 51ms -d 200ms {port}\n")), "{calls}");
+    assert!(calls.contains(&format!("{port} 50 51 200 edge\n")), "{calls}");
+    assert_eq!(place.processes().len(), 1, "one server for all");
+    place.expect_no_process();
+}
+
+#[test]
 fn a_server_that_ends_in_a_round_has_no_further_ones() {
     let place = Place::new("fine-mortal", "honest_server");
     let mortal = rival("mortal", "mortal_server", "{port}");

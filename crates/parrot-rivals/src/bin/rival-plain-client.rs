@@ -49,10 +49,14 @@ fn main() -> io::Result<ExitCode> {
         thread::sleep(Duration::from_millis(window));
         let (time, after) = (opened.elapsed(), read()?);
         let messages = (after.0 - before.0) as f64 / MESSAGE.len() as f64;
-        let cpu = after.1.saturating_sub(before.1).as_secs_f64() * 1e6 / messages;
+        if messages == 0.0 {
+            eprintln!("nothing came back");
+            std::process::exit(1)
+        }
+        let (rate, cpu) = (messages / time.as_secs_f64(), (after.1 - before.1).as_secs_f64() * 1e6 / messages);
         println!(
-            "{{\"messages\": {messages:.0}, \"messages_per_second\": {:.1}, \"client\": {{\"cpu_per_message\": {cpu:.4}}}}}",
-            messages / time.as_secs_f64()
+            "{{\"messages\": {messages:.0}, \"messages_per_second\": {rate:.1}, \
+             \"client\": {{\"cpu_per_message\": {cpu:.4}}}}}"
         );
         std::process::exit(0) // the loop has no end
     })
