@@ -129,7 +129,7 @@ impl<'a> DatagramWorker<'a> {
     /// Open loop: begins what is due by `now`.
     fn send_due(&mut self, now: u64) {
         let taken = self.course.take_due(now, BURST as u64);
-        for first in taken.clone().take(self.flows.len()) {
+        for first in taken.clone().take(self.wanted) {
             let due = self.course.due_together(first, &taken);
             self.begin(due.index, due.count as usize);
         }
