@@ -31,7 +31,7 @@ impl Gaps {
         if number / BLOCK >= reached {
             self.blocks.push(self.place(reached * BLOCK - 1));
         }
-        let before = if number % BLOCK == 0 { 0.0 } else { self.within_block(number - 1) };
+        let before = if number.is_multiple_of(BLOCK) { 0.0 } else { self.within_block(number - 1) };
         self.reached = (number, before + self.gap(number));
     }
 
