@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::{error, fmt};
 
-use super::{Datagrams, Histograms, Load, Mark, Report};
+use super::{Client, Datagrams, Histograms, Load, Mark, Report, marks};
 use crate::latency::{Latencies, Latency};
 
 /// The share of the longest window in which all windows have to be open.
@@ -118,7 +118,8 @@ impl Report {
         self.client.cpu = self.client.cpu.zip(other.client.cpu).map(|(own, others)| own + others);
         let per_message = |cpu: f64| cpu * 1e6 / self.messages as f64;
         self.client.cpu_per_message = self.client.cpu.filter(|_| self.messages > 0).map(per_message);
-        if other.client.busiest > self.client.busiest {
+        let busy = |client: &Client| marks::busy(client.busiest, client.waited);
+        if other.client.busiest.is_some() && busy(&other.client) > busy(&self.client) {
             (self.client.busiest, self.client.waited) = (other.client.busiest, other.client.waited);
         }
         let mean = self.service.unwrap_or(self.latency).mean;

@@ -177,3 +177,13 @@ fn an_open_loop_is_client_bound_if_late_and_not_if_busy() {
     assert!(is_marked(20));
     assert!(!is_marked(5));
 }
+
+#[test]
+fn a_sum_shows_the_busiest_thread_with_its_own_wait() {
+    let host = |count, cpu, waited| second(&plan(), cpu, waited, answers(count, Duration::from_millis(1)));
+    let (calm, kept) = (host(1, 500, 0), host(2, 400, 600));
+    for hosts in [[&calm, &kept], [&kept, &calm]] {
+        let sum = Report::merge(hosts.map(Clone::clone)).expect("a sum");
+        assert_eq!((sum.client.busiest, sum.client.waited), (Some(0.4), Some(0.6)), "{sum}");
+    }
+}
