@@ -58,7 +58,7 @@ impl Ends {
 
     /// How many connections ended in one of these ways.
     pub(crate) fn connections(&self) -> u64 {
-        self.by_kind().map(|(_, ended)| ended.connections).sum()
+        self.by_kind().fold(0, |sum, (_, ended)| sum.saturating_add(ended.connections))
     }
 
     /// Whether no connection ended in one of these ways.
@@ -75,8 +75,8 @@ impl Ended {
         self.least_bytes =
             if self.connections == 0 { other.least_bytes } else { self.least_bytes.min(other.least_bytes) };
         self.most_bytes = self.most_bytes.max(other.most_bytes);
-        self.connections += other.connections;
-        self.bytes += other.bytes;
+        self.connections = self.connections.saturating_add(other.connections);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 

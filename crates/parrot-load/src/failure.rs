@@ -68,21 +68,21 @@ impl Failures {
 
     /// Adds another thread's failures to these.
     pub(crate) fn add(&mut self, other: &Failures) {
-        self.connect += other.connect;
-        self.mismatch += other.mismatch;
-        self.unasked += other.unasked;
-        self.greeting += other.greeting;
-        self.closed += other.closed;
-        self.reset += other.reset;
-        self.timeout += other.timeout;
-        self.system += other.system;
+        self.connect = self.connect.saturating_add(other.connect);
+        self.mismatch = self.mismatch.saturating_add(other.mismatch);
+        self.unasked = self.unasked.saturating_add(other.unasked);
+        self.greeting = self.greeting.saturating_add(other.greeting);
+        self.closed = self.closed.saturating_add(other.closed);
+        self.reset = self.reset.saturating_add(other.reset);
+        self.timeout = self.timeout.saturating_add(other.timeout);
+        self.system = self.system.saturating_add(other.system);
         self.ends.add(&other.ends);
     }
 
     /// The sum over all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.by_kind().iter().map(|(_, count)| count).sum()
+        self.by_kind().iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     fn by_kind(&self) -> [(&'static str, u64); 8] {

@@ -39,7 +39,7 @@ impl Latencies {
         // Both have the same bounds, so nothing can be out of range.
         let added = self.histogram.add(&other.histogram);
         debug_assert!(added.is_ok(), "histograms of the same bounds");
-        self.clipped += other.clipped;
+        self.clipped = self.clipped.saturating_add(other.clipped);
     }
 
     /// Every bucket in which something was recorded, as its value in nanoseconds and its count.
@@ -204,6 +204,17 @@ mod tests {
         let mut latencies = Latencies::default();
         latencies.record(u64::MAX);
         assert_eq!((latencies.summary().count, latencies.summary().clipped), (1, 1));
+    }
+
+    #[test]
+    fn counts_that_are_too_large_to_add_stay_at_the_largest() {
+        let mut latencies = Latencies::default();
+        latencies.histogram.saturating_record_n(1000, u64::MAX);
+        latencies.histogram.saturating_record_n(2000, u64::MAX);
+        latencies.add(&latencies.clone());
+        let Latency { count, p50, max, .. } = latencies.summary();
+        assert_eq!((count, p50, max.map(f64::round)), (u64::MAX, Some(1.0), Some(2.0)));
+        assert!(latencies.to_hgrm().contains("18446744073709551615") && !latencies.curve().is_empty());
     }
 
     #[test]

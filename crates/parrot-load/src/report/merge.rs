@@ -1,7 +1,8 @@
 //! Adds reports up, such as those of several hosts that loaded one server together.
 //!
 //! Counts are added, and so are histograms, bucket by bucket. Percentiles are taken from the sum. An average of
-//! percentiles would be no percentile of anything.
+//! percentiles would be no percentile of anything. A count that is too large for its type stays at the largest one,
+//! because a file may have any.
 
 use std::collections::HashMap;
 use std::{error, fmt};
@@ -83,11 +84,11 @@ impl Report {
         let closed_at = self.closed_at().max(other.closed_at());
         self.opened_at = self.opened_at.min(other.opened_at);
         self.window = closed_at - self.opened_at;
-        self.reports += other.reports;
+        self.reports = self.reports.saturating_add(other.reports);
         self.load.sources.extend(other.load.sources);
-        self.messages += other.messages;
+        self.messages = self.messages.saturating_add(other.messages);
         self.messages_per_second = if self.window > 0.0 { self.messages as f64 / self.window } else { 0.0 };
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.saturating_add(other.bytes);
         self.bytes_per_second = if self.window > 0.0 { self.bytes as f64 / self.window } else { 0.0 };
         self.steps.iter_mut().zip(&other.steps).for_each(|(own, others)| own.add(others));
 
@@ -103,14 +104,14 @@ impl Report {
             }
         }
 
-        self.connecting.opened += other.connecting.opened;
-        self.connecting.open += other.connecting.open;
+        self.connecting.opened = self.connecting.opened.saturating_add(other.connecting.opened);
+        self.connecting.open = self.connecting.open.saturating_add(other.connecting.open);
         self.connecting.elapsed = self.connecting.elapsed.max(other.connecting.elapsed);
-        self.connecting.greetings += other.connecting.greetings;
+        self.connecting.greetings = self.connecting.greetings.saturating_add(other.connecting.greetings);
         if self.connecting.error.is_none() {
             (self.connecting.error, self.connecting.advice) = (other.connecting.error, other.connecting.advice);
         }
-        self.unsent += other.unsent;
+        self.unsent = self.unsent.saturating_add(other.unsent);
         self.failures.add(&other.failures);
         if let (Some(own), Some(others)) = (&mut self.datagrams, &other.datagrams) {
             own.add(others);
@@ -138,7 +139,7 @@ impl Report {
 
 /// Takes the figures from the histogram of a sum. How many were clipped is not in the histograms.
 fn sum_up(histogram: &Latencies, own: &mut Latency, others: &Latency) {
-    *own = Latency { clipped: own.clipped + others.clipped, ..histogram.summary() };
+    *own = Latency { clipped: own.clipped.saturating_add(others.clipped), ..histogram.summary() };
 }
 
 impl Histograms {
@@ -156,13 +157,13 @@ impl Histograms {
 
 impl Datagrams {
     fn add(&mut self, other: &Datagrams) {
-        self.sent += other.sent;
-        self.lost += other.lost;
+        self.sent = self.sent.saturating_add(other.sent);
+        self.lost = self.lost.saturating_add(other.lost);
         self.lost_percent = if self.sent > 0 { 100.0 * self.lost as f64 / self.sent as f64 } else { 0.0 };
-        self.late += other.late;
-        self.duplicates += other.duplicates;
-        self.reordered += other.reordered;
-        self.overflowed = self.overflowed.zip(other.overflowed).map(|(own, others)| own + others);
+        self.late = self.late.saturating_add(other.late);
+        self.duplicates = self.duplicates.saturating_add(other.duplicates);
+        self.reordered = self.reordered.saturating_add(other.reordered);
+        self.overflowed = self.overflowed.zip(other.overflowed).map(|(own, others)| own.saturating_add(others));
     }
 }
 

@@ -52,11 +52,12 @@ impl RateStep {
     /// Adds the same step of another host.
     pub(super) fn add(&mut self, other: &RateStep) {
         self.held = self.held.max(other.held);
-        self.messages += other.messages;
+        self.messages = self.messages.saturating_add(other.messages);
         self.messages_per_second = if self.held > 0.0 { self.messages as f64 / self.held } else { 0.0 };
         self.histogram.add(&other.histogram);
-        self.latency = Latency { clipped: self.latency.clipped + other.latency.clipped, ..self.histogram.summary() };
-        self.late += other.late;
+        self.latency =
+            Latency { clipped: self.latency.clipped.saturating_add(other.latency.clipped), ..self.histogram.summary() };
+        self.late = self.late.saturating_add(other.late);
     }
 
     /// Whether the load generator was the limit, because it sent too many messages late.

@@ -187,3 +187,36 @@ fn a_sum_shows_the_busiest_thread_with_its_own_wait() {
         assert_eq!((sum.client.busiest, sum.client.waited), (Some(0.4), Some(0.6)), "{sum}");
     }
 }
+
+/// Sets each count to the largest one.
+fn exaggerate(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Number(number) if number.is_u64() => *value = u64::MAX.into(),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(exaggerate),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(exaggerate),
+        _ => {}
+    }
+}
+
+#[test]
+fn counts_that_are_too_large_to_add_stay_at_the_largest() {
+    let steps = Steps { from: 1.0, to: 9.0, count: 2, over: Duration::from_secs(1) };
+    let plan = Plan { pace: Pace::Steps(steps), ..Plan::new(Target::Udp(SocketAddr::from(([127, 0, 0, 1], 7)))) };
+    let datagrams = tally::Datagrams { overflowed: Some(1), ..tally::Datagrams::default() };
+    let steps = vec![tally::Step::default(), tally::Step::default()];
+    let tally = Tally { datagrams, steps, ..answers(10, Duration::from_millis(1)) };
+    let report = second(&plan, 0, 0, tally);
+    let mut value = serde_json::to_value(&report).expect("JSON");
+    for (field, value) in value.as_object_mut().expect("an object").iter_mut().filter(|(field, _)| *field != "load") {
+        exaggerate(value);
+        assert!(field != "messages" || *value == u64::MAX, "{value}");
+    }
+    let host = |opened_at| {
+        let report: Report = serde_json::from_value(value.clone()).expect("a report");
+        Report { opened_at, ..report }
+    };
+    let sum = Report::merge([host(0.0), host(0.1)]).expect("a sum");
+    assert_eq!([sum.reports, sum.messages, sum.bytes, sum.unsent, sum.failures.total()], [u64::MAX; 5]);
+    assert_eq!((sum.steps[1].messages, sum.datagrams.expect("datagrams").sent), (u64::MAX, u64::MAX));
+    assert!(sum.to_string().contains("failures    18446744073709551615 could not connect"), "{sum}");
+}
