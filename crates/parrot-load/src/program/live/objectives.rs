@@ -1,13 +1,11 @@
 //! What a search for a rate has found so far, in words.
 
-use ratatui_core::style::{Modifier, Style};
+use ratatui_core::style::Style;
 
 use super::state::State;
-use super::view::Words;
+use super::view::{TITLE, Words};
 use crate::Objective;
 use crate::units::{microseconds, thousands};
-
-const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 
 /// The step and the range that the limit lies in, then each objective. Nothing if there is no search.
 pub(super) fn lines(state: &State) -> Vec<Words> {

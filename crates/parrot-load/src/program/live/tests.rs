@@ -81,7 +81,7 @@ fn failures_ends_and_losses_are_shown_by_kind() {
 fn a_client_at_its_limit_is_named_in_words() {
     let mut shown = state(|_| {});
     shown.threads = vec![Usage { used: Some(0.9), waited: Some(0.07) }, Usage { used: Some(0.5), waited: None }];
-    expect(&drawn(&shown, 80, 24), &["client CPU  CLIENT IS THE LIMIT 2 threads: 90 %, 50 %, waits for one 7 %"]);
+    expect(&drawn(&shown, 80, 24), &["client CPU  CLIENT IS THE LIMIT, 2 threads: 90 %, 50 %, one waits 7 %"]);
 }
 
 #[test]
@@ -137,6 +137,8 @@ fn each_stage_has_its_word() {
     for (stage, words) in [
         (Stage::Connecting(second), "connecting  50 connections, 1.0 s"),
         (Stage::Waiting(second), "waiting     begins in 1.0 s"),
+        (Stage::Waiting(second * 61), "waiting     begins in 1 min 1 s"),
+        (Stage::Waiting(second * 24_688), "waiting     begins in 6 h 51 min"),
         (Stage::Warmup, "warm-up     4.0 s"),
         (Stage::Drain, "drain       4.0 s, last answers"),
     ] {

@@ -33,7 +33,7 @@ const PERCENTILES: [Percentile; 4] = [
     ("max", Color::Reset, |latency| latency.max),
 ];
 
-const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 const SOFT: Style = Style::new().add_modifier(Modifier::DIM);
 /// What needs attention is in words, and stands out.
 pub(super) const ALARM: Style = Style::new().fg(Color::Red).add_modifier(Modifier::REVERSED);
@@ -98,7 +98,7 @@ fn client(state: &State, now: &Now) -> Words {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let mut words = vec![("client CPU  ".to_owned(), TITLE)];
     if let Some(limit) = state.client_limit(now) {
-        words.extend([(limit.to_owned(), ALARM), (" ".to_owned(), Style::new())]);
+        words.extend([(limit.to_owned(), ALARM), (", ".to_owned(), Style::new())]);
     }
     let used: Vec<String> = state.threads.iter().map(|thread| thread.used.map_or("-".into(), percent)).collect();
     let mut text = match (&used[..], state.threads.len()) {
@@ -107,7 +107,8 @@ fn client(state: &State, now: &Now) -> Words {
         (_, count) => format!("{count} threads: {}", used.join(", ")),
     };
     if let Some(waited) = state.threads.iter().filter_map(|thread| thread.waited).reduce(f64::max) {
-        text.push_str(&format!(", waits for one {}", percent(waited)));
+        let waits = if state.threads.len() > 1 { "one waits" } else { "waits for one" };
+        text.push_str(&format!(", {waits} {}", percent(waited)));
     }
     words.push((text, Style::new()));
     words
@@ -126,12 +127,23 @@ fn stage(state: &State) -> (&'static str, String) {
             let what = if state.udp { "sockets" } else { "connections" };
             ("connecting", format!("{} {what}, {}", thousands(state.wanted as f64), seconds(elapsed)))
         }
-        Stage::Waiting(left) => ("waiting", format!("begins in {}", seconds(left))),
+        Stage::Waiting(left) => ("waiting", format!("begins in {}", coarse(left))),
         Stage::Warmup => ("warm-up", since(left)),
         Stage::Window => ("window", since(left)),
         Stage::Drain => ("drain", format!("{}, last answers", seconds(state.elapsed))),
     };
     (if state.stopping { "stopping" } else { word }, text)
+}
+
+/// A time that may be long, to the tenth of a second, to the second or to the minute.
+fn coarse(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{:.1} s", time.as_secs_f64()),
+        (0, _) => format!("{minutes} min {} s", seconds % 60),
+        _ => format!("{} h {minutes} min", thousands(hours as f64)),
+    }
 }
 
 /// The most important lines, without charts.
