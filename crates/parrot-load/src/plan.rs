@@ -261,6 +261,8 @@ impl Plan {
             "a rate that changes needs a time for that"
         } else if change.is_some() && matches!(self.length, Length::Messages(_)) {
             "a rate that changes is measured for a time, and not for a number of messages"
+        } else if matches!((self.pace, self.length), (Pace::Ramp(ramp), Length::Time(time)) if time < ramp.over) {
+            "the window ends before the rate has changed: use a duration (-d) at least as long as the change (--over)"
         } else if steps.is_some_and(|steps| !(2..=MOST_STEPS).contains(&steps.count)) {
             "a rate changes in 2 to 100 steps"
         } else if steps.is_some_and(|steps| self.length != Length::Time(steps.over)) {
@@ -362,6 +364,8 @@ mod tests {
         assert!(refused(|plan| plan.pace = ramp(0.0, Duration::MAX)).contains("above 0"));
         assert!(refused(|plan| plan.pace = ramp(9.0, Duration::ZERO)).contains("needs a time"));
         assert!(refused(|plan| plan.arrivals = Arrivals::Poisson).contains("need a rate"));
+        let short = (ramp(9.0, Duration::from_secs(3)), Length::Time(Duration::from_secs(2)));
+        assert!(refused(|plan| (plan.pace, plan.length) = short).contains("at least as long"));
         let counted = (ramp(9.0, Duration::MAX), Length::Messages(9));
         assert!(refused(|plan| (plan.pace, plan.length) = counted).contains("for a time"));
         let stepped = |plan: &mut Plan, count, seconds| {
