@@ -79,7 +79,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "HOW", default_value = "even")]
     arrivals: Spread,
     /// Search for the highest rate at which the objectives hold, from --rate (or 1000) on
-    #[arg(long, requires = "objective", conflicts_with_all = ["requests", "json_stream", "csv", "hdr", "interval"])]
+    #[arg(long, requires = "objective")]
+    #[arg(conflicts_with_all = ["requests", "json_stream", "csv", "hdr", "interval", "max_errors", "max_loss"])]
     pub(crate) find_rate: bool,
     /// What has to hold: p99=10ms, p99.9=50ms or errors=0.1%; may be repeated. Without one for errors, none is allowed
     #[arg(long, value_name = "OBJECTIVE", requires = "find_rate", value_parser = objective)]
@@ -95,8 +96,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = count::<u64>(1))]
     messages_per_connection: Option<u64>,
     /// How to close a connection after its last message: `finish` leaves its port in TIME_WAIT, `reset` does not
-    #[arg(long, value_enum, default_value = "finish")]
-    close: Ending,
+    /// [default: finish]
+    #[arg(long, value_enum)]
+    close: Option<Ending>,
     /// Open this many connections a second, at the start and whenever one is opened again, instead of as many as the
     /// server takes
     #[arg(long, value_name = "PER_SECOND", value_parser = connect_rate)]
@@ -186,6 +188,9 @@ impl Arguments {
             Err("a rate that changes needs both its ends and a time, such as --rate 1000..50000 --over 60s")
         } else if !self.keep_alive && self.messages_per_connection.is_some_and(|messages| messages > 1) {
             Err("--keep-alive false opens a connection for each message, so it contradicts --messages-per-connection")
+        } else if self.close.is_some() && self.reconnect().is_none() {
+            Err("--close is for connections that are opened again, so it needs --messages-per-connection, or \
+                 --keep-alive false")
         } else if self.find_rate && self.connect_rate.is_some() && self.reconnect().is_some() {
             Err(
                 "a search with --connect-rate would find the highest rate that the connect rate allows, so leave out one \
@@ -215,8 +220,8 @@ impl Arguments {
 
     fn reconnect(&self) -> Option<Reconnect> {
         let close = match self.close {
-            Ending::Finish => Close::Finish,
-            Ending::Reset => Close::Reset,
+            None | Some(Ending::Finish) => Close::Finish,
+            Some(Ending::Reset) => Close::Reset,
         };
         let after = self.messages_per_connection.or((!self.keep_alive).then_some(1));
         after.map(|messages| close.after(messages))
