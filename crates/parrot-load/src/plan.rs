@@ -45,7 +45,8 @@ pub struct Plan {
     /// takes them.
     pub connect_rate: Option<f64>,
     /// When to begin to send, by the system's clock, so that several hosts can begin together. Connections are opened
-    /// before that. A time that has passed by then, like `None`, begins at once.
+    /// before that. A time that has passed by then, like `None`, begins at once. The host's own report does not show
+    /// that it began late, and only [`Report::merge`](crate::Report::merge) may mark it.
     pub start_at: Option<SystemTime>,
     /// How long to send before measuring.
     pub warmup: Duration,

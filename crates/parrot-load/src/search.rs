@@ -106,8 +106,8 @@ impl Step {
 /// only if it does so twice.
 ///
 /// Every step is a [`run`](crate::run()) of its own, with its warm-up and a window as long as the plan says, or up to a
-/// minute if that is too short for twenty messages beyond each percentile. The plan's rate, if it has one, is where the search begins. Without an
-/// objective for errors, no message may fail.
+/// minute if that is too short for twenty messages beyond each percentile. The plan's rate, if it has one, is where the
+/// search begins. Without an objective for errors, no message may fail.
 ///
 /// After each step `stepped` is called. A search that is stopped returns what it has found so far, and so does one whose
 /// limit still moves after 60 steps.

@@ -44,11 +44,13 @@ pub(crate) struct Arguments {
     /// Measure until N messages have been answered (or datagrams lost), instead of for a duration
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration", value_parser = count::<u64>(1))]
     requests: Option<u64>,
-    /// Measure for this long [default: 10s, or 3s for each step of --find-rate]
+    /// Measure for this long [default: 10s, or 3s for each step of --find-rate]. A step measures longer, up to a minute,
+    /// if a percentile of --objective needs more messages
     #[arg(short, long, visible_short_alias = 'z', value_name = "DURATION")]
     #[arg(value_parser = duration, allow_hyphen_values = true)]
     duration: Option<Duration>,
-    /// Open connections, and begin to send at this time, so that several hosts begin together (2026-11-30T09:00:00Z)
+    /// Open connections, and begin to send at this time, so that several hosts begin together (2026-11-30T09:00:00Z). A
+    /// host whose connections are not open by then begins late
     #[arg(long, value_name = "TIME", value_parser = time)]
     start_at: Option<SystemTime>,
     /// Send for this long before measuring

@@ -17,7 +17,9 @@ use crate::{Report, Unmergeable};
 /// Adds reports of the same load up, such as those of several hosts.
 ///
 /// Counts are added, and so are the histograms, so percentiles are those of all messages. Reports of different loads are
-/// refused. Only --source may differ. If the windows were not open at the same time, the sum says so.
+/// refused. Only --source may differ. A report that is there twice is refused as well, but a sum and a report that is part
+/// of it are not told apart from two hosts, so give one of the two only. If the windows were not open at the same time, the
+/// sum says so.
 #[derive(Debug, Parser)]
 #[command(name = "parrot-load merge", version, max_term_width = 100)]
 pub(super) struct Merge {
