@@ -325,8 +325,9 @@ impl Load {
         let (Some(from), Some(to), Some(over)) = (self.rate, self.rate_to, self.over) else { return self.rate };
         let over = Duration::try_from_secs_f64(over).unwrap_or(Duration::MAX);
         let change = match self.steps {
-            Some(count) => Change::Steps(Steps { from, to, count, over }),
-            None => Change::Ramp(Ramp { from, to, over }),
+            Some(count @ 2..) => Change::Steps(Steps { from, to, count, over }),
+            // A file may say that there is one step, or none.
+            _ => Change::Ramp(Ramp { from, to, over }),
         };
         // A window closes a little late. Nothing is due after its end.
         Some(change.mean(self.duration.map_or(window, |planned| window.min(planned))))

@@ -220,3 +220,14 @@ fn counts_that_are_too_large_to_add_stay_at_the_largest() {
     assert_eq!((sum.steps[1].messages, sum.datagrams.expect("datagrams").sent), (u64::MAX, u64::MAX));
     assert!(sum.to_string().contains("failures    18446744073709551615 could not connect"), "{sum}");
 }
+
+#[test]
+fn a_file_with_a_number_of_steps_that_no_plan_has_is_shown() {
+    let steps = Steps { from: 100.0, to: 300.0, count: 2, over: Duration::from_secs(1) };
+    let plan = Plan { pace: Pace::Steps(steps), length: Length::Time(Duration::from_secs(1)), ..plan() };
+    for count in [0, 1, 2] {
+        let mut report = second(&plan, 0, 0, Tally::default());
+        report.load.steps = Some(count);
+        assert!(report.to_string().contains("asked for   200 messages/s"), "{count}: {report}");
+    }
+}
