@@ -339,9 +339,9 @@ fn a_changing_rate_sends_what_lies_below_its_slope() {
     assert!(report.to_string().contains("asked for   500 messages/s"), "{report}");
     let times = times.lock().unwrap();
     let halfway = times[0] + over / 2;
-    // The first half has 300 messages and the second one 700.
+    // The first half has 300 messages and the second one 700, if none is late. At an even rate both had 500.
     let first = times.iter().filter(|time| **time < halfway).count();
-    assert!((240..360).contains(&first), "{first} of {} in the first half", times.len());
+    assert!((150..450).contains(&first), "{first} of {} in the first half", times.len());
 }
 
 #[test]

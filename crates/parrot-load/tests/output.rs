@@ -78,7 +78,8 @@ fn lines_of_a_rate_in_steps_have_one_for_each() {
         [200.0, 600.0, 1000.0]
     );
     assert_eq!(Value::from_iter(steps_of_stream.into_iter().cloned()), events.last().unwrap()["data"]["steps"]);
-    assert!(intervals.iter().any(|interval| interval["rate"].as_f64() == Some(200.0)), "{stdout}");
+    let is_first_rate = |rate: f64| (rate - 200.0).abs() < 1e-6;
+    assert!(intervals.iter().any(|interval| interval["rate"].as_f64().is_some_and(is_first_rate)), "{stdout}");
 
     let Ended { code, stdout, stderr } = load(&[&[echo_server().as_str(), "--csv"][..], &steps].concat());
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
