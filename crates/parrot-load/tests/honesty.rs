@@ -336,7 +336,9 @@ fn a_changing_rate_sends_what_lies_below_its_slope() {
         plan.length = Length::Time(over);
     });
     assert_eq!((report.failures, report.latency.count), (Failures::default(), 1000), "{report}");
-    assert!(report.to_string().contains("asked for   500 messages/s"), "{report}");
+    // On average, less what the window opens late.
+    let mut means = 490..=510;
+    assert!(means.any(|mean| report.to_string().contains(&format!("asked for   {mean} messages/s"))), "{report}");
     let times = times.lock().unwrap();
     let halfway = times[0] + over / 2;
     // The first half has 300 messages and the second one 700, if none is late. At an even rate both had 500.
