@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 
@@ -58,7 +58,7 @@ pub(crate) fn task() -> Result<()> {
 
 /// The functions, by their symbols, that `parrot` runs for a few clients when it is started with `arguments`.
 fn functions(parrot: &Path, arguments: &[&str]) -> Result<Vec<String>> {
-    let profile = env::temp_dir().join(format!("parrot-order-{}", std::process::id()));
+    let profile = parrot.with_extension("callgrind");
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?; // free again, for the server
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--quiet", "--tool=callgrind", "--demangle=no"]);
