@@ -311,7 +311,7 @@ fn steps_of_several_reports_add_up_and_others_are_refused() {
 }
 
 #[test]
-fn messages_that_waited_in_vain_count_with_connections_opened_again() {
+fn owed_messages_count_when_connections_are_opened_again() {
     let silent = serve(|_, mut stream| stream.read_to_end(&mut Vec::new()).map(drop));
     let load = Plan {
         connections: 2,
