@@ -50,6 +50,8 @@ flag_set! {
         URGENT = 4;
         /// `data` has what the filter defines for it.
         DATA = 8;
+        /// `data` is what is available to Read or Write.
+        AVAILABLE = 16;
     }
 }
 
@@ -79,7 +81,8 @@ flag_set! {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     pub(crate) token: Token,
-    /// Bytes, expirations, posts or a wait status, depending on the filter. Valid with `Flags::DATA`.
+    /// Bytes, expirations, posts or a wait status, depending on the filter. Valid with `Flags::DATA` or
+    /// `Flags::AVAILABLE`.
     pub(crate) data: i64,
     /// A socket's error number, or the bits of `ProcessEvents` or `VnodeEvents`.
     pub(crate) details: u32,
@@ -96,6 +99,15 @@ impl Event {
     pub(crate) fn with_data(mut self, data: i64) -> Self {
         self.data = data;
         self.flags |= Flags::DATA;
+        self
+    }
+
+    /// What is available to Read or Write, which epoll does not report.
+    #[cfg(not(target_os = "linux"))]
+    #[must_use]
+    pub(crate) fn with_available(mut self, data: i64) -> Self {
+        self.data = data;
+        self.flags |= Flags::AVAILABLE;
         self
     }
 
@@ -124,12 +136,7 @@ impl Event {
     /// It may be out of date by now, so let it size a buffer, not end a loop.
     #[must_use]
     pub fn available(&self) -> Option<u64> {
-        match self.filter {
-            Filter::Read | Filter::Write if self.flags.contains(Flags::DATA) => {
-                Some(u64::try_from(self.data).unwrap_or(0))
-            }
-            _ => None,
-        }
+        self.flags.contains(Flags::AVAILABLE).then(|| u64::try_from(self.data).unwrap_or(0))
     }
 
     /// The end of the stream. For Read, the other side will send no more, but bytes may still wait to be read. For

@@ -96,7 +96,7 @@ impl Queue {
         };
         let reported = self.outer.wait(places, milliseconds(timeout))?;
         let mut descriptors = self.descriptors.borrow_mut();
-        for raw in buffer.raw.iter().take(reported) {
+        for raw in buffer.raw.get(..reported).unwrap_or(&buffer.raw) {
             match Mark::of(raw.data()) {
                 None => list.extend(descriptors.event(Direction::Read, raw)),
                 Some(mark) if mark.shared => ready.note(mark),

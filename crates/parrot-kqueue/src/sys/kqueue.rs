@@ -99,7 +99,7 @@ impl Queue {
             Err(errno) => return Err(errno.into()),
         };
         let mut wakers = self.wakers.borrow_mut();
-        for raw in buffer.raw.iter().take(reported) {
+        for raw in buffer.raw.get(..reported).unwrap_or(&buffer.raw) {
             list.extend(match raw.filter() {
                 Ok(_) if wakers.owns(raw) => wakers.fire(&self.kqueue, raw),
                 Ok(EventFilter::EVFILT_READ) => Some(filters::of_descriptor(raw, Filter::Read)),

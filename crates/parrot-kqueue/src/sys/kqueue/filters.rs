@@ -74,7 +74,7 @@ pub(super) fn event(raw: &KEvent, fired: &Fired) -> Option<Event> {
 /// The event that the kernel reports of Read or Write.
 #[inline]
 pub(super) fn of_descriptor(raw: &KEvent, filter: Filter) -> Event {
-    let mut event = Event::new(Token(raw.udata().cast_unsigned()), filter).with_data(raw.data() as i64);
+    let mut event = Event::new(Token(raw.udata().cast_unsigned()), filter).with_available(raw.data() as i64);
     if raw.flags().contains(EvFlags::EV_EOF) {
         event.flags |= Flags::EOF;
         // This is the socket's error. An error of a change is in `data`, with EV_ERROR (kqueue(2), EVFILT_READ).
