@@ -339,10 +339,10 @@ impl<Memory: AsRef<[u8]> + AsMut<[u8]>> Connection<Memory> {
     /// of receiving and sending, and before the connection is dropped.
     #[inline(always)]
     pub fn release(&mut self, pool: &mut BufferPool<Memory>) {
-        let done = self.close_reason.is_some() || !self.has_pending();
-        match self.buffer.take_if(|_| done) {
+        let closed = self.close_reason.is_some();
+        match self.buffer.take_if(|buffer| closed || buffer.is_empty()) {
             Some(buffer) => pool.give_back(buffer),
-            None if done => {}
+            None if self.buffer.is_none() => {}
             // The peer is behind.
             None => self.takes = 0,
         }
