@@ -41,7 +41,7 @@ use self::moment::Moment;
 use self::serving::Borrow;
 pub use self::state::Ended;
 pub(crate) use self::state::EventLoop;
-use crate::host::{Event, Host, Target};
+use crate::host::{Event, Host};
 
 impl<H: Host> EventLoop<H> {
     /// Turns until the server has ended.
@@ -103,19 +103,17 @@ impl<H: Host> EventLoop<H> {
 
     fn handle_event(&mut self, event: Event) -> ControlFlow<Ended> {
         match event {
-            Event::Readable { target: Target::Connection(key), read_on, available } => {
-                self.receive_ahead(key, read_on, available);
-            }
-            Event::Writable { target: Target::Connection(key) } => {
-                if let Some(conversation) = self.connections.get_mut(key) {
+            Event::Readable { connection, read_on, available } => self.receive_ahead(connection, read_on, available),
+            Event::Writable { connection } => {
+                if let Some(conversation) = self.connections.get_mut(connection) {
                     conversation.readiness.report_writable();
-                    self.serve(key, Borrow::InTurn);
+                    self.serve(connection, Borrow::InTurn);
                 }
             }
-            Event::Readable { target: Target::Listener(index), available, .. } => {
-                self.accept(index, available);
+            Event::Backlog { listener, available } => {
+                self.accept(listener, available);
             }
-            Event::Readable { target: Target::Datagrams(index), .. } => self.datagrams.serve(index, &mut self.means),
+            Event::Datagrams { socket } => self.datagrams.serve(socket, &mut self.means),
             Event::Signal { signal, count } => return self.handle_signal(signal, count),
             Event::Wake => {
                 self.make_changes();
@@ -123,8 +121,6 @@ impl<H: Host> EventLoop<H> {
                     self.start_drain();
                 }
             }
-            // The host reports nothing else of signals and the waker, and listeners are never writable.
-            Event::Readable { .. } | Event::Writable { .. } => {}
         }
         ControlFlow::Continue(())
     }

@@ -10,6 +10,7 @@ mod target;
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use parrot_kqueue::Signal;
@@ -129,20 +130,32 @@ pub enum Watch<'a, H: Host + ?Sized> {
 /// What a wait found. It is a hint, and the call that follows finds out what is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A listener or a socket can be read.
+    /// A connection has bytes, its end or an error to receive.
     Readable {
-        /// What was watched.
-        target: Target,
+        /// The connection, which may be closed by now.
+        connection: ConnectionKey,
         /// A receive that leaves room in its buffer does not prove that the socket is empty. The end of the stream, an
         /// error or urgent data may be behind the bytes.
         read_on: bool,
-        /// How many bytes have arrived, on systems that count them.
-        available: Option<u64>,
+        /// How many bytes have arrived. `None` if the system does not count them, or counts none.
+        available: Option<NonZeroU64>,
     },
-    /// A socket can be written.
+    /// A connection has room for bytes to send, or an error.
     Writable {
-        /// What was watched.
-        target: Target,
+        /// The connection, which may be closed by now.
+        connection: ConnectionKey,
+    },
+    /// Connections wait in the backlog of a listener.
+    Backlog {
+        /// The index of the listener.
+        listener: usize,
+        /// How many connections wait. `None` if the system does not count them, or counts none.
+        available: Option<NonZeroU64>,
+    },
+    /// Datagrams have arrived at a socket.
+    Datagrams {
+        /// The index of the socket.
+        socket: usize,
     },
     /// A signal was posted `count` times.
     Signal {

@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use parrot_server::simulation::{Event, EventLoop, Host, Label, OpenListener, Opened, Settings, Target, Watch};
+use parrot_server::simulation::{
+    ConnectionKey, Event, EventLoop, Host, Label, OpenListener, Opened, Settings, Target, Watch,
+};
 use parrot_server::{Limits, Peer};
 use parrot_testkit::usage::Usage;
 use parrot_udp::{Batch, Replied};
@@ -29,8 +32,8 @@ struct Quiet {
     start: Instant,
     turns: u32,
     to_accept: u32,
-    /// The target of each socket.
-    targets: Vec<Target>,
+    /// The key of each socket's connection.
+    keys: Vec<ConnectionKey>,
     /// The sockets that have a message, as events and then as bytes.
     speaking: VecDeque<u32>,
     events: VecDeque<Event>,
@@ -52,13 +55,13 @@ impl Host for Quiet {
         self.calls += 1;
         self.turns += 1;
         if self.to_accept > 0 {
-            let available = Some(self.to_accept.into());
-            self.events.push_back(Event::Readable { target: Target::Listener(0), read_on: false, available });
+            let available = NonZeroU64::new(self.to_accept.into());
+            self.events.push_back(Event::Backlog { listener: 0, available });
         }
         // As many as a wait of the native host reports.
         for socket in self.speaking.iter().take(1024) {
-            let target = self.targets[*socket as usize];
-            self.events.push_back(Event::Readable { target, read_on: false, available: None });
+            let connection = self.keys[*socket as usize];
+            self.events.push_back(Event::Readable { connection, read_on: false, available: None });
         }
         Ok(())
     }
@@ -69,9 +72,9 @@ impl Host for Quiet {
 
     fn watch(&mut self, what: Watch<'_, Self>, target: Target) -> io::Result<()> {
         self.calls += 1;
-        if let Watch::Read(Socket(socket)) = what {
-            assert_eq!(*socket as usize, self.targets.len());
-            self.targets.push(target);
+        if let (Watch::Read(Socket(socket)), Target::Connection(key)) = (what, target) {
+            assert_eq!(*socket as usize, self.keys.len());
+            self.keys.push(key);
         }
         Ok(())
     }
@@ -80,7 +83,7 @@ impl Host for Quiet {
         self.calls += 1;
         let Some(left) = self.to_accept.checked_sub(1) else { return Err(ErrorKind::WouldBlock.into()) };
         self.to_accept = left;
-        Ok((Socket(self.targets.len() as u32), Peer::from(SocketAddr::from((Ipv6Addr::LOCALHOST, 1)))))
+        Ok((Socket(self.keys.len() as u32), Peer::from(SocketAddr::from((Ipv6Addr::LOCALHOST, 1)))))
     }
 
     fn set_up(&mut self, _: &Socket, (): &()) -> io::Result<()> {
@@ -166,7 +169,7 @@ fn with_connections(count: usize) -> EventLoop<Quiet> {
         start: Instant::now(),
         turns: 0,
         to_accept: count as u32,
-        targets: Vec::with_capacity(count),
+        keys: Vec::with_capacity(count),
         speaking: VecDeque::new(),
         events: VecDeque::new(),
         calls: 0,
@@ -185,7 +188,7 @@ fn with_connections(count: usize) -> EventLoop<Quiet> {
     let limits = Limits { idle_timeout: Some(Duration::from_secs(24 * 60 * 60)), ..Limits::default() };
     let mut event_loop =
         EventLoop::new(host, opened, Settings { limits, ..Settings::default() }, Arc::default()).unwrap();
-    while event_loop.host().targets.len() < count {
+    while event_loop.host().keys.len() < count {
         let _ = event_loop.turn().unwrap();
     }
     while event_loop.host().echoed < count {
@@ -211,8 +214,8 @@ fn a_million_connections_take_110_megabytes() {
     let tables = snapshot.table_bytes;
     println!("tables of {tables} bytes, {} for each connection", tables as f64 / MILLION as f64);
     assert!(tables <= 110_000_000, "{tables} bytes");
-    // The tables, this host's list of targets, and some buffers.
-    let most = tables + size_of_val(event_loop.host().targets.as_slice()) + (4 << 20);
+    // The tables, this host's list of keys, and some buffers.
+    let most = tables + size_of_val(event_loop.host().keys.as_slice()) + (4 << 20);
     assert!(resident <= most as u64, "{resident} bytes more are resident, which is more than {most}");
 }
 

@@ -1,6 +1,7 @@
 //! The event queue: what a wait finds, and how events reach the loop.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -174,7 +175,7 @@ impl SimulatedHost {
             Ready::Accept(port) => {
                 let port = &self.ports[port];
                 let available = self.counted(port.backlog.len() as u64);
-                (Event::Readable { target: port.watch?, read_on: false, available }, Origin::Port)
+                (readable(port.watch?, false, available)?, Origin::Port)
             }
             Ready::Read(index) => {
                 let connection = &mut self.connections[index];
@@ -184,21 +185,17 @@ impl SimulatedHost {
                     && connection.urgent.is_some_and(|mark| mark < connection.written);
                 let read_on = connection.end_in_sight() || urgent;
                 let available = self.counted(connection.unreceived());
-                let event =
-                    (Event::Readable { target: connection.watch_read?, read_on, available }, Origin::Connection(index));
+                let event = (readable(connection.watch_read?, read_on, available)?, Origin::Connection(index));
                 if connection.end_in_sight() {
                     let point = if connection.unreceived() > 0 { Point::EndWithBytes } else { Point::EndAlone };
                     self.coverage.count(point);
                 }
                 event
             }
-            Ready::Write(index) => {
-                (Event::Writable { target: self.connections[index].watch_write? }, Origin::Connection(index))
-            }
+            Ready::Write(index) => (writable(self.connections[index].watch_write?)?, Origin::Connection(index)),
             Ready::Datagrams(index) => {
                 let socket = &self.udp.sockets[index];
-                let available = self.counted(socket.queued);
-                (Event::Readable { target: socket.watch?, read_on: false, available }, Origin::Datagrams)
+                (readable(socket.watch?, false, self.counted(socket.queued))?, Origin::Datagrams)
             }
             Ready::Stop(signal) => {
                 (Event::Signal { signal, count: self.pending_stops.remove(&signal)? }, Origin::Server)
@@ -212,8 +209,8 @@ impl SimulatedHost {
     }
 
     /// The number of bytes or connections that wait, if the family reports it.
-    fn counted(&self, n: u64) -> Option<u64> {
-        (self.plan.profile == Profile::Kqueue).then_some(n)
+    fn counted(&self, n: u64) -> Option<NonZeroU64> {
+        NonZeroU64::new(n).filter(|_| self.plan.profile == Profile::Kqueue)
     }
 
     /// Makes an event of a closed connection, with any contents.
@@ -228,10 +225,10 @@ impl SimulatedHost {
             self.coverage.count(Point::StaleForReused);
         }
         let event = if self.dice.chance(64) {
-            Event::Writable { target }
+            writable(target)?
         } else {
             let available = self.dice.below(1000);
-            Event::Readable { target, read_on: self.dice.chance(128), available: self.counted(available) }
+            readable(target, self.dice.chance(128), self.counted(available))?
         };
         Some((event, Origin::Stale))
     }
@@ -241,8 +238,10 @@ impl SimulatedHost {
         let (event, origin) = self.choose_spurious()?;
         // A list has at most one event of each registration.
         let registration = |event: Event| match event {
-            Event::Readable { target, .. } => Some((target, true)),
-            Event::Writable { target } => Some((target, false)),
+            Event::Readable { connection, .. } => Some((Target::Connection(connection), true)),
+            Event::Writable { connection } => Some((Target::Connection(connection), false)),
+            Event::Backlog { listener, .. } => Some((Target::Listener(listener), true)),
+            Event::Datagrams { socket } => Some((Target::Datagrams(socket), true)),
             Event::Signal { .. } | Event::Wake => None,
         };
         if self.batch.iter().any(|(other, _)| registration(*other) == registration(event)) {
@@ -250,8 +249,8 @@ impl SimulatedHost {
         }
         match event {
             // This event allows the loop to accept or to receive in a pause.
-            Event::Readable { target: Target::Listener(_), .. } => self.last_pause = None,
-            Event::Readable { target: Target::Datagrams(index), .. } => self.udp.sockets[index].failed = None,
+            Event::Backlog { .. } => self.last_pause = None,
+            Event::Datagrams { socket } => self.udp.sockets[socket].failed = None,
             _ => {}
         }
         Some((event, origin))
@@ -259,23 +258,23 @@ impl SimulatedHost {
 
     fn choose_spurious(&mut self) -> Option<(Event, Origin)> {
         if !self.udp.sockets.is_empty() && (self.ports.is_empty() || self.dice.chance(64)) {
-            let target = Target::Datagrams(self.dice.below(self.udp.sockets.len() as u64) as usize);
-            return Some((Event::Readable { target, read_on: false, available: self.counted(1) }, Origin::Datagrams));
+            let socket = self.dice.below(self.udp.sockets.len() as u64) as usize;
+            return Some((Event::Datagrams { socket }, Origin::Datagrams));
         }
         if self.open.is_empty() || self.dice.chance(32) {
-            let target = Target::Listener(self.dice.below(self.ports.len() as u64) as usize);
-            return Some((Event::Readable { target, read_on: false, available: self.counted(1) }, Origin::Port));
+            let listener = self.dice.below(self.ports.len() as u64) as usize;
+            return Some((Event::Backlog { listener, available: self.counted(1) }, Origin::Port));
         }
         let index = self.open[self.dice.below(self.open.len() as u64) as usize];
         let connection = &self.connections[index];
         if let Some(target) = connection.watch_write
             && self.dice.chance(128)
         {
-            return Some((Event::Writable { target }, Origin::Connection(index)));
+            return Some((writable(target)?, Origin::Connection(index)));
         }
         let target = connection.watch_read?;
         let available = self.counted(connection.unreceived());
-        Some((Event::Readable { target, read_on: connection.end_in_sight(), available }, Origin::Connection(index)))
+        Some((readable(target, connection.end_in_sight(), available)?, Origin::Connection(index)))
     }
 
     /// Delivers the next event of the turn, which the loop may then act on.
@@ -293,16 +292,16 @@ impl SimulatedHost {
                 connection.event_turn = turn;
                 connection.hinted = !connection.end_received;
                 connection.read_on |= read_on;
-                connection.unread = available.unwrap_or(0);
+                connection.unread = available.map_or(0, NonZeroU64::get);
             }
-            (Event::Readable { target: Target::Listener(index), available, .. }, Origin::Port) => {
-                if let Some(port) = self.ports.iter_mut().find(|port| port.slot == Some(index)) {
-                    port.reported = available;
+            (Event::Backlog { listener, available }, Origin::Port) => {
+                if let Some(port) = self.ports.iter_mut().find(|port| port.slot == Some(listener)) {
+                    port.reported = available.map(NonZeroU64::get);
                     port.event_turn = self.tally.turns;
                 }
             }
-            (Event::Readable { target: Target::Datagrams(index), .. }, Origin::Datagrams) => {
-                let socket = &mut self.udp.sockets[index];
+            (Event::Datagrams { socket }, Origin::Datagrams) => {
+                let socket = &mut self.udp.sockets[socket];
                 socket.event_turn = self.tally.turns;
                 socket.begin_share();
             }
@@ -429,6 +428,24 @@ impl SimulatedHost {
         if self.old_targets.iter().any(|old| slot(*old) == slot(target)) {
             self.coverage.count(Point::SlotReused);
         }
+    }
+}
+
+/// The event that reports input at this target. `None` for targets that have none.
+fn readable(target: Target, read_on: bool, available: Option<NonZeroU64>) -> Option<Event> {
+    match target {
+        Target::Connection(connection) => Some(Event::Readable { connection, read_on, available }),
+        Target::Listener(listener) => Some(Event::Backlog { listener, available }),
+        Target::Datagrams(socket) => Some(Event::Datagrams { socket }),
+        Target::Signal(_) | Target::Wake => None,
+    }
+}
+
+/// The event that a connection has room to send.
+fn writable(target: Target) -> Option<Event> {
+    match target {
+        Target::Connection(connection) => Some(Event::Writable { connection }),
+        _ => None,
     }
 }
 

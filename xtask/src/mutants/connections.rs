@@ -42,10 +42,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no generation in the token",
         file: "event_loop.rs",
-        old: "self.receive_ahead(key, read_on, available);",
-        new: "let slot = |key| parrot_kqueue::Token::from(Target::Connection(key)).0 & u32::MAX as usize;
-                let same = self.connections.keys().find(|other| slot(*other) == slot(key));
-                self.receive_ahead(same.unwrap_or(key), read_on, available);",
+        old: "self.receive_ahead(connection, read_on, available),",
+        new: "{
+                let slot = |key| {
+                    parrot_kqueue::Token::from(crate::host::Target::Connection(key)).0 & u32::MAX as usize
+                };
+                let same = self.connections.keys().find(|other| slot(*other) == slot(connection));
+                self.receive_ahead(same.unwrap_or(connection), read_on, available);
+            }",
     },
     Mutant {
         name: "the end is sent only in a drain",

@@ -1,5 +1,7 @@
 //! New connections: how many a turn accepts, and what each of them needs before it is served.
 
+use std::num::NonZeroU64;
+
 use super::acceptor::AcceptError;
 use super::conversation::{Conversation, Pause};
 use super::deadlines::Due;
@@ -27,8 +29,9 @@ pub(super) enum Backlog {
 impl<H: Host> EventLoop<H> {
     /// Accepts from one listener as many connections as a turn allows. If the system says how many are in the backlog, no
     /// call is made to see that it is empty.
-    pub(super) fn accept(&mut self, index: usize, available: Option<u64>) -> Backlog {
-        let available = available.map_or(usize::MAX, |available| usize::try_from(available).unwrap_or(usize::MAX));
+    pub(super) fn accept(&mut self, index: usize, available: Option<NonZeroU64>) -> Backlog {
+        let available =
+            available.map_or(usize::MAX, |available| usize::try_from(available.get()).unwrap_or(usize::MAX));
         for _ in 0..available.min(ACCEPTS_PER_TURN) {
             let Some(open) = self.acceptor.listener(index) else { return Backlog::Empty };
             let error = match self.means.host.accept(&open.listener) {

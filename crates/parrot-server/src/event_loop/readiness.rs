@@ -1,5 +1,7 @@
 //! What is known of a socket: whether a receive or a send is worth a call.
 
+use std::num::NonZeroU64;
+
 /// The state between the queue's events and the calls that follow them.
 ///
 /// Reads are edge-triggered. An edge is remembered until a receive shows that the socket is empty, so a connection can
@@ -36,10 +38,10 @@ impl Readiness {
     }
 
     /// The queue reports bytes, an end or an error. See [`Event::Readable`](crate::host::Event::Readable).
-    pub(super) fn report_readable(&mut self, read_on: bool, available: Option<u64>) {
+    pub(super) fn report_readable(&mut self, read_on: bool, available: Option<NonZeroU64>) {
         self.readable = true;
         self.read_on |= read_on;
-        self.unread = available.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.unread = available.map_or(0, |bytes| u32::try_from(bytes.get()).unwrap_or(u32::MAX));
     }
 
     /// The queue reports room to send, or a try is worth a call.
@@ -123,7 +125,7 @@ mod tests {
 
     fn reported(read_on: bool, available: Option<u64>) -> Readiness {
         let mut readiness = Readiness::default();
-        readiness.report_readable(read_on, available);
+        readiness.report_readable(read_on, available.and_then(NonZeroU64::new));
         readiness
     }
 

@@ -1,6 +1,7 @@
 //! Chooses the connections that are served, and keeps the queue and the lists up to date with each.
 
 use std::io;
+use std::num::NonZeroU64;
 
 use parrot_conn::CloseReason;
 
@@ -32,7 +33,7 @@ pub(super) enum Watched {
 
 impl<H: Host> EventLoop<H> {
     /// Receives from a connection with an event, and leaves it to be served together with its neighbours.
-    pub(super) fn receive_ahead(&mut self, key: ConnectionKey, read_on: bool, available: Option<u64>) {
+    pub(super) fn receive_ahead(&mut self, key: ConnectionKey, read_on: bool, available: Option<NonZeroU64>) {
         let may_borrow = self.lists.waiting() == 0;
         let Some(conversation) = self.connections.get_mut(key) else { return };
         conversation.readiness.report_readable(read_on, available);
