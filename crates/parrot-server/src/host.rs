@@ -2,6 +2,7 @@
 //!
 //! [`NativeHost`] is the real system. The simulator puts a simulated host in its place.
 
+mod messages;
 mod native;
 mod pages;
 mod signals;
@@ -18,7 +19,7 @@ use parrot_udp::{Batch, Replied};
 
 use crate::peer::Peer;
 
-pub use native::MESSAGE_TARGET;
+pub use messages::MESSAGE_TARGET;
 pub(crate) use native::NativeHost;
 pub use pages::Pages;
 pub use signals::Signals;

@@ -32,8 +32,9 @@
 //! # Events
 //!
 //! Each message (what one receive call returned) is a [`tracing`] event of level INFO and target [`MESSAGE_TARGET`] with the
-//! fields `peer`, `payload` (bytes) and `bytes` (their number), `user` on a Unix socket, and `faults` if the connection has some. The reply to a request for statistics has the target
-//! [`STATISTICS_TARGET`]. Everything else has the target `parrot_server`.
+//! fields `peer`, `payload` (bytes) and `bytes` (their number), `user` on a Unix socket, and `faults` if the connection
+//! has some. The reply to a request for statistics has the target [`STATISTICS_TARGET`]. Everything else has the target
+//! `parrot_server`.
 //!
 //! # Rooms
 //!
