@@ -66,8 +66,8 @@ impl Pause {
 /// What receiving ahead led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ahead {
-    /// The connection is to be served next, and this many bytes are to be sent.
-    Pending(usize),
+    /// The connection is to be served next, after a receive of this many bytes.
+    Received(usize),
     /// The system has no memory for it.
     Paused,
 }
@@ -156,6 +156,7 @@ impl<Socket> Conversation<Socket> {
     pub(super) fn receive_ahead<H: Host<Socket = Socket>>(&mut self, means: &mut Means<H>, may_borrow: bool) -> Ahead {
         if self.pause == Pause::No && may_borrow && !self.connection.has_pending() {
             match self.receive(means) {
+                Ok(Step::Moved(n)) => return Ahead::Received(n),
                 Ok(Step::Exhausted) | Err(NoSpace::NoMemory) => {
                     self.connection.release(&mut means.pool);
                     return Ahead::Paused;
@@ -165,7 +166,7 @@ impl<Socket> Conversation<Socket> {
                 _ => {}
             }
         }
-        Ahead::Pending(self.connection.to_send().len())
+        Ahead::Received(0)
     }
 
     /// Sends what is pending, then receives and echoes what there is, within the share of a turn.

@@ -47,9 +47,9 @@ impl Lists {
         }
     }
 
-    /// Adds a connection that was received from, with `pending` bytes to send. Returns whether it is time to send.
-    pub(super) fn push_ahead(&mut self, key: ConnectionKey, pending: usize) -> bool {
-        self.bytes_ahead += pending;
+    /// Adds a connection from which `received` bytes were received. Returns whether it is time to send.
+    pub(super) fn push_ahead(&mut self, key: ConnectionKey, received: usize) -> bool {
+        self.bytes_ahead += received;
         self.ahead.push(key);
         self.ahead.len() == RECEIVES_AHEAD || self.bytes_ahead >= BYTES_AHEAD
     }

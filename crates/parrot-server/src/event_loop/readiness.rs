@@ -63,7 +63,7 @@ impl Readiness {
     #[inline(always)]
     #[must_use]
     pub(super) fn received(&mut self, n: usize, room: usize) -> bool {
-        self.unread = self.unread.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+        self.unread = (self.unread as usize).saturating_sub(n) as u32;
         let came_short = n < room && !self.read_on && self.unread == 0;
         if came_short {
             self.emptied();

@@ -39,8 +39,8 @@ impl<H: Host> EventLoop<H> {
         conversation.readiness.report_readable(read_on, available);
         match conversation.receive_ahead(&mut self.means, may_borrow) {
             Ahead::Paused => self.pause(key),
-            Ahead::Pending(bytes) => {
-                if self.lists.push_ahead(key, bytes) {
+            Ahead::Received(n) => {
+                if self.lists.push_ahead(key, n) {
                     self.serve_ahead();
                 }
             }
