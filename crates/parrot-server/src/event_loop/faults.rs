@@ -247,7 +247,7 @@ impl<Socket> Conversation<Socket> {
 
     fn send_with_faults<H: Host<Socket = Socket>>(&mut self, most: usize, means: &mut Means<H>) -> Step {
         let before = self.connection.to_send().len();
-        let step = self.send_front(Some(most), means);
+        let step = self.send_front(most, means).unwrap_or(Step::Moved(0));
         let sent = before - self.connection.to_send().len();
         if let Some(faulty) = self.faulty() {
             faulty.faults.sent(sent, faulty.age(means.now));

