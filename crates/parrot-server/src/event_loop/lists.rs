@@ -94,7 +94,7 @@ impl Lists {
         listed.0 = false;
     }
 
-    /// Has those that wait for a buffer served without one: in a drain, the quiet ones need none.
+    /// Has those that wait for a buffer served without one. In a drain, the quiet ones need none.
     pub(super) fn stop_waiting(&mut self) {
         self.unfinished.extend(std::mem::take(&mut self.waiting));
     }

@@ -24,14 +24,14 @@ static METADATA: Metadata<'static> = tracing_core::metadata! {
 
 /// Whether a subscriber may want messages. It then decides about each of them.
 ///
-/// This is what the subscribers have answered once, until tracing asks them again because they have changed. To ask them
-/// with `tracing::event_enabled!` would cost later events, because a layer with a filter of its own remembers the answer
-/// for the event that it takes to come next (`FilterState` in `tracing_subscriber::filter::layer_filters`).
+/// tracing keeps what the subscribers answered, and asks again when they change. `tracing::event_enabled!` would make a
+/// layer with a filter of its own drop the next event, because the layer takes the answer to be about that event
+/// (`FilterState` in `tracing_subscriber::filter::layer_filters`).
 pub(super) fn may_be_wanted() -> bool {
     Level::INFO <= LevelFilter::current() && !MESSAGES.interest().is_never()
 }
 
-// A function of its own, so that its caller stays small and is inlined.
+// Not inlined, so that its caller stays small enough to be inlined.
 #[inline(never)]
 pub(super) fn log(peer: &Peer, payload: &[u8]) {
     let bytes = payload.len() as u64;
