@@ -1,4 +1,4 @@
-//! The operating system itself: its sockets, through rustix and on FreeBSD also nix, and its queue, through
+//! The operating system itself. Its sockets are used through rustix, on FreeBSD also through nix, and its queue through
 //! `parrot-kqueue`.
 
 mod accept;
