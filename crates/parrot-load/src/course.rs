@@ -58,6 +58,8 @@ pub(crate) struct Course<'a> {
     /// Messages that this thread is to measure, and how many of them it may still begin.
     quota: u64,
     pub(crate) budget: u64,
+    /// Closed loop: when the last of the messages to measure was back or lost.
+    full_at: Option<u64>,
     pub(crate) under_way: u64,
     /// The thread's account when the window opened.
     before: Account,
@@ -114,6 +116,7 @@ impl<'a> Course<'a> {
             window_ends: u64::MAX,
             quota,
             budget: u64::MAX,
+            full_at: None,
             under_way: 0,
             before: Account::default(),
             fresh: Latencies::default(),
@@ -303,6 +306,14 @@ impl<'a> Course<'a> {
         self.before = Account::of_thread();
     }
 
+    /// Closed loop: counts that `count` of the first messages are begun at `now`. Without a warm-up the window is open by
+    /// then, and a thread that is kept from running here has nothing under way in it.
+    pub(crate) fn begins_first(&mut self, count: u64, now: u64) {
+        if self.stage == Stage::Window {
+            self.tally.between += count * now.saturating_sub(self.tally.opened);
+        }
+    }
+
     /// Whether the window has to close now, because it is over, full or stopped. `hopeless` says that nothing is left to
     /// send on.
     pub(crate) fn has_to_close(&mut self, now: u64, hopeless: bool) -> bool {
@@ -314,8 +325,9 @@ impl<'a> Course<'a> {
         true
     }
 
-    /// Closes the window, with this many connections open.
+    /// Closes the window, with this many connections open. One that is full ended with its last message.
     pub(crate) fn close_window(&mut self, now: u64, open: usize) {
+        let now = self.full_at.unwrap_or(now);
         self.stage = Stage::Drain;
         self.window_ends = self.window_ends.min(now);
         if self.schedule.is_none() {
@@ -350,10 +362,13 @@ impl<'a> Course<'a> {
         self.schedule.is_none() && (self.tally.answered + self.tally.lost >= self.quota || hopeless)
     }
 
-    /// Makes this turn tick if the window is full. Until the next tick it would have nothing under way.
-    pub(crate) fn tick_if_full(&mut self, hopeless: bool) {
+    /// Makes this turn tick if the window is full at `now`. Until the next tick it would have nothing under way.
+    pub(crate) fn tick_if_full(&mut self, now: u64, hopeless: bool) {
         if self.is_full(hopeless) {
             self.boundary = 0;
+            if self.stage == Stage::Window {
+                self.full_at.get_or_insert(now);
+            }
         }
     }
 

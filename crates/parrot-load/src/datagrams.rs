@@ -91,7 +91,9 @@ impl<'a> DatagramWorker<'a> {
         self.tick(self.course.now())?;
         if self.course.schedule.is_none() {
             for index in 0..self.flows.len() {
+                let (now, before) = (self.course.now(), self.course.under_way);
                 self.begin(index, self.plan.pipeline);
+                self.course.begins_first(self.course.under_way - before, now);
             }
         }
         while self.course.stage != Stage::Done {
@@ -235,14 +237,14 @@ impl<'a> DatagramWorker<'a> {
             }
         }
         flow.under_way -= answered;
-        self.over(index, answered);
+        self.over(index, answered, now);
         Ok(())
     }
 
-    /// Counts `count` datagrams of socket `index` as over, and begins others in their place.
-    fn over(&mut self, index: usize, count: usize) {
+    /// Counts `count` datagrams of socket `index` as over at `now`, and begins others in their place.
+    fn over(&mut self, index: usize, count: usize, now: u64) {
         self.course.under_way -= count as u64;
-        self.course.tick_if_full(false);
+        self.course.tick_if_full(now, false);
         if self.course.schedule.is_none() && self.course.stage < Stage::Drain {
             self.begin(index, count);
         }
@@ -279,7 +281,7 @@ impl<'a> DatagramWorker<'a> {
             self.course.lose(self.course.since(index, number, sent_at), sent_at, now);
         }
         if lost > 0 {
-            self.over(index, lost);
+            self.over(index, lost, now);
         }
     }
 

@@ -84,7 +84,7 @@ pub struct Report {
     /// The longest time, in seconds, that a message answered after the window was under way within it.
     #[serde(skip)]
     cut: f64,
-    /// Connections, on average, that were being closed after their last message.
+    /// Messages, on average, that had yet to be begun for the first time, or whose connection was being closed.
     #[serde(skip)]
     between: f64,
     /// Whether the run was stopped before the window ended.

@@ -99,9 +99,7 @@ impl<'a> Worker<'a> {
         self.course.begin(start);
         self.tick(self.now())?;
         if self.course.schedule.is_none() {
-            for index in 0..self.sending {
-                self.begin_next(index, self.now())?;
-            }
+            self.begin_first()?;
         }
         while self.course.stage != Stage::Done {
             let patience = self.patience_for_dialing(self.course.patience());
@@ -123,6 +121,16 @@ impl<'a> Worker<'a> {
             self.handle(event)?;
         }
         Ok(self.course.tally)
+    }
+
+    /// Closed loop: begins the first messages on every connection.
+    fn begin_first(&mut self) -> io::Result<()> {
+        for index in 0..self.sending {
+            let (now, before) = (self.now(), self.course.under_way);
+            self.begin_next(index, now)?;
+            self.course.begins_first(self.course.under_way.saturating_sub(before), now);
+        }
+        Ok(())
     }
 
     fn handle(&mut self, event: Event) -> io::Result<()> {
@@ -283,7 +291,7 @@ impl<'a> Worker<'a> {
             let begun_at = self.begun_at(index, message);
             self.course.record(self.course.since(index, message, begun_at), begun_at, now);
         }
-        self.course.tick_if_full(self.hopeless());
+        self.course.tick_if_full(now, self.hopeless());
         // Read again, because what was done since the answer is not part of the next message's time.
         let now = self.now();
         if spent || self.course.schedule.is_some() {
@@ -393,6 +401,45 @@ mod tests {
         }
         assert_eq!((dial::SENDS.get() - before, worker.connections[0].answered), (1, 16));
         stream.read_exact(&mut messages)
+    }
+
+    #[test]
+    fn a_pause_of_the_client_at_either_end_is_not_the_servers() -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let plan = Plan {
+            connections: 2,
+            warmup: Duration::ZERO,
+            length: Length::Messages(1),
+            ..Plan::new(listener.local_addr()?)
+        };
+        let (shared, _notices) = Shared::new(&plan, &Stop::default());
+        let mut worker = Worker::new(&shared, 0)?;
+        assert_eq!(worker.connect()?, 2);
+        let opened = worker.now();
+        worker.tick(opened)?;
+        let passes = |worker: &Worker<'_>, time| {
+            while worker.now() < time {
+                std::thread::yield_now();
+            }
+        };
+        passes(&worker, opened + 1_000_000);
+        worker.begin_first()?;
+        assert_eq!(worker.course.tally.between, worker.begun_at[0] - opened, "one message waited");
+        let (mut stream, mut message) = (listener.accept()?.0, [0; 12]);
+        stream.read_exact(&mut message)?;
+        stream.write_all(&message)?;
+        let mut events = Events::with_capacity(EVENTS);
+        while worker.course.tally.latencies.count() == 0 {
+            wait(&worker.kqueue, &mut events, nanoseconds(Duration::from_secs(30)))?;
+            for event in events.iter() {
+                worker.handle(event)?;
+            }
+        }
+        let answered = worker.now();
+        passes(&worker, answered + 1_000_000);
+        worker.tick(worker.now())?;
+        assert!(worker.course.tally.closed <= Some(answered), "the window ends with its last message");
+        Ok(())
     }
 
     #[test]

@@ -324,7 +324,7 @@ impl Worker<'_> {
         if sends && !reusable {
             self.alive -= 1;
         }
-        self.course.tick_if_full(self.hopeless());
+        self.course.tick_if_full(now, self.hopeless());
         Ok(())
     }
 
