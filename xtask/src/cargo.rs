@@ -68,7 +68,7 @@ fn static_linking() -> Vec<String> {
     if chosen.iter().any(|name| env::var_os(name).is_some()) {
         return Vec::new();
     }
-    let Some(target) = archive().and_then(|_| output("rustc", &["--print", "host-tuple"])) else { return Vec::new() };
+    let Some(target) = archive().and_then(|_| host()) else { return Vec::new() };
     let mut flags = vec!["-Ctarget-feature=+crt-static", "-Clink-arg=-T", ORDER];
     if reads_packed_relocations() {
         flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs");
@@ -76,6 +76,11 @@ fn static_linking() -> Vec<String> {
     // With a target, the flags are not for macros and build scripts, which cannot be linked like this.
     let flags = format!("target.{target}.rustflags={flags:?}");
     ["--target".to_owned(), target, "--config".to_owned(), flags].into()
+}
+
+/// The target that programs for this machine have.
+pub(crate) fn host() -> Option<String> {
+    output("rustc", &["--print", "host-tuple"])
 }
 
 /// The archive of the C library, if this is Linux with glibc and the archive is installed.

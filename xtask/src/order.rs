@@ -17,7 +17,7 @@ use std::{fs, thread};
 use anyhow::{Context, Result, ensure};
 
 use crate::say::say;
-use crate::{cargo, program};
+use crate::{cargo, program, steps};
 
 /// The file that the task writes.
 const FILE: &str = "xtask/order.ld";
@@ -53,7 +53,19 @@ pub(crate) fn task() -> Result<()> {
     }
     let file = cargo::root().join(FILE);
     fs::write(&file, text + FOOT).with_context(|| format!("cannot write {}", file.display()))?;
-    say(format_args!("{} patterns in {FILE}, for the next time that Parrot is linked", patterns.len()))
+    unlink("parrot-cli")?;
+    say(format_args!("{} patterns in {FILE}, from which the next build links Parrot", patterns.len()))
+}
+
+/// Removes what was linked for one package, so that it is linked again. Cargo does not know when a file changes that only
+/// the linker reads.
+fn unlink(package: &str) -> Result<()> {
+    let mut command = cargo::cargo("clean");
+    command.args(["--quiet", "--release", "--package", package]);
+    if let Some(target) = cargo::host() {
+        command.args(["--target", &target]);
+    }
+    steps::command(command)
 }
 
 /// The functions, by their symbols, that `parrot` runs for a few clients when it is started with `arguments`.
