@@ -26,7 +26,7 @@ pub(crate) fn task(arguments: Vec<OsString>) -> Result<()> {
     let mut directory = bench.parent().context("the benchmark has no directory")?.to_owned();
     // Without perf, the benchmark explains what to do and needs no server.
     if arguments.iter().any(|argument| argument == "--profile") && has_perf() {
-        directory = readable_server(&directory)?;
+        directory = readable_servers(&directory)?;
     }
     program::become_program(Command::new(bench).arg("--programs").arg(directory).args(arguments))
 }
@@ -35,13 +35,16 @@ fn has_perf() -> bool {
     cfg!(target_os = "linux") && Command::new("perf").arg("--version").output().is_ok()
 }
 
-/// Builds a server that is readable in a profile, and returns its directory.
+/// Builds servers that are readable in a profile, and returns their directory.
 ///
-/// It has a target directory of its own, so that the measured server is not built again each time.
-fn readable_server(beside: &Path) -> Result<PathBuf> {
+/// They have a target directory of their own, so that the measured ones are not built again each time.
+fn readable_servers(beside: &Path) -> Result<PathBuf> {
     let target = beside.join("../profile");
     let target = target.to_str().context("the path of the target directory is not UTF-8")?;
-    let server = ["--release", "-p", "parrot-cli", "--bin", "parrot", "--target-dir", target];
-    let programs = cargo::build(&[&server[..], &READABLE].concat())?;
-    Ok(program::find(&programs, "parrot")?.parent().context("the server has no directory")?.to_owned())
+    let mut programs = Vec::new();
+    for package in ["parrot-cli", "parrot-rivals"] {
+        let servers = ["--release", "--package", package, "--bins", "--target-dir", target];
+        programs.extend(cargo::build(&[&servers[..], &READABLE].concat())?);
+    }
+    Ok(program::find(&programs, "parrot")?.parent().context("the servers have no directory")?.to_owned())
 }

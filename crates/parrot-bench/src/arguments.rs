@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// than 2 % and the spread of both (10 % if runs were not repeated)
     #[arg(long, value_name = "OLD.json")]
     pub(crate) compare: Option<PathBuf>,
-    /// Draw a flame graph of Parrot under load instead (needs perf on Linux)
+    /// Draw a flame graph of Parrot under load instead, or of each server that `--only` names (needs perf on Linux)
     #[arg(long)]
     pub(crate) profile: bool,
     /// List the suites and servers, then exit
@@ -113,7 +113,7 @@ impl Arguments {
     /// Whether to measure the server called `name`, given the names of `all` servers.
     pub(crate) fn wants(&self, name: &str, all: &[&str]) -> bool {
         let narrowed = self.only.iter().any(|only| all.contains(&only.as_str()));
-        !narrowed || self.only.iter().any(|only| only == name)
+        if narrowed { self.only.iter().any(|only| only == name) } else { !self.profile || name == "parrot" }
     }
 
     /// Refuses unknown names, names that two servers share, and arguments that leave nothing to measure.
@@ -139,9 +139,6 @@ impl Arguments {
         }
         if self.connections.contains(&0) {
             bail!("--connections 0: nothing can be measured without a connection");
-        }
-        if self.profile && !self.wants("parrot", &servers) {
-            bail!("--profile needs parrot; add it to --only, or name no server there");
         }
         let suites = self.suites();
         let wanted = |server: &&Server| self.wants(&server.name, &servers);
@@ -198,6 +195,8 @@ mod tests {
         assert!(only.wants("plain", &["parrot", "plain"]) && !only.wants("parrot", &["parrot", "plain"]));
         let all = arguments(&["--only", "c50"]);
         assert!(all.wants("plain", &["parrot", "plain"]) && all.wants("parrot", &["parrot", "plain"]));
+        let profiled = |only| arguments(&["--profile", "--only", only]).wants("plain", &["parrot", "plain"]);
+        assert!(profiled("c50,plain") && !profiled("c50"), "only Parrot, unless another one is named");
         assert_eq!(suites(&["--fine", "--only", "plain"]).len(), Suite::all().len());
         assert!(!suites(&["--only", "plain"]).iter().any(|suite| suite.starts_with(CLIENTS)));
     }
@@ -217,11 +216,11 @@ mod tests {
         assert!(says(&["--rival", "parrot=mine {port}"], "has that name already"));
         assert!(says(&["--rival", "a=b {port}", "--rival", "a=c {port}"], "has that name already"));
         assert!(says(&["--only", "client-c50"], "with --fine only"));
-        assert!(says(&["--only", "c50,go", "--profile"], "--profile needs parrot"));
         assert!(says(&["--fine", "--only", "c50,go"], "add parrot"));
         assert!(says(&["--fine", "--only", "c50,parrot"], "a server beside it"));
         assert_eq!(refused(&["--fine", "--only", "c50,go,parrot"]), Ok(()));
         assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
+        assert_eq!(refused(&["--only", "c50,go", "--profile"]), Ok(()));
         assert_eq!(refused(&["--only", "go,c50", "--rival", "mine=x {port}"]), Ok(()));
         let parsed = |words: &[&str]| Arguments::try_parse_from([&["bench", "--programs", "."], words].concat());
         assert!(parsed(&["--repeat", "0"]).is_err_and(|error| error.to_string().contains("a number from 1 up")));

@@ -80,8 +80,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         profile::check()?;
     }
     let names: Vec<&str> = all.iter().map(|server| server.name.as_str()).collect();
-    let wanted =
-        |server: &&Server| arguments.wants(&server.name, &names) && (!arguments.profile || server.name == "parrot");
+    let wanted = |server: &&Server| arguments.wants(&server.name, &names);
     let mut servers: Vec<Server> = all.iter().filter(wanted).cloned().collect();
     let missing = tool::missing(&servers, &programs);
     if let Some((name, why)) = missing.iter().find(|(name, _)| arguments.only.contains(name)) {
@@ -102,8 +101,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     if arguments.profile {
         let suite = arguments.suites().into_iter().next().context("no suite to profile")?;
-        let parrot = servers.iter().find(|server| server.name == "parrot").context("--profile is for parrot")?;
-        return profile::flame_graph(&measure, &suite, parrot, timing, &output);
+        return profile::flame_graphs(&measure, &suite, &servers, timing, &output);
     }
 
     let mut results = Results {

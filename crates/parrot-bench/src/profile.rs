@@ -1,12 +1,15 @@
-//! Draws a flame graph of Parrot under load, with perf and inferno.
+//! Draws flame graphs of servers under load, with perf and inferno.
 
+use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use inferno::collapse::Collapse;
-use inferno::collapse::perf::{Folder, Options};
+use inferno::collapse::perf::Folder;
+use inferno::flamegraph::color::MultiPalette;
+use inferno::flamegraph::{Options, Palette};
 use parrot_testkit::output::{say, warn};
 use parrot_testkit::wait_for;
 
@@ -34,43 +37,55 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Runs `server` under the load of `suite` and writes a flame graph to `output`/profile.svg.
+/// Runs each of `servers` that takes part in `suite` under its load, and writes flame graphs to
+/// `output`/profile-NAME.svg.
 ///
 /// The exit code reports an interruption, and a run in which something failed.
 ///
 /// # Errors
 ///
-/// If the run fails, or perf is not allowed to trace the process.
-pub(crate) fn flame_graph(
+/// If a run fails, or perf is not allowed to trace the process.
+pub(crate) fn flame_graphs(
     measure: &Measure<'_>,
     suite: &Suite,
-    server: &Server,
+    servers: &[Server],
     timing: Timing,
     output: &Path,
 ) -> Result<ExitCode> {
-    let data = output.join("perf.data");
-    let mut recording = None;
-    let run = measure.run(suite, server, timing, &mut |process| recording = Some(record(process, &data)));
-    if measure.interrupt.stop.stopped() {
-        return Ok(ExitCode::from(INTERRUPTED));
+    let mut exit_code = ExitCode::SUCCESS;
+    for server in servers.iter().filter(|server| server.takes_part(suite)) {
+        let data = output.join(format!("perf-{}.data", server.name));
+        let mut recording = None;
+        let run = measure.run(suite, server, timing, &mut |process| recording = Some(record(process, &data)));
+        if measure.interrupt.stop.stopped() {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let run = run.with_context(|| format!("cannot profile {}", server.name))?;
+        finish(recording.with_context(|| format!("{} never echoed anything", server.name))??)?;
+        warn(format_args!("{}: profiled at {:.0} messages/s", server.name, run.messages_per_second));
+        let path = output.join(format!("profile-{}.svg", server.name));
+        draw(&fold(&data)?, &format!("{}: {}", server.name, suite.title), &path)?;
+        say(path.display())?;
+        if let Some(trouble) = run.trouble() {
+            warn(format_args!("this profile is worthless, because the run failed: {trouble}"));
+            exit_code = ExitCode::FAILURE;
+        }
     }
-    let run = run?;
-    finish(recording.context("the server never echoed anything")??)?;
-    warn(format_args!("profiled at {:.0} messages/s", run.messages_per_second));
-    let folded = fold(&data)?;
-    let path = output.join("profile.svg");
-    let mut options = inferno::flamegraph::Options::default();
-    options.title = format!("Parrot: {}", suite.title);
-    options.subtitle = Some("width is CPU time, of Parrot and of the kernel on its behalf".into());
-    let picture = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    let folded = String::from_utf8_lossy(&folded);
-    inferno::flamegraph::from_lines(&mut options, folded.lines(), picture).context("cannot draw the flame graph")?;
-    say(path.display())?;
-    if let Some(trouble) = run.trouble() {
-        warn(format_args!("this profile is worthless, because the run failed: {trouble}"));
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code)
+}
+
+/// Draws `stacks`, one a line, with Rust code in one colour and the kernel and C in another. A function has the same
+/// shade in every picture, so that two of them can be compared.
+fn draw(stacks: &[u8], title: &str, path: &Path) -> Result<()> {
+    let mut options = Options::default();
+    options.title = title.into();
+    options.subtitle = Some("width is the share of the server's CPU time, in user space and in the kernel".into());
+    options.colors = Palette::Multi(MultiPalette::Rust);
+    options.hash = true;
+    options.min_width = 0.1; // per cent, about a pixel
+    let picture = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let stacks = String::from_utf8_lossy(stacks);
+    inferno::flamegraph::from_lines(&mut options, stacks.lines(), picture).context("cannot draw the flame graph")
 }
 
 /// Starts perf on `process`. It records until that process ends.
@@ -97,7 +112,7 @@ fn fold(data: &Path) -> Result<Vec<u8>> {
     let mut script = script.spawn().context("cannot start perf script")?;
     let stacks = script.stdout.take().context("perf script has no output")?;
     let mut folded = Vec::new();
-    Folder::from(Options::default())
+    Folder::from(inferno::collapse::perf::Options::default())
         .collapse(BufReader::new(stacks), &mut folded)
         .context("cannot read perf's stacks")?;
     script.wait()?;
