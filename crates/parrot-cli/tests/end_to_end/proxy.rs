@@ -189,5 +189,6 @@ fn only_the_listener_that_asks_for_it_expects_a_header() {
     let mut client = client::connect(with);
     client.write_all(header).unwrap();
     echo(&client, b"squawk");
+    drop(client);
     parrot.stop().unwrap();
 }

@@ -216,6 +216,7 @@ fn bytes_behind_descriptors_come_back() {
     }
     let open = fs::read_dir(format!("/proc/{}/fd", parrot.pid())).map(Iterator::count);
     assert!(open.is_ok_and(|open| open < 40) || !cfg!(target_os = "linux"), "the descriptors are still open");
+    drop(stream);
     parrot.stop().unwrap();
 }
 
@@ -233,6 +234,7 @@ fn urgent_bytes_come_back_in_their_place() {
         (&stream).write_all(b"behind").unwrap();
         expect(&stream, b"before!behind");
     }
+    drop(stream);
     parrot.stop().unwrap();
 }
 

@@ -45,6 +45,7 @@ fn a_reload_gives_later_connections_other_faults() {
     // The connection that was open keeps its faults.
     echo(&before, b"5");
     expect_end(&before);
+    drop(before);
     parrot.stop().unwrap();
 }
 

@@ -299,6 +299,7 @@ fn a_proxy_header_is_read_in_spite_of_faults() {
     let received = client.receive_all(Instant::now());
     // A greeting counts as sent, and a header does not.
     assert_eq!((received.bytes().as_slice(), received.end), (&b"hi\nsquawk"[..], Some(End::Finished)));
+    drop(client);
     parrot.stop().unwrap();
 
     let parrot = start("stall=0,for=700ms");
@@ -308,5 +309,6 @@ fn a_proxy_header_is_read_in_spite_of_faults() {
     let received = client.receive_up_to(9, begin);
     assert_eq!(received.bytes(), b"hi\nsquawk", "no header was late");
     assert!(received.pieces[0].0 >= milliseconds(700), "{received:?}");
+    drop(client);
     parrot.stop().unwrap();
 }
