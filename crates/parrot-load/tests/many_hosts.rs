@@ -149,7 +149,12 @@ fn pods_of_the_job_add_up_to_what_the_server_counted() {
             assert_eq!((sum.reports, sum.latency.count), (pods as u64, 1200 * pods as u64), "{sum}");
             assert_eq!((counted.messages, counted.bytes_in), (sum.latency.count, 12 * sum.latency.count), "{sum}");
             assert_eq!((counted.accepted, sum.connecting.opened), (50 * pods as u64, 50 * pods), "{sum}");
-            assert!(!sum.marks.contains(&Mark::WindowsApart), "{sum}");
+            // A busy machine can keep a pod from beginning in time. Then the sum has to say so.
+            let last_opened = reports.iter().map(|report| report.opened_at).fold(0.0, f64::max);
+            let first_closed = reports.iter().map(|report| report.opened_at + report.window).fold(f64::MAX, f64::min);
+            let longest = reports.iter().map(|report| report.window).fold(0.0, f64::max);
+            let apart = first_closed - last_opened < longest * 0.9;
+            assert_eq!(sum.marks.contains(&Mark::WindowsApart), apart, "{sum}");
 
             let mut all = histogram(&reports[0]);
             reports[1..].iter().for_each(|report| all.add(histogram(report)).unwrap());
