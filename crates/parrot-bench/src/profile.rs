@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use inferno::collapse::Collapse;
 use inferno::collapse::perf::Folder;
 use inferno::flamegraph::color::MultiPalette;
@@ -44,7 +44,7 @@ pub(crate) fn check() -> Result<()> {
 ///
 /// # Errors
 ///
-/// If a run fails, or perf is not allowed to trace the process.
+/// If no server takes part, a run fails, or perf is not allowed to trace the process.
 pub(crate) fn flame_graphs(
     measure: &Measure<'_>,
     suite: &Suite,
@@ -53,7 +53,9 @@ pub(crate) fn flame_graphs(
     output: &Path,
 ) -> Result<ExitCode> {
     let mut exit_code = ExitCode::SUCCESS;
-    for server in servers.iter().filter(|server| server.takes_part(suite)) {
+    let field: Vec<&Server> = servers.iter().filter(|server| server.takes_part(suite)).collect();
+    ensure!(!field.is_empty(), "--profile is for one suite, and none of these servers takes part in {}", suite.name);
+    for server in field {
         let data = output.join(format!("perf-{}.data", server.name));
         let mut recording = None;
         let run = measure.run(suite, server, timing, &mut |process| recording = Some(record(process, &data)));
