@@ -1,6 +1,7 @@
 //! `--live` in a real terminal, as a person sees it, and what it leaves behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -29,10 +30,18 @@ fn expect_end(terminal: &Terminal, code: u8) -> String {
     screen
 }
 
-/// Waits until the window is measured, and the screen shows figures of it.
+/// Waits until the window is measured, and the screen shows figures of it. Returns the screen.
+///
+/// A busy machine can delay the load's thread. The first figures can be of the warm-up then, and the thread opens its
+/// window before it hands over others.
 #[track_caller]
 fn wait_for_window(terminal: &Terminal) -> String {
-    terminal.wait("the window is shown", |screen| screen.contains("\nwindow   ") && screen.contains("histogram"))
+    let mut counts = BTreeSet::new();
+    terminal.wait("the window is shown", |screen| {
+        let count = screen.lines().find(|line| line.contains(" in all") && !line.contains("  0 in all"));
+        counts.extend(count.and_then(|line| line.split(" in all").next()).map(str::to_owned));
+        counts.len() > 2 && screen.contains("\nwindow   ") && screen.contains("histogram")
+    })
 }
 
 #[test]
@@ -82,8 +91,7 @@ fn without_colours_no_colour_is_sent_and_json_can_be_redirected() {
         terminal.record(&sent);
         terminal.enter(&format!("export {setting}"));
         start(&terminal, &format!("-d 1h --warmup 100ms -c 4 --json > '{}'", json.display()));
-        let measured = |screen: &str| screen.contains(" in all") && !screen.contains("  0 in all");
-        terminal.wait("messages were measured", measured);
+        wait_for_window(&terminal);
         terminal.press("q");
         expect_end(&terminal, 130);
         let report: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
