@@ -1,11 +1,11 @@
 //! The listener: which clients come in, how many of them, and for how long.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -96,6 +96,14 @@ struct Seat {
 }
 
 impl OpenDoor {
+    /// The next connection.
+    async fn next(&self) -> io::Result<Kind<TcpStream, UnixStream>> {
+        match &self.listener {
+            Kind::Tcp(listener) => listener.accept().await.map(|(stream, _)| Kind::Tcp(stream)),
+            Kind::Unix(listener) => listener.accept().await.map(|(stream, _)| Kind::Unix(stream)),
+        }
+    }
+
     /// A place for a connection. When all are taken, the oldest connection without a whole request has to go, because
     /// it is the one that has made the least of its time. If all have one, the oldest goes.
     async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
@@ -118,16 +126,22 @@ impl axum::serve::Listener for OpenDoor {
 
     async fn accept(&mut self) -> (Guest, ()) {
         loop {
-            let accepted = match &self.listener {
-                Kind::Tcp(listener) => listener.accept().await.map(|(stream, _)| Kind::Tcp(stream)),
-                Kind::Unix(listener) => listener.accept().await.map(|(stream, _)| Kind::Unix(stream)),
-            };
+            let mut accepted = self.next().await;
+            if accepted.as_ref().is_err_and(ran_out_of_descriptors) && self.reserve.spend() {
+                // The system takes a descriptor before it looks for a connection (do_accept in Linux's net/socket.c,
+                // kern_accept4 in FreeBSD's sys/kern/uipc_syscalls.c). So perhaps none is waiting.
+                let mut next = pin!(self.next());
+                match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+                    Poll::Ready(again) => accepted = again,
+                    Poll::Pending => {
+                        self.reserve.fill();
+                        continue;
+                    }
+                }
+            }
             let stream = match accepted {
                 Ok(stream) => stream,
                 Err(error) => {
-                    if ran_out_of_descriptors(&error) && self.reserve.spend() {
-                        continue;
-                    }
                     tracing::debug!(target: "parrot_admin", %error, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
                     continue;

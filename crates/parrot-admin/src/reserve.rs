@@ -30,7 +30,8 @@ impl Reserve {
         Refill(self.clone())
     }
 
-    fn fill(&self) {
+    /// Takes a descriptor again, unless the reserve has one or none is free.
+    pub(crate) fn fill(&self) {
         let mut file = self.file();
         if file.is_none() {
             *file = File::open("/dev/null").ok();
