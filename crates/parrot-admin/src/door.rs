@@ -128,8 +128,8 @@ impl axum::serve::Listener for OpenDoor {
         loop {
             let mut accepted = self.next().await;
             if accepted.as_ref().is_err_and(ran_out_of_descriptors) && self.reserve.spend() {
-                // The system takes a descriptor before it looks for a connection (do_accept in Linux's net/socket.c,
-                // kern_accept4 in FreeBSD's sys/kern/uipc_syscalls.c). So perhaps none is waiting.
+                // A system takes a descriptor before it looks for a connection, so perhaps none is waiting
+                // (__sys_accept4_file in Linux's net/socket.c, kern_accept4 in FreeBSD's sys/kern/uipc_syscalls.c).
                 let mut next = pin!(self.next());
                 match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
                     Poll::Ready(again) => accepted = again,
