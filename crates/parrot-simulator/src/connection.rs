@@ -158,8 +158,9 @@ pub(crate) struct Connection {
     pub(crate) unserved_turns: u32,
     /// The number of turns for which the connection has been idle for too long.
     pub(crate) idle_turns: u32,
-    /// The last turn with an event, and the last turn in which the loop tried to send.
+    /// The last turn with an event, how many it had, and the last turn in which the loop tried to send.
     pub(crate) event_turn: u64,
+    pub(crate) events_in_turn: u32,
     pub(crate) tried_in: u64,
     /// The last turn in which the loop peeked at the input.
     pub(crate) looked_in: u64,
@@ -174,6 +175,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Counts an event that is delivered in `turn`.
+    pub(crate) fn count_event(&mut self, turn: u64) {
+        self.events_in_turn = if self.event_turn == turn { self.events_in_turn + 1 } else { 1 };
+        self.event_turn = turn;
+    }
+
     pub(crate) fn new(peer: &plan::Peer, plan: &Plan, dice: &Dice, index: usize) -> Connection {
         let port = index % plan.ports.len();
         let replies = plan.doors.greeting.is_some() || plan.doors.prefix.is_some();

@@ -289,7 +289,7 @@ impl SimulatedHost {
                 self.work += 1;
                 let turn = self.tally.turns;
                 let connection = &mut self.connections[index];
-                connection.event_turn = turn;
+                connection.count_event(turn);
                 connection.hinted = !connection.end_received;
                 connection.read_on |= read_on;
                 connection.unread = available.map_or(0, NonZeroU64::get);
@@ -306,7 +306,7 @@ impl SimulatedHost {
                 socket.begin_share();
             }
             (Event::Writable { .. }, Origin::Connection(index)) => {
-                self.connections[index].event_turn = self.tally.turns;
+                self.connections[index].count_event(self.tally.turns);
                 self.connections[index].blocked = false;
             }
             (Event::Signal { signal: Signal::Hangup, count }, _) => {

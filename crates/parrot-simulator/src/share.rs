@@ -97,10 +97,13 @@ impl SimulatedHost {
         }
     }
 
-    /// Checks a connection's share of the turn in bytes.
+    /// Checks a connection's share of the turn in bytes. Each event entitles it to one. If it has used that up, it is not
+    /// served again as a leftover.
     pub(crate) fn count_bytes(&mut self, index: usize, n: u64) {
-        let most = u64::from(SERVINGS_PER_TURN) * (2 * BYTES_PER_SERVING + self.large_size());
+        let (turn, large_size) = (self.tally.turns, self.large_size());
         let connection = &mut self.connections[index];
+        let events = if connection.event_turn == turn { connection.events_in_turn } else { 0 };
+        let most = u64::from(events.max(1)) * (2 * BYTES_PER_SERVING + large_size);
         connection.bytes_in_turn += n;
         let bytes = connection.bytes_in_turn;
         if bytes > most {

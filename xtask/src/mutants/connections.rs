@@ -82,6 +82,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         new: "let leftovers = self.lists.unfinished();",
     },
     Mutant {
+        name: "a stream is served twice in a turn",
+        file: "event_loop/serving.rs",
+        old: "Listed::Served => self.lists.push_ready(key, &mut conversation.listed),",
+        new: "Listed::Served => self.serve(key, Borrow::InTurn),",
+    },
+    Mutant {
         name: "deadlines of closed connections are kept",
         file: "event_loop/deadlines.rs",
         old: "if self.len() > 3 * live + SLACK {",

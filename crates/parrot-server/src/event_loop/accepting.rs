@@ -117,7 +117,7 @@ impl<H: Host> EventLoop<H> {
             conversation.drain();
         }
         if draining || conversation.readiness.is_readable() || conversation.pause == Pause::Faults {
-            self.lists.push_unfinished(key, &mut conversation.listed);
+            self.lists.push_ready(key, &mut conversation.listed);
         }
         watched
     }

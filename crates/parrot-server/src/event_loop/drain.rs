@@ -105,7 +105,7 @@ impl<H: Host> EventLoop<H> {
         for key in self.open_connections() {
             if let Some(conversation) = self.connections.get_mut(key) {
                 conversation.drain();
-                self.lists.push_unfinished(key, &mut conversation.listed);
+                self.lists.push_ready(key, &mut conversation.listed);
             }
         }
         let until = self.means.now + drain_timeout;

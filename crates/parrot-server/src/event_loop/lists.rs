@@ -21,8 +21,14 @@ const BYTES_AHEAD: usize = 64 * 1024;
 const KEPT: usize = LEFTOVERS_PER_TURN;
 
 /// Whether a connection is in one of the lists that outlive a turn. Only [`Lists`] changes it.
-#[derive(Debug, Default)]
-pub(super) struct Listed(bool);
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Listed {
+    #[default]
+    No,
+    Yes,
+    /// It is, and an event that came before its place there has used up its share of the turn.
+    Served,
+}
 
 /// Lists of connections by key. A connection that closes stays in its list, and its key then names nothing.
 #[derive(Debug)]
@@ -65,16 +71,27 @@ impl Lists {
         self.ahead.clear();
     }
 
-    /// Has a connection served again when others have had their share.
-    pub(super) fn push_unfinished(&mut self, key: ConnectionKey, listed: &mut Listed) {
-        if !std::mem::replace(&mut listed.0, true) {
+    /// Has a connection served that may have input, unless it is in a list already.
+    pub(super) fn push_ready(&mut self, key: ConnectionKey, listed: &mut Listed) {
+        if *listed == Listed::No {
+            *listed = Listed::Yes;
             self.unfinished.push_back(key);
+        }
+    }
+
+    /// Has a connection served again when others have had their share. If it is in the list already, an event came before
+    /// its place there, which it gives up.
+    pub(super) fn push_unfinished(&mut self, key: ConnectionKey, listed: &mut Listed) {
+        match listed {
+            Listed::No => self.push_ready(key, listed),
+            Listed::Yes | Listed::Served => *listed = Listed::Served,
         }
     }
 
     /// Has a connection served when a buffer is free.
     pub(super) fn push_waiting(&mut self, key: ConnectionKey, listed: &mut Listed) {
-        if !std::mem::replace(&mut listed.0, true) {
+        if *listed == Listed::No {
+            *listed = Listed::Yes;
             self.waiting.push_back(key);
         }
     }
@@ -89,9 +106,9 @@ impl Lists {
         pop(&mut self.waiting)
     }
 
-    /// Notes that a connection was taken from its list.
-    pub(super) fn unlist(listed: &mut Listed) {
-        listed.0 = false;
+    /// Notes that a connection was taken from its list. Returns what it was in it.
+    pub(super) fn unlist(listed: &mut Listed) -> Listed {
+        std::mem::take(listed)
     }
 
     /// Has those that wait for a buffer served without one. In a drain, the quiet ones need none.
@@ -143,7 +160,7 @@ mod tests {
         let (mut listed, keys) = (Listed::default(), 0..100_000);
         for slot in keys.clone() {
             lists.push_waiting(ConnectionKey { slot, generation: NonZeroU32::MIN }, &mut listed);
-            Lists::unlist(&mut listed);
+            assert_eq!(Lists::unlist(&mut listed), Listed::Yes);
         }
         lists.stop_waiting();
         let (full, mut popped) = (lists.bytes(), 0..);

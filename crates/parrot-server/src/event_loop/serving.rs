@@ -7,7 +7,7 @@ use parrot_conn::CloseReason;
 
 use super::conversation::{Ahead, Conversation, Pause, Served};
 use super::idle::is_wanted;
-use super::lists::{LEFTOVERS_PER_TURN, Lists};
+use super::lists::{LEFTOVERS_PER_TURN, Listed, Lists};
 use super::shortage::is_shortage;
 use super::state::EventLoop;
 use crate::host::{ConnectionKey, Host, Target, Watch};
@@ -57,10 +57,15 @@ impl<H: Host> EventLoop<H> {
         self.lists.clear_ahead();
     }
 
+    /// Serves up to `most` of those that were left over, except those that have used up their share of this turn already,
+    /// for an event.
     pub(super) fn serve_unfinished(&mut self, most: usize) {
         for _ in 0..most {
-            if let Some(key) = self.lists.pop_unfinished() {
-                self.serve_listed(key, Borrow::InTurn);
+            let Some(key) = self.lists.pop_unfinished() else { return };
+            let Some(conversation) = self.connections.get_mut(key) else { continue };
+            match Lists::unlist(&mut conversation.listed) {
+                Listed::Served => self.lists.push_ready(key, &mut conversation.listed),
+                Listed::No | Listed::Yes => self.serve(key, Borrow::InTurn),
             }
         }
     }
@@ -73,18 +78,12 @@ impl<H: Host> EventLoop<H> {
                 return;
             }
             // Closed connections do not count, because a turn that met no others would do nothing.
-            if let Some(key) = self.lists.pop_waiting().filter(|key| self.connections.contains_key(*key)) {
+            let Some(key) = self.lists.pop_waiting() else { return };
+            if let Some(conversation) = self.connections.get_mut(key) {
+                Lists::unlist(&mut conversation.listed);
                 served += 1;
-                self.serve_listed(key, Borrow::First);
+                self.serve(key, Borrow::First);
             }
-        }
-    }
-
-    /// Serves a connection that was just taken from a list.
-    fn serve_listed(&mut self, key: ConnectionKey, borrow: Borrow) {
-        if let Some(conversation) = self.connections.get_mut(key) {
-            Lists::unlist(&mut conversation.listed);
-            self.serve(key, borrow);
         }
     }
 
