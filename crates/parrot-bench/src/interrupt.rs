@@ -1,5 +1,5 @@
 //! The first Ctrl-C ends the measurement and writes the results so far. The second one ends the program and its servers,
-//! and so does a panic.
+//! and so does a panic. A terminal that is closed counts as a Ctrl-C.
 
 use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +20,14 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Handles SIGINT and SIGTERM for as long as the guard lives. From now on a panic kills the servers.
+    /// Handles SIGINT, SIGTERM and SIGHUP for as long as the guard lives. From now on a panic kills the servers.
     ///
     /// # Errors
     ///
     /// If the system refuses a queue or a thread.
     pub(crate) fn take() -> Result<(Interrupt, SignalGuard)> {
         let interrupt = Interrupt::default();
-        let signals = [Signal::Interrupt, Signal::Terminate];
+        let signals = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
         let guard = SignalGuard::block(&signals)?;
         let kqueue = Kqueue::new()?;
         kqueue.apply(&signals.map(|signal| Change::add_signal(signal, Token(0)))).all()?;

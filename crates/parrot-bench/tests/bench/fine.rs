@@ -2,6 +2,7 @@
 
 use parrot_testkit::program::Ended;
 use parrot_testkit::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::place::{Place, interrupt, interrupt_until_it_ends, rival};
 
@@ -81,8 +82,8 @@ fn begin(place: &Place, arguments: &[&str]) -> std::process::Child {
     wait_until("all servers start", || place.processes().len() == 2 * PROCESSES);
     if cfg!(target_os = "linux") {
         // proc_pid_stat(5): the state comes after the name.
-        let stat = |id: &rustix::process::Pid| std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        let is_stopped = |id: &rustix::process::Pid| stat(id).contains(") T ");
+        let stat = |id: &Pid| std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let is_stopped = |id: &Pid| stat(id).contains(") T ");
         let stopped = || place.processes().iter().filter(|id| is_stopped(id)).count();
         wait_until("all but one are stopped", || stopped() == 2 * PROCESSES - 1);
     }
@@ -97,6 +98,16 @@ fn an_interruption_leaves_no_stopped_process() {
     let ended = Ended::from(bench.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(130), "{}", ended.printed());
     assert_eq!(place.results()["interrupted"], true);
+    place.expect_no_process();
+}
+
+#[test]
+fn a_closed_terminal_leaves_no_stopped_process() {
+    let place = Place::new("fine-hung-up", "honest_server");
+    let bench = begin(&place, &["--only", "c1,parrot,twin", &place.twin("twin")]);
+    kill_process(Pid::from_child(&bench), Signal::HUP).unwrap();
+    let ended = Ended::from(bench.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(130), "{}", ended.printed());
     place.expect_no_process();
 }
 
