@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     /// "before=OLD/parrot -q --log off --bind 127.0.0.1 --port {port}"`. Their ratio is above 1 if the new one is better
     #[arg(long, conflicts_with_all = ["quick", "compare", "profile"])]
     pub(crate) fine: bool,
-    /// Measure only these suites and servers, separated by commas (c50, size-1m, parrot, plain ...; see --list)
+    /// Measure only these suites and servers, separated by commas (c50, size-1m, parrot, plain ...; see --list). A --rival
+    /// takes part in any case
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Replace the suites by 12-byte messages on each of these numbers of connections
@@ -113,7 +114,8 @@ impl Arguments {
     /// Whether to measure the server called `name`, given the names of `all` servers.
     pub(crate) fn wants(&self, name: &str, all: &[&str]) -> bool {
         let narrowed = self.only.iter().any(|only| all.contains(&only.as_str()));
-        if narrowed { self.only.iter().any(|only| only == name) } else { !self.profile || name == "parrot" }
+        let named = self.only.iter().chain(self.rivals.iter().map(|rival| &rival.name)).any(|named| named == name);
+        named || (!narrowed && (!self.profile || name == "parrot"))
     }
 
     /// Refuses unknown names, names that two servers share, and arguments that leave nothing to measure.
@@ -197,6 +199,8 @@ mod tests {
         assert!(all.wants("plain", &["parrot", "plain"]) && all.wants("parrot", &["parrot", "plain"]));
         let profiled = |only| arguments(&["--profile", "--only", only]).wants("plain", &["parrot", "plain"]);
         assert!(profiled("c50,plain") && !profiled("c50"), "only Parrot, unless another one is named");
+        let with_rival = arguments(&["--only", "c50,parrot", "--rival", "mine=x {port}"]);
+        assert!(with_rival.wants("mine", &["parrot", "mine", "go"]) && !with_rival.wants("go", &["parrot", "go"]));
         assert_eq!(suites(&["--fine", "--only", "plain"]).len(), Suite::all().len());
         assert!(!suites(&["--only", "plain"]).iter().any(|suite| suite.starts_with(CLIENTS)));
     }
@@ -218,6 +222,7 @@ mod tests {
         assert!(says(&["--only", "client-c50"], "with --fine only"));
         assert!(says(&["--fine", "--only", "c50,go"], "add parrot"));
         assert!(says(&["--fine", "--only", "c50,parrot"], "a server beside it"));
+        assert_eq!(refused(&["--fine", "--only", "c50,parrot", "--rival", "mine=x {port}"]), Ok(()));
         assert_eq!(refused(&["--fine", "--only", "c50,go,parrot"]), Ok(()));
         assert_eq!(refused(&["--only", "c50", "--profile"]), Ok(()));
         assert_eq!(refused(&["--only", "c50,go", "--profile"]), Ok(()));
