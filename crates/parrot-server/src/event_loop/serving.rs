@@ -57,15 +57,10 @@ impl<H: Host> EventLoop<H> {
         self.lists.clear_ahead();
     }
 
-    /// Serves up to `most` of those that were left over, except those that have used up their share of this turn already,
-    /// for an event.
     pub(super) fn serve_unfinished(&mut self, most: usize) {
         for _ in 0..most {
-            let Some(key) = self.lists.pop_unfinished() else { return };
-            let Some(conversation) = self.connections.get_mut(key) else { continue };
-            match Lists::unlist(&mut conversation.listed) {
-                Listed::Served => self.lists.push_ready(key, &mut conversation.listed),
-                Listed::No | Listed::Yes => self.serve(key, Borrow::InTurn),
+            if let Some(key) = self.lists.pop_unfinished() {
+                self.serve_listed(key, Borrow::InTurn);
             }
         }
     }
@@ -78,12 +73,19 @@ impl<H: Host> EventLoop<H> {
                 return;
             }
             // Closed connections do not count, because a turn that met no others would do nothing.
-            let Some(key) = self.lists.pop_waiting() else { return };
-            if let Some(conversation) = self.connections.get_mut(key) {
-                Lists::unlist(&mut conversation.listed);
+            if let Some(key) = self.lists.pop_waiting().filter(|key| self.connections.contains_key(*key)) {
                 served += 1;
-                self.serve(key, Borrow::First);
+                self.serve_listed(key, Borrow::First);
             }
+        }
+    }
+
+    /// Serves a connection that was just taken from a list, unless an event has used up its share of this turn.
+    fn serve_listed(&mut self, key: ConnectionKey, borrow: Borrow) {
+        let Some(conversation) = self.connections.get_mut(key) else { return };
+        match Lists::unlist(&mut conversation.listed) {
+            Listed::Served => self.lists.push_ready(key, &mut conversation.listed),
+            Listed::No | Listed::Yes => self.serve(key, borrow),
         }
     }
 
