@@ -335,10 +335,7 @@ impl<Socket> Conversation<Socket> {
             Ok(n) => n,
             Err(error) => return Ok(self.not_received(&error)),
         };
-        // To copy nothing would still call memcpy(3).
-        if !prefix.is_empty() {
-            front.copy_from_slice(prefix);
-        }
+        front.copy_from_slice(prefix);
         let message = space.get(..n).unwrap_or_default();
         match faults.is_empty() {
             true => means.host.message(&self.peer, message),

@@ -77,6 +77,7 @@ impl Deadlines {
     }
 
     /// Discards the deadlines before the next one that is wanted, and returns that.
+    // Not inlined, which saves 6 of a message's 400 instructions.
     #[inline(never)]
     fn discard_unwanted(&mut self, wanted: impl Fn(Moment, Due) -> bool) -> Option<Moment> {
         let next = |(kind, heap): (fn(ConnectionKey) -> Due, &mut Heap)| {

@@ -139,9 +139,6 @@ impl<Socket> Conversation<Socket> {
     }
 
     /// A receive of a connection with extras. The greeting counts as received, so that it takes the way of every byte.
-    ///
-    /// Not part of the receive of a plain connection, which would save and restore registers for it.
-    #[inline(never)]
     pub(super) fn receive_with_extras<H: Host<Socket = Socket>>(
         &mut self,
         means: &mut Means<H>,

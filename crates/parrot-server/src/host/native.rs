@@ -238,6 +238,7 @@ impl Host for NativeHost {
         drop(socket);
     }
 
+    // Inlined as `messages::log` says.
     #[inline(always)]
     fn message(&mut self, peer: &Peer, payload: &[u8]) {
         if self.logs_messages {
