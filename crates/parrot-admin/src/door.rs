@@ -142,6 +142,8 @@ impl axum::serve::Listener for OpenDoor {
             let stream = match accepted {
                 Ok(stream) => stream,
                 Err(error) => {
+                    // The server can have taken the descriptor meanwhile.
+                    self.reserve.fill();
                     tracing::debug!(target: "parrot_admin", %error, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -303,7 +305,6 @@ impl AsyncWrite for Guest {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
 
     use axum::serve::Listener as _;
 
