@@ -1,5 +1,5 @@
 //! The first Ctrl-C ends the measurement and writes the results so far. The second one ends the program and its servers,
-//! and so does a panic. A terminal that is closed counts as a Ctrl-C.
+//! and so does a panic. A terminal that is closed counts as the first Ctrl-C.
 
 use std::panic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,10 @@ use rustix::process::{Pid, kill_process_group};
 
 /// The exit code that shells report for a program that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
+/// Marks the events of signals of which a second one ends the program.
+const AGAIN: Token = Token(0);
+/// Marks those of SIGHUP. A shell and the system may both send it for one terminal.
+const ONCE: Token = Token(1);
 
 /// Whether to stop, and the servers that must be killed with the program.
 #[derive(Debug, Clone, Default)]
@@ -27,16 +31,20 @@ impl Interrupt {
     /// If the system refuses a queue or a thread.
     pub(crate) fn take() -> Result<(Interrupt, SignalGuard)> {
         let interrupt = Interrupt::default();
-        let signals = [Signal::Interrupt, Signal::Terminate, Signal::Hangup];
-        let guard = SignalGuard::block(&signals)?;
+        let mut signals = vec![(Signal::Interrupt, AGAIN), (Signal::Terminate, AGAIN)];
+        if !ignores_hangup() {
+            signals.push((Signal::Hangup, ONCE));
+        }
+        let guard = SignalGuard::block(&signals.iter().map(|(signal, _)| *signal).collect::<Vec<_>>())?;
         let kqueue = Kqueue::new()?;
-        kqueue.apply(&signals.map(|signal| Change::add_signal(signal, Token(0)))).all()?;
+        let changes: Vec<_> = signals.iter().map(|(signal, token)| Change::add_signal(*signal, *token)).collect();
+        kqueue.apply(&changes).all()?;
         let taken = interrupt.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             let mut events = Events::with_capacity(signals.len());
             loop {
                 if kqueue.wait(&mut events, None).is_ok() && !events.is_empty() {
-                    if taken.stop.stopped() {
+                    if taken.stop.stopped() && events.iter().any(|event| event.token() == AGAIN) {
                         // The lock is held until the program exits, so that no other server can start.
                         let _servers = taken.kill_servers();
                         std::process::exit(INTERRUPTED.into());
@@ -78,6 +86,15 @@ impl Interrupt {
         }
         servers
     }
+}
+
+/// Whether the program was started to go on without a terminal, as by nohup(1). A signal that is blocked would be
+/// reported all the same (`sig_ignored` in Linux's kernel/signal.c). Other systems do not say.
+fn ignores_hangup() -> bool {
+    // proc_pid_status(5): a mask in hexadecimal, whose lowest bit is signal 1.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

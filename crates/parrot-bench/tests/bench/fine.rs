@@ -105,9 +105,13 @@ fn an_interruption_leaves_no_stopped_process() {
 fn a_closed_terminal_leaves_no_stopped_process() {
     let place = Place::new("fine-hung-up", "honest_server");
     let bench = begin(&place, &["--only", "c1,parrot,twin", &place.twin("twin")]);
-    kill_process(Pid::from_child(&bench), Signal::HUP).unwrap();
+    // The shell and the system both tell it.
+    for _ in 0..2 {
+        kill_process(Pid::from_child(&bench), Signal::HUP).unwrap();
+    }
     let ended = Ended::from(bench.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(130), "{}", ended.printed());
+    assert_eq!(place.results()["interrupted"], true);
     place.expect_no_process();
 }
 
