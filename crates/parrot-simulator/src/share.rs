@@ -97,13 +97,15 @@ impl SimulatedHost {
         }
     }
 
-    /// Checks a connection's share of the turn in bytes. Each event entitles it to one. If it has used that up, it is not
-    /// served again as a leftover.
+    /// Checks a connection's share of the turn in bytes. Each event entitles it to one. If it has used that up, it is
+    /// not served again as a leftover.
     pub(crate) fn count_bytes(&mut self, index: usize, n: u64) {
         let (turn, large_size) = (self.tally.turns, self.large_size());
         let connection = &mut self.connections[index];
         let events = if connection.event_turn == turn { connection.events_in_turn } else { 0 };
-        let most = u64::from(events.max(1)) * (2 * BYTES_PER_SERVING + large_size);
+        // A look for what came behind descriptors serves once more.
+        let shares = events.max(1) + u32::from(connection.unix);
+        let most = u64::from(shares) * (2 * BYTES_PER_SERVING + large_size);
         connection.bytes_in_turn += n;
         let bytes = connection.bytes_in_turn;
         if bytes > most {

@@ -26,7 +26,7 @@ pub(super) enum Listed {
     #[default]
     No,
     Yes,
-    /// It is, and an event that came before its place there has used up its share of the turn.
+    /// It is, and an event has used up a share since it was put there. So it gives up its place.
     Served,
 }
 
@@ -79,8 +79,8 @@ impl Lists {
         }
     }
 
-    /// Has a connection served again when others have had their share. If it is in the list already, an event came before
-    /// its place there, which it gives up.
+    /// Has a connection served again when others have had their share. If it is in the list already, it gives up its
+    /// place there, because it has just been served.
     pub(super) fn push_unfinished(&mut self, key: ConnectionKey, listed: &mut Listed) {
         match listed {
             Listed::No => self.push_ready(key, listed),

@@ -80,12 +80,13 @@ impl<H: Host> EventLoop<H> {
         }
     }
 
-    /// Serves a connection that was just taken from a list, unless an event has used up its share of this turn.
+    /// Serves a connection that was just taken from a list, unless an event has used up a share since it was put there.
+    /// One that waits for a buffer keeps its place.
     fn serve_listed(&mut self, key: ConnectionKey, borrow: Borrow) {
         let Some(conversation) = self.connections.get_mut(key) else { return };
         match Lists::unlist(&mut conversation.listed) {
-            Listed::Served => self.lists.push_ready(key, &mut conversation.listed),
-            Listed::No | Listed::Yes => self.serve(key, borrow),
+            Listed::Served if borrow == Borrow::InTurn => self.lists.push_ready(key, &mut conversation.listed),
+            _ => self.serve(key, borrow),
         }
     }
 

@@ -31,7 +31,8 @@ pub(super) fn may_be_wanted() -> bool {
     Level::INFO <= LevelFilter::current() && !MESSAGES.interest().is_never()
 }
 
-// Not inlined, so that its caller is small enough to be inlined. Together this saves 11 of a message's 405 instructions.
+// Not inlined, so that its caller is small enough to be inlined. Together this saves 11 of a message's 405
+// instructions.
 #[inline(never)]
 pub(super) fn log(peer: &Peer, payload: &[u8]) {
     let bytes = payload.len() as u64;

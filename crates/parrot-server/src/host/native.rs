@@ -238,7 +238,7 @@ impl Host for NativeHost {
         drop(socket);
     }
 
-    // Inlined as `messages::log` says.
+    // Inlined for the reason given at `messages::log`.
     #[inline(always)]
     fn message(&mut self, peer: &Peer, payload: &[u8]) {
         if self.logs_messages {
