@@ -306,8 +306,8 @@ impl<'a> Course<'a> {
         self.before = Account::of_thread();
     }
 
-    /// Closed loop: counts that `count` of the first messages are begun at `now`. Without a warm-up the window is open by
-    /// then, and a thread that is kept from running here has nothing under way in it.
+    /// Closed loop: counts how long `count` of the first messages have waited for this thread, which begins them at
+    /// `now`. Without a warm-up the window is open already.
     pub(crate) fn begins_first(&mut self, count: u64, now: u64) {
         if self.stage == Stage::Window {
             self.tally.between += count * now.saturating_sub(self.tally.opened);

@@ -84,7 +84,7 @@ pub struct Report {
     /// The longest time, in seconds, that a message answered after the window was under way within it.
     #[serde(skip)]
     cut: f64,
-    /// Messages, on average, that had yet to be begun for the first time, or whose connection was being closed.
+    /// Messages, on average, that were not under way: not begun yet, lost, or waiting for a connection to close.
     #[serde(skip)]
     between: f64,
     /// Whether the run was stopped before the window ended.

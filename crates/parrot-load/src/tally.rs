@@ -41,8 +41,8 @@ pub(crate) struct Tally {
     /// The longest time, in nanoseconds, that a message had been under way when the window closed, of those that were
     /// begun in the window and answered after it.
     pub(crate) cut: u64,
-    /// Nanoseconds of the window that were spent before the first messages, closing connections after their last message,
-    /// or waiting for datagrams that were lost. Messages that wait at the same time are added up.
+    /// Nanoseconds of the window that were spent before the first messages, closing connections after their last
+    /// message, or waiting for datagrams that were lost. Messages that wait at the same time are added up.
     pub(crate) between: u64,
     /// The thread's account of the window.
     pub(crate) used: Account,

@@ -28,8 +28,8 @@ fn apart(name: &str, test: impl FnOnce()) {
     if env::var_os(APART).is_some() {
         return test();
     }
-    // Inherited by libtest's own thread there. FreeBSD sends SIGXFSZ to the process and not to the thread that writes
-    // (vn_send_sigxfsz in sys/kern/vfs_vnops.c).
+    // The child inherits this, so that libtest's own thread blocks the signal too. FreeBSD sends SIGXFSZ to the process
+    // and not to the thread that writes (vn_send_sigxfsz in sys/kern/vfs_vnops.c).
     let _inherited = SignalGuard::block(&[Signal::FileSize]).unwrap();
     let mut command = Command::new(env::current_exe().unwrap());
     let output = command.args([name, "--exact", "--nocapture"]).env(APART, "").output().unwrap();

@@ -54,8 +54,8 @@ fn listener() -> (TcpListener, SocketAddr) {
 
 /// Another server with this listener.
 fn successor(listener: &TcpListener) -> Result<Parrot> {
-    // Shorter than PATIENCE. FreeBSD's loopback drops what its queue has no room for (netisr(9)), also the reset of a
-    // connection whose other end has gone. The drain waits for that one in vain.
+    // Shorter than PATIENCE. FreeBSD's loopback drops packets when its queue is full (netisr(9)). If it drops a reset,
+    // the drain waits for that connection until its timeout.
     Parrot::spawn(&mut activated(vec![listener.try_clone()?.into()], "", &["--drain-timeout", "15s"]))
 }
 

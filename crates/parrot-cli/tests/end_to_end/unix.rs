@@ -216,6 +216,7 @@ fn bytes_behind_descriptors_come_back() {
         (&stream).write_all(b"without").unwrap();
         expect(&stream, b"with, without");
     }
+    assert!(before > 0 || !cfg!(target_os = "linux"), "they can be counted");
     assert!(open() < before + 20, "the descriptors are still open");
     drop(stream);
     parrot.stop().unwrap();
