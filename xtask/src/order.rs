@@ -57,8 +57,8 @@ pub(crate) fn task() -> Result<()> {
     say(format_args!("{} patterns in {FILE}, from which the next build links Parrot", patterns.len()))
 }
 
-/// Removes what was linked for one package, so that it is linked again. Cargo does not know when a file changes that only
-/// the linker reads.
+/// Removes what was linked for one package, so that it is linked again. Cargo does not know when a file changes that
+/// only the linker reads.
 fn unlink(package: &str) -> Result<()> {
     let mut command = cargo::cargo("clean");
     command.args(["--quiet", "--release", "--package", package]);

@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
     /// "before=OLD/parrot -q --log off --bind 127.0.0.1 --port {port}"`. Their ratio is above 1 if the new one is better
     #[arg(long, conflicts_with_all = ["quick", "compare", "profile"])]
     pub(crate) fine: bool,
-    /// Measure only these suites and servers, separated by commas (c50, size-1m, parrot, plain ...; see --list). A --rival
-    /// takes part in any case
+    /// Measure only these suites and servers, separated by commas (c50, size-1m, parrot, plain ...; see --list). A
+    /// --rival takes part in any case
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Replace the suites by 12-byte messages on each of these numbers of connections
@@ -51,7 +51,8 @@ pub(crate) struct Arguments {
     /// than 2 % and the spread of both (10 % if runs were not repeated)
     #[arg(long, value_name = "OLD.json")]
     pub(crate) compare: Option<PathBuf>,
-    /// Draw a flame graph of Parrot under load instead, or of each server that `--only` names (needs perf on Linux)
+    /// Draw a flame graph of Parrot under load instead, or of each --rival and each server that `--only` names (needs
+    /// perf on Linux)
     #[arg(long)]
     pub(crate) profile: bool,
     /// List the suites and servers, then exit

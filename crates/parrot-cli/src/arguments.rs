@@ -58,7 +58,7 @@ address are not answered, or two services could answer each other for ever. Thos
 --prefix even an empty datagram draws the whole text. Set --udp-rate, which bounds what a source can be sent.
 
 Replies that a peer does not read stay in memory, up to --max-buffered in all. Each peer can have 128KiB of them, or \
-512KiB if it took a long stream at full speed before. When all is used up, other peers wait. --idle-timeout disconnects \
+512KiB if its system took 8MiB at full speed before. When all is used up, other peers wait. --idle-timeout disconnects \
 peers that never read.
 
 A fault of connections is one of latency=TIME, bandwidth=SIZE (a second), slice=BYTES or MIN..MAX with delay=TIME, \

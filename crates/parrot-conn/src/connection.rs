@@ -28,10 +28,11 @@ pub struct Connection<Memory = Box<[u8]>> {
     close_reason: Option<CloseReason>,
 }
 
-/// How often a peer takes a whole buffer at once before it gets a large one, which takes 0.84 of the CPU time
-/// (docs/benchmarks.md). With buffers of 128 KiB these are 8 MiB, twice what Linux lets the sending socket hold
-/// (`net.ipv4.tcp_wmem`). A peer that does not read gets there only if its own system takes the rest, with a receive
-/// buffer of megabytes (SO_RCVBUF). A server cannot tell such a peer from one that reads.
+/// How often a peer takes a whole buffer at once before it gets a large one. With that, messages of 1 MiB take 0.84 of
+/// the CPU time, and those of 128 KiB the same (docs/benchmarks.md). With buffers of 128 KiB these are 8 MiB, twice
+/// what Linux lets the sending socket hold (`net.ipv4.tcp_wmem`). A peer that does not read gets there only if its own
+/// system takes the rest, with a receive buffer of megabytes (SO_RCVBUF). A server cannot tell such a peer from one
+/// that reads.
 const TAKES_BEFORE_LARGE: u8 = 64;
 
 /// What is known about further bytes from the peer.
