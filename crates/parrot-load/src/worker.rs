@@ -349,6 +349,18 @@ mod tests {
     use crate::plan::{Close, Length, Pace, nanoseconds};
     use crate::watch::Stop;
 
+    /// Handles events until an answer is recorded.
+    fn answered(worker: &mut Worker<'_>) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while worker.course.tally.latencies.count() == 0 {
+            wait(&worker.kqueue, &mut events, nanoseconds(Duration::from_secs(30)))?;
+            for event in events.iter() {
+                worker.handle(event)?;
+            }
+        }
+        Ok(())
+    }
+
     #[test]
     fn each_message_of_a_burst_has_its_own_send_time() -> io::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?; // its backlog takes the connections
@@ -428,13 +440,7 @@ mod tests {
         let (mut stream, mut message) = (listener.accept()?.0, [0; 12]);
         stream.read_exact(&mut message)?;
         stream.write_all(&message)?;
-        let mut events = Events::with_capacity(EVENTS);
-        while worker.course.tally.latencies.count() == 0 {
-            wait(&worker.kqueue, &mut events, nanoseconds(Duration::from_secs(30)))?;
-            for event in events.iter() {
-                worker.handle(event)?;
-            }
-        }
+        answered(&mut worker)?;
         let answered = worker.now();
         passes(&worker, answered + 1_000_000);
         worker.tick(worker.now())?;
@@ -464,13 +470,7 @@ mod tests {
         let (mut stream, mut message) = (listener.accept()?.0, [0; 12]);
         stream.read_exact(&mut message)?;
         stream.write_all(&message)?;
-        let mut events = Events::with_capacity(EVENTS);
-        while worker.course.tally.latencies.count() == 0 {
-            wait(&worker.kqueue, &mut events, nanoseconds(Duration::from_secs(30)))?;
-            for event in events.iter() {
-                worker.handle(event)?;
-            }
-        }
+        answered(&mut worker)?;
         assert_eq!((worker.course.under_way, worker.connections[0].under_way()), (1, 1));
         Ok(())
     }
