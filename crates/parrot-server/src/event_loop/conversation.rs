@@ -250,8 +250,8 @@ impl<Socket> Conversation<Socket> {
         self.peek(host)
     }
 
-    /// `None` if bytes have arrived, or the end of a stream that still owes a PROXY header. Only the code that reads the header knows
-    /// whether the end cuts it off.
+    /// `None` if bytes have arrived, or the end of a stream that still owes a PROXY header. Only the code that reads the
+    /// header knows whether the end cuts it off.
     fn peek<H: Host<Socket = Socket>>(&mut self, host: &mut H) -> Option<Step> {
         match host.peek(&self.socket, &mut [0]) {
             Ok(0) if !self.awaits_header() => Some(self.end()),
